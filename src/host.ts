@@ -1,0 +1,138 @@
+/**
+ * What the core needs of the machine it runs on. A host moves bytes, tells the time, gives randomness, waits and
+ * remembers; it knows nothing of the gateway's protocol.
+ */
+
+/** Cancels a request. An AbortSignal fits; so does the `signal` of {@link Canceller}, which needs no platform. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+export interface HttpRequest {
+  readonly scheme: "http" | "https";
+  /** Lower-case name or address without port; an IPv6 address stands in brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly method: "POST";
+  /** Path, beginning with a slash. */
+  readonly path: string;
+  /** Host, Content-Length and Connection are the host's business and do not stand here. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Sent exactly as it is: its hash has been signed. */
+  readonly body: Uint8Array;
+}
+
+export interface HttpSendOptions {
+  /** For the whole request, from the call of `send` to the last byte of the answer, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Limits of single phases in milliseconds; each defaults to `timeoutMs`. */
+  readonly phaseTimeoutsMs?: Readonly<Partial<Record<Exclude<import("./errors.js").RequestPhase, "total">, number>>>;
+  /** Bytes of the answer's body, 16 384 unless given. */
+  readonly maxResponseBytes?: number;
+  readonly signal?: CancelSignal;
+}
+
+/** Where the time of one exchange went, in milliseconds, and how many bytes it moved. */
+export interface HttpTiming {
+  /** Name resolution and TCP; absent on a connection that was kept from an earlier request. */
+  readonly connectMs?: number;
+  /** The TLS handshake; absent over plain HTTP and on a kept connection. */
+  readonly tlsMs?: number;
+  /** From the first to the last byte handed to the socket. */
+  readonly writeMs?: number;
+  /** From the last byte written to the first byte of the answer. */
+  readonly firstByteMs?: number;
+  readonly totalMs: number;
+  /** True if the connection was kept from an earlier request. */
+  readonly reused: boolean;
+  /** Bytes of the request's and the answer's body. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Names in lower case; a header that came more than once is joined by ", ". */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  readonly timing?: HttpTiming;
+}
+
+export interface HttpClient {
+  /**
+   * Sends one request and reads its answer, whatever its status. Always settles.
+   * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, CERTIFICATE_REJECTED, TLS_FAILED,
+   * TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
+   */
+  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse>;
+  /** Closes kept connections; a request under way is rejected. */
+  close(): void;
+}
+
+export interface Clock {
+  /** Milliseconds since 1970-01-01T00:00:00Z; may jump. */
+  nowMs(): number;
+  /** Milliseconds from an arbitrary start; never goes back. */
+  monotonicMs(): number;
+  /**
+   * Resolves when `nowMs` can be trusted, synchronizing first where that is needed. Absent where the system keeps
+   * the clock. All callers share one synchronization.
+   * @throws {IotHubError} CLOCK_NOT_SET
+   */
+  ready?(): Promise<void>;
+}
+
+export interface Random {
+  /** Unpredictable bytes, as good as the machine has them. */
+  bytes(length: number): Uint8Array;
+}
+
+export interface Timer {
+  /** Calls back once, not before `delayMs` milliseconds. */
+  set(callback: () => void, delayMs: number): unknown;
+  clear(handle: unknown): void;
+}
+
+/**
+ * Small values by key that survive a restart. Each operation is atomic: after a power cut the key has its old or its
+ * new value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`, values at most 4000 bytes.
+ */
+export interface Storage {
+  get(key: string): Promise<Uint8Array | undefined>;
+  set(key: string, value: Uint8Array): Promise<void>;
+  delete(key: string): Promise<void>;
+  /** In no particular order. */
+  keys(): Promise<string[]>;
+}
+
+/** Limits that every storage keeps and every user of one may rely on. */
+export const storageLimits = Object.freeze({ keyLength: 15, valueBytes: 4000 });
+
+/** A hash in native code. */
+export interface NativeDigest {
+  /** SHA-256 (FIPS 180-4) of the parts, one after the other; 32 bytes. */
+  sha256(...parts: Uint8Array[]): Uint8Array;
+}
+
+/** RSA in native code. */
+export interface NativeRsa {
+  /**
+   * RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2.1) of a message. What comes back is verified by the core
+   * before it is used.
+   * @param privateKey DER of an RSAPrivateKey (PKCS#1, RFC 8017 appendix A.1.2)
+   */
+  sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
+}
+
+export interface Host {
+  readonly http: HttpClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timer: Timer;
+  readonly storage?: Storage;
+  readonly digest?: NativeDigest;
+  readonly rsa?: NativeRsa;
+}
