@@ -11,6 +11,6 @@ export default {
     ],
   },
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
-  roots: ["<rootDir>/test", "<rootDir>/host", "<rootDir>/mocks"],
+  roots: ["<rootDir>/test"],
   testMatch: ["**/*.test.ts"],
 };

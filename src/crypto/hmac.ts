@@ -13,14 +13,11 @@ export class Hmac {
 
   /** @param key of any length; more than 64 bytes are hashed first (RFC 2104 section 2) */
   constructor(hash: HmacHash, key: Uint8Array) {
-    const create = () => (hash === "sha1" ? new Sha1() : new Sha256());
-    const block = new Uint8Array(BLOCK_BYTES);
-    block.set(key.length > BLOCK_BYTES ? create().update(key).digest() : key);
-    for (let i = 0; i < BLOCK_BYTES; i++) block[i] ^= 0x36;
-    this.#inner = create().update(block);
-    for (let i = 0; i < BLOCK_BYTES; i++) block[i] ^= 0x36 ^ 0x5c;
-    this.#outer = create().update(block);
-    block.fill(0);
+    const pads = hmacPads(hash, key);
+    this.#inner = create(hash).update(pads.inner);
+    this.#outer = create(hash).update(pads.outer);
+    pads.inner.fill(0);
+    pads.outer.fill(0);
   }
 
   /** The code of one message: 32 bytes for SHA-256, 20 for SHA-1. */
@@ -42,4 +39,17 @@ export function hmac(hash: HmacHash, key: Uint8Array, message: Uint8Array): Uint
   const code = prepared.sign(message);
   prepared.close();
   return code;
+}
+
+/** The key's two blocks of RFC 2104 section 2, for a hash that has no midstates. The caller wipes them. */
+export function hmacPads(hash: HmacHash, key: Uint8Array): { inner: Uint8Array; outer: Uint8Array } {
+  const inner = new Uint8Array(BLOCK_BYTES);
+  inner.set(key.length > BLOCK_BYTES ? create(hash).update(key).digest() : key);
+  const outer = inner.map((byte) => byte ^ 0x5c);
+  for (let i = 0; i < BLOCK_BYTES; i++) inner[i] ^= 0x36;
+  return { inner, outer };
+}
+
+function create(hash: HmacHash): Sha256 | Sha1 {
+  return hash === "sha1" ? new Sha1() : new Sha256();
 }

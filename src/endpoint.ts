@@ -1,0 +1,39 @@
+/** Where the gateway is: a region of the public service, or the URL of a deployment of one's own. */
+
+import { IotHubError } from "./errors.js";
+import { signedHost } from "./signature.js";
+
+/** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"); others may come. */
+export type Region = "ap-guangzhou" | "us-east" | "europe" | "ap-bangkok" | (string & {});
+
+export interface Endpoint {
+  readonly scheme: "http" | "https";
+  /** Lower case, without port: what is signed. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * The endpoint of a region over HTTPS, or of a URL such as `http://192.168.1.10:8080`.
+ * @throws {IotHubError} INVALID_REGION, INVALID_URL, INVALID_OPTION
+ */
+export function readEndpoint(region: Region | undefined, url: string | undefined): Endpoint {
+  if (url === undefined) {
+    const label = region ?? "ap-guangzhou";
+    if (typeof label !== "string" || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label)) {
+      throw new IotHubError("INVALID_REGION", 'The region must be a name such as "ap-guangzhou".');
+    }
+    return { scheme: "https", host: `${label}.gateway.tencentdevices.com`, port: 443 };
+  }
+  if (region !== undefined) throw new IotHubError("INVALID_OPTION", "Give either a region or a url, not both.");
+  const match = typeof url === "string" && /^(https?):\/\/([^/?#@:]+|\[[^/?#@\]]*\])(?::([0-9]{1,5}))?\/?$/i.exec(url);
+  const scheme = match && match[1].toLowerCase() === "http" ? "http" : "https";
+  const port = match && match[3] !== undefined ? Number(match[3]) : scheme === "http" ? 80 : 443;
+  try {
+    if (match && port >= 1 && port <= 65535) return { scheme, host: signedHost(match[2]), port };
+  } catch {}
+  throw new IotHubError(
+    "INVALID_URL",
+    "The url must be http:// or https:// with a host, perhaps a port, and no path, query or user name.",
+  );
+}

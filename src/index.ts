@@ -1,0 +1,33 @@
+/** Everything public of the portable core. */
+
+export { type Answer, readAnswer } from "./answer.js";
+export { Canceller } from "./cancel.js";
+export type { ClientEvent, RequestOptions, RequestTiming } from "./client.js";
+export { base64, base64Decode } from "./crypto/base64.js";
+export { hex, hexDecode } from "./crypto/hex.js";
+export { Hmac, type HmacHash, hmac } from "./crypto/hmac.js";
+export { type RsaPrivateKey, readRsaPrivateKey } from "./crypto/key.js";
+export { RsaSigner } from "./crypto/rsa.js";
+export { Sha1, sha1 } from "./crypto/sha1.js";
+export { Sha256, sha256 } from "./crypto/sha256.js";
+export { utf8, utf8Decode } from "./crypto/utf8.js";
+export { Device, type DeviceOptions, type PublishResult } from "./device.js";
+export type { Endpoint, Region } from "./endpoint.js";
+export * from "./errors.js";
+export * from "./host.js";
+export { type Identity, type Message, publishBody } from "./message.js";
+export {
+  type Algorithm,
+  type Credential,
+  createSigner,
+  type KeyCredential,
+  type SecretCredential,
+  type SignatureTime,
+  type SignedRequest,
+  type Signer,
+  type SignerOptions,
+  type StringToSignParts,
+  signedHost,
+  signRequest,
+  stringToSign,
+} from "./signature.js";

@@ -1,0 +1,125 @@
+/** Turns a message into the body of a publish request, after checking all that can be checked before sending. */
+
+import { base64 } from "./crypto/base64.js";
+import { utf8 } from "./crypto/utf8.js";
+import { IotHubError } from "./errors.js";
+
+/** A device, as the gateway names it. */
+export interface Identity {
+  /** `[A-Za-z0-9_]+`, usually ten characters. */
+  readonly productId: string;
+  /** `[A-Za-z0-9:_-]`, 1 to 48 characters. */
+  readonly deviceName: string;
+}
+
+export interface Message {
+  /**
+   * A name without a slash, such as `"data"` or `"event"`, is completed to `<ProductId>/<DeviceName>/<name>`; a topic
+   * with a slash is sent as given. At most 255 bytes; no wildcard.
+   */
+  readonly topic: string;
+  /** Text is sent as it is, bytes as Base64 with PayloadEncoding, an object as JSON. */
+  readonly payload: string | Uint8Array | ArrayBuffer | object;
+  /** 0 or 1; 1 unless given. The platform has no QoS 2. */
+  readonly qos?: 0 | 1;
+  /** `"Base64"`: text, too, is sent as Base64 of its UTF-8 bytes. */
+  readonly encoding?: "Base64";
+}
+
+/** The payload that the platform takes, in bytes after Base64 has been decoded. */
+export const DEFAULT_MAX_PAYLOAD_BYTES = 16384;
+
+/** @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME */
+export function checkIdentity({ productId, deviceName }: Identity): void {
+  if (typeof productId !== "string" || !/^[A-Za-z0-9_]{1,64}$/.test(productId)) {
+    throw new IotHubError("INVALID_PRODUCT_ID", "The ProductId must be letters, digits and underscores.");
+  }
+  if (typeof deviceName !== "string" || !/^[A-Za-z0-9:_-]{1,48}$/.test(deviceName)) {
+    throw new IotHubError("INVALID_DEVICE_NAME", "The DeviceName must be 1 to 48 letters, digits and : _ -.");
+  }
+}
+
+/**
+ * The topic as it is sent.
+ * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG
+ */
+export function completeTopic({ productId, deviceName }: Identity, topic: string): string {
+  if (typeof topic !== "string" || topic === "" || topic.includes("\0")) {
+    throw new IotHubError("INVALID_TOPIC", "The topic must be a non-empty text without NUL.");
+  }
+  if (topic.includes("+") || topic.includes("#")) {
+    throw new IotHubError("TOPIC_WILDCARD", "A topic to publish to must not contain the wildcards + and #.");
+  }
+  const full = topic.includes("/") ? topic : `${productId}/${deviceName}/${topic}`;
+  // UTF-8 takes at most four bytes a character on any engine, so most topics need no conversion to be counted.
+  if (full.length > 255 || (full.length > 63 && utf8(full).length > 255)) {
+    throw new IotHubError("TOPIC_TOO_LONG", "The topic must not be longer than 255 bytes.");
+  }
+  return full;
+}
+
+/**
+ * The body of POST /device/publish, and the topic in it.
+ * @param maxPayloadBytes limit of the payload in bytes, before Base64
+ * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
+ * PAYLOAD_TOO_LARGE
+ */
+export function publishBody(
+  identity: Identity,
+  message: Message,
+  maxPayloadBytes: number = DEFAULT_MAX_PAYLOAD_BYTES,
+): { topic: string; body: Uint8Array } {
+  if (typeof message !== "object" || message === null) {
+    throw new IotHubError("INVALID_PAYLOAD", "A message must be an object with topic and payload.");
+  }
+  const { qos = 1, encoding } = message;
+  const topic = completeTopic(identity, message.topic);
+  if (qos !== 0 && qos !== 1)
+    throw new IotHubError("INVALID_QOS", "The QoS must be 0 or 1; the platform has no QoS 2.");
+  if (encoding !== undefined && encoding !== "Base64") {
+    throw new IotHubError("INVALID_ENCODING", 'The encoding must be "Base64" or left out.');
+  }
+  let payload = readPayload(message.payload);
+  if (typeof payload === "string" && encoding === undefined) {
+    // As for the topic: only what could be too long is counted.
+    if (payload.length * 4 > maxPayloadBytes) checkSize(utf8(payload).length, maxPayloadBytes);
+  } else {
+    if (typeof payload === "string") payload = utf8(payload);
+    checkSize(payload.length, maxPayloadBytes);
+    payload = base64(payload);
+    return { topic, body: encode(identity, topic, payload, ',"PayloadEncoding":"Base64"', qos) };
+  }
+  return { topic, body: encode(identity, topic, payload, "", qos) };
+}
+
+// The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
+// needs an escape.
+function encode(identity: Identity, topic: string, payload: string, encoding: string, qos: number): Uint8Array {
+  return utf8(
+    `{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}","TopicName":${JSON.stringify(topic)},"Payload":${JSON.stringify(payload)}${encoding},"Qos":${qos}}`,
+  );
+}
+
+function readPayload(payload: unknown): string | Uint8Array {
+  if (typeof payload === "string" || payload instanceof Uint8Array) return payload;
+  if (payload instanceof ArrayBuffer) return new Uint8Array(payload);
+  if (typeof payload === "object" && payload !== null && !ArrayBuffer.isView(payload)) {
+    let json: string | undefined;
+    try {
+      json = JSON.stringify(payload);
+    } catch (cause) {
+      throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", cause);
+    }
+    if (json !== undefined) return json;
+  }
+  throw new IotHubError(
+    "INVALID_PAYLOAD",
+    "The payload must be a text, a Uint8Array or an object that JSON can express.",
+  );
+}
+
+function checkSize(bytes: number, limit: number): void {
+  if (bytes > limit) {
+    throw new IotHubError("PAYLOAD_TOO_LARGE", `The payload has ${bytes} bytes; the limit is ${limit}.`);
+  }
+}
