@@ -4,7 +4,7 @@ import { type Answer, readAnswer } from "./answer.js";
 import { Canceller } from "./cancel.js";
 import type { Endpoint } from "./endpoint.js";
 import { IotHubError, NetworkError } from "./errors.js";
-import type { CancelSignal, Host, HttpTiming } from "./host.js";
+import type { CancelSignal, Host, HttpResponse, HttpTiming } from "./host.js";
 import { NonceSource } from "./nonce.js";
 import { type Signer, signRequest } from "./signature.js";
 
@@ -142,36 +142,42 @@ export class Client {
       this.#emit({ phase: "clock", path });
       await clock.ready();
     }
-    // The signer may have been closed meanwhile, or the caller may have given up.
-    if (signal.aborted) throw cancelled();
     const waited = clock.monotonicMs();
-    const nonce = this.#nonces.next();
-    const timestampSeconds = Math.floor(clock.nowMs() / 1000);
-    const signer = this.#signer;
-    const { headers } = signRequest({ host, path, body }, signer, {
-      timestampSeconds,
-      nonce,
-      contentType: this.#options.contentType,
-    });
-    const algorithm = signer.algorithm;
-    this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-    const signed = clock.monotonicMs();
-    this.#emit({ phase: "send", path, host, port });
-    const response = await http.send(
-      { scheme, host, port, method: "POST", path, headers, body },
-      {
-        timeoutMs: Math.max(1, timeoutMs - (signed - start)),
-        maxResponseBytes: this.#options.maxResponseBytes,
-        signal,
-      },
-    );
+    let signMs = 0;
+    const attempt = (): Promise<HttpResponse> => {
+      // The signer may have been closed meanwhile, or the caller may have given up.
+      if (signal.aborted) throw cancelled();
+      const begun = clock.monotonicMs();
+      const nonce = this.#nonces.next();
+      const timestampSeconds = Math.floor(clock.nowMs() / 1000);
+      const signer = this.#signer;
+      const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
+      const { headers } = signRequest({ host, path, body }, signer, time);
+      const algorithm = signer.algorithm;
+      this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      const signed = clock.monotonicMs();
+      signMs += signed - begun;
+      this.#emit({ phase: "send", path, host, port });
+      return http.send(
+        { scheme, host, port, method: "POST", path, headers, body },
+        {
+          timeoutMs: Math.max(1, timeoutMs - (signed - start)),
+          maxResponseBytes: this.#options.maxResponseBytes,
+          signal,
+        },
+      );
+    };
+    let response: HttpResponse;
+    try {
+      response = await attempt();
+    } catch (error) {
+      if (!(error instanceof NetworkError && error.stale)) throw error;
+      response = await attempt();
+    }
     const timing = response.timing;
     this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
     const answer = readAnswer(response);
-    return {
-      answer,
-      timing: { ...timing, waitMs: waited - start, signMs: signed - waited, totalMs: clock.monotonicMs() - start },
-    };
+    return { answer, timing: { ...timing, waitMs: waited - start, signMs, totalMs: clock.monotonicMs() - start } };
   }
 
   /** Settles in any case, even if a clock or a socket never calls back. */

@@ -100,11 +100,17 @@ export type RequestPhase = "connect" | "tls" | "write" | "first-byte" | "read" |
 export class NetworkError extends IotHubError {
   declare readonly code: NetworkErrorCode;
   readonly phase: RequestPhase;
+  /**
+   * True if a connection kept from an earlier request turned out dead before any byte of this answer. The core then
+   * signs the request anew and sends it once more: the same nonce again would be refused if the first did arrive.
+   */
+  readonly stale: boolean;
 
-  constructor(code: NetworkErrorCode, phase: RequestPhase, message: string, cause?: unknown) {
+  constructor(code: NetworkErrorCode, phase: RequestPhase, message: string, cause?: unknown, stale = false) {
     // A certificate that was refused, or an answer over the limit, will be the same a minute later.
     super(code, message, cause, code !== "CERTIFICATE_REJECTED" && code !== "RESPONSE_TOO_LARGE");
     this.phase = phase;
+    this.stale = stale;
   }
 
   override get name(): string {

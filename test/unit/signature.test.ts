@@ -9,7 +9,7 @@ describe("the official SDKs' signatures", () => {
     test(v.id, () => {
       const lines = v.string_to_sign.split("\n");
       const host = v.url ? new URL(v.url).host.toUpperCase() : lines[1];
-      const pem = Object.entries(peers.rsa_test_key).find(([name]) => name.endsWith("pkcs8.pem"))![1] as string;
+      const pem = peers.rsa_test_key["rsa2048_pkcs8.pem"];
       const secret = Object.values(v.key ?? {})[0] as string;
       const body = new Uint8Array(Buffer.from(v.body_base64, "base64"));
       const credential = v.algorithm === "rsa-sha256" ? { privateKey: pem } : { secret, algorithm: v.algorithm };
