@@ -8,7 +8,7 @@
  * ended (enum engine_end). --report adds one line of JSON to stderr.
  *
  * The second form reads runs from stdin until its end, each a line "HEAP STACK METER SCRIPT-BYTES INPUT-BYTES" followed
- * by so many bytes of script and of input, and answers each with one line of JSON on stdout. The exit code is 0 whatever
+ * by so many bytes of script and of input (-1: no input), and answers each with one line of JSON on stdout. The exit code is 0 whatever
  * the ends of the runs.
  *
  * Where pointers have 64 bits, a slot takes twice the memory of a device: limits are doubled and sizes reported as null.
@@ -201,13 +201,13 @@ static void run_batch(struct sxMachine* flash)
 		long scriptBytes, inputBytes;
 		char *source, *input;
 		if (sscanf(line, "%zu %zu %lu %ld %ld", &limits.heap_bytes, &limits.stack_bytes, &meter, &scriptBytes, &inputBytes) != 5
-				|| scriptBytes < 0 || inputBytes < 0)
+				|| scriptBytes < 0 || inputBytes < -1)
 			fail("not a run: %s", line);
 		limits.heap_bytes *= SCALE;
 		limits.stack_bytes *= SCALE;
 		limits.meter = (uint32_t)meter;
 		source = read_stream(stdin, "the script", scriptBytes);
-		input = read_stream(stdin, "the input", inputBytes);
+		input = inputBytes < 0 ? NULL : read_stream(stdin, "the input", inputBytes);
 		output.length = 0;
 		append(&output, "", 0);
 		engine_run(flash, &limits, source, input, &report);
@@ -259,7 +259,7 @@ int main(int argc, char* argv[])
 		else if (!strncmp(argument, "--", 2)) {
 			i++;
 			if (!strcmp(argument, "--heap"))
-				limits.heap_bytes = number(argument, value, 4096, 1 << 28) * SCALE;
+				limits.heap_bytes = number(argument, value, 256, 1 << 28) * SCALE;
 			else if (!strcmp(argument, "--stack"))
 				limits.stack_bytes = number(argument, value, 2048, 1 << 28) * SCALE;
 			else if (!strcmp(argument, "--meter"))

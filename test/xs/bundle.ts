@@ -1,0 +1,63 @@
+/** Bundles TypeScript modules into one classic script for the bare engine, without type checks: in well under a second. */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { transform } from "@swc/core";
+import { type Plugin, rollup } from "rollup";
+
+const cacheFolder = fileURLToPath(new URL("../../node_modules/.cache/tencent-iothub-xs/", import.meta.url));
+
+const typescript: Plugin = {
+  name: "typescript",
+  resolveId(source, importer) {
+    if (!importer || !source.startsWith(".")) return null;
+    const path = resolve(dirname(importer), source).replace(/\.js$/, ".ts");
+    return existsSync(path) ? path : null;
+  },
+  async transform(code, id) {
+    if (!id.endsWith(".ts")) return null;
+    const result = await transform(code, {
+      filename: id,
+      configFile: false,
+      swcrc: false,
+      jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
+      module: { type: "es6" },
+    });
+    return { code: result.code, map: null };
+  },
+};
+
+/**
+ * The exports of the entry module become members of the global `name`.
+ * @returns the script's text
+ */
+export async function bundle(entry: string, name: string): Promise<string> {
+  const built = await rollup({
+    input: entry,
+    plugins: [typescript],
+    onwarn(warning) {
+      throw new Error(`${entry}: ${warning.message}`);
+    },
+  });
+  try {
+    const { output } = await built.generate({ format: "iife", name, exports: "named" });
+    return output[0].code;
+  } finally {
+    await built.close();
+  }
+}
+
+/** The same as a file, whose path is returned. Several processes may ask for it at once. */
+export async function bundleFile(entry: string, name: string): Promise<string> {
+  const code = await bundle(entry, name);
+  const hash = createHash("sha256").update(code).digest("hex").slice(0, 16);
+  const path = join(cacheFolder, `${name}-${hash}.js`);
+  if (existsSync(path)) return path;
+  await mkdir(cacheFolder, { recursive: true });
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, code);
+  await rename(draft, path);
+  return path;
+}

@@ -1,0 +1,233 @@
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "@jest/globals";
+import { build, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
+
+const buildTimeoutMs = 180_000;
+
+test(
+  "the engine is compiled once, however often it is asked for",
+  async () => {
+    const [first, second] = await Promise.all([build(), build()]);
+    expect(first).toBe(second);
+  },
+  buildTimeoutMs,
+);
+
+/** Every way to end, each in a process of its own and in a batch. */
+const ends: readonly (EngineRun & { name: string; end: EngineEnd; message?: RegExp })[] = [
+  { name: "a script that ends well", end: "ok", script: "print(1 + 1)" },
+  {
+    name: "an uncaught exception",
+    end: "exception",
+    message: /^TypeError: bad$/,
+    script: "throw new TypeError('bad')",
+  },
+  { name: "a syntax error", end: "exception", message: /^SyntaxError/, script: "let = ;" },
+  {
+    name: "an exception that throws when printed",
+    end: "exception",
+    message: /cannot be printed/,
+    script: "throw { toString() { throw 1 } }",
+  },
+  { name: "a heap full of slots", end: "heap-full", script: "const all = []; for (;;) all.push({})" },
+  { name: "a heap full of chunks", end: "heap-full", script: "let s = 'x'; for (;;) s += s" },
+  {
+    name: "a heap full of typed arrays",
+    end: "heap-full",
+    script: "const all = []; for (;;) all.push(new Uint8Array(99))",
+  },
+  { name: "a heap that is too small for the machine", end: "heap-full", script: "", heapBytes: 256 },
+  { name: "endless recursion", end: "stack-overflow", script: "function f() { f() } f()" },
+  {
+    name: "endless recursion through native code",
+    end: "stack-overflow",
+    script: "const f = () => [1].forEach(f); f()",
+  },
+  {
+    name: "data nested too deeply for the native stack",
+    end: "stack-overflow",
+    script: "JSON.parse('['.repeat(500000))",
+    heapBytes: 1 << 26,
+  },
+  {
+    name: "an unhandled rejection",
+    end: "rejection",
+    message: /^Error: no$/,
+    script: "Promise.reject(new Error('no'))",
+  },
+  { name: "a rejection in a later job", end: "rejection", script: "Promise.resolve().then(() => { throw 1 })" },
+  { name: "a rejection that is handled", end: "ok", script: "Promise.reject(1).catch(() => print('caught'))" },
+  { name: "an endless loop", end: "too-much-computation", script: "for (;;);", meterLimit: 100_000 },
+  {
+    name: "endless promise jobs",
+    end: "too-much-computation",
+    script: "(async () => { for (;;) await 0 })()",
+    meterLimit: 100_000,
+  },
+  {
+    name: "endless arithmetic on long integers",
+    end: "too-much-computation",
+    script: "let n = 3n; for (;;) n = n * 3n % (1n << 512n)",
+    meterLimit: 100_000,
+  },
+];
+
+describe("each end has its exit code", () => {
+  test.each(ends)("$name: $end", async ({ name: _, end, message, ...job }) => {
+    const report = await run(job);
+    expect({ end: report.end, exitCode: report.exitCode }).toEqual({ end, exitCode: exitCodes[end] });
+    if (message) expect(report.message).toMatch(message);
+  });
+});
+
+test("in a batch, no end touches the next run", async () => {
+  const after: EngineRun = { script: "print(typeof left); globalThis.left = 1; Array.prototype.left = 2" };
+  const reports = await runAll(ends.flatMap((each) => [each, after]));
+  expect(reports).toHaveLength(2 * ends.length);
+  for (const [index, each] of ends.entries()) {
+    expect({ name: each.name, end: reports[2 * index]?.end }).toEqual({ name: each.name, end: each.end });
+    expect(reports[2 * index + 1]).toMatchObject({ end: "ok", output: "undefined\n" });
+  }
+});
+
+test("the same run gives the same figures, alone, in a batch and after a failure", async () => {
+  const job: EngineRun = { script: "const a = []; for (let i = 0; i < 50; i++) a.push({ i, s: 's' + i })" };
+  const alone = await run(job);
+  const [first, , third] = await runAll([job, { script: "const all = []; for (;;) all.push({})" }, job]);
+  expect(first).toEqual(alone);
+  expect(third).toEqual(alone);
+});
+
+test("promise jobs run to their end, in order", async () => {
+  const report = await run({
+    script: `
+      (async () => { print("a"); await null; print("c"); await null; print("e"); })();
+      Promise.resolve().then(() => print("d"));
+      print("b");`,
+  });
+  expect(report.output).toBe("a\nb\nc\nd\ne\n");
+});
+
+test("input and output carry any text, and input costs no heap", async () => {
+  const text = 'a"\\\u2028漢😀\u0001';
+  const [report, escaped, big] = await runAll([
+    { script: "print(input)", input: text },
+    { script: "print(JSON.parse(input))", input: '"\\ud83d|\\ude00|\\u0000|\\ud83d\\ude00"' },
+    { script: "print(String(input.length))", input: "x".repeat(1 << 20) },
+  ]);
+  expect(report?.output).toBe(`${text}\n`);
+  expect(escaped?.output).toBe("\ud83d|\ude00|\0|😀\n");
+  expect(big).toMatchObject({ end: "ok", output: `${1 << 20}\n` });
+});
+
+test("strings are those of a device: one character outside of the BMP is one unit", async () => {
+  const report = await run({ script: "print('😀'.length + ' ' + '😀'.charCodeAt(0))" });
+  expect(report.output).toBe("1 128512\n");
+});
+
+test("numbers are IEEE doubles, rounded once", async () => {
+  // Both sums come out differently if intermediate results have the 64-bit mantissa of an x87 unit.
+  const script = "print([0.1 + 0.2, 4.35 * 100, 1e16 + 2.9999, 0.7 + 0.1 + 0.3, 9007199254740991 * 1.1].join())";
+  const expected = [0.1 + 0.2, 4.35 * 100, 1e16 + 2.9999, 0.7 + 0.1 + 0.3, 9007199254740991 * 1.1].join();
+  expect((await run({ script })).output).toBe(`${expected}\n`);
+});
+
+test("a preloaded script is shared, read-only, and outside of the heap", async () => {
+  const path = join(tmpdir(), `xs-engine-preload-${process.pid}.js`);
+  const table = JSON.stringify(Array.from({ length: 5000 }, (_, index) => `entry ${index}`));
+  await writeFile(
+    path,
+    `const frozen = Object.freeze({ table: Object.freeze(${table}) }); var state = { n: 0 }; let count = 0; function next() { return ++count }`,
+  );
+  const options = { preload: [path] };
+  const [read, ...changed] = await runAll(
+    [
+      { script: "print(frozen.table[4999]); print(next())", heapBytes: 8192 },
+      { script: "state.n++; next(); print(state.n + ' ' + next())" },
+      { script: "state.n++; next(); print(state.n + ' ' + next())" },
+      { script: "'use strict'; frozen.table = 1" },
+    ],
+    options,
+  );
+  expect(read).toMatchObject({ end: "ok", output: "entry 4999\n1\n" });
+  expect(changed.map((each) => each.output)).toEqual(["1 2\n", "1 2\n", ""]);
+  expect(changed[2]).toMatchObject({ end: "exception", message: expect.stringMatching(/^TypeError/) });
+});
+
+test("a preloaded script that fails ends the process with its exit code", async () => {
+  const path = join(tmpdir(), `xs-engine-preload-bad-${process.pid}.js`);
+  await writeFile(path, "throw new RangeError('at preload')");
+  const report = await run({ script: "print('never')" }, { preload: [path] });
+  expect(report).toMatchObject({ end: "exception", exitCode: 10, output: "" });
+  expect(report.message).toMatch(/RangeError: at preload/);
+});
+
+test("a run that hangs outside of the metered code is ended by the time limit", async () => {
+  const report = await run({ script: "for (;;);" }, { timeoutMs: 200 });
+  expect(report.end).toBe("timeout");
+});
+
+test("a missing preload is an error of usage", async () => {
+  const report = await run({ script: "" }, { preload: ["/nowhere/at-all.js"] });
+  expect(report).toMatchObject({
+    end: "usage",
+    exitCode: 2,
+    message: expect.stringMatching(/cannot read .*No such file/),
+  });
+});
+
+describe("figures", () => {
+  test("computrons grow with the work", async () => {
+    const [one, ten] = await runAll([10, 100].map((n) => ({ script: `for (let i = 0; i < ${n}; i++) i * i` })));
+    expect(one?.computrons).toBeGreaterThan(50);
+    expect(ten?.computrons).toBeGreaterThan(9 * (one?.computrons ?? 0) - 500);
+  });
+
+  test("marks separate what lives from garbage", async () => {
+    const report = await run({
+      script: `
+        mark("start");
+        let kept = new Uint8Array(1000);
+        for (let i = 0; i < 10; i++) new Uint8Array(1000);
+        0; // the value of a statement lives on until the next one
+        mark("made");
+        kept = undefined;
+        mark("dropped");`,
+    });
+    expect(report.marks.map((each) => each.name)).toEqual(["start", "made", "dropped"]);
+    if (report.bits === 64) {
+      expect(report.chunks).toBeNull();
+      return;
+    }
+    const [start, made, dropped] = report.marks.map((each) => each.chunks ?? { peak: 0, live: 0, garbage: 0 });
+    expect((made?.live ?? 0) - (start?.live ?? 0)).toBeGreaterThanOrEqual(1000);
+    expect((made?.live ?? 0) - (start?.live ?? 0)).toBeLessThan(1100);
+    expect(made?.peak).toBeGreaterThanOrEqual(2000);
+    expect(dropped?.garbage).toBeGreaterThanOrEqual(1000);
+    expect(dropped?.live).toBe(start?.live);
+  });
+
+  test("what a heap reserves stays within its limit, to the last byte", async () => {
+    const script = "const all = []; try { for (;;) all.push(new Uint8Array(10), {}) } finally {}";
+    for (const heapBytes of [10_000, 16_384, 65_536, 100_001]) {
+      const report = await run({ script, heapBytes });
+      expect(report.end).toBe("heap-full");
+      if (report.bits === 32) {
+        expect(report.heapReserved).toBeLessThanOrEqual(heapBytes);
+        expect(report.heapReserved).toBeGreaterThan(heapBytes - 2048);
+      }
+    }
+  });
+
+  test("memory moves from chunks to slots when it is needed there", async () => {
+    const report = await run({
+      script: `
+        let big = new Uint8Array(40000); big = undefined;
+        const all = []; for (let i = 0; i < 1500; i++) all.push({});
+        print(all.length);`,
+    });
+    expect(report).toMatchObject({ end: "ok", output: "1500\n" });
+  });
+});
