@@ -165,6 +165,5 @@ function excerpt(body: Uint8Array): string {
 
 /** At most 200 characters, without control characters that could play tricks in a log. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to remove
   return text.slice(0, MAX_EXCERPT).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
 }

@@ -3,7 +3,7 @@
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
-import { rootCertificates, TLSSocket } from "node:tls";
+import { rootCertificates } from "node:tls";
 import { IotHubError, NetworkError, type NetworkErrorCode, type RequestPhase } from "../../src/errors.js";
 import type { HttpClient, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
 
@@ -35,7 +35,7 @@ class NodeHttp implements HttpClient {
   readonly #options: NodeHttpOptions;
   readonly #plain = new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS });
   readonly #secure: https.Agent;
-  readonly #requests = new Set<(error: IotHubError) => void>();
+  readonly #exchanges = new Set<Exchange>();
   #closed = false;
 
   constructor(options: NodeHttpOptions) {
@@ -65,162 +65,43 @@ class NodeHttp implements HttpClient {
 
   close(): void {
     this.#closed = true;
-    for (const fail of this.#requests) {
-      fail(new IotHubError("CANCELLED", "The HTTP client was closed while the request was under way."));
+    for (const exchange of this.#exchanges) {
+      exchange.fail(new IotHubError("CANCELLED", "The HTTP client was closed while the request was under way."));
     }
     this.#plain.destroy();
     this.#secure.destroy();
   }
 
-  send(
-    request: HttpRequest,
-    { timeoutMs, phaseTimeoutsMs = {}, maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES, signal }: HttpSendOptions,
-  ): Promise<HttpResponse> {
+  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new IotHubError("CANCELLED", "The HTTP client has been closed."));
         return;
       }
-      const start = performance.now();
-      let phase: RequestPhase = "connect";
-      let phaseStart = start;
-      let reused = false;
-      let connectMs: number | undefined;
-      let tlsMs: number | undefined;
-      let writeMs: number | undefined;
-      let firstByteMs: number | undefined;
-      let socket: Socket | undefined;
-      let settled = false;
-      const timers: { total?: NodeJS.Timeout; phase?: NodeJS.Timeout } = {};
-
-      const enter = (next: RequestPhase) => {
-        const now = performance.now();
-        const spent = now - phaseStart;
-        if (phase === "connect") connectMs = reused ? undefined : spent;
-        else if (phase === "tls") tlsMs = spent;
-        else if (phase === "write") writeMs = spent;
-        else if (phase === "first-byte") firstByteMs = spent;
-        phase = next;
-        phaseStart = now;
-        clearTimeout(timers.phase);
-        const limit = phaseTimeoutsMs[next as keyof typeof phaseTimeoutsMs];
-        if (limit !== undefined && limit < timeoutMs) timers.phase = setTimeout(() => timedOut(limit), limit);
-      };
-      const finish = () => {
-        settled = true;
-        clearTimeout(timers.total);
-        clearTimeout(timers.phase);
-        signal?.removeEventListener("abort", abort);
-        this.#requests.delete(fail);
-      };
-      const fail = (error: IotHubError) => {
-        if (settled) return;
-        finish();
-        outgoing?.destroy();
-        reject(error);
-      };
-      const timedOut = (limit: number) =>
-        fail(
-          new NetworkError("TIMEOUT", phase, `The request timed out after ${Math.round(limit)} ms (${phases[phase]}).`),
-        );
-      const abort = () => fail(new IotHubError("CANCELLED", "The request was cancelled.", signal?.reason));
-
-      const { lookup } = this.#options;
-      const { scheme, host, port, method, path, body } = request;
-      const secure = scheme === "https";
-      let outgoing: http.ClientRequest | undefined;
+      const secure = request.scheme === "https";
+      let outgoing: http.ClientRequest;
       try {
         outgoing = (secure ? https : http).request({
-          host: host.replace(/^\[|\]$/g, ""),
-          port,
-          method,
-          path,
-          headers: { ...request.headers, "Content-Length": body.length },
+          host: request.host.replace(/^\[|\]$/g, ""),
+          port: request.port,
+          method: request.method,
+          path: request.path,
+          headers: { ...request.headers, "Content-Length": request.body.length },
           agent: secure ? this.#secure : this.#plain,
-          lookup,
+          lookup: this.#options.lookup,
         });
       } catch (cause) {
         reject(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
         return;
       }
-      if (signal?.aborted) {
-        outgoing.on("error", () => {});
-        abort();
-        return;
-      }
-      signal?.addEventListener("abort", abort);
-      this.#requests.add(fail);
-      timers.total = setTimeout(() => timedOut(timeoutMs), timeoutMs);
-      enter("connect");
-
-      outgoing.on("socket", (s) => {
-        socket = s;
-        reused = outgoing?.reusedSocket === true;
-        if (reused || !(s.connecting || (s instanceof TLSSocket && !s.authorized))) {
-          enter("write");
-        } else {
-          s.once("connect", () => enter(secure ? "tls" : "write"));
-          s.once("secureConnect", () => enter("write"));
-        }
+      const exchange: Exchange = new Exchange(request, options, outgoing, (error, response) => {
+        this.#exchanges.delete(exchange);
+        if (error instanceof NetworkError && error.stale) this.#dropKept(secure);
+        if (response !== undefined) resolve(response);
+        else reject(error);
       });
-      outgoing.on("finish", () => {
-        if (phase === "connect" || phase === "tls" || phase === "write") enter("first-byte");
-      });
-      outgoing.on("error", (error) => {
-        const stale = reused && socket !== undefined && proven.has(socket);
-        if (stale) this.#dropKept(secure);
-        fail(classify(error, phase, request, stale));
-      });
-      outgoing.on("response", (incoming) => {
-        enter("read");
-        const chunks: Buffer[] = [];
-        let length = 0;
-        incoming.on("data", (chunk: Buffer) => {
-          length += chunk.length;
-          if (length > maxResponseBytes) {
-            fail(tooLarge(maxResponseBytes));
-          } else {
-            chunks.push(chunk);
-          }
-        });
-        incoming.on("error", (error) => fail(classify(error, "read", request)));
-        incoming.on("end", () => {
-          if (settled) return;
-          if (!incoming.complete) {
-            fail(new NetworkError("CONNECTION_RESET", "read", "The connection ended before the answer was whole."));
-            return;
-          }
-          finish();
-          if (socket !== undefined) proven.add(socket);
-          // An answer that came before the request was out leaves the connection in no state to be used again.
-          if (!outgoing?.writableFinished) outgoing?.destroy();
-          const headers: Record<string, string> = {};
-          for (const [name, value] of Object.entries(incoming.headers)) {
-            if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
-          }
-          const totalMs = performance.now() - start;
-          resolve({
-            status: incoming.statusCode ?? 0,
-            headers,
-            body: new Uint8Array(Buffer.concat(chunks)),
-            timing: {
-              connectMs,
-              tlsMs,
-              writeMs,
-              firstByteMs,
-              totalMs,
-              reused,
-              bytesSent: body.length,
-              bytesReceived: length,
-            },
-          });
-        });
-      });
-      // Where neither an error nor an answer was reported (an upgrade that nobody asked for).
-      outgoing.on("close", () =>
-        fail(classify(Object.assign(new Error("closed"), { code: "ECONNRESET" }), phase, request)),
-      );
-      outgoing.end(body);
+      this.#exchanges.add(exchange);
+      exchange.start();
     });
   }
 
@@ -228,6 +109,152 @@ class NodeHttp implements HttpClient {
     for (const sockets of Object.values((secure ? this.#secure : this.#plain).freeSockets)) {
       for (const socket of sockets ?? []) socket.destroy();
     }
+  }
+}
+
+type Settle = (error: IotHubError | undefined, response?: HttpResponse) => void;
+
+/** One request and its answer: follows the phases, keeps their limits, settles once. */
+class Exchange {
+  readonly #request: HttpRequest;
+  readonly #options: HttpSendOptions;
+  readonly #outgoing: http.ClientRequest;
+  readonly #settle: Settle;
+  readonly #start = performance.now();
+  readonly #spentMs: Partial<Record<RequestPhase, number>> = {};
+  readonly #abort = () =>
+    this.fail(new IotHubError("CANCELLED", "The request was cancelled.", this.#options.signal?.reason));
+  #phase: RequestPhase = "connect";
+  #phaseStart = this.#start;
+  #totalTimer: NodeJS.Timeout | undefined;
+  #phaseTimer: NodeJS.Timeout | undefined;
+  #socket: Socket | undefined;
+  #reused = false;
+  #settled = false;
+
+  constructor(request: HttpRequest, options: HttpSendOptions, outgoing: http.ClientRequest, settle: Settle) {
+    this.#request = request;
+    this.#options = options;
+    this.#outgoing = outgoing;
+    this.#settle = settle;
+  }
+
+  start(): void {
+    const { signal, timeoutMs } = this.#options;
+    const outgoing = this.#outgoing;
+    outgoing.on("error", (error) => this.#onError(error));
+    if (signal?.aborted) {
+      this.#abort();
+      return;
+    }
+    signal?.addEventListener("abort", this.#abort);
+    this.#totalTimer = setTimeout(() => this.#onTimeout(timeoutMs), timeoutMs);
+    this.#limitPhase();
+    outgoing.on("socket", (socket) => this.#onSocket(socket));
+    outgoing.on("finish", () => {
+      if (this.#phase === "write") this.#enter("first-byte");
+    });
+    outgoing.on("response", (incoming) => this.#onResponse(incoming));
+    // Where neither an error nor an answer was reported: an upgrade that nobody asked for.
+    outgoing.on("close", () => this.#onError(Object.assign(new Error("closed"), { code: "ECONNRESET" })));
+    outgoing.end(this.#request.body);
+  }
+
+  fail(error: IotHubError): void {
+    if (this.#settled) return;
+    this.#finish();
+    this.#outgoing.destroy();
+    this.#settle(error);
+  }
+
+  #onSocket(socket: Socket): void {
+    this.#socket = socket;
+    this.#reused = this.#outgoing.reusedSocket;
+    if (this.#reused) this.#enter("write");
+    socket.once("connect", () => this.#enter(this.#request.scheme === "https" ? "tls" : "write"));
+    socket.once("secureConnect", () => this.#enter("write"));
+  }
+
+  #onResponse(incoming: http.IncomingMessage): void {
+    this.#enter("read");
+    const { maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES } = this.#options;
+    const chunks: Buffer[] = [];
+    let length = 0;
+    incoming.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > maxResponseBytes) {
+        const message = `The answer is larger than ${maxResponseBytes} bytes.`;
+        this.fail(new NetworkError("RESPONSE_TOO_LARGE", "read", message));
+      } else {
+        chunks.push(chunk);
+      }
+    });
+    incoming.on("error", (error) => this.#onError(error));
+    incoming.on("end", () => {
+      if (incoming.complete) this.#succeed(incoming, Buffer.concat(chunks));
+      else this.#onError(Object.assign(new Error("cut short"), { code: "ECONNRESET" }));
+    });
+  }
+
+  #succeed(incoming: http.IncomingMessage, body: Buffer): void {
+    if (this.#settled) return;
+    this.#finish();
+    if (this.#socket !== undefined) proven.add(this.#socket);
+    // An answer that came before the request was out leaves the connection in no state to be used again.
+    if (!this.#outgoing.writableFinished) this.#outgoing.destroy();
+    const headers: Record<string, string> = {};
+    for (const [name, value] of Object.entries(incoming.headers)) {
+      if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
+    }
+    const spent = this.#spentMs;
+    this.#settle(undefined, {
+      status: incoming.statusCode ?? 0,
+      headers,
+      body: new Uint8Array(body),
+      timing: {
+        connectMs: this.#reused ? undefined : spent.connect,
+        tlsMs: spent.tls,
+        writeMs: spent.write,
+        firstByteMs: spent["first-byte"],
+        totalMs: performance.now() - this.#start,
+        reused: this.#reused,
+        bytesSent: this.#request.body.length,
+        bytesReceived: body.length,
+      },
+    });
+  }
+
+  #onError(error: Error): void {
+    const kept = this.#reused && this.#socket !== undefined && proven.has(this.#socket);
+    this.fail(classify(error, this.#phase, this.#request, kept));
+  }
+
+  #onTimeout(limit: number): void {
+    const message = `The request timed out after ${Math.round(limit)} ms (${phases[this.#phase]}).`;
+    this.fail(new NetworkError("TIMEOUT", this.#phase, message));
+  }
+
+  #enter(next: RequestPhase): void {
+    if (this.#settled) return;
+    const now = performance.now();
+    this.#spentMs[this.#phase] = now - this.#phaseStart;
+    this.#phase = next;
+    this.#phaseStart = now;
+    this.#limitPhase();
+  }
+
+  #limitPhase(): void {
+    clearTimeout(this.#phaseTimer);
+    const phase = this.#phase;
+    const limit = phase === "total" ? undefined : this.#options.phaseTimeoutsMs?.[phase];
+    if (limit !== undefined) this.#phaseTimer = setTimeout(() => this.#onTimeout(limit), limit);
+  }
+
+  #finish(): void {
+    this.#settled = true;
+    clearTimeout(this.#totalTimer);
+    clearTimeout(this.#phaseTimer);
+    this.#options.signal?.removeEventListener("abort", this.#abort);
   }
 }
 
@@ -239,10 +266,6 @@ const phases: Record<RequestPhase, string> = {
   read: "while reading the answer",
   total: "altogether",
 };
-
-function tooLarge(limit: number): NetworkError {
-  return new NetworkError("RESPONSE_TOO_LARGE", "read", `The answer is larger than ${limit} bytes.`);
-}
 
 function classify(
   error: Error & { code?: string },

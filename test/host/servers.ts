@@ -1,0 +1,56 @@
+/** Raw servers on loopback whose every byte the test decides. */
+
+import net from "node:net";
+
+export interface RawServer {
+  readonly port: number;
+  /** Connections accepted so far. */
+  readonly connections: number;
+  close(): Promise<void>;
+}
+
+/** Accepts connections on a port of the system's choice. */
+export async function rawServer(onConnection: (socket: net.Socket, index: number) => void): Promise<RawServer> {
+  const sockets = new Set<net.Socket>();
+  let connections = 0;
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => sockets.delete(socket));
+    onConnection(socket, connections++);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    get connections() {
+      return connections;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** Calls back with each whole request that comes in on a socket, bodies by Content-Length. */
+export function onRequest(socket: net.Socket, callback: (request: string) => void): void {
+  let text = "";
+  socket.on("data", (chunk) => {
+    text += chunk.toString("latin1");
+    for (;;) {
+      const head = text.indexOf("\r\n\r\n");
+      if (head < 0) return;
+      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+      if (text.length < head + 4 + length) return;
+      const request = text.slice(0, head + 4 + length);
+      text = text.slice(head + 4 + length);
+      callback(request);
+    }
+  });
+}
+
+/** An HTTP answer as it goes over the wire. */
+export function answer(body: string, status = "200 OK", headers = "Content-Type: application/json\r\n"): string {
+  return `HTTP/1.1 ${status}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
