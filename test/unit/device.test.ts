@@ -1,0 +1,278 @@
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "@jest/globals";
+import {
+  Canceller,
+  createSigner,
+  Device,
+  type DeviceOptions,
+  type Host,
+  IotHubError,
+  NetworkError,
+} from "../../src/index.js";
+import { fakeHost, type Respond, response, success } from "./fake-host.js";
+
+const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
+const options: DeviceOptions = { productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential: { secret: psk } };
+const message = { topic: "data", payload: { t: 21.5 } };
+
+function device(respond: Respond, changes: Partial<DeviceOptions> = {}, host: Partial<Host> = {}) {
+  const fake = fakeHost(respond, host);
+  return { host: fake, device: new Device({ ...options, ...changes }, fake) };
+}
+
+async function failure(promise: Promise<unknown>): Promise<IotHubError> {
+  const error = await promise.then(
+    () => undefined,
+    (e) => e,
+  );
+  expect(error).toBeInstanceOf(IotHubError);
+  return error;
+}
+
+test("signs what it sends and tells what came of it", async () => {
+  const { device: d, host } = device(() => response(success));
+  const result = await d.publish(message);
+  expect(result).toMatchObject({
+    requestId: "f4da4f1f-d72e-40f1-0000-349fc0072ba0",
+    status: 200,
+    topic: "G8N9VAAAHB/AAAAAA/data",
+    timing: { waitMs: 0, signMs: 0, totalMs: 0 },
+  });
+  const { request, options: sendOptions } = host.sent[0];
+  expect(request).toMatchObject({
+    scheme: "https",
+    host: "ap-guangzhou.gateway.tencentdevices.com",
+    port: 443,
+    method: "POST",
+    path: "/device/publish",
+  });
+  expect(sendOptions.timeoutMs).toBe(20000);
+  expect(result.bodyBytes).toBe(request.body.length);
+  const { createHash } = await import("node:crypto");
+  const text = [
+    "POST",
+    request.host,
+    request.path,
+    "",
+    "hmacsha256",
+    "1735286744",
+    request.headers["X-TC-Nonce"],
+    createHash("sha256").update(request.body).digest("hex"),
+  ].join("\n");
+  expect(request.headers).toEqual({
+    "Content-Type": "application/json; charset=utf-8",
+    "X-TC-Algorithm": "hmacsha256",
+    "X-TC-Timestamp": "1735286744",
+    "X-TC-Nonce": expect.stringMatching(/^\d{1,10}$/),
+    "X-TC-Signature": createHmac("sha256", psk).update(text).digest("base64"),
+  });
+  expect(host.timers).toBe(0);
+});
+
+test("settings reach the request", async () => {
+  const { device: d, host } = device(() => response(success), {
+    url: "http://Gateway.Local:8080/",
+    contentType: "application/json",
+    timeoutMs: 1234,
+    maxResponseBytes: 99,
+  });
+  await d.publish(message);
+  await d.publish(message, { timeoutMs: 55 });
+  expect(host.sent[0].request).toMatchObject({ scheme: "http", host: "gateway.local", port: 8080 });
+  expect(host.sent[0].request.headers["Content-Type"]).toBe("application/json");
+  expect(host.sent[0].options).toMatchObject({ timeoutMs: 1234, maxResponseBytes: 99 });
+  expect(host.sent[1].options.timeoutMs).toBe(55);
+});
+
+test("no nonce comes twice", async () => {
+  const { device: d, host } = device(() => response(success));
+  for (let i = 0; i < 1000; i++) await d.publish(message);
+  const nonces = host.sent.map(({ request }) => Number(request.headers["X-TC-Nonce"]));
+  expect(new Set(nonces).size).toBe(1000);
+  expect(nonces.every((n) => Number.isInteger(n) && n >= 0 && n <= 2147483646)).toBe(true);
+});
+
+describe("what a constructor refuses", () => {
+  test.each<[string, Partial<Record<keyof DeviceOptions, unknown>>, string]>([
+    ["a product id with a slash", { productId: "a/b" }, "INVALID_PRODUCT_ID"],
+    ["no product id", { productId: undefined }, "INVALID_PRODUCT_ID"],
+    ["a device name of 49 characters", { deviceName: "x".repeat(49) }, "INVALID_DEVICE_NAME"],
+    ["a device name in Chinese", { deviceName: "设备" }, "INVALID_DEVICE_NAME"],
+    ["no credential", { credential: undefined }, "INVALID_CREDENTIAL"],
+    ["null", { credential: null }, "INVALID_CREDENTIAL"],
+    ["an empty secret", { credential: { secret: "" } }, "INVALID_CREDENTIAL"],
+    ["a secret and a key", { credential: { secret: psk, privateKey: "x" } }, "INVALID_CREDENTIAL"],
+    ["another algorithm", { credential: { secret: psk, algorithm: "HmacSha256" } }, "INVALID_CREDENTIAL"],
+    ["a psk that lost its ==", { credential: { secret: psk.slice(0, -2) } }, "INVALID_CREDENTIAL"],
+    ["a psk that lost one =", { credential: { secret: psk.slice(0, -1) } }, "taken"],
+    ["a key that is none", { credential: { privateKey: "key" } }, "KEY_MALFORMED"],
+    ["a region with a dot", { region: "a.b" }, "INVALID_REGION"],
+    ["region and url", { region: "europe", url: "http://a" }, "INVALID_OPTION"],
+    ["ftp", { url: "ftp://a" }, "INVALID_URL"],
+    ["a path", { url: "http://a/b" }, "INVALID_URL"],
+    ["a user", { url: "http://u:p@a" }, "INVALID_URL"],
+    ["port 0", { url: "http://a:0" }, "INVALID_URL"],
+    ["port 65536", { url: "http://a:65536" }, "INVALID_URL"],
+    ["a line feed in the host", { url: "http://a\nb" }, "INVALID_URL"],
+    ["no time", { timeoutMs: 0 }, "INVALID_OPTION"],
+    ["NaN", { timeoutMs: Number.NaN }, "INVALID_OPTION"],
+    ["too much time", { timeoutMs: 2 ** 31 }, "INVALID_OPTION"],
+    ["a limit of 0", { maxPayloadBytes: 0 }, "INVALID_OPTION"],
+    ["an answer of 0", { maxResponseBytes: 0 }, "INVALID_OPTION"],
+    ["a Content-Type with CRLF", { contentType: "a\r\nb: c" }, "INVALID_OPTION"],
+    ["IPv6", { url: "https://[::1]:8443" }, "taken"],
+    ["a region of tomorrow", { region: "ap-tokyo" }, "taken"],
+  ])("%s", (_name, changes, expected) => {
+    let code = "taken";
+    try {
+      new Device(
+        { ...options, ...(changes as Partial<DeviceOptions>) },
+        fakeHost(() => response(success)),
+      );
+    } catch (error) {
+      expect(error).toBeInstanceOf(IotHubError);
+      code = (error as IotHubError).code;
+      expect((error as IotHubError).message).toMatch(/^[A-Za-z].*\.$/);
+    }
+    expect(code).toBe(expected);
+  });
+});
+
+test("bad messages are refused before anything is sent", async () => {
+  const { device: d, host } = device(() => response(success), { maxPayloadBytes: 10 });
+  expect((await failure(d.publish({ topic: "", payload: "" }))).code).toBe("INVALID_TOPIC");
+  expect((await failure(d.publish({ topic: "data", payload: "12345678901" }))).code).toBe("PAYLOAD_TOO_LARGE");
+  expect((await failure(d.publish(message, { timeoutMs: -1 }))).code).toBe("INVALID_OPTION");
+  expect(host.sent.length).toBe(0);
+});
+
+describe("every promise settles", () => {
+  const never = () => new Promise<never>(() => {});
+
+  test("a host that never calls back", async () => {
+    const { device: d, host } = device(never, { timeoutMs: 5000 });
+    const error = failure(d.publish(message));
+    await Promise.resolve();
+    host.advance(6001);
+    expect(await error).toMatchObject({ code: "TIMEOUT", phase: "total" });
+    expect(host.timers).toBe(0);
+  });
+
+  test("a clock that never is ready", async () => {
+    const clock = { nowMs: () => 0, monotonicMs: () => 0, ready: never };
+    const { device: d, host } = device(() => response(success), { timeoutMs: 5000 }, { clock });
+    const error = failure(d.publish(message));
+    host.advance(6001);
+    expect((await error).code).toBe("TIMEOUT");
+    expect(host.sent.length).toBe(0);
+  });
+
+  test("a clock that cannot be set", async () => {
+    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server answered.", undefined, true));
+    const clock = { nowMs: () => 0, monotonicMs: () => 0, ready };
+    const { device: d } = device(() => response(success), {}, { clock });
+    expect((await failure(d.publish(message))).code).toBe("CLOCK_NOT_SET");
+  });
+
+  test("a signal, before and during", async () => {
+    const { device: d, host } = device(never);
+    const canceller = new Canceller();
+    const during = failure(d.publish(message, { signal: canceller.signal }));
+    canceller.cancel();
+    expect((await during).code).toBe("CANCELLED");
+    expect(host.sent[0].options.signal?.aborted).toBe(true);
+    expect((await failure(d.publish(message, { signal: canceller.signal }))).code).toBe("CANCELLED");
+    expect(host.timers).toBe(0);
+  });
+
+  test("close", async () => {
+    const { device: d, host } = device(never);
+    const open = [failure(d.publish(message)), failure(d.publish(message))];
+    d.close();
+    d.close();
+    for (const error of open) expect((await error).code).toBe("DEVICE_CLOSED");
+    expect((await failure(d.publish(message))).code).toBe("DEVICE_CLOSED");
+    expect(host.timers).toBe(0);
+  });
+
+  test("an error that is none of ours", async () => {
+    const cause = new TypeError("inside the host");
+    const { device: d } = device(() => Promise.reject(cause));
+    expect(await failure(d.publish(message))).toMatchObject({ code: "NETWORK_FAILED", cause });
+  });
+});
+
+test("a stale connection costs one more signature, not the message", async () => {
+  const stale = new NetworkError("CONNECTION_RESET", "write", "The connection was closed.", undefined, true);
+  const once = device((_r, _o, i) => (i === 0 ? Promise.reject(stale) : response(success)));
+  await once.device.publish(message);
+  const [first, second] = once.host.sent.map(({ request }) => request);
+  expect(second.headers["X-TC-Nonce"]).not.toBe(first.headers["X-TC-Nonce"]);
+  expect(second.body).toBe(first.body);
+
+  const always = device(() => Promise.reject(stale));
+  expect((await failure(always.device.publish(message))).code).toBe("CONNECTION_RESET");
+  expect(always.host.sent.length).toBe(2);
+});
+
+describe("onEvent", () => {
+  const peers = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
+  const privateKey: string = peers.rsa_test_key["rsa2048_pkcs8.pem"];
+
+  test("sees the phases in their order", async () => {
+    const seen: string[] = [];
+    const d = device(() => response(success), { onEvent: ({ phase }) => seen.push(phase) });
+    await d.device.publish(message);
+    expect(seen).toEqual(["sign", "send", "answer", "done"]);
+    const failed = device(() => response("", { status: 500 }), { onEvent: ({ phase }) => seen.push(phase) });
+    await failure(failed.device.publish(message));
+    expect(seen.slice(4)).toEqual(["sign", "send", "answer", "error"]);
+  });
+
+  test("no secret passes through it, nor through errors", async () => {
+    const canary = "c2VjcmV0LWNhbmFyeS1wc2s=";
+    for (const credential of [{ secret: canary }, { secret: canary, algorithm: "hmacsha1" as const }, { privateKey }]) {
+      const seen: unknown[] = [];
+      for (const body of [success, "<html>", '{"Response":{"Error":{"Code":"AuthFailure"},"RequestId":"r"}}']) {
+        const d = device(() => response(body), { credential, onEvent: (event) => seen.push(event) });
+        await d.device
+          .publish({ topic: "data", payload: "private reading" })
+          .catch((error) => seen.push({ ...error, message: error.message, stack: error.stack, cause: error.cause }));
+        seen.push(d.device);
+        d.device.close();
+        await d.device.publish(message).catch((error) => seen.push(error.message));
+      }
+      const text = JSON.stringify(seen) + String(seen);
+      expect(text).toContain("hmac".slice(0, "secret" in credential ? 4 : 0));
+      expect(text).not.toContain(canary);
+      expect(text).not.toContain(Buffer.from(canary, "base64").toString());
+      expect(text).not.toContain("private reading");
+      expect(text).not.toMatch(/PRIVATE KEY|MII/);
+      expect(text).not.toContain("X-TC-Signature");
+    }
+  });
+
+  test("may throw without harm", async () => {
+    const onEvent = () => {
+      throw new Error("listener");
+    };
+    const { device: d } = device(() => response(success), { onEvent });
+    expect((await d.publish(message)).status).toBe(200);
+  });
+});
+
+test("a signer of one's own is used as it is", async () => {
+  const inner = createSigner({ secret: psk });
+  let signed = 0;
+  const signer = {
+    ...inner,
+    algorithm: inner.algorithm,
+    hashBody: (b: Uint8Array) => inner.hashBody(b),
+    close() {},
+    sign: (t: string) => (signed++, inner.sign(t)),
+  };
+  const { device: d } = device(() => response(success), { credential: signer });
+  await d.publish(message);
+  expect(signed).toBe(1);
+});
