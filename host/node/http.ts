@@ -155,8 +155,11 @@ class Exchange {
       if (this.#phase === "write") this.#enter("first-byte");
     });
     outgoing.on("response", (incoming) => this.#onResponse(incoming));
-    // Where neither an error nor an answer was reported: an upgrade that nobody asked for.
-    outgoing.on("close", () => this.#onError(Object.assign(new Error("closed"), { code: "ECONNRESET" })));
+    // Without a listener Node would end the connection and report nothing.
+    outgoing.on("upgrade", (_incoming, socket) => {
+      socket.destroy();
+      this.fail(new NetworkError("RESPONSE_MALFORMED", this.#phase, "The answer asks for another protocol."));
+    });
     outgoing.end(this.#request.body);
   }
 
