@@ -1,0 +1,250 @@
+import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { GatewayError } from "./errors.js";
+
+/** What a device may do with a topic. Only `publish` and `both` let it publish. */
+export type TopicPermission = "publish" | "subscribe" | "both";
+
+/** One device as written by hand or in a JSON file: exactly one of `psk`, `publicKey` and `certificate`. */
+export interface DeviceDescription {
+  /** The device's key, 4 to 64 Base64 characters, used as text. */
+  readonly psk?: string;
+  /** The device's RSA public key, PEM. */
+  readonly publicKey?: string;
+  /** The device's certificate with an RSA key, PEM. */
+  readonly certificate?: string;
+  /** Accept only this algorithm; otherwise every one that fits the credential. */
+  readonly algorithm?: SignatureAlgorithm;
+  /**
+   * Permissions on top of the default topics, by the name after `<ProductId>/<DeviceName>/` or by a whole topic.
+   * A default topic can be given another permission too.
+   */
+  readonly topics?: Readonly<Record<string, TopicPermission>>;
+}
+
+/** How a product answers `/device/register`. */
+export interface RegistrationDescription {
+  /** What a device gets: `"psk"` (default) or a `"certificate"` with its private key. */
+  readonly credential?: "psk" | "certificate";
+  /** Create devices that are not known yet, true by default. */
+  readonly open?: boolean;
+  /**
+   * What happens when a device registers again: `"same"` returns what it has (default), `"renew"` issues a new secret
+   * and invalidates the old one, `"refuse"` answers with an error.
+   */
+  readonly again?: "same" | "renew" | "refuse";
+  /** PEM of the product's own CA: devices bring a certificate that it signed and get no secret. */
+  readonly ownCa?: string;
+  /** Leave `State` out of the answer, as older pages show it. */
+  readonly withoutState?: boolean;
+}
+
+export interface ProductDescription {
+  /** Signs registrations; at least 16 characters, of which the first 16 are the AES key of the answer. */
+  readonly productSecret?: string;
+  readonly registration?: RegistrationDescription;
+  readonly devices?: Readonly<Record<string, DeviceDescription>>;
+}
+
+/** The content of a devices file. */
+export interface DevicesDescription {
+  readonly products: Readonly<Record<string, ProductDescription>>;
+}
+
+export type SignatureAlgorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
+
+export const signatureAlgorithms: readonly SignatureAlgorithm[] = ["hmacsha256", "hmacsha1", "rsa-sha256"];
+
+export type Credential =
+  | { readonly kind: "psk"; readonly psk: string }
+  | { readonly kind: "publicKey"; readonly publicKey: KeyObject };
+
+export interface DeviceRecord {
+  readonly productId: string;
+  readonly deviceName: string;
+  credential: Credential;
+  readonly algorithm: SignatureAlgorithm | undefined;
+  readonly topics: ReadonlyMap<string, TopicPermission>;
+  /** What a registration handed out, so that it can be handed out again. */
+  issued?: Readonly<Record<string, unknown>>;
+}
+
+export interface ProductRecord {
+  readonly productId: string;
+  readonly productSecret: string | undefined;
+  readonly registration: RegistrationDescription;
+  readonly ownCa: X509Certificate | undefined;
+  readonly devices: Map<string, DeviceRecord>;
+}
+
+export const productIdPattern = /^[A-Za-z0-9_]{1,32}$/;
+export const deviceNamePattern = /^[A-Za-z0-9:_-]{1,48}$/;
+
+const defaultTopics: readonly (readonly [string, TopicPermission])[] = [
+  ["control", "subscribe"],
+  ["event", "publish"],
+  ["data", "both"],
+];
+
+/** Products and devices by their names. */
+export class DeviceRegistry {
+  readonly products = new Map<string, ProductRecord>();
+
+  /** @throws GatewayError INVALID_DEVICES that names the place, e.g. `products.P.devices.D.psk` */
+  constructor(description: DevicesDescription) {
+    const root = object(description, "devices", ["products"]);
+    const products = object(root.products, "products");
+    for (const [productId, product] of Object.entries(products)) {
+      this.products.set(productId, readProduct(productId, product));
+    }
+  }
+
+  /** Adds a device or replaces one while the gateway runs. */
+  set(productId: string, deviceName: string, description: DeviceDescription): void {
+    const product = this.products.get(productId);
+    if (!product) throw invalid(`products.${productId}`, "is not a known product");
+    const place = `products.${productId}.devices.${deviceName}`;
+    product.devices.set(deviceName, readDevice(productId, deviceName, description, place));
+  }
+
+  /** Gives a device another credential and leaves its topics alone; adds the device if it is not known. */
+  setCredential(productId: string, deviceName: string, description: DeviceDescription): DeviceRecord {
+    const product = this.products.get(productId);
+    if (!product) throw invalid(`products.${productId}`, "is not a known product");
+    const place = `products.${productId}.devices.${deviceName}`;
+    const fresh = readDevice(productId, deviceName, description, place);
+    const known = product.devices.get(deviceName);
+    const device = known === undefined ? fresh : { ...known, algorithm: undefined, credential: fresh.credential };
+    product.devices.set(deviceName, device);
+    return device;
+  }
+
+  find(productId: string, deviceName: string): DeviceRecord | undefined {
+    return this.products.get(productId)?.devices.get(deviceName);
+  }
+}
+
+/**
+ * Reads a devices file: JSON as in {@link DevicesDescription}.
+ *
+ * @throws GatewayError DEVICES_UNREADABLE, INVALID_DEVICES
+ */
+export function readDevicesFile(path: string): DevicesDescription {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new GatewayError("DEVICES_UNREADABLE", `The devices file ${path} cannot be read.`, error);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // The parser's own message quotes the text around the fault, which may be a key.
+    const position = /position (\d+)/.exec(String(error))?.[1];
+    const line = position === undefined ? "" : ` (line ${text.slice(0, Number(position)).split("\n").length})`;
+    throw new GatewayError("INVALID_DEVICES", `The devices file ${path} is not valid JSON${line}.`);
+  }
+}
+
+function readProduct(productId: string, value: unknown): ProductRecord {
+  const place = `products.${productId}`;
+  if (!productIdPattern.test(productId)) throw invalid(place, "is not a ProductId (letters, digits and _)");
+  const product = object(value, place, ["productSecret", "registration", "devices"]);
+  const productSecret = optionalText(product.productSecret, `${place}.productSecret`);
+  if (productSecret !== undefined && productSecret.length < 16) {
+    throw invalid(`${place}.productSecret`, "must have at least 16 characters");
+  }
+  const registration = readRegistration(product.registration, `${place}.registration`);
+  let ownCa: X509Certificate | undefined;
+  if (registration.ownCa !== undefined) {
+    try {
+      ownCa = new X509Certificate(registration.ownCa);
+    } catch {
+      throw invalid(`${place}.registration.ownCa`, "is not a certificate in PEM");
+    }
+  }
+  const devices = new Map<string, DeviceRecord>();
+  const described = product.devices === undefined ? {} : object(product.devices, `${place}.devices`);
+  for (const [deviceName, device] of Object.entries(described)) {
+    devices.set(deviceName, readDevice(productId, deviceName, device, `${place}.devices.${deviceName}`));
+  }
+  return { productId, productSecret, registration, ownCa, devices };
+}
+
+function readRegistration(value: unknown, place: string): RegistrationDescription {
+  if (value === undefined) return {};
+  const registration = object(value, place, ["credential", "open", "again", "ownCa", "withoutState"]);
+  oneOf(registration.credential, `${place}.credential`, ["psk", "certificate"]);
+  oneOf(registration.again, `${place}.again`, ["same", "renew", "refuse"]);
+  for (const name of ["open", "withoutState"]) {
+    if (registration[name] !== undefined && typeof registration[name] !== "boolean") {
+      throw invalid(`${place}.${name}`, "must be true or false");
+    }
+  }
+  optionalText(registration.ownCa, `${place}.ownCa`);
+  return registration as RegistrationDescription;
+}
+
+function readDevice(productId: string, deviceName: string, value: unknown, place: string): DeviceRecord {
+  if (!deviceNamePattern.test(deviceName)) {
+    throw invalid(place, "is not a DeviceName (1 to 48 letters, digits, colons, _ and -)");
+  }
+  const device = object(value, place, ["psk", "publicKey", "certificate", "algorithm", "topics"]);
+  const given = ["psk", "publicKey", "certificate"].filter((name) => device[name] !== undefined);
+  if (given.length !== 1) throw invalid(place, "needs exactly one of psk, publicKey and certificate");
+  const text = optionalText(device[given[0]], `${place}.${given[0]}`) as string;
+  const credential: Credential =
+    given[0] === "psk"
+      ? { kind: "psk", psk: text }
+      : { kind: "publicKey", publicKey: readPublicKey(text, given[0] === "certificate", `${place}.${given[0]}`) };
+  oneOf(device.algorithm, `${place}.algorithm`, signatureAlgorithms);
+  const algorithm = device.algorithm as SignatureAlgorithm | undefined;
+  if (algorithm !== undefined && (algorithm === "rsa-sha256") !== (credential.kind === "publicKey")) {
+    throw invalid(`${place}.algorithm`, `does not fit a device with a ${given[0]}`);
+  }
+  const topics = new Map<string, TopicPermission>();
+  for (const [name, permission] of defaultTopics) topics.set(`${productId}/${deviceName}/${name}`, permission);
+  if (device.topics !== undefined) {
+    for (const [name, permission] of Object.entries(object(device.topics, `${place}.topics`))) {
+      oneOf(permission, `${place}.topics.${name}`, ["publish", "subscribe", "both"]);
+      const topic = name.includes("/") ? name : `${productId}/${deviceName}/${name}`;
+      topics.set(topic, permission as TopicPermission);
+    }
+  }
+  return { productId, deviceName, credential, algorithm, topics };
+}
+
+function readPublicKey(pem: string, isCertificate: boolean, place: string): KeyObject {
+  if (/PRIVATE KEY/.test(pem)) throw invalid(place, "holds a private key: the gateway needs the public one only");
+  let key: KeyObject;
+  try {
+    key = isCertificate ? new X509Certificate(pem).publicKey : createPublicKey(pem);
+  } catch {
+    throw invalid(place, isCertificate ? "is not a certificate in PEM" : "is not a public key in PEM");
+  }
+  if (key.asymmetricKeyType !== "rsa") throw invalid(place, `is ${key.asymmetricKeyType}, yet only RSA is signed with`);
+  return key;
+}
+
+function object(value: unknown, place: string, known?: readonly string[]): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(place, "must be an object");
+  const unknown = known && Object.keys(value).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw invalid(`${place}.${unknown}`, `is not known here; known are ${known?.join(", ")}`);
+  return value as Record<string, unknown>;
+}
+
+function optionalText(value: unknown, place: string): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "string" || value === "") throw invalid(place, "must be a text that is not empty");
+  return value;
+}
+
+function oneOf(value: unknown, place: string, values: readonly string[]): void {
+  if (value !== undefined && !values.includes(value as string)) {
+    throw invalid(place, `must be one of ${values.join(", ")}`);
+  }
+}
+
+function invalid(place: string, what: string): GatewayError {
+  return new GatewayError("INVALID_DEVICES", `${place} ${what}.`);
+}

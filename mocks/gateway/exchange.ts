@@ -1,0 +1,142 @@
+import { randomUUID } from "node:crypto";
+import { type Answer, type AnswerStyle, errorAnswer, Refusal, successAnswer } from "./answers.js";
+import type { Credential, DeviceRecord, DeviceRegistry, ProductRecord } from "./devices.js";
+import { diagnose, type OtherKey } from "./diagnose.js";
+import { checkContentType, type JsonObject, parseBody, readIdentity, readMessage } from "./publish.js";
+import type { RateLimit } from "./ratelimit.js";
+import type { ReceivedRequest } from "./received.js";
+import { register } from "./registration.js";
+import { readLogLines } from "./reportlog.js";
+import {
+  checkAlgorithmFits,
+  checkTimestamp,
+  expectedFields,
+  type NonceMemory,
+  type RawRequest,
+  readSignatureHeaders,
+  signatureMatches,
+  stringToSign,
+} from "./verify.js";
+
+/** What the rules of an exchange need of the gateway. */
+export interface Rules {
+  readonly registry: DeviceRegistry;
+  readonly nonces: NonceMemory;
+  readonly rateLimit: RateLimit | undefined;
+  readonly style: AnswerStyle;
+  readonly windowSeconds: number;
+  readonly maxPayloadBytes: number;
+  readonly signedHost: string | undefined;
+}
+
+export type Endpoint = "publish" | "register" | "reportlog";
+
+/** Deals with a request whose body was read: fills in what is known of it and says what to answer. */
+export function exchange(rules: Rules, endpoint: Endpoint, entry: ReceivedRequest, nowMs: number): Answer {
+  const requestId = randomUUID();
+  entry.requestId = requestId;
+  try {
+    const members = accept(rules, endpoint, entry, nowMs);
+    entry.accepted = true;
+    return successAnswer(rules.style, requestId, members);
+  } catch (error) {
+    const refusal = error instanceof Refusal ? error : new Refusal("InternalError", "The gateway failed.");
+    entry.error = { code: refusal.code, message: refusal.message };
+    return errorAnswer(rules.style, requestId, refusal.code, refusal.message);
+  }
+}
+
+function accept(rules: Rules, endpoint: Endpoint, entry: ReceivedRequest, nowMs: number): Record<string, unknown> {
+  checkContentType(entry.headers["content-type"]);
+  const body = parseBody(entry.body);
+  const { productId, deviceName } = readIdentity(body);
+  Object.assign(entry, { productId, deviceName });
+  const product = rules.registry.products.get(productId);
+  if (product === undefined) {
+    throw new Refusal("ResourceNotFound.Product", `There is no product ${productId}.`);
+  }
+  const device = product.devices.get(deviceName);
+  if (endpoint === "register") {
+    checkSignature(rules, entry, secretOf(product, deviceName), product, nowMs, "productSecret");
+    const { members, state } = register(rules.registry, product, deviceName, body, nowMs);
+    entry.registrationState = state;
+    return { ...members };
+  }
+  if (device === undefined) {
+    throw new Refusal("ResourceNotFound.Device", `The product ${productId} has no device ${deviceName}.`);
+  }
+  checkSignature(rules, entry, device, product, nowMs, device.credential.kind);
+  rules.rateLimit?.take(`${productId}/${deviceName}`, nowMs);
+  deliverContent(rules, endpoint, entry, body, device);
+  return {};
+}
+
+function deliverContent(
+  rules: Rules,
+  endpoint: "publish" | "reportlog",
+  entry: ReceivedRequest,
+  body: JsonObject,
+  device: DeviceRecord,
+): void {
+  if (endpoint === "reportlog") {
+    entry.messages = readLogLines(body);
+    return;
+  }
+  // Kept for the log even where the message is refused.
+  if (typeof body.TopicName === "string") entry.topic = body.TopicName;
+  Object.assign(entry, readMessage(body, device, rules.maxPayloadBytes));
+}
+
+/** The ProductSecret in the place of a device's key. */
+function secretOf(product: ProductRecord, deviceName: string): DeviceRecord {
+  const { productId, productSecret } = product;
+  if (productSecret === undefined) {
+    throw new Refusal("UnauthorizedOperation.Registration", `The product ${productId} does not allow registration.`);
+  }
+  const credential: Credential = { kind: "psk", psk: productSecret };
+  return { productId, deviceName, credential, algorithm: undefined, topics: new Map() };
+}
+
+function checkSignature(
+  rules: Rules,
+  entry: ReceivedRequest,
+  device: DeviceRecord,
+  product: ProductRecord,
+  nowMs: number,
+  verifiedBy: "psk" | "publicKey" | "productSecret",
+): void {
+  const request: RawRequest = {
+    method: entry.method,
+    url: entry.url,
+    hostHeader: entry.headers.host ?? "",
+    headers: entry.headers,
+    body: entry.body,
+  };
+  const signed = readSignatureHeaders(request);
+  entry.algorithm = signed.algorithm;
+  checkAlgorithmFits(device, signed.algorithm);
+  const nowSeconds = nowMs / 1000;
+  checkTimestamp(signed.timestampSeconds, nowSeconds, rules.windowSeconds);
+  const expected = expectedFields(request, signed, rules.signedHost);
+  if (!signatureMatches(device.credential, signed.algorithm, stringToSign(expected), signed.signature)) {
+    const diagnosis = diagnose(request, signed, expected, device.credential, otherKeys(product, device));
+    entry.diagnosis = diagnosis;
+    throw new Refusal("AuthFailure.SignatureFailure", "The signature is wrong.");
+  }
+  entry.verifiedBy = verifiedBy;
+  // Only now: a nonce of somebody who cannot sign must not shut out the device that can.
+  rules.nonces.use(`${device.productId}/${device.deviceName}`, signed.nonce, nowSeconds, rules.windowSeconds);
+}
+
+const maxOtherKeys = 50;
+
+function otherKeys(product: ProductRecord, device: DeviceRecord): OtherKey[] {
+  const keys: OtherKey[] = [];
+  if (product.productSecret !== undefined) keys.push({ name: "the ProductSecret", secret: product.productSecret });
+  for (const other of product.devices.values()) {
+    if (keys.length >= maxOtherKeys) break;
+    if (other.credential.kind !== "psk" || other.credential === device.credential) continue;
+    keys.push({ name: `that of the device ${other.deviceName}`, secret: other.credential.psk });
+  }
+  return keys;
+}

@@ -1,0 +1,292 @@
+import { GatewayError } from "./errors.js";
+
+/**
+ * Where in an exchange a fault strikes:
+ * - `connect`: the TCP connection was accepted, nothing was read, no TLS was spoken
+ * - `read`: the request's headers were read, its body was not
+ * - `headers`: the request was read and dealt with, no byte of the answer was sent
+ * - `body`: the answer's headers and half of its body were sent
+ */
+export type FaultPhase = "connect" | "read" | "headers" | "body";
+
+/**
+ * One way to misbehave.
+ *
+ * A request struck by a fault that damages the *answer* is dealt with as usual before, so its message counts as
+ * received. One that is refused (`status`, `html`, `error`), answered early, or whose body is never read is not.
+ */
+export type Fault =
+  /** Waits before the answer's headers, or between its headers and its body. */
+  | { readonly kind: "delay"; readonly ms: number; readonly phase?: "headers" | "body" }
+  /** Goes on forever without a sign of life. In the phase `body` the answer's headers were sent and nothing of its body. */
+  | { readonly kind: "hang"; readonly phase: FaultPhase }
+  /** Sends RST. */
+  | { readonly kind: "reset"; readonly phase: FaultPhase }
+  /** Sends FIN without the (rest of the) answer. */
+  | { readonly kind: "close"; readonly phase: FaultPhase }
+  /** A status with its usual page of JSON; `retryAfter` is seconds or an HTTP date. */
+  | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
+  /** A business error with any code, e.g. `InternalError`. */
+  | { readonly kind: "error"; readonly code: string; readonly message?: string }
+  /** A proxy's error page; status 502 unless given. */
+  | { readonly kind: "html"; readonly status?: number }
+  /** A body of no bytes; status 200 unless given. */
+  | { readonly kind: "empty"; readonly status?: number }
+  /** Content-Length tells the whole, half is sent, then the connection is closed. */
+  | { readonly kind: "truncated" }
+  /** The JSON ends in its middle, yet Content-Length is right. */
+  | { readonly kind: "malformed-json" }
+  /** The right body as another type, `text/plain` unless given. */
+  | { readonly kind: "content-type"; readonly contentType?: string }
+  /** A right answer padded to `bytes` bytes, 1 048 576 unless given. */
+  | { readonly kind: "too-large"; readonly bytes?: number }
+  /** The right body in pieces: one byte every 20 ms unless given. */
+  | { readonly kind: "slow-drip"; readonly bytes?: number; readonly intervalMs?: number }
+  /** A Content-Length that is not the body's. `less` and `more` keep the connection open, as a confused server does. */
+  | { readonly kind: "wrong-length"; readonly length: "less" | "more" | "negative" | "text" | "twice" }
+  /** Chunked, with a chunk size that is no number. */
+  | { readonly kind: "bad-chunk" }
+  /** Bytes that are no HTTP. */
+  | { readonly kind: "garbage" }
+  /** An interim answer (103) before the real one. */
+  | { readonly kind: "interim" }
+  /** The answer to the request before, RequestId and all; to the first request, an answer with an invented RequestId. */
+  | { readonly kind: "other-answer" }
+  /** The right answer, and at once another one that nobody asked for. */
+  | { readonly kind: "two-answers" }
+  /** Answers once the headers were read, without reading the body; then closes (default) or goes on. */
+  | { readonly kind: "early"; readonly status?: number; readonly keepOpen?: boolean }
+  /**
+   * Answers as if the connection were kept; then, without a word: `ignore` never reads from it again, `close` sends
+   * FIN, `reset` sends RST once the next request arrives.
+   */
+  | { readonly kind: "half-open"; readonly afterwards: "ignore" | "close" | "reset" }
+  /** The Date header and the timestamp's window are off by so many seconds. */
+  | { readonly kind: "skew"; readonly seconds: number }
+  /** TLS: a fatal alert instead of a ServerHello; handshake_failure (40) unless given. */
+  | { readonly kind: "tls-alert"; readonly alert?: number }
+  /** TLS: FIN after that many bytes of the server's handshake, 0 unless given. */
+  | { readonly kind: "tls-close"; readonly afterBytes?: number }
+  /** TLS: reads the ClientHello and never answers. */
+  | { readonly kind: "tls-hang" }
+  /** TLS 1.2: the signature of the ServerKeyExchange is damaged on its way. */
+  | { readonly kind: "tls-key-exchange" };
+
+export type FaultKind = Fault["kind"];
+
+/** True for faults that strike a connection, not a request: they wait for the next connection to be opened. */
+export function strikesConnection(fault: Fault): boolean {
+  return fault.kind.startsWith("tls-") || ("phase" in fault && fault.phase === "connect");
+}
+
+/** True if the request is not dealt with: whatever it carried was not received. */
+export function refusesRequest(fault: Fault | undefined): boolean {
+  if (fault === undefined) return false;
+  if ("phase" in fault && fault.phase === "read") return true;
+  return fault.kind === "status" || fault.kind === "error" || fault.kind === "html" || fault.kind === "early";
+}
+
+/** Picks faults at random, repeatably. */
+export interface RandomFaults {
+  /** 0 to 1: the share of requests (and, for faults that strike connections, of connections) that are struck. */
+  readonly probability: number;
+  /** Among which to choose, each as likely as the others. */
+  readonly among: readonly Fault[];
+  /** 0 to 4 294 967 295; the same seed gives the same faults for the same order of requests. */
+  readonly seed: number;
+}
+
+/** The switchboard of faults: what is queued comes first, then what is always on, then chance. */
+export class Faults {
+  #connections: Fault[] = [];
+  #requests: Fault[] = [];
+  #always: Fault | undefined;
+  #random: (RandomFaults & { readonly draw: () => number }) | undefined;
+  readonly #secure: boolean;
+
+  /** @param secure whether the gateway speaks TLS; without, faults of TLS are refused */
+  constructor(secure: boolean, always: Fault | undefined, random: RandomFaults | undefined) {
+    this.#secure = secure;
+    this.always(always);
+    this.random(random);
+  }
+
+  /**
+   * Queues a fault for the next request, or, if it strikes connections, for the next connection.
+   *
+   * @param times how often it strikes, 1 unless given
+   */
+  next(fault: Fault, times = 1): void {
+    this.#check(fault);
+    const queue = strikesConnection(fault) ? this.#connections : this.#requests;
+    for (let i = 0; i < times; i++) queue.push(fault);
+  }
+
+  /** One fault for everything that is not in the queue; undefined ends it. */
+  always(fault: Fault | undefined): void {
+    if (fault !== undefined) this.#check(fault);
+    this.#always = fault;
+  }
+
+  /** @throws GatewayError INVALID_OPTION */
+  random(random: RandomFaults | undefined): void {
+    if (random !== undefined) {
+      if (!(random.probability >= 0 && random.probability <= 1)) {
+        throw new GatewayError("INVALID_OPTION", "The probability of faults must lie between 0 and 1.");
+      }
+      for (const fault of random.among) this.#check(fault);
+      this.#random = { ...random, draw: mulberry32(random.seed) };
+    } else {
+      this.#random = undefined;
+    }
+  }
+
+  /** Empties the queue and switches everything off. */
+  clear(): void {
+    this.#connections = [];
+    this.#requests = [];
+    this.#always = undefined;
+    this.#random = undefined;
+  }
+
+  /** How many faults are queued. */
+  get pending(): number {
+    return this.#connections.length + this.#requests.length;
+  }
+
+  /** For the server: the fault of a new connection. */
+  ofConnection(): Fault | undefined {
+    return this.#connections.shift() ?? this.#standing(true);
+  }
+
+  /** For the server: the fault of a new request. */
+  ofRequest(): Fault | undefined {
+    return this.#requests.shift() ?? this.#standing(false);
+  }
+
+  #check(fault: Fault): void {
+    checkFault(fault);
+    if (!this.#secure && fault.kind.startsWith("tls-")) throw invalid(`The fault ${fault.kind} needs HTTPS.`);
+  }
+
+  #standing(connection: boolean): Fault | undefined {
+    if (this.#always !== undefined && strikesConnection(this.#always) === connection) return this.#always;
+    const random = this.#random;
+    const among = random?.among.filter((fault) => strikesConnection(fault) === connection) ?? [];
+    if (random === undefined || among.length === 0) return undefined;
+    // Two draws each time, so that a change of the probability does not reshuffle which fault comes when.
+    const struck = random.draw() < random.probability;
+    const which = Math.floor(random.draw() * among.length);
+    return struck ? among[which] : undefined;
+  }
+}
+
+/** A small generator with 32 bits of state: enough for choosing faults, and the same everywhere. */
+export function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 15), z | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return ((z ^ (z >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+type Check = (value: unknown) => boolean;
+const milliseconds: Check = (value) => typeof value === "number" && value >= 0 && value < 2 ** 31;
+const status: Check = (value) => Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599;
+const count: Check = (value) => Number.isInteger(value) && (value as number) > 0 && (value as number) <= 2 ** 28;
+const isText: Check = (value) => typeof value === "string";
+const isBoolean: Check = (value) => typeof value === "boolean";
+const oneOf =
+  (...values: string[]): Check =>
+  (value) =>
+    values.includes(value as string);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const phase = oneOf("connect", "read", "headers", "body");
+
+/** The members of each kind, the first of which `kind:value` sets. */
+const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
+  delay: { ms: milliseconds, phase: optional(oneOf("headers", "body")) },
+  hang: { phase },
+  reset: { phase },
+  close: { phase },
+  status: { status, retryAfter: optional((value) => milliseconds(value) || isText(value)) },
+  error: { code: isText, message: optional(isText) },
+  html: { status: optional(status) },
+  empty: { status: optional(status) },
+  truncated: {},
+  "malformed-json": {},
+  "content-type": { contentType: optional(isText) },
+  "too-large": { bytes: optional(count) },
+  "slow-drip": { bytes: optional(count), intervalMs: optional(milliseconds) },
+  "wrong-length": { length: oneOf("less", "more", "negative", "text", "twice") },
+  "bad-chunk": {},
+  garbage: {},
+  interim: {},
+  "other-answer": {},
+  "two-answers": {},
+  early: { status: optional(status), keepOpen: optional(isBoolean) },
+  "half-open": { afterwards: oneOf("ignore", "close", "reset") },
+  skew: { seconds: (value) => typeof value === "number" && Math.abs(value) < 1e11 },
+  "tls-alert": {
+    alert: optional((value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 256),
+  },
+  "tls-close": { afterBytes: optional((value) => value === 0 || count(value)) },
+  "tls-hang": {},
+  "tls-key-exchange": {},
+};
+
+/** Every kind there is. */
+export const faultKinds = Object.keys(members) as readonly FaultKind[];
+
+/** @throws GatewayError INVALID_OPTION that says what is wrong */
+export function checkFault(fault: unknown): asserts fault is Fault {
+  if (typeof fault !== "object" || fault === null) throw invalid("A fault must be an object with a kind.");
+  const { kind, ...rest } = fault as Record<string, unknown>;
+  if (!Object.hasOwn(members, String(kind))) {
+    throw invalid(`There is no fault ${JSON.stringify(kind)}; there are ${faultKinds.join(", ")}.`);
+  }
+  const known = members[kind as FaultKind];
+  for (const name of Object.keys(rest)) {
+    if (!Object.hasOwn(known, name)) throw invalid(`The fault ${kind} has no ${name}.`);
+  }
+  for (const [name, check] of Object.entries(known)) {
+    if (!check(rest[name])) throw invalid(`The fault ${kind} has no valid ${name}.`);
+  }
+}
+
+/**
+ * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503`, `delay:200`, or JSON.
+ *
+ * @throws GatewayError INVALID_OPTION
+ */
+export function parseFault(text: string): Fault {
+  let fault: unknown;
+  if (text.trimStart().startsWith("{")) {
+    try {
+      fault = JSON.parse(text);
+    } catch {
+      throw invalid("The fault is not valid JSON.");
+    }
+  } else {
+    const [kind, ...rest] = text.trim().split(":");
+    const value = rest.join(":");
+    const first = Object.hasOwn(members, kind) ? Object.keys(members[kind as FaultKind])[0] : undefined;
+    if (value !== "" && first === undefined && Object.hasOwn(members, kind)) {
+      throw invalid(`The fault ${kind} takes no value.`);
+    }
+    fault =
+      value === "" || first === undefined ? { kind } : { kind, [first]: /^-?\d+$/.test(value) ? Number(value) : value };
+  }
+  checkFault(fault);
+  return fault;
+}
+
+function invalid(message: string): GatewayError {
+  return new GatewayError("INVALID_OPTION", message);
+}

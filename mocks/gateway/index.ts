@@ -1,0 +1,46 @@
+/**
+ * A local gateway that speaks the device protocol of Tencent Cloud IoT Hub over HTTP and HTTPS: for tests, for trying
+ * things out, and for looking at what a device sends. It verifies with `node:crypto` alone and shares no code with the
+ * library, so that a mistake in one is not repeated in the other.
+ */
+
+export type { AnswerCode, AnswerShape } from "./answers.js";
+export {
+  type CertificateKind,
+  type CertificateOptions,
+  type CertificateSet,
+  type ClientCertificateOptions,
+  certificateKinds,
+  type KeyType,
+  makeCertificates,
+  makeClientCertificate,
+} from "./certificates.js";
+export type { TlsError } from "./connections.js";
+export {
+  type DeviceDescription,
+  type DeviceRegistry,
+  type DevicesDescription,
+  type ProductDescription,
+  type RegistrationDescription,
+  readDevicesFile,
+  type SignatureAlgorithm,
+  type TopicPermission,
+} from "./devices.js";
+export type { Deviation, Diagnosis } from "./diagnose.js";
+export { GatewayError, type GatewayErrorCode } from "./errors.js";
+export {
+  type Fault,
+  type FaultKind,
+  type FaultPhase,
+  type Faults,
+  faultKinds,
+  mulberry32,
+  parseFault,
+  type RandomFaults,
+  strikesConnection,
+} from "./faults.js";
+export type { GatewayOptions, HttpsOptions } from "./options.js";
+export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRequest } from "./received.js";
+export { sealRegistrationPayload } from "./registration.js";
+export { type Gateway, startGateway } from "./server.js";
+export { type SignedFieldName, type SignedFields, signedFieldNames } from "./verify.js";

@@ -1,0 +1,136 @@
+import { Refusal } from "./answers.js";
+import { type DeviceRecord, deviceNamePattern, productIdPattern } from "./devices.js";
+import { quote } from "./verify.js";
+
+/** A message that the gateway has understood. */
+export interface Message {
+  readonly topic: string;
+  readonly qos: 0 | 1;
+  readonly payload: Buffer;
+  readonly payloadEncoding: "Base64" | undefined;
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const maxTopicBytes = 255;
+
+/** Only `application/json` is accepted, with any parameters but a charset other than UTF-8. */
+export function checkContentType(value: string | undefined): void {
+  const [type, ...parameters] = (value ?? "").split(";").map((part) => part.trim().toLowerCase());
+  if (type !== "application/json") {
+    throw new Refusal("InvalidParameter.ContentType", `Content-Type is ${quote(value ?? "")}, not application/json.`);
+  }
+  const charset = parameters.find((parameter) => parameter.startsWith("charset="));
+  if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) {
+    throw new Refusal("InvalidParameter.ContentType", `The body must be UTF-8, not ${quote(charset)}.`);
+  }
+}
+
+/** @throws Refusal InvalidParameter.Json unless the body is one JSON object in valid UTF-8 */
+export function parseBody(body: Buffer): JsonObject {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    throw new Refusal("InvalidParameter.Json", "The body is not valid UTF-8.");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const position = /position (\d+)/.exec(String(error))?.[1];
+    const where = position === undefined ? "" : ` (character ${position})`;
+    throw new Refusal("InvalidParameter.Json", `The body is not valid JSON${where}.`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Refusal("InvalidParameter.Json", "The body is not a JSON object.");
+  }
+  return value as JsonObject;
+}
+
+/** ProductId and DeviceName of a body, checked for form only. */
+export function readIdentity(body: JsonObject): { productId: string; deviceName: string } {
+  const productId = text(body, "ProductId");
+  const deviceName = text(body, "DeviceName");
+  if (!productIdPattern.test(productId)) {
+    throw new Refusal("InvalidParameterValue.ProductId", "ProductId may hold letters, digits and _ only.");
+  }
+  if (!deviceNamePattern.test(deviceName)) {
+    throw new Refusal(
+      "InvalidParameterValue.DeviceName",
+      "DeviceName must be 1 to 48 letters, digits, colons, _ and -.",
+    );
+  }
+  return { productId, deviceName };
+}
+
+/** Topic, permission, QoS, encoding and size of a publish. */
+export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBytes: number): Message {
+  const topic = text(body, "TopicName");
+  checkTopic(topic, device);
+  const payloadText = text(body, "Payload", "allow empty");
+  const qos = body.Qos;
+  if (qos === undefined) throw new Refusal("MissingParameter", "Qos is missing.");
+  if (qos !== 0 && qos !== 1) {
+    throw new Refusal("InvalidParameterValue.Qos", `Qos must be the number 0 or 1, not ${quote(JSON.stringify(qos))}.`);
+  }
+  const payloadEncoding = body.PayloadEncoding;
+  let payload: Buffer;
+  if (payloadEncoding === undefined) {
+    payload = Buffer.from(payloadText);
+  } else if (payloadEncoding === "Base64") {
+    payload = Buffer.from(payloadText, "base64");
+    if (payload.toString("base64") !== payloadText) {
+      throw new Refusal("InvalidParameterValue.Payload", "Payload is not standard Base64 with padding.");
+    }
+  } else {
+    throw new Refusal("InvalidParameterValue.PayloadEncoding", "PayloadEncoding must be Base64 or left out.");
+  }
+  if (payload.length > maxPayloadBytes) {
+    throw new Refusal(
+      "InvalidParameterValue.PayloadTooLarge",
+      `The payload has ${payload.length} bytes, at most ${maxPayloadBytes} are allowed.`,
+    );
+  }
+  return { topic, qos, payload, payloadEncoding };
+}
+
+function checkTopic(topic: string, device: DeviceRecord): void {
+  if (Buffer.byteLength(topic) > maxTopicBytes) {
+    throw new Refusal("InvalidParameterValue.TopicName", `TopicName is longer than ${maxTopicBytes} bytes.`);
+  }
+  if (/[+#\0]/.test(topic)) {
+    throw new Refusal("InvalidParameterValue.TopicName", "TopicName must not hold +, # or NUL.");
+  }
+  const permission = device.topics.get(topic);
+  if (permission === "publish" || permission === "both") return;
+  if (permission === "subscribe") {
+    throw new Refusal("UnauthorizedOperation", `The device may only subscribe to ${quote(topic)}.`);
+  }
+  const { productId, deviceName } = device;
+  if (topic.startsWith("$thing/up/") && topic.endsWith(`/${productId}/${deviceName}`)) {
+    const kind = topic.slice("$thing/up/".length, -`/${productId}/${deviceName}`.length);
+    if (/^[a-z_]+(\/[a-z_]+)?$/.test(kind)) return;
+  }
+  throw new Refusal("UnauthorizedOperation", `The device may not publish to ${quote(topic)}.`);
+}
+
+/** A member that must be a text. */
+export function text(body: JsonObject, name: string, empty: "allow empty" | "refuse empty" = "refuse empty"): string {
+  const value = body[name];
+  if (value === undefined || value === null) throw new Refusal("MissingParameter", `${name} is missing.`);
+  if (typeof value !== "string") {
+    const code = typeErrors[name] ?? "InvalidParameter.Json";
+    throw new Refusal(code, `${name} must be a text.`);
+  }
+  if (value === "" && empty === "refuse empty") throw new Refusal("MissingParameter", `${name} is empty.`);
+  return value;
+}
+
+const typeErrors: Readonly<Record<string, Refusal["code"]>> = {
+  ProductId: "InvalidParameterValue.ProductId",
+  DeviceName: "InvalidParameterValue.DeviceName",
+  TopicName: "InvalidParameterValue.TopicName",
+  Payload: "InvalidParameterValue.Payload",
+  ClientCert: "InvalidParameterValue.ClientCert",
+};

@@ -1,0 +1,21 @@
+import { Refusal } from "./answers.js";
+
+/** At most so many messages in any second, for each device. */
+export class RateLimit {
+  readonly #limit: number;
+  readonly #times = new Map<string, number[]>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** @throws Refusal RequestLimitExceeded */
+  take(device: string, nowMs: number): void {
+    const times = (this.#times.get(device) ?? []).filter((time) => time > nowMs - 1000 && time <= nowMs);
+    if (times.length >= this.#limit) {
+      throw new Refusal("RequestLimitExceeded", `More than ${this.#limit} messages a second from this device.`);
+    }
+    times.push(nowMs);
+    this.#times.set(device, times);
+  }
+}

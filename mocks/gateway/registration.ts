@@ -1,0 +1,103 @@
+import { createCipheriv, randomBytes, X509Certificate } from "node:crypto";
+import { Refusal } from "./answers.js";
+import { makeDeviceCertificate } from "./certificates.js";
+import type { DeviceDescription, DeviceRecord, DeviceRegistry, ProductRecord } from "./devices.js";
+import { type JsonObject, text } from "./publish.js";
+
+/** What a registration comes to: members of the answer, and whether the device was known. */
+export interface Registration {
+  readonly members: Readonly<Record<string, unknown>>;
+  readonly state: 0 | 1;
+}
+
+/**
+ * `POST /device/register`, after its signature was checked with the ProductSecret.
+ *
+ * @throws Refusal
+ */
+export function register(
+  registry: DeviceRegistry,
+  product: ProductRecord,
+  deviceName: string,
+  body: JsonObject,
+  nowMs: number,
+): Registration {
+  const { productId, registration, ownCa } = product;
+  const known = product.devices.get(deviceName);
+  const refuse = (message: string): Refusal => new Refusal("UnauthorizedOperation.Registration", message);
+  if (known === undefined && registration.open === false) {
+    throw new Refusal("ResourceNotFound.Device", `The product ${productId} has no device ${deviceName}.`);
+  }
+  const state = known === undefined ? 0 : 1;
+  if (known?.issued !== undefined && registration.again === "refuse") throw refuse("The device was registered before.");
+
+  const kind = body.EncryptionType;
+  if (kind !== undefined && kind !== 1) {
+    throw new Refusal("InvalidParameterValue.ClientCert", "EncryptionType must be the number 1 or left out.");
+  }
+  const issue = (credential: DeviceDescription, content: Readonly<Record<string, unknown>>): Registration => {
+    const device = registry.setCredential(productId, deviceName, credential);
+    device.issued = content;
+    return { members: seal(product, content, state), state };
+  };
+  if (ownCa !== undefined) {
+    if (kind !== 1) throw new Refusal("MissingParameter", "EncryptionType is missing: the product has its own CA.");
+    const certificate = readCertificate(text(body, "ClientCert"), ownCa, nowMs);
+    return issue({ certificate }, { encryptionType: 1 });
+  }
+  if (kind !== undefined) throw refuse("The product has no CA of its own.");
+
+  const kept = registration.again === "renew" ? undefined : (known?.issued ?? issuedBefore(known));
+  if (known !== undefined && kept !== undefined) {
+    known.issued = kept;
+    return { members: seal(product, kept, state), state };
+  }
+  if (registration.credential === "certificate") {
+    const made = makeDeviceCertificate(`${productId}${deviceName}`, nowMs);
+    const content = { encryptionType: 1, clientCert: made.chain, clientKey: made.key };
+    return issue({ certificate: made.chain }, content);
+  }
+  const psk = randomBytes(16).toString("base64");
+  return issue({ psk }, { encryptionType: 2, psk });
+}
+
+/** A device of the devices file that has a psk gets that psk. */
+function issuedBefore(device: DeviceRecord | undefined): Readonly<Record<string, unknown>> | undefined {
+  return device?.credential.kind === "psk" ? { encryptionType: 2, psk: device.credential.psk } : undefined;
+}
+
+function seal(product: ProductRecord, content: object, state: 0 | 1): Readonly<Record<string, unknown>> {
+  const { payload, length } = sealRegistrationPayload(product.productSecret as string, JSON.stringify(content));
+  return { Len: length, Payload: payload, ...(product.registration.withoutState ? {} : { State: state }) };
+}
+
+/**
+ * Encrypts a registration's content as the service does: AES-128-CBC, the key is the first 16 characters of the
+ * ProductSecret, the IV is sixteen characters `0`, padding is NUL bytes, none if the length fits.
+ */
+export function sealRegistrationPayload(productSecret: string, content: string): { payload: string; length: number } {
+  const plain = Buffer.from(content);
+  const padded = Buffer.alloc(Math.ceil(plain.length / 16) * 16);
+  plain.copy(padded);
+  const cipher = createCipheriv("aes-128-cbc", Buffer.from(productSecret).subarray(0, 16), Buffer.alloc(16, "0"));
+  cipher.setAutoPadding(false);
+  return { payload: Buffer.concat([cipher.update(padded), cipher.final()]).toString("base64"), length: plain.length };
+}
+
+function readCertificate(pem: string, ca: X509Certificate, nowMs: number): string {
+  const bad = (message: string): Refusal => new Refusal("InvalidParameterValue.ClientCert", message);
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(pem);
+  } catch {
+    throw bad("ClientCert is not a certificate in PEM.");
+  }
+  if (certificate.issuer !== ca.subject || !certificate.verify(ca.publicKey)) {
+    throw bad("ClientCert is not signed by the product's CA.");
+  }
+  if (nowMs < Date.parse(certificate.validFrom) || nowMs > Date.parse(certificate.validTo)) {
+    throw bad("ClientCert is not valid today.");
+  }
+  if (certificate.publicKey.asymmetricKeyType !== "rsa") throw bad("ClientCert has no RSA key.");
+  return certificate.toString();
+}

@@ -1,0 +1,32 @@
+import { Refusal } from "./answers.js";
+import type { JsonObject } from "./publish.js";
+
+/** Limits of this mock; those of the service are not known. */
+const maxLines = 100;
+const maxLineBytes = 4096;
+
+const levels = ["DBG", "INF", "ERR", "WRN"];
+
+/**
+ * The lines of `POST /device/reportlog`.
+ *
+ * @throws Refusal unless `Message` is 1 to 100 texts, each of at most 4096 bytes and with its level in front
+ */
+export function readLogLines(body: JsonObject): readonly string[] {
+  const lines = body.Message;
+  if (lines === undefined) throw new Refusal("MissingParameter", "Message is missing.");
+  const bad = (message: string): Refusal => new Refusal("InvalidParameterValue.Message", message);
+  if (!Array.isArray(lines) || lines.length === 0 || lines.length > maxLines) {
+    throw bad(`Message must be a list of 1 to ${maxLines} texts.`);
+  }
+  for (const line of lines) {
+    if (typeof line !== "string") throw bad("Message must hold texts only.");
+    if (Buffer.byteLength(line) > maxLineBytes) throw bad(`A line of Message has more than ${maxLineBytes} bytes.`);
+    if (!levels.some((level) => line.startsWith(level))) {
+      throw bad(`Each line of Message must begin with its level: ${levels.join(", ")}.`);
+    }
+  }
+  const level = body.Level;
+  if (level !== undefined && !levels.includes(level as string)) throw bad(`Level must be one of ${levels.join(", ")}.`);
+  return lines as string[];
+}

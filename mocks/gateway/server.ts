@@ -1,0 +1,420 @@
+import { constants, randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type AddressInfo, isIPv6, type Socket } from "node:net";
+import type { TlsOptions } from "node:tls";
+import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import { type Answer, errorAnswer, type Refusal, successAnswer } from "./answers.js";
+import { type CertificateSet, makeCertificates } from "./certificates.js";
+import { Connections, type TlsError } from "./connections.js";
+import { DeviceRegistry, readDevicesFile } from "./devices.js";
+import { GatewayError } from "./errors.js";
+import { type Endpoint, exchange, type Rules } from "./exchange.js";
+import { type Fault, Faults, parseFault, refusesRequest, strikesConnection } from "./faults.js";
+import { answerBadly, answerWell, type Delivery, reset } from "./misbehave.js";
+import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
+import { RateLimit } from "./ratelimit.js";
+import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
+import { NonceMemory } from "./verify.js";
+
+/** A running gateway. */
+export interface Gateway {
+  /** `http://127.0.0.1:40123` or `https://…`, without a slash at its end. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** What a client has to trust, PEM; undefined over HTTP. */
+  readonly ca: string | undefined;
+  readonly certificates: CertificateSet | undefined;
+  /** The last requests, oldest first. */
+  readonly received: readonly ReceivedRequest[];
+  readonly counts: Readonly<GatewayCounts>;
+  /** The last 100 TLS handshakes that failed, oldest first. */
+  readonly tlsErrors: readonly TlsError[];
+  readonly faults: Faults;
+  /** Products and devices; may be changed while the gateway runs. */
+  readonly devices: DeviceRegistry;
+  /** How far the gateway's clock is off, in seconds; may be set at any time. */
+  clockSkewSeconds: number;
+  /** Forgets what was received; the counts and the nonces stay. */
+  clearReceived(): void;
+  /** Lets every nonce be used again. */
+  clearNonces(): void;
+  /** Ends every open connection at once, as a restart of the server would; the gateway goes on. */
+  closeConnections(): void;
+  /** Ends every connection at once and stops listening. Calling it again does nothing more. */
+  close(): Promise<void>;
+}
+
+/** What is known of a request between its headers and its answer. */
+interface Exchange {
+  readonly entry: ReceivedRequest;
+  readonly fault: Fault | undefined;
+  readonly delivery: Omit<Delivery, "answer">;
+  readonly nowMs: number;
+}
+
+/**
+ * Starts a gateway.
+ *
+ * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED
+ */
+export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
+  checkOptions(options);
+  const described = options.devices ?? { products: {} };
+  const registry = new DeviceRegistry(typeof described === "string" ? readDevicesFile(described) : described);
+  const https = options.https === true ? {} : options.https || undefined;
+  const certificates = https === undefined ? undefined : certificatesOf(https);
+  const running = new RunningGateway(options, registry, https, certificates);
+  await running.start();
+  return running;
+}
+
+class RunningGateway implements Gateway {
+  readonly host: string;
+  readonly certificates: CertificateSet | undefined;
+  readonly received: ReceivedRequest[] = [];
+  readonly counts = emptyCounts();
+  readonly faults: Faults;
+  readonly devices: DeviceRegistry;
+  clockSkewSeconds: number;
+  readonly #options: GatewayOptions;
+  readonly #rules: Rules;
+  readonly #nonces: NonceMemory;
+  readonly #connections: Connections;
+  readonly #app: FastifyInstance;
+  readonly #http: Server;
+  readonly #exchanges = new WeakMap<IncomingMessage, Exchange>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #port = 0;
+  #earlier: string;
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    options: GatewayOptions,
+    registry: DeviceRegistry,
+    https: HttpsOptions | undefined,
+    certificates: CertificateSet | undefined,
+  ) {
+    this.#options = options;
+    this.host = options.host ?? "127.0.0.1";
+    this.certificates = certificates;
+    this.devices = registry;
+    this.clockSkewSeconds = options.clockSkewSeconds ?? 0;
+    this.faults = new Faults(https !== undefined, options.fault, options.randomFaults);
+    this.#nonces = new NonceMemory(options.maxNonces ?? 100_000);
+    this.#rules = {
+      registry,
+      nonces: this.#nonces,
+      rateLimit: options.rateLimit === undefined ? undefined : new RateLimit(options.rateLimit),
+      style: { shape: options.answerShape ?? "response", mapStatus: options.mapStatus ?? false },
+      windowSeconds: options.windowSeconds ?? 300,
+      maxPayloadBytes: options.maxPayloadBytes ?? 16_384,
+      signedHost: options.signedHost,
+    };
+    this.#earlier = successAnswer(this.#rules.style, randomUUID()).body;
+    let http: Server | undefined;
+    this.#app = fastify({
+      bodyLimit: options.maxBodyBytes ?? 65_536,
+      clientErrorHandler: (_error, socket) => this.#answerNonsense(socket as Socket),
+      // Nothing but this gateway's own listener feeds the HTTP server, so that faults can come before it.
+      serverFactory: (handler) => {
+        http = createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000 }, handler);
+        return http;
+      },
+    });
+    this.#http = http as unknown as Server;
+    const tls = https === undefined || certificates === undefined ? undefined : tlsOptions(https, certificates);
+    this.#connections = new Connections(this.faults, this.counts, tls, (socket) => {
+      this.#http.emit("connection", socket);
+    });
+    this.#route();
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get url(): string {
+    const host = isIPv6(this.host) ? `[${this.host}]` : this.host;
+    return `${this.certificates === undefined ? "http" : "https"}://${host}:${this.#port}`;
+  }
+
+  get ca(): string | undefined {
+    return this.certificates?.root;
+  }
+
+  get tlsErrors(): readonly TlsError[] {
+    return this.#connections.tlsErrors;
+  }
+
+  async start(): Promise<void> {
+    await this.#app.ready();
+    const { server } = this.#connections;
+    const port = this.#options.port ?? 0;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, this.host, port)));
+      server.listen(port, this.host, resolve);
+    });
+    server.removeAllListeners("error");
+    this.#port = (server.address() as AddressInfo).port;
+  }
+
+  clearReceived(): void {
+    this.received.length = 0;
+  }
+
+  clearNonces(): void {
+    this.#nonces.clear();
+  }
+
+  closeConnections(): void {
+    this.#connections.destroyAll();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    const stopped = new Promise<void>((resolve) => this.#connections.server.close(() => resolve()));
+    this.#connections.destroyAll();
+    await stopped;
+    await this.#app.close();
+  }
+
+  #route(): void {
+    const app = this.#app;
+    // The bytes that were signed, whatever the client calls them: the rules judge the type.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    app.addHook("onRequest", async (request, reply) => {
+      if (this.#begin(request.raw, reply.raw) === "done") reply.hijack();
+    });
+    for (const endpoint of ["publish", "register", "reportlog"] as const) {
+      app.post(`/device/${endpoint}`, async (request, reply) => {
+        reply.hijack();
+        this.#deal(request.raw, endpoint, (request.body as Buffer | undefined) ?? Buffer.alloc(0));
+      });
+    }
+    app.setNotFoundHandler(async (request, reply) => {
+      reply.hijack();
+      this.#refuse(request.raw, "InvalidAction", "There is no such path for this method.", 404);
+    });
+    app.setErrorHandler(async (error: FastifyError, request, reply) => {
+      reply.hijack();
+      if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+        const message = `The body has more than ${this.#options.maxBodyBytes ?? 65_536} bytes.`;
+        this.#refuse(request.raw, "RequestSizeLimitExceeded", message, 413);
+      } else if (error.code?.startsWith("FST_ERR_CTP_INVALID_MEDIA_TYPE")) {
+        this.#refuse(request.raw, "InvalidParameter.ContentType", "Content-Type is not application/json.");
+      } else {
+        this.#refuse(request.raw, "InternalError", "The request could not be read.", error.statusCode ?? 500);
+      }
+    });
+  }
+
+  /** Once the headers were read. `"done"`: the body is of no interest. */
+  #begin(request: IncomingMessage, response: ServerResponse): "go on" | "done" {
+    const connection = this.#connections.of(request.socket);
+    if (connection.silent !== undefined) {
+      if (connection.silent === "reset") reset(connection);
+      return "done";
+    }
+    const { counts, received } = this;
+    counts.requests++;
+    const startedAt = performance.now();
+    const entry: ReceivedRequest = {
+      index: counts.requests,
+      receivedAtMs: this.#now(0),
+      connection: connection.info,
+      method: request.method ?? "",
+      url: request.url ?? "",
+      headers: plainHeaders(request),
+      body: Buffer.alloc(0),
+      accepted: false,
+    };
+    received.push(entry);
+    if (received.length > (this.#options.maxReceived ?? 1000)) received.shift();
+    let fault: Fault | undefined;
+    let unreadable: string | undefined;
+    try {
+      fault = this.#chosenFault(request) ?? this.faults.ofRequest();
+    } catch (error) {
+      unreadable = (error as Error).message;
+    }
+    if (fault !== undefined) {
+      counts.faults++;
+      entry.fault = fault;
+    }
+    const skew = fault?.kind === "skew" ? fault.seconds : 0;
+    const nowMs = this.#now(skew);
+    const date = new Date(nowMs).toUTCString();
+    const delivery = {
+      response,
+      connection,
+      date,
+      earlier: this.#earlier,
+      later: (ms: number, action: () => void) => this.#later(ms, action),
+    };
+    this.#exchanges.set(request, { entry, fault, delivery, nowMs });
+    response.on("close", () => {
+      entry.durationMs = performance.now() - startedAt;
+      if (response.headersSent) entry.status = response.statusCode;
+      if (!entry.accepted) counts.refused++;
+      this.#options.onRequest?.(entry);
+    });
+    if (unreadable !== undefined) {
+      this.#refuse(request, "InvalidParameter.Fault", unreadable, 400);
+      return "done";
+    }
+    if (fault !== undefined) return this.#strikeEarly(request, connection, fault, delivery, entry);
+    return "go on";
+  }
+
+  #strikeEarly(
+    request: IncomingMessage,
+    connection: Delivery["connection"],
+    fault: Fault,
+    delivery: Omit<Delivery, "answer">,
+    entry: ReceivedRequest,
+  ): "go on" | "done" {
+    if ("phase" in fault && fault.phase === "read") {
+      if (fault.kind === "hang") request.pause();
+      if (fault.kind === "reset") reset(connection);
+      if (fault.kind === "close") request.socket.destroySoon();
+      return "done";
+    }
+    if (fault.kind === "early") {
+      const answer = this.#madeUp(fault.status === undefined || fault.status < 300 ? undefined : fault.status, entry);
+      answerBadly({ ...delivery, answer }, fault);
+      if (fault.keepOpen) request.resume();
+      return "done";
+    }
+    return "go on";
+  }
+
+  /** Once the body was read. */
+  #deal(request: IncomingMessage, endpoint: Endpoint, body: Buffer): void {
+    const { entry, fault, delivery, nowMs } = this.#exchanges.get(request) as Exchange;
+    entry.body = body;
+    if (fault !== undefined && refusesRequest(fault)) {
+      const answer =
+        fault.kind === "error"
+          ? this.#errorOf(entry, fault.code, fault.message ?? "The gateway was told to say so.")
+          : this.#madeUp(fault.kind === "status" ? fault.status : 502, entry);
+      if (fault.kind === "error") answerWell({ ...delivery, answer });
+      else answerBadly({ ...delivery, answer }, fault);
+      return;
+    }
+    const answer = exchange(this.#rules, endpoint, entry, nowMs);
+    if (entry.accepted) this.counts.accepted++;
+    if (fault === undefined) answerWell({ ...delivery, answer });
+    else answerBadly({ ...delivery, answer }, fault);
+    // Not only when the answer is out: whoever has it must find it here.
+    if (delivery.response.headersSent) entry.status = delivery.response.statusCode;
+    this.#earlier = answer.body;
+  }
+
+  #refuse(
+    request: IncomingMessage,
+    code: Refusal["code"] | "InvalidParameter.Fault",
+    message: string,
+    status = 200,
+  ): void {
+    const { entry, delivery } = this.#exchanges.get(request) as Exchange;
+    const answer = this.#errorOf(entry, code, message);
+    // Whatever of the body was not read must not be taken for the next request.
+    const more: Record<string, string> = request.complete ? {} : { connection: "close" };
+    answerWell({ ...delivery, answer: { ...answer, status: Math.max(status, answer.status) } }, more);
+  }
+
+  #errorOf(entry: ReceivedRequest, code: string, message: string): Answer {
+    entry.requestId = randomUUID();
+    entry.error = { code, message };
+    return errorAnswer(this.#rules.style, entry.requestId, code, message);
+  }
+
+  /** An answer that no rule led to: a success, or an error that fits the status. */
+  #madeUp(status: number | undefined, entry: ReceivedRequest): Answer {
+    if (status === undefined) {
+      entry.requestId = randomUUID();
+      return successAnswer(this.#rules.style, entry.requestId);
+    }
+    const code = status === 429 ? "RequestLimitExceeded" : status >= 500 ? "InternalError" : "InvalidAction";
+    return { ...this.#errorOf(entry, code, "The gateway was told to say so."), status };
+  }
+
+  #answerNonsense(socket: Socket): void {
+    if (!socket.writable) return;
+    const { body } = errorAnswer(this.#rules.style, randomUUID(), "InvalidAction", "This is not HTTP.");
+    const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
+    socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
+  }
+
+  #chosenFault(request: IncomingMessage): Fault | undefined {
+    const name = this.#options.faultHeader;
+    const text = name === undefined ? undefined : request.headers[name.toLowerCase()];
+    if (typeof text !== "string") return undefined;
+    const fault = parseFault(text);
+    if (strikesConnection(fault)) {
+      throw new GatewayError("INVALID_OPTION", `The fault ${text.slice(0, 40)} comes too late on an open connection.`);
+    }
+    return fault;
+  }
+
+  #now(skewSeconds: number): number {
+    return (this.#options.now ?? Date.now)() + (this.clockSkewSeconds + skewSeconds) * 1000;
+  }
+
+  #later(ms: number, action: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      action();
+    }, ms);
+    this.#timers.add(timer);
+  }
+}
+
+function certificatesOf(https: HttpsOptions): CertificateSet {
+  const { certificates = "chain", certificateOptions } = https;
+  return typeof certificates === "string" ? makeCertificates(certificates, certificateOptions) : certificates;
+}
+
+function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
+  const { minVersion = "TLSv1.2", maxVersion, ciphers, ecdhCurve, resumption = true, clientCertificate } = https;
+  return {
+    key,
+    cert: chain,
+    minVersion,
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...(ciphers === undefined ? {} : { ciphers }),
+    ...(ecdhCurve === undefined ? {} : { ecdhCurve }),
+    ...(resumption ? {} : { secureOptions: constants.SSL_OP_NO_TICKET }),
+    ...(clientCertificate === undefined
+      ? {}
+      : {
+          ca: clientCertificate.ca,
+          requestCert: true,
+          rejectUnauthorized: clientCertificate.required ?? true,
+        }),
+    ALPNProtocols: ["http/1.1"],
+  };
+}
+
+function plainHeaders(request: IncomingMessage): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(request.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : value]),
+  );
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): GatewayError {
+  const where = `${host}:${port}`;
+  if (error.code === "EADDRINUSE")
+    return new GatewayError("PORT_IN_USE", `Another program listens on ${where}.`, error);
+  if (error.code === "EACCES") {
+    return new GatewayError("PORT_FORBIDDEN", `This user may not listen on ${where}; try a port above 1023.`, error);
+  }
+  return new GatewayError("LISTEN_FAILED", `The gateway cannot listen on ${where} (${error.code}).`, error);
+}

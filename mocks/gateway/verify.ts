@@ -1,0 +1,187 @@
+import { createHash, createHmac, verify as verifySignature } from "node:crypto";
+import { Refusal } from "./answers.js";
+import { type Credential, type DeviceRecord, type SignatureAlgorithm, signatureAlgorithms } from "./devices.js";
+
+/** The eight fields of the string to sign, in their order. */
+export interface SignedFields {
+  readonly method: string;
+  readonly host: string;
+  readonly path: string;
+  readonly query: string;
+  readonly algorithm: string;
+  readonly timestamp: string;
+  readonly nonce: string;
+  readonly bodyHash: string;
+}
+
+export const signedFieldNames = [
+  "method",
+  "host",
+  "path",
+  "query",
+  "algorithm",
+  "timestamp",
+  "nonce",
+  "bodyHash",
+] as const satisfies readonly (keyof SignedFields)[];
+
+export type SignedFieldName = (typeof signedFieldNames)[number];
+
+/** A request as it came, before anything was believed. */
+export interface RawRequest {
+  readonly method: string;
+  /** Path with query, as in the request line. */
+  readonly url: string;
+  /** The Host header as sent. */
+  readonly hostHeader: string;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body: Buffer;
+}
+
+/** The five headers that carry a signature, checked for form only. */
+export interface SignatureHeaders {
+  readonly algorithm: SignatureAlgorithm;
+  readonly timestampSeconds: number;
+  readonly timestamp: string;
+  readonly nonce: string;
+  readonly signature: string;
+}
+
+export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
+  const header = (name: string): string => {
+    const value = request.headers[name.toLowerCase()];
+    if (value === undefined || value === "") throw new Refusal("MissingParameter", `The header ${name} is missing.`);
+    return value;
+  };
+  const algorithm = header("X-TC-Algorithm");
+  const timestamp = header("X-TC-Timestamp");
+  const nonce = header("X-TC-Nonce");
+  const signature = header("X-TC-Signature");
+  if (!signatureAlgorithms.includes(algorithm as SignatureAlgorithm)) {
+    const lower = algorithm.toLowerCase();
+    const hint = signatureAlgorithms.includes(lower as SignatureAlgorithm) ? `: write it in lower case, ${lower}` : "";
+    throw new Refusal("InvalidParameterValue.Algorithm", `X-TC-Algorithm ${quote(algorithm)} is not known${hint}.`);
+  }
+  if (!/^(0|[1-9]\d{0,15})$/.test(timestamp)) {
+    throw new Refusal("InvalidParameterValue.Timestamp", "X-TC-Timestamp is not a decimal number of seconds.");
+  }
+  if (!/^(0|[1-9]\d{0,18})$/.test(nonce)) {
+    throw new Refusal("InvalidParameterValue.Nonce", "X-TC-Nonce is not a decimal integer from zero.");
+  }
+  const timestampSeconds = Number(timestamp);
+  return { algorithm: algorithm as SignatureAlgorithm, timestampSeconds, timestamp, nonce, signature };
+}
+
+/** @throws Refusal AuthFailure.SignatureExpire if the timestamp is out of the window on either side */
+export function checkTimestamp(timestampSeconds: number, nowSeconds: number, windowSeconds: number): void {
+  const ahead = timestampSeconds - nowSeconds;
+  if (Math.abs(ahead) <= windowSeconds) return;
+  const hint =
+    Math.abs(timestampSeconds / 1000 - nowSeconds) <= windowSeconds
+      ? "; it counts milliseconds, seconds are wanted"
+      : timestampSeconds < 1_000_000_000
+        ? "; it seems to count from the start of the device, seconds since 1970 are wanted"
+        : "";
+  throw new Refusal(
+    "AuthFailure.SignatureExpire",
+    `The timestamp is ${Math.abs(Math.round(ahead))} s ${ahead > 0 ? "ahead of" : "behind"} the gateway's clock${hint}.`,
+  );
+}
+
+/** The fields that a correct client signs for this request. */
+export function expectedFields(request: RawRequest, signed: SignatureHeaders, fixedHost?: string): SignedFields {
+  return {
+    method: "POST",
+    host: fixedHost ?? hostWithoutPort(request.hostHeader).toLowerCase(),
+    path: request.url.split("?")[0],
+    query: "",
+    algorithm: signed.algorithm,
+    timestamp: signed.timestamp,
+    nonce: signed.nonce,
+    bodyHash: bodyHash(signed.algorithm, request.body),
+  };
+}
+
+export function stringToSign(fields: SignedFields): string {
+  return signedFieldNames.map((name) => fields[name]).join("\n");
+}
+
+/** Lower-case hex; `hmacsha1` hashes the body with SHA-1 as the official C client does. */
+export function bodyHash(algorithm: SignatureAlgorithm, body: Buffer): string {
+  return createHash(algorithm === "hmacsha1" ? "sha1" : "sha256")
+    .update(body)
+    .digest("hex");
+}
+
+export function hmacName(algorithm: SignatureAlgorithm): "sha1" | "sha256" {
+  return algorithm === "hmacsha1" ? "sha1" : "sha256";
+}
+
+/** @throws Refusal AuthFailure.AlgorithmMismatch if the credential cannot be used with the algorithm */
+export function checkAlgorithmFits(device: DeviceRecord, algorithm: SignatureAlgorithm): void {
+  const wanted = device.algorithm;
+  if (wanted !== undefined && wanted !== algorithm) {
+    throw new Refusal("AuthFailure.AlgorithmMismatch", `The device signs with ${wanted}, not with ${algorithm}.`);
+  }
+  if ((algorithm === "rsa-sha256") !== (device.credential.kind === "publicKey")) {
+    const has = device.credential.kind === "psk" ? "key (psk)" : "certificate";
+    throw new Refusal("AuthFailure.AlgorithmMismatch", `The device has a ${has}, which does not go with ${algorithm}.`);
+  }
+}
+
+/** True if `signature` (standard Base64 with padding) is right for `text`. */
+export function signatureMatches(
+  credential: Credential,
+  algorithm: SignatureAlgorithm,
+  text: string,
+  signature: string,
+): boolean {
+  if (credential.kind === "psk") {
+    // A plain comparison: this gateway guards nothing, and it is the text that must be right, not only its bytes.
+    return createHmac(hmacName(algorithm), credential.psk).update(text).digest("base64") === signature;
+  }
+  const bytes = Buffer.from(signature, "base64");
+  if (bytes.toString("base64") !== signature) return false;
+  return verifySignature("sha256", Buffer.from(text), credential.publicKey, bytes);
+}
+
+/** Remembers which nonce a device has used within the window; bounded by count. */
+export class NonceMemory {
+  readonly #used = new Map<string, number>();
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** @throws Refusal AuthFailure.NonceReused */
+  use(device: string, nonce: string, nowSeconds: number, windowSeconds: number): void {
+    const key = `${device} ${nonce}`;
+    const until = this.#used.get(key);
+    if (until !== undefined && until >= nowSeconds) {
+      throw new Refusal("AuthFailure.NonceReused", "The nonce was used before.");
+    }
+    this.#used.delete(key);
+    // A timestamp may lie a window ahead, so a copy of the request stays valid for two.
+    this.#used.set(key, nowSeconds + 2 * windowSeconds);
+    if (this.#used.size > this.#limit) this.#used.delete(this.#used.keys().next().value as string);
+  }
+
+  /** Every nonce may be used again. */
+  clear(): void {
+    this.#used.clear();
+  }
+
+  get size(): number {
+    return this.#used.size;
+  }
+}
+
+export function hostWithoutPort(hostHeader: string): string {
+  return hostHeader.replace(/:\d*$/, "");
+}
+
+/** For messages: a bounded excerpt on one line. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+}
