@@ -1,0 +1,25 @@
+import { existsSync, readFileSync } from "node:fs";
+import { expect, test } from "@jest/globals";
+
+const root = new URL("../../", import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), "utf8");
+const readme = read("README.md");
+
+test("the README's table of errors names every code once, and no other", () => {
+  const declared = [...read("src/errors.ts").matchAll(/^\s+\| "([A-Z0-9_]+)"/gm)].map((m) => m[1]);
+  const section = readme.slice(readme.indexOf("## Errors"), readme.indexOf("\n## ", readme.indexOf("## Errors") + 1));
+  const listed = [...section.matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map((m) => m[1]);
+  expect(declared.length).toBeGreaterThan(40);
+  expect(listed.sort()).toEqual(declared.sort());
+});
+
+test("every file that the README links to is there", () => {
+  const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map((m) => m[1]);
+  expect(links.filter((link) => !existsSync(new URL(link, root)))).toEqual([]);
+});
+
+test("the README speaks of no npm script that is not there", () => {
+  const { scripts } = JSON.parse(read("package.json"));
+  const named = [...readme.matchAll(/npm run ([a-z:]+)/g)].map((m) => m[1]);
+  expect(named.filter((name) => !(name in scripts))).toEqual([]);
+});
