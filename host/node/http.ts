@@ -1,16 +1,17 @@
 /** HTTP and HTTPS over Node's own modules, with kept connections and a limit for each phase. */
 
+import { X509Certificate } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
-import { rootCertificates } from "node:tls";
+import { createSecureContext, rootCertificates } from "node:tls";
 import { IotHubError, NetworkError, type NetworkErrorCode, type RequestPhase } from "../../src/errors.js";
 import type { HttpClient, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
 
 export interface NodeHttpOptions {
   /** Trust anchors in PEM, in place of Node's own list. */
   readonly ca?: string | readonly string[];
-  /** Kept in addition to `ca` where a deployment has both: Node's own list as well. */
+  /** Trust Node's own list as well as `ca`. */
   readonly systemCa?: boolean;
   /** A client certificate and its key in PEM, for mutual TLS. */
   readonly cert?: string;
@@ -40,25 +41,21 @@ class NodeHttp implements HttpClient {
 
   constructor(options: NodeHttpOptions) {
     this.#options = options;
-    let ca: string[] | undefined;
-    if (options.ca !== undefined) {
-      ca = typeof options.ca === "string" ? [options.ca] : [...options.ca];
-      if (!ca.some((pem) => pem.includes("-----BEGIN CERTIFICATE-----"))) {
-        throw new IotHubError("INVALID_OPTION", "The CA must be one or more certificates in PEM.");
-      }
-      if (options.systemCa) ca.push(...rootCertificates);
-    }
     try {
       this.#secure = new https.Agent({
         keepAlive: true,
         maxSockets: 8,
         timeout: KEEP_ALIVE_MS,
-        minVersion: "TLSv1.2",
-        ca,
-        cert: options.cert,
-        key: options.key,
+        // Made here, so that a certificate that cannot be read is an error now and not at the first request.
+        secureContext: createSecureContext({
+          minVersion: "TLSv1.2",
+          ca: readAnchors(options),
+          cert: options.cert,
+          key: options.key,
+        }),
       });
     } catch (cause) {
+      if (cause instanceof IotHubError) throw cause;
       throw new IotHubError("INVALID_OPTION", "The CA or the client certificate cannot be read.", cause);
     }
   }
@@ -110,6 +107,20 @@ class NodeHttp implements HttpClient {
       for (const socket of sockets ?? []) socket.destroy();
     }
   }
+}
+
+function readAnchors({ ca, systemCa }: NodeHttpOptions): string[] | undefined {
+  if (ca === undefined) return undefined;
+  const anchors = typeof ca === "string" ? [ca] : [...ca];
+  for (const pem of anchors) {
+    // OpenSSL passes silently over what it cannot read: an anchor that is missing would be found out in the field.
+    const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    if (certificates.length === 0) {
+      throw new IotHubError("INVALID_OPTION", "The CA must be one or more certificates in PEM.");
+    }
+    for (const certificate of certificates) new X509Certificate(certificate);
+  }
+  return systemCa ? [...anchors, ...rootCertificates] : anchors;
 }
 
 type Settle = (error: IotHubError | undefined, response?: HttpResponse) => void;

@@ -222,5 +222,11 @@ describe("limits", () => {
 });
 
 test("a CA that is no certificate is refused at once", () => {
-  expect(() => createHttp({ ca: "not a certificate" })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  for (const ca of ["not a certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"]) {
+    expect(() => createHttp({ ca })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  }
+});
+    if (ca.length > 0) expect(() => createHttp({ ca })).toThrow(refused);
+    else expect(() => createHttp({ ca })).not.toThrow();
+  }
 });
