@@ -22,6 +22,8 @@ export type InputErrorCode =
   | "INVALID_TIMESTAMP"
   | "INVALID_NONCE"
   | "INVALID_CREDENTIAL"
+  | "INVALID_PRODUCT_SECRET"
+  | "INVALID_LOG_LEVEL"
   | "INVALID_OPTION"
   | "INVALID_BASE64"
   | "INVALID_HEX"
@@ -36,6 +38,13 @@ export type KeyErrorCode =
   | "KEY_SIZE"
   | "KEY_INCONSISTENT";
 
+/** What the gateway answered to a registration cannot be used. */
+export type RegistrationErrorCode =
+  | "WRONG_PRODUCT_SECRET"
+  | "REGISTRATION_LENGTH"
+  | "REGISTRATION_TYPE"
+  | "REGISTRATION_INCOMPLETE";
+
 /** The library's own state. */
 export type StateErrorCode =
   | "SIGNER_CLOSED"
@@ -43,7 +52,10 @@ export type StateErrorCode =
   | "DEVICE_CLOSED"
   | "CANCELLED"
   | "CLOCK_NOT_SET"
-  | "STORAGE_FAILED";
+  | "STORAGE_FAILED"
+  | "NOT_PROVISIONED"
+  | "STORED_CREDENTIAL_DAMAGED"
+  | "STORED_CREDENTIAL_OTHER";
 
 /** The way to the gateway and back. */
 export type NetworkErrorCode =
@@ -65,7 +77,13 @@ export type AnswerErrorCode =
   | "ANSWER_NOT_JSON"
   | "ANSWER_UNKNOWN";
 
-export type ErrorCode = InputErrorCode | KeyErrorCode | StateErrorCode | NetworkErrorCode | AnswerErrorCode;
+export type ErrorCode =
+  | InputErrorCode
+  | KeyErrorCode
+  | RegistrationErrorCode
+  | StateErrorCode
+  | NetworkErrorCode
+  | AnswerErrorCode;
 
 /** The base of every error that this library throws or rejects with. */
 export class IotHubError extends Error {

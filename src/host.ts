@@ -129,6 +129,18 @@ export interface NativeRsa {
   sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
 }
 
+/** AES in native code. */
+export interface NativeAes {
+  /**
+   * AES-128-CBC decryption (FIPS 197; NIST SP 800-38A section 6.2) that leaves padding alone. The core compares what
+   * comes back with its own result at two blocks, and does without it where they differ.
+   * @param key 16 bytes
+   * @param iv 16 bytes
+   * @param ciphertext whole blocks of 16 bytes, at least one
+   */
+  decryptCbc(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array;
+}
+
 export interface Host {
   readonly http: HttpClient;
   readonly clock: Clock;
@@ -137,4 +149,10 @@ export interface Host {
   readonly storage?: Storage;
   readonly digest?: NativeDigest;
   readonly rsa?: NativeRsa;
+  readonly aes?: NativeAes;
+  /**
+   * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
+   * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
+   */
+  deviceName?(): string;
 }

@@ -3,6 +3,7 @@
 export { type Answer, readAnswer } from "./answer.js";
 export { Canceller } from "./cancel.js";
 export type { ClientEvent, RequestOptions, RequestTiming } from "./client.js";
+export { aes128CbcDecrypt } from "./crypto/aes.js";
 export { base64, base64Decode } from "./crypto/base64.js";
 export { hex, hexDecode } from "./crypto/hex.js";
 export { Hmac, type HmacHash, hmac } from "./crypto/hmac.js";
