@@ -10,12 +10,14 @@ export interface Connection {
   info: ConnectionInfo;
   /** Set once the gateway has silently stopped answering on it. */
   silent?: "ignore" | "reset";
+  /** How far TLS came, where it is spoken. */
+  tls?: "handshake" | "secured" | "failed";
 }
 
 /** Why a TLS handshake failed. */
 export interface TlsError {
   readonly connectionId: number;
-  /** OpenSSL's or Node's code, e.g. `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`, `ECONNRESET`. */
+  /** OpenSSL's code, e.g. `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`, or `CLOSED` if the client went away without an alert. */
   readonly code: string;
 }
 
@@ -52,8 +54,10 @@ export class Connections {
         if (connection !== undefined) this.#secured(connection, socket);
         else socket.destroy();
       });
-      this.#tlsServer.on("tlsClientError", (error, socket) => {
-        this.#tlsFailed(this.#byPort.get(socket.remotePort ?? -1), error);
+      this.#tlsServer.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
+        // A socket that is gone does not know its port any more; then the end of the connection tells.
+        const connection = this.#byPort.get(socket.remotePort ?? -1);
+        if (connection !== undefined) this.#tlsFailed(connection, error.code ?? error.message);
       });
     }
     this.server = new NetServer({ noDelay: true }, (raw) => this.#accept(raw));
@@ -84,11 +88,15 @@ export class Connections {
       counts.openConnections--;
       this.#open.delete(connection);
       if (this.#byPort.get(port) === connection) this.#byPort.delete(port);
+      if (connection.tls === "handshake") this.#tlsFailed(connection, "CLOSED");
     });
     const fault = this.#faults.ofConnection();
     if (fault === undefined) {
       if (this.#tlsServer === undefined) this.#passOn(raw);
-      else this.#tlsServer.emit("connection", raw);
+      else {
+        connection.tls = "handshake";
+        this.#tlsServer.emit("connection", raw);
+      }
       return;
     }
     counts.faults++;
@@ -102,7 +110,7 @@ export class Connections {
         raw.pause();
         return;
       case "reset":
-        raw.resetAndDestroy();
+        reset(connection);
         return;
       case "close":
         // Draining first: closing a socket with unread bytes would send RST.
@@ -146,6 +154,7 @@ export class Connections {
   /** Speaks TLS 1.2 with what the server sends changed on its way, as by somebody on the network. */
   #tamper(connection: Connection, change: (bytes: Buffer) => { bytes: Buffer; end: boolean }): void {
     const { raw } = connection;
+    connection.tls = "handshake";
     const between = new Duplex({
       read: () => raw.resume(),
       write: (chunk: Buffer, _encoding, done) => {
@@ -172,11 +181,14 @@ export class Connections {
     // messages to be changed, and the connection is known without looking at ports.
     const server = createTlsServer({ ...this.#tls, maxVersion: "TLSv1.2" });
     server.on("secureConnection", (socket) => this.#secured(connection, socket));
-    server.on("tlsClientError", (error) => this.#tlsFailed(connection, error));
+    server.on("tlsClientError", (error: NodeJS.ErrnoException) => {
+      this.#tlsFailed(connection, error.code ?? error.message);
+    });
     server.emit("connection", between);
   }
 
   #secured(connection: Connection, socket: TLSSocket): void {
+    connection.tls = "secured";
     this.#counts.tlsHandshakes++;
     const resumed = socket.isSessionReused();
     if (resumed) this.#counts.tlsResumptions++;
@@ -196,12 +208,23 @@ export class Connections {
     this.#passOn(socket);
   }
 
-  #tlsFailed(connection: Connection | undefined, error: Error & { code?: string }): void {
+  #tlsFailed(connection: Connection, code: string): void {
+    if (connection.tls !== "handshake") return;
+    connection.tls = "failed";
     this.#counts.tlsFailures++;
-    this.tlsErrors.push({ connectionId: connection?.info.id ?? 0, code: error.code ?? error.message });
+    this.tlsErrors.push({ connectionId: connection.info.id, code });
     if (this.tlsErrors.length > 100) this.tlsErrors.shift();
-    connection?.raw.destroySoon();
+    connection.raw.destroySoon();
   }
+}
+
+/** RST on the TCP connection, whatever runs on top of it. */
+export function reset({ raw }: Connection): void {
+  // Node's own way is to end the stream first, and so FIN would go ahead of RST.
+  raw.destroySoon = () => {
+    raw.destroy();
+  };
+  raw.resetAndDestroy();
 }
 
 /**

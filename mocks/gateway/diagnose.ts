@@ -290,11 +290,11 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
 
   const { hostHeader, url } = request;
   const host = hostWithoutPort(hostHeader);
-  add("host", hostHeader, "the host with its port");
-  add("host", hostHeader.toLowerCase(), "the host with its port");
   for (const port of [80, 443]) add("host", `${expected.host}:${port}`, "the host with its port");
   add("host", host, "the host in its letter case, lower case is wanted");
   add("host", host.toUpperCase(), "the host in upper case");
+  add("host", hostHeader, "the host with its port");
+  add("host", hostHeader.toLowerCase(), "the host with its port");
   add("host", hostHeader.toUpperCase(), "the host in upper case with its port");
   for (const scheme of ["http", "https"]) {
     add("host", `${scheme}://${hostHeader}`, "the host with its scheme");

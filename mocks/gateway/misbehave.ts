@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Answer } from "./answers.js";
-import type { Connection } from "./connections.js";
+import { type Connection, reset } from "./connections.js";
 import type { Fault } from "./faults.js";
 
 /** An answer on its way out. */
@@ -16,6 +16,7 @@ export interface Delivery {
   readonly later: (ms: number, action: () => void) => void;
 }
 
+const resetDelayMs = 10;
 const json = "application/json; charset=utf-8";
 
 /** Sends an answer as it should be. */
@@ -51,7 +52,8 @@ export function answerBadly(delivery: Delivery, fault: Fault): void {
         return;
       }
       head(delivery, answer.status, body.length);
-      response.write(half, () => reset(connection));
+      // Not at once: many clients report RST as a mere end while they still have bytes to read.
+      response.write(half, () => later(resetDelayMs, () => setImmediate(() => reset(connection))));
       return;
     case "close":
       if (fault.phase === "headers") {
@@ -148,11 +150,6 @@ export function answerBadly(delivery: Delivery, fault: Fault): void {
       answerWell(delivery);
       return;
   }
-}
-
-/** RST on the TCP connection, whatever runs on top of it. */
-export function reset(connection: Connection): void {
-  connection.raw.resetAndDestroy();
 }
 
 function answerWithWrongLength(

@@ -122,6 +122,5 @@ export function formatRequest(request: ReceivedRequest): string {
 
 /** Whatever a client sends must not move the cursor or forge a line of the log. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "·").slice(0, 300);
 }

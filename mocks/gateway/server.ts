@@ -1,16 +1,16 @@
 import { constants, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIPv6, type Socket } from "node:net";
-import type { TlsOptions } from "node:tls";
+import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { type Answer, errorAnswer, type Refusal, successAnswer } from "./answers.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
-import { Connections, type TlsError } from "./connections.js";
+import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
 import { GatewayError } from "./errors.js";
 import { type Endpoint, exchange, type Rules } from "./exchange.js";
 import { type Fault, Faults, parseFault, refusesRequest, strikesConnection } from "./faults.js";
-import { answerBadly, answerWell, type Delivery, reset } from "./misbehave.js";
+import { answerBadly, answerWell, type Delivery } from "./misbehave.js";
 import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
@@ -383,13 +383,15 @@ function certificatesOf(https: HttpsOptions): CertificateSet {
 }
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
-  const { minVersion = "TLSv1.2", maxVersion, ciphers, ecdhCurve, resumption = true, clientCertificate } = https;
+  const { minVersion = "TLSv1.2", maxVersion, ecdhCurve, resumption = true, clientCertificate } = https;
+  // Without this, OpenSSL itself refuses to serve what careful clients have to refuse: SHA-1, TLS 1.0.
+  const ciphers = `${https.ciphers ?? DEFAULT_CIPHERS}:@SECLEVEL=0`;
   return {
     key,
     cert: chain,
+    ciphers,
     minVersion,
     ...(maxVersion === undefined ? {} : { maxVersion }),
-    ...(ciphers === undefined ? {} : { ciphers }),
     ...(ecdhCurve === undefined ? {} : { ecdhCurve }),
     ...(resumption ? {} : { secureOptions: constants.SSL_OP_NO_TICKET }),
     ...(clientCertificate === undefined
