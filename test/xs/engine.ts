@@ -229,7 +229,7 @@ export async function runAll(jobs: readonly EngineRun[], options: EngineOptions 
   const frames = jobs.map((job) => {
     const script = Buffer.from(job.script);
     const input = job.input === undefined ? undefined : Buffer.from(job.input);
-    const { heapBytes, stackBytes, meterLimit } = { ...defaults, ...job };
+    const { heapBytes = defaults.heapBytes, stackBytes = defaults.stackBytes, meterLimit = defaults.meterLimit } = job;
     const head = `${heapBytes} ${stackBytes} ${meterLimit} ${script.length} ${input?.length ?? -1}\n`;
     return Buffer.concat([Buffer.from(head), script, input ?? Buffer.alloc(0)]);
   });

@@ -1,6 +1,12 @@
 #include "xsAll.h"
 #include "xsScript.h"
 #include "engine.h"
+#if defined(__linux__) || defined(__APPLE__)
+	#include <sys/mman.h>
+	#define CAN_PROTECT 1
+#else
+	#define CAN_PROTECT 0
+#endif
 
 /*
  * One block of memory, as the devices have it: chunks grow from its beginning, slots from its end. Chunks must stay in
@@ -12,6 +18,12 @@ struct engine_arena {
 	txByte* slots;                 /* beginning of what the slots have */
 	txByte* top;
 	size_t reserved;               /* high-water mark */
+};
+
+/* A piece of the shared machine's memory. Whoever writes to it after it was shared is stopped, as by real flash. */
+struct engine_flash {
+	struct engine_flash* next;
+	size_t size;
 };
 
 /* What belongs to one use of a machine; the machine's context points here. */
@@ -63,6 +75,50 @@ static void note_reserved(struct engine_arena* arena)
 		arena->reserved = reserved;
 }
 
+static void* allocate_flash(txMachine* the, size_t size)
+{
+	struct engine_flash* flash;
+	/* 16 bytes for this header keep the alignment of what follows. */
+	size += 16;
+#if CAN_PROTECT
+	flash = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+	if (flash == MAP_FAILED)
+		return NULL;
+#else
+	flash = calloc(1, size);
+	if (!flash)
+		return NULL;
+#endif
+	flash->size = size;
+	flash->next = the->flash;
+	the->flash = flash;
+	return (txByte*)flash + 16;
+}
+
+static void protect_flash(txMachine* the)
+{
+#if CAN_PROTECT
+	struct engine_flash* flash;
+	for (flash = the->flash; flash; flash = flash->next)
+		mprotect(flash, flash->size, PROT_READ);
+#else
+	(void)the;
+#endif
+}
+
+static void free_flash(struct engine_flash* flash)
+{
+	while (flash) {
+		struct engine_flash* next = flash->next;
+#if CAN_PROTECT
+		munmap(flash, flash->size);
+#else
+		free(flash);
+#endif
+		flash = next;
+	}
+}
+
 static int within(struct engine_arena* arena, void* address)
 {
 	return arena && (arena->bottom <= (txByte*)address) && ((txByte*)address < arena->top);
@@ -73,7 +129,7 @@ void* fxAllocateChunks(txMachine* the, txSize size)
 	struct engine_arena* arena = the->arena;
 	txByte* result;
 	if (!arena)
-		return malloc((size_t)size);
+		return allocate_flash(the, (size_t)size);
 	if (arena->slots - arena->chunks < size)
 		return NULL;
 	result = arena->chunks;
@@ -84,16 +140,18 @@ void* fxAllocateChunks(txMachine* the, txSize size)
 
 void fxFreeChunks(txMachine* the, void* chunks)
 {
-	if (!within(the->arena, chunks))
-		free(chunks);
+	/* An arena goes as a whole after its machine, flash when its machine goes. */
+	(void)the, (void)chunks;
 }
 
 txSlot* fxAllocateSlots(txMachine* the, txSize count)
 {
 	struct engine_arena* arena = the->arena;
 	txSize size = count * (txSize)sizeof(txSlot);
+	if (!arena)
+		return allocate_flash(the, (size_t)size);
 	/* The first request of a machine is its stack. It has a limit of its own, and is cleared so that the highest use shows. */
-	if (!arena || !the->stackBottom)
+	if (!the->stackBottom)
 		return calloc((size_t)count, sizeof(txSlot));
 	if (arena->slots - arena->chunks < size) {
 		/* The chunks may have room to spare at their end, once they are compacted. */
@@ -114,7 +172,7 @@ txSlot* fxAllocateSlots(txMachine* the, txSize count)
 
 void fxFreeSlots(txMachine* the, void* slots)
 {
-	if (!within(the->arena, slots))
+	if (the->arena && !within(the->arena, slots))
 		free(slots);
 }
 
@@ -336,7 +394,14 @@ txMachine* engine_create(void)
 	if (the) {
 		txSlot* slot;
 		mxPush(mxGlobal);
-		slot = fxLastProperty(the, the->stack->value.reference);
+		/*
+		 * The global object keeps a table of built-ins that it fills as they are used, which cannot be in flash. Without it,
+		 * it is an ordinary object, as in the machines that Moddable's linker makes.
+		 */
+		slot = the->stack->value.reference;
+		slot->flag &= ~XS_EXOTIC_FLAG;
+		slot->next = slot->next->next;
+		slot = fxLastProperty(the, slot);
 		slot = fxNextHostFunctionProperty(the, slot, host_print, 1, fxID(the, "print"), XS_DONT_ENUM_FLAG);
 		slot = fxNextHostFunctionProperty(the, slot, host_mark, 1, fxID(the, "mark"), XS_DONT_ENUM_FLAG);
 		fxID(the, "input");
@@ -359,9 +424,38 @@ void engine_preload(txMachine* the, const char* source, struct engine_report* re
 	/* The bytecode stays: it is the flash. */
 }
 
+/* The kinds whose value lies in flash: the garbage collector of a clone must not look for a chunk there. */
+static void into_flash(txSlot* slot)
+{
+	switch (slot->kind) {
+	case XS_STRING_KIND: slot->kind = XS_STRING_X_KIND; break;
+	case XS_BIGINT_KIND: slot->kind = XS_BIGINT_X_KIND; break;
+	case XS_KEY_KIND: slot->kind = XS_KEY_X_KIND; break;
+	case XS_CODE_KIND: slot->kind = XS_CODE_X_KIND; break;
+	case XS_ARRAY_KIND:
+		if (slot->value.array.address) {
+			txChunk* chunk = (txChunk*)((txByte*)slot->value.array.address - sizeof(txChunk));
+			txIndex count = (txIndex)(chunk->size / (txSize)sizeof(txSlot)), i;
+			/* An item is never an array itself, but a reference to one. */
+			for (i = 0; i < count; i++)
+				into_flash(slot->value.array.address + i);
+		}
+		break;
+	default: break;
+	}
+}
+
 void engine_share(txMachine* the)
 {
+	txSlot *heap, *slot;
 	fxShareMachine(the);
+	for (heap = the->firstHeap; heap; heap = heap->next) {
+		for (slot = heap + 1; slot < heap->value.reference; slot++)
+			into_flash(slot);
+	}
+	for (slot = the->stack; slot < the->stackTop; slot++)
+		into_flash(slot);
+	protect_flash(the);
 }
 
 struct metered_job {
@@ -423,5 +517,8 @@ void engine_run(txMachine* flash, const struct engine_limits* limits, const char
 
 void engine_delete(txMachine* the)
 {
+	struct engine_flash* flash = the->flash;
+	/* The machine still reads its memory while it is deleted. */
 	fxDeleteMachine(the);
+	free_flash(flash);
 }

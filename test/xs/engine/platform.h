@@ -36,8 +36,10 @@
 #define mxUseGCCAtomics 1
 
 struct engine_arena;
+struct engine_flash;
 #define mxMachinePlatform \
 	struct engine_arena* arena; \
+	struct engine_flash* flash; \
 	int promiseJobs; \
 	void* waiterCondition; \
 	void* waiterData; \
