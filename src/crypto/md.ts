@@ -1,70 +1,153 @@
-/** What SHA-1 and SHA-256 share: blocks of 64 bytes, 32-bit words, padding (FIPS 180-4 section 5.1.1). */
+/**
+ * What SHA-1 and SHA-256 share: blocks of 64 bytes, big-endian words of 32 bits, padding (FIPS 180-4 section 5.1.1).
+ *
+ * Bytes become words by being reversed as a whole, in one native call: on a little-endian machine the same memory is
+ * then the words, the last one first. Reading a word from a DataView would cost twice as much on XS. States are kept
+ * in the same order, so that a digest is the state, reversed.
+ */
 
 export const BLOCK_BYTES = 64;
 
+/** How many bytes are copied at once: many enough that a copy costs little, few enough for a small heap. */
+const CHUNK_BYTES = 512;
+
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
+/** A hash function of this family. */
+export interface HashFunction {
+  /** Words of the initial state, the last word first. */
+  readonly initial: readonly number[];
+  /**
+   * Hashes blocks.
+   * @param from words of the state before, the last word first
+   * @param words the blocks' words, the last word first
+   * @param first index of the first word
+   * @param to receives the state, the last word first, from index `at`; this may be where `from` or `words` is
+   */
+  readonly blocks: (from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array, at: number) => void;
+}
+
+/** Hashes whole blocks. */
+export function hashBlocks(
+  hash: HashFunction,
+  from: ArrayLike<number>,
+  bytes: Uint8Array,
+  to: Int32Array = new Int32Array(hash.initial.length),
+): Int32Array {
+  const length = bytes.length;
+  const block = new Uint8Array(Math.min(length, CHUNK_BYTES));
+  const words = new Int32Array(block.buffer);
+  let state = from;
+  for (let offset = 0; offset < length; offset += CHUNK_BYTES) {
+    const end = Math.min(offset + CHUNK_BYTES, length);
+    block.set(bytes.subarray(offset, end));
+    reverse(end - offset < block.length ? block.subarray(0, end - offset) : block);
+    hash.blocks(state, words, (end - offset) / 4 - 1, to, 0);
+    state = to;
+  }
+  return to;
+}
+
+/**
+ * Hashes the rest of a message with its padding.
+ * @param total bytes of the whole message, with those that `from` stands for
+ * @param outer true if the state that results is to be hashed in its turn, by HMAC: then it is left, padded, in the
+ * first sixteen words of what is returned, as the only block after one other
+ * @returns words of the state, the last word first
+ */
+export function hashEnd(
+  hash: HashFunction,
+  from: ArrayLike<number>,
+  bytes: Uint8Array,
+  total: number,
+  outer = false,
+): Int32Array {
+  let state = from;
+  let rest = bytes;
+  if (bytes.length > CHUNK_BYTES) {
+    const whole = bytes.length - (bytes.length % BLOCK_BYTES);
+    state = hashBlocks(hash, from, bytes.subarray(0, whole));
+    rest = bytes.subarray(whole);
+  }
+  const length = rest.length;
+  // One byte 0x80 and eight of length at least.
+  const block = new Uint8Array((length + 72) & -BLOCK_BYTES);
+  block.set(rest);
+  block[length] = 0x80;
+  reverse(block);
+  const words = new Int32Array(block.buffer);
+  words[0] = total << 3;
+  if (total > 0x1fffffff) words[1] = Math.floor(total / 0x20000000);
+  const size = hash.initial.length;
+  if (!outer) {
+    const to = new Int32Array(size);
+    hash.blocks(state, words, words.length - 1, to, 0);
+    return to;
+  }
+  hash.blocks(state, words, words.length - 1, words, 16 - size);
+  words.fill(0, 1, 15 - size);
+  words[15 - size] = 0x80 << 24;
+  words[0] = (BLOCK_BYTES + 4 * size) << 3;
+  return words;
+}
+
+/** The bytes of a state, which is overwritten. */
+export function stateBytes(state: Int32Array): Uint8Array {
+  const bytes = new Uint8Array(state.buffer);
+  reverse(bytes);
+  return bytes;
+}
+
+function reverse(bytes: Uint8Array): void {
+  (LITTLE_ENDIAN ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)).reverse();
+}
+
+/** A hash over bytes that come in pieces. */
 export abstract class Md {
-  protected state: Int32Array;
-  #block = new Uint8Array(BLOCK_BYTES);
+  readonly #hash: HashFunction;
+  #state: Int32Array;
+  readonly #pending = new Uint8Array(BLOCK_BYTES);
   #filled = 0;
   #length = 0;
 
-  constructor(initial: readonly number[]) {
-    this.state = Int32Array.from(initial);
+  constructor(hash: HashFunction) {
+    this.#hash = hash;
+    this.#state = Int32Array.from(hash.initial);
   }
-
-  protected abstract compress(state: Int32Array, bytes: Uint8Array, offset: number, w: Int32Array): void;
 
   /** Adds bytes of any number. */
   update(bytes: Uint8Array): this {
-    const w = new Int32Array(80);
-    const end = bytes.length;
-    let offset = 0;
-    this.#length += end;
-    while (offset < end) {
-      if (this.#filled === 0 && end - offset >= BLOCK_BYTES) {
-        this.compress(this.state, bytes, offset, w);
-        offset += BLOCK_BYTES;
-        continue;
-      }
-      const count = Math.min(BLOCK_BYTES - this.#filled, end - offset);
-      this.#block.set(bytes.subarray(offset, offset + count), this.#filled);
-      this.#filled += count;
-      offset += count;
-      if (this.#filled === BLOCK_BYTES) {
-        this.compress(this.state, this.#block, 0, w);
-        this.#filled = 0;
-      }
+    this.#length += bytes.length;
+    let rest = bytes;
+    if (this.#filled > 0) {
+      const part = rest.subarray(0, BLOCK_BYTES - this.#filled);
+      this.#pending.set(part, this.#filled);
+      this.#filled += part.length;
+      if (this.#filled < BLOCK_BYTES) return this;
+      hashBlocks(this.#hash, this.#state, this.#pending, this.#state);
+      rest = rest.subarray(part.length);
     }
+    this.#filled = rest.length % BLOCK_BYTES;
+    const whole = rest.length - this.#filled;
+    if (whole > 0) hashBlocks(this.#hash, this.#state, rest.subarray(0, whole), this.#state);
+    this.#pending.set(rest.subarray(whole));
     return this;
   }
 
   /** The hash of all bytes added so far. The object itself stays as it is and may go on. */
   digest(): Uint8Array {
-    const filled = this.#filled;
-    const tail = new Uint8Array(filled < 56 ? BLOCK_BYTES : 2 * BLOCK_BYTES);
-    tail.set(this.#block.subarray(0, filled));
-    tail[filled] = 0x80;
-    const view = new DataView(tail.buffer);
-    // The length in bits takes 64 bits; the high word is beyond what a number shifts.
-    view.setUint32(tail.length - 8, Math.floor(this.#length / 0x20000000));
-    view.setInt32(tail.length - 4, this.#length << 3);
-    const state = this.state.slice();
-    const w = new Int32Array(80);
-    for (let offset = 0; offset < tail.length; offset += BLOCK_BYTES) this.compress(state, tail, offset, w);
-    const result = new DataView(new ArrayBuffer(state.length * 4));
-    for (let i = 0; i < state.length; i++) result.setInt32(i * 4, state[i]);
-    return new Uint8Array(result.buffer);
+    return stateBytes(hashEnd(this.#hash, this.#state, this.#pending.subarray(0, this.#filled), this.#length));
   }
 
   /** Overwrites state and buffer. */
   wipe(): void {
-    this.state.fill(0);
-    this.#block.fill(0);
+    this.#state.fill(0);
+    this.#pending.fill(0);
   }
 
   protected copyTo<T extends Md>(other: T): T {
-    other.state.set(this.state);
-    other.#block.set(this.#block);
+    other.#state.set(this.#state);
+    other.#pending.set(this.#pending);
     other.#filled = this.#filled;
     other.#length = this.#length;
     return other;

@@ -1,0 +1,299 @@
+/*
+ * Runs one script on XS as a device would: built-ins in a shared read-only machine, bytecode outside the heap, one
+ * block of memory of a given size for stack, slots and chunks. The script finds these functions:
+ *
+ *   print(text)            writes one line
+ *   measure(f, a, b, c)    calls f(a, b, c), returns the instructions that it took (RISC-V), or nanoseconds (elsewhere)
+ *   garbage(f, a, b, c)    calls f(a, b, c), returns the bytes of chunks and slots that it took, before any collection
+ *   used()                 bytes of chunks and slots in use after a collection
+ *
+ * Arguments: heap bytes, stack bytes, files. Each file is one script. Exit code 2: memory full, 3: exception.
+ */
+#include "xsAll.h"
+#include "xsScript.h"
+
+#ifdef __riscv
+#include <semihost.h>
+#endif
+
+enum { FULL = 2, THROWN = 3 };
+
+static uint8_t* gPool = NULL;
+static uint8_t* gPoolLow;
+static uint8_t* gPoolHigh;
+
+/* Slots come from the top of the pool downwards, chunks from its bottom upwards, as in the ports for small devices. */
+void* fxAllocateChunks(txMachine* the, txSize size)
+{
+  uint8_t* result = gPoolLow;
+  if (!gPool)
+    return malloc(size);
+  if (size > gPoolHigh - gPoolLow)
+    return NULL;
+  gPoolLow += size;
+  return result;
+}
+
+void fxFreeChunks(txMachine* the, void* chunks)
+{
+}
+
+txSlot* fxAllocateSlots(txMachine* the, txSize count)
+{
+  txSize size = count * sizeof(txSlot);
+  if (!gPool)
+    return malloc(size);
+  if (size > gPoolHigh - gPoolLow)
+    return NULL;
+  gPoolHigh -= size;
+  return (txSlot*)gPoolHigh;
+}
+
+void fxFreeSlots(txMachine* the, void* slots)
+{
+}
+
+void fxAbort(txMachine* the, int status)
+{
+  if (status == XS_NOT_ENOUGH_MEMORY_EXIT) {
+    fprintf(stderr, "memory full\n");
+    exit(FULL);
+  }
+  fprintf(stderr, "XS ends with status %d\n", status);
+  exit(status ? status : 1);
+}
+
+void fxQueuePromiseJobs(txMachine* the)
+{
+  the->promiseJobs = 1;
+}
+
+txID fxFindModule(txMachine* the, txSlot* realm, txID moduleID, txSlot* slot)
+{
+  return XS_NO_ID;
+}
+
+void fxLoadModule(txMachine* the, txSlot* module, txID moduleID)
+{
+}
+
+static uint64_t ticks(void)
+{
+#ifdef __riscv
+  uint32_t low, high, again;
+  do {
+    __asm__ volatile("rdinstreth %0" : "=r"(high));
+    __asm__ volatile("rdinstret %0" : "=r"(low));
+    __asm__ volatile("rdinstreth %0" : "=r"(again));
+  } while (high != again);
+  return ((uint64_t)high << 32) | low;
+#else
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + now.tv_nsec;
+#endif
+}
+
+static txSize memory(txMachine* the)
+{
+  return the->currentChunksSize + the->currentHeapCount * sizeof(txSlot);
+}
+
+static void call(txMachine* the)
+{
+  txInteger i;
+  mxPushUndefined();
+  mxPushSlot(mxArgv(0));
+  mxCall();
+  for (i = 1; i < mxArgc; i++)
+    mxPushSlot(mxArgv(i));
+  mxRunCount(mxArgc - 1);
+  mxPop();
+}
+
+static void measure(txMachine* the)
+{
+  uint64_t start = ticks();
+  call(the);
+  start = ticks() - start;
+  mxResult->value.number = (txNumber)start;
+  mxResult->kind = XS_NUMBER_KIND;
+}
+
+static void garbage(txMachine* the)
+{
+  txSize before;
+  fxCollectGarbage(the);
+  before = memory(the);
+  call(the);
+  mxResult->value.integer = memory(the) - before;
+  mxResult->kind = XS_INTEGER_KIND;
+}
+
+static void used(txMachine* the)
+{
+  fxCollectGarbage(the);
+  mxResult->value.integer = memory(the);
+  mxResult->kind = XS_INTEGER_KIND;
+}
+
+static void print(txMachine* the)
+{
+  printf("%s\n", fxToString(the, mxArgv(0)));
+}
+
+static void define(txMachine* the, txString name, txCallback callback, int length)
+{
+  fxNewHostFunction(the, callback, length, XS_NO_ID, XS_NO_ID);
+  mxPush(mxGlobal);
+  mxSetID(fxNewNameC(the, name));
+  mxPop();
+}
+
+/* Functions and strings of the script stay where they are instead of being copied into chunks, as in flash. */
+static void keepOutsideTheHeap(txScript* script)
+{
+  txU1* p = (txU1*)script->codeBuffer;
+  txU1* end = p + script->codeSize;
+  while (p < end) {
+    txS1 size = gxCodeSizes[*p];
+    switch (*p) {
+    case XS_CODE_CODE_1: *p = XS_CODE_CODE_ARCHIVE_1; break;
+    case XS_CODE_CODE_2: *p = XS_CODE_CODE_ARCHIVE_2; break;
+    case XS_CODE_CODE_4: *p = XS_CODE_CODE_ARCHIVE_4; break;
+    case XS_CODE_STRING_1: *p = XS_CODE_STRING_ARCHIVE_1; break;
+    case XS_CODE_STRING_2: *p = XS_CODE_STRING_ARCHIVE_2; break;
+    case XS_CODE_STRING_4: *p = XS_CODE_STRING_ARCHIVE_4; break;
+    }
+    if (size > 0)
+      p += size;
+    else if (size == 0)
+      p += 1 + sizeof(txID);
+    else if (size == -1)
+      p += 2 + p[1];
+    else if (size == -2) {
+      txU2 length;
+      memcpy(&length, p + 1, sizeof length);
+      p += 3 + length;
+    }
+    else {
+      txU4 length;
+      memcpy(&length, p + 1, sizeof length);
+      p += 5 + length;
+    }
+  }
+}
+
+static void run(txMachine* the, txString path)
+{
+  txStringCStream stream;
+  txScript* script;
+  txSlot* realm = mxProgram.value.reference->next->value.module.realm;
+  uint64_t start;
+  char* text;
+  long size, got = 0;
+  FILE* file = fopen(path, "rb");
+  if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET)) {
+    fprintf(stderr, "cannot read %s\n", path);
+    exit(1);
+  }
+  text = malloc(size + 1);
+  while (got < size) {
+    size_t more = fread(text + got, 1, size - got, file);
+    if (!more)
+      break;
+    got += more;
+  }
+  text[got] = 0;
+  fclose(file);
+  stream.buffer = text;
+  stream.offset = 0;
+  stream.size = got;
+  script = fxParseScript(the, &stream, fxStringCGetter, mxProgramFlag);
+  if (!script) {
+    fprintf(stderr, "cannot parse %s\n", path);
+    exit(1);
+  }
+  keepOutsideTheHeap(script);
+  start = ticks();
+  fxRunScript(the, script, mxRealmGlobal(realm), C_NULL, mxRealmClosures(realm)->value.reference, C_NULL, mxProgram.value.reference);
+  start = ticks() - start;
+  mxPop();
+  free(text);
+  printf("loaded %llu\n", (unsigned long long)start);
+}
+
+int main(int argc, char* argv[])
+{
+  txMachine* root;
+  txMachine* the;
+  long heapBytes, stackBytes;
+  /* So large that nothing is collected while a job is counted. */
+  int roomy;
+  int i;
+#ifdef __riscv
+  static char line[1024];
+  static char* words[64];
+  char* word;
+  sys_semihost_get_cmdline(line, sizeof line);
+  argv = words;
+  argc = 0;
+  for (word = strtok(line, " "); word && argc < 63; word = strtok(NULL, " "))
+    words[argc++] = word;
+#endif
+  if (argc < 4) {
+    fprintf(stderr, "usage: engine HEAP-BYTES STACK-BYTES SCRIPT…\n");
+    return 1;
+  }
+  heapBytes = atol(argv[1]);
+  stackBytes = atol(argv[2]);
+  roomy = heapBytes >= 512 * 1024;
+  {
+    txCreation creation = {
+      .initialChunkSize = 128 * 1024, .incrementalChunkSize = 16 * 1024, .initialHeapCount = 16 * 1024,
+      .incrementalHeapCount = 1024, .stackCount = 1024, .initialKeyCount = 1024, .incrementalKeyCount = 64,
+      .nameModulo = 127, .symbolModulo = 127, .parserBufferSize = 64 * 1024, .parserTableModulo = 1993,
+    };
+    root = fxCreateMachine(&creation, "root", NULL, XS_NO_ID);
+    fxBeginHost(root);
+    define(root, "print", print, 1);
+    define(root, "measure", measure, 1);
+    define(root, "garbage", garbage, 1);
+    define(root, "used", used, 0);
+    fxEndHost(root);
+    fxShareMachine(root);
+  }
+  gPool = malloc(heapBytes + 16);
+  gPoolLow = (uint8_t*)(((uintptr_t)gPool + 15) & ~(uintptr_t)15);
+  gPoolHigh = gPoolLow + (heapBytes & ~15L);
+  {
+    txCreation creation = {
+      .initialChunkSize = roomy ? heapBytes / 2 : 1024, .incrementalChunkSize = 256,
+      .initialHeapCount = roomy ? heapBytes / 4 / sizeof(txSlot) : 64, .incrementalHeapCount = 32,
+      .stackCount = stackBytes / sizeof(txSlot), .initialKeyCount = 512, .incrementalKeyCount = 64, .nameModulo = 127,
+      .symbolModulo = 127, .parserBufferSize = 64 * 1024, .parserTableModulo = 1993,
+    };
+    the = fxCloneMachine(&creation, root, "device", NULL);
+    if (!the) {
+      fprintf(stderr, "memory full\n");
+      return FULL;
+    }
+  }
+  fxBeginHost(the);
+  {
+    mxTry(the) {
+      for (i = 3; i < argc; i++)
+        run(the, argv[i]);
+      while (the->promiseJobs) {
+        the->promiseJobs = 0;
+        fxRunPromiseJobs(the);
+      }
+    }
+    mxCatch(the) {
+      fprintf(stderr, "exception: %s\n", fxToString(the, &mxException));
+      exit(THROWN);
+    }
+  }
+  fxEndHost(the);
+  return 0;
+}

@@ -1,0 +1,26 @@
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { describe, expect, test } from "@jest/globals";
+import { hmac } from "../../src/crypto/hmac.js";
+import { Sha1, sha1 } from "../../src/crypto/sha1.js";
+import { Sha256, sha256 } from "../../src/crypto/sha256.js";
+
+const plain = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+
+describe.each([
+  ["sha256", sha256, Sha256],
+  ["sha1", sha1, Sha1],
+] as const)("%s", (name, hash, Hash) => {
+  test("agrees with node:crypto at every length from 0 to 300 and around the chunks", () => {
+    for (let length = 0; length <= 2200; length += length < 300 ? 1 : 37) {
+      const bytes = new Uint8Array(randomBytes(length));
+      const expected = createHash(name).update(bytes).digest("hex");
+      expect(plain(hash(bytes))).toBe(expected);
+      const cut = Math.floor(length / 3);
+      const pieces = new Hash().update(bytes.subarray(0, cut)).update(bytes.subarray(cut));
+      const copy = pieces.clone();
+      expect(plain(pieces.digest())).toBe(expected);
+      expect(plain(copy.digest())).toBe(expected);
+      expect(plain(hmac(name, bytes, bytes))).toBe(createHmac(name, bytes).update(bytes).digest("hex"));
+    }
+  });
+});
