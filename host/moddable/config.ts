@@ -1,0 +1,56 @@
+import config from "mc/config";
+import Preference from "preference";
+import { type DeviceOptions, IotHubError } from "../../src/index.js";
+
+/** Domain of the preferences from which settings are read. */
+const DOMAIN = "tencent-iothub";
+
+const NAMES = Object.freeze(["productId", "deviceName", "psk", "region", "url"] as const);
+
+type Settings = { -readonly [Name in (typeof NAMES)[number]]?: string };
+
+/**
+ * The settings of the firmware: `productId`, `deviceName`, `psk`, `region` and `url` from the preferences (domain
+ * `tencent-iothub`) and, where these have none, from the manifest's `config`, which `mcconfig … productId=… psk=…`
+ * overrides. A secret is better kept in the preferences: what stands in `config` is part of every copy of the firmware.
+ */
+export function readSettings(): Settings {
+  const settings: Settings = {};
+  for (const name of NAMES) {
+    const value = preference(name) ?? config[name];
+    if (typeof value === "string" && value !== "") settings[name] = value;
+  }
+  return settings;
+}
+
+/**
+ * Options for a device: what is given, completed by {@link readSettings}.
+ * @throws {IotHubError} INVALID_CREDENTIAL if there is neither a credential nor a psk
+ */
+export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOptions {
+  const { productId, deviceName, psk, region, url } = readSettings();
+  const credential = options.credential ?? (psk === undefined ? undefined : { secret: psk });
+  if (credential === undefined) {
+    throw new IotHubError(
+      "INVALID_CREDENTIAL",
+      "The device needs a credential: in its options, or a psk in the preferences or the manifest's config.",
+    );
+  }
+  const anywhere = options.region !== undefined || options.url !== undefined;
+  return {
+    ...(productId === undefined ? undefined : { productId }),
+    ...(deviceName === undefined ? undefined : { deviceName }),
+    ...(anywhere || url !== undefined || region === undefined ? undefined : { region }),
+    ...(anywhere || url === undefined ? undefined : { url }),
+    ...options,
+    credential,
+  } as DeviceOptions;
+}
+
+function preference(name: string): unknown {
+  try {
+    return Preference.get(DOMAIN, name);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+import type { Host, NativeDigest, NativeRsa } from "../../src/index.js";
+import { type ClockOptions, ModdableClock } from "./clock.js";
+import { Http, type HttpOptions } from "./http.js";
+import { PooledRandom } from "./random.js";
+import { PreferenceStorage } from "./storage.js";
+import { ModdableTimer } from "./timer.js";
+
+export interface PlainHostOptions extends Pick<HttpOptions, "maxConnections" | "maxWaiting"> {
+  readonly clock?: Omit<ClockOptions, "storage">;
+  /** Domain of the preferences for what must survive a restart; false for a host without storage. */
+  readonly storage?: string | false;
+}
+
+export interface ModdableHost extends Host {
+  readonly http: Http;
+  readonly clock: ModdableClock;
+  /** Closes connections and ends the daily synchronization of the clock. */
+  close(): void;
+}
+
+/** What every host of this platform has; TLS and native code come from the caller. */
+export function assembleHost(
+  options: PlainHostOptions,
+  parts: (clock: ModdableClock) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
+): ModdableHost {
+  const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
+  const clock = new ModdableClock({ ...options.clock, storage });
+  const { secure, digest, rsa } = parts(clock);
+  const { maxConnections, maxWaiting } = options;
+  const http = new Http({ clock, secure, maxConnections, maxWaiting });
+  return {
+    http,
+    clock,
+    random: new PooledRandom(storage !== undefined),
+    timer: new ModdableTimer(),
+    storage,
+    digest,
+    rsa,
+    close() {
+      http.close();
+      clock.close();
+    },
+  };
+}

@@ -1,0 +1,160 @@
+import TCP from "embedded:io/socket/tcp";
+import HTTPClient from "embedded:network/http/client";
+import {
+  type Clock,
+  type HttpClient,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpSendOptions,
+  IotHubError,
+  NetworkError,
+} from "../../src/index.js";
+import { Connection, type Route } from "./connection.js";
+import { Exchange } from "./exchange.js";
+import { PlainSocket, type TcpConstructor } from "./socket.js";
+
+export type SecureRoute = Pick<Route, "Socket"> & {
+  /** Settings of the TLS socket for an origin, made once and kept. */
+  settings(host: string, port: number): object;
+};
+
+export interface HttpOptions {
+  readonly clock: Pick<Clock, "monotonicMs">;
+  /** How https is spoken; without it, https is refused. */
+  readonly secure?: SecureRoute;
+  /** Origins to which a connection is kept, 2 unless given: each costs some kilobytes. */
+  readonly maxConnections?: number;
+  /** Requests that may wait for a connection, 16 unless given. */
+  readonly maxWaiting?: number;
+}
+
+/** The connection to one origin and what waits for it. */
+interface Origin {
+  readonly route: Route;
+  connection: Connection | undefined;
+  current: Exchange | undefined;
+  readonly waiting: Exchange[];
+}
+
+/**
+ * HTTP/1.1 over the HTTP client of ECMA-419. Keeps one connection an origin; requests to the same origin follow each
+ * other.
+ */
+export class Http implements HttpClient {
+  readonly #options: HttpOptions;
+  readonly #origins = new Map<string, Origin>();
+  #closed = false;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+  }
+
+  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse> {
+    const clock = this.#options.clock;
+    const exchange = new Exchange(request, options, () => clock.monotonicMs());
+    if (exchange.settled) return exchange.promise;
+    if (this.#closed) {
+      exchange.fail(new NetworkError("NETWORK_FAILED", "connect", "The HTTP client has been closed."));
+      return exchange.promise;
+    }
+    let origin: Origin;
+    try {
+      origin = this.#origin(request);
+    } catch (error) {
+      exchange.fail(
+        error instanceof IotHubError
+          ? error
+          : new NetworkError("NETWORK_FAILED", "connect", "The connection cannot be prepared.", error),
+      );
+      return exchange.promise;
+    }
+    if (origin.waiting.length >= (this.#options.maxWaiting ?? 16)) {
+      exchange.fail(new NetworkError("NETWORK_FAILED", "connect", "Too many requests wait for the connection."));
+      return exchange.promise;
+    }
+    origin.waiting.push(exchange);
+    exchange.onSettled = () => this.#settled(origin, exchange);
+    this.#next(origin);
+    return exchange.promise;
+  }
+
+  close(): void {
+    this.#closed = true;
+    const closed = () => new NetworkError("NETWORK_FAILED", "connect", "The HTTP client has been closed.");
+    for (const origin of this.#origins.values()) {
+      for (const exchange of origin.waiting.splice(0)) exchange.fail(closed());
+      origin.connection?.close();
+    }
+    this.#origins.clear();
+  }
+
+  #origin(request: HttpRequest): Origin {
+    const { scheme, host, port } = request;
+    const key = `${scheme}://${host}:${port}`;
+    let origin = this.#origins.get(key);
+    if (origin) {
+      // The order of the map tells which was used last.
+      this.#origins.delete(key);
+    } else {
+      origin = { route: this.#route(request), connection: undefined, current: undefined, waiting: [] };
+      this.#makeRoom();
+    }
+    this.#origins.set(key, origin);
+    return origin;
+  }
+
+  #route({ scheme, host, port }: HttpRequest): Route {
+    const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port };
+    if (host.startsWith("[")) {
+      throw new NetworkError("NAME_RESOLUTION", "connect", "The sockets of this platform know no IPv6 addresses.");
+    }
+    if (scheme === "http") return { ...common, Socket: PlainSocket, secure: false };
+    const secure = this.#options.secure;
+    if (!secure) throw new NetworkError("TLS_FAILED", "tls", "This build of the library has no TLS.");
+    return { ...common, Socket: secure.Socket, secure: true, settings: secure.settings(host, port) };
+  }
+
+  #makeRoom(): void {
+    const max = this.#options.maxConnections ?? 2;
+    for (const [key, origin] of this.#origins) {
+      if (this.#origins.size < max) return;
+      if (origin.current || origin.waiting.length > 0) continue;
+      this.#origins.delete(key);
+      origin.connection?.close();
+    }
+  }
+
+  #next(origin: Origin): void {
+    if (origin.current) return;
+    const exchange = origin.waiting.shift();
+    if (!exchange) return;
+    origin.current = exchange;
+    const connection = origin.connection;
+    if (connection?.idle) {
+      exchange.reused = true;
+      connection.start(exchange);
+    } else {
+      connection?.close();
+      this.#connect(origin, exchange);
+    }
+  }
+
+  #connect(origin: Origin, exchange: Exchange): void {
+    const connection: Connection = new Connection(origin.route, (unfinished, failure) => {
+      if (origin.connection === connection) origin.connection = undefined;
+      unfinished?.fail(failure);
+    });
+    origin.connection = connection;
+    connection.start(exchange);
+  }
+
+  #settled(origin: Origin, exchange: Exchange): void {
+    const waiting = origin.waiting.indexOf(exchange);
+    if (waiting >= 0) origin.waiting.splice(waiting, 1);
+    if (origin.current !== exchange) return;
+    origin.current = undefined;
+    // Given up by the caller or by a time limit: an answer may still come and must not be taken for the next one's.
+    if (origin.connection && !origin.connection.idle) origin.connection.close();
+    Promise.resolve().then(() => this.#next(origin));
+  }
+}

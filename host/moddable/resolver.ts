@@ -1,0 +1,63 @@
+import Net from "net";
+import Timer from "timer";
+
+interface Query {
+  readonly host: string;
+  onResolved(host: string, address: string): void;
+  onError(reason: unknown): void;
+}
+
+/** True of an IPv4 address in dotted decimal; the SDK's sockets know no other. */
+export function isAddress(host: string): boolean {
+  const parts = host.split(".");
+  return parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
+}
+
+/**
+ * A resolver in the shape of ECMA-419 (`embedded:network/dns/resolver`) over the network stack's own, which asks the
+ * servers that the network announced; the SDK's needs them from the program.
+ */
+export class NameResolver {
+  #closed = false;
+  readonly #onOpen: ((resolver: NameResolver) => void) | undefined;
+
+  /** @param options.onOpen gets the resolver, so that whoever made it through the HTTP client can close it */
+  constructor(options: { readonly onOpen?: (resolver: NameResolver) => void }) {
+    this.#onOpen = options.onOpen;
+  }
+
+  /** Calls back once, never from within the call. */
+  resolve(query: Query): void {
+    this.#onOpen?.(this);
+    const address = query.host === "localhost" ? "127.0.0.1" : query.host;
+    if (isAddress(address)) {
+      Timer.set(() => this.#answer(query, address));
+      return;
+    }
+    try {
+      Net.resolve(query.host, (_host, resolved) => this.#answer(query, resolved));
+    } catch (error) {
+      Timer.set(() => this.#answer(query, undefined, error));
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #answer(query: Query, address: string | undefined, reason?: unknown): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Called from native code, where an exception would end the virtual machine.
+    try {
+      if (address) query.onResolved(query.host, address);
+      else query.onError(reason ?? new Error("name not resolved"));
+    } catch (error) {
+      try {
+        query.onError(error);
+      } catch {
+        // The phase's time limit ends the request.
+      }
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import RSA from "rsa";
+import { IotHubError, type NativeDigest, type NativeRsa, readRsaPrivateKey } from "../../src/index.js";
+
+/** DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1. */
+const DIGEST_INFO = Object.freeze([
+  ...[0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20],
+]);
+
+/** EMSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 9.2) for a modulus of `length` bytes. */
+export function encodePkcs1(hash: Uint8Array, length: number, prefix: readonly number[] = DIGEST_INFO): Uint8Array {
+  const encoded = new Uint8Array(length).fill(0xff);
+  const start = length - hash.length - prefix.length;
+  encoded[0] = encoded[start - 1] = 0;
+  encoded[1] = 1;
+  encoded.set(prefix, start);
+  encoded.set(hash, length - hash.length);
+  return encoded;
+}
+
+/** RSA of the SDK, which TLS brings along: CRT over native big integers. */
+export class ArithmeticRsa implements NativeRsa {
+  readonly #digest: NativeDigest;
+
+  constructor(digest: NativeDigest) {
+    this.#digest = digest;
+  }
+
+  sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array {
+    const { n, d, p, q, dP, dQ, qInv, bytes } = readRsaPrivateKey(privateKey);
+    if (!dP || !dQ || !qInv) throw new IotHubError("KEY_INCONSISTENT", "The private key lacks its CRT parameters.");
+    const encoded = encodePkcs1(this.#digest.sha256(message), bytes);
+    const signature = new RSA(d, n, p, q, dP, dQ, qInv).process(BigInt.fromArrayBuffer(encoded.buffer) as bigint);
+    return new Uint8Array(ArrayBuffer.fromBigInt(signature, bytes));
+  }
+}

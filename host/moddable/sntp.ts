@@ -1,0 +1,132 @@
+/** Simple Network Time Protocol, RFC 4330, the client's side. */
+
+import UDP from "embedded:io/socket/udp";
+import Timer from "timer";
+import { NameResolver } from "./resolver.js";
+
+interface UdpSocket {
+  read(): ArrayBuffer & { readonly address: string; readonly port: number };
+  write(bytes: Uint8Array, address: string, port: number): void;
+  close(): void;
+}
+
+type UdpConstructor = new (options: { onReadable: (packets: number) => void }) => UdpSocket;
+
+export interface NetworkTime {
+  /** Milliseconds since 1970 when the reply left the server. */
+  readonly timeMs: number;
+  /** The caller's monotonic time, in milliseconds, to which `timeMs` belongs: half the way back is allowed for. */
+  readonly at: number;
+}
+
+const NTP_PORT = 123;
+/** Seconds from 1900 to 1970. */
+const EPOCH_SECONDS = 2208988800;
+const ERA_SECONDS = 4294967296;
+/** Further than this after the build a time is not believed: thirty years. */
+const LATEST_MS = 946728000000;
+/** Packets that may be wrong before the server is given up. */
+const MAX_STRANGERS = 8;
+
+/**
+ * Milliseconds since 1970 of an NTP timestamp, in the era that puts it at or after `earliestMs`: the 32 bits of seconds
+ * wrap on 2036-02-07 (RFC 4330 section 3).
+ */
+export function ntpTimeMs(seconds: number, fraction: number, earliestMs: number): number {
+  let since1970 = seconds - EPOCH_SECONDS;
+  while (since1970 * 1000 < earliestMs - 500) since1970 += ERA_SECONDS;
+  return since1970 * 1000 + Math.floor((fraction / ERA_SECONDS) * 1000);
+}
+
+/**
+ * Asks one server once.
+ * @param server a name or address, perhaps with `:port`
+ * @param now monotonic milliseconds
+ */
+export function querySntp(
+  server: string,
+  timeoutMs: number,
+  earliestMs: number,
+  now: () => number,
+): Promise<NetworkTime> {
+  return new Promise((resolve, reject) => {
+    const colon = server.lastIndexOf(":");
+    const host = colon < 0 ? server : server.slice(0, colon);
+    const port = colon < 0 ? NTP_PORT : Number(server.slice(colon + 1));
+    const resolver = new NameResolver({});
+    // RFC 4330 section 5: the transmit timestamp comes back as originate timestamp. It need not be a time; at random, it
+    // keeps out replies of those who have not seen the request.
+    const request = new Uint8Array(48);
+    request[0] = (4 << 3) | 3;
+    for (let i = 40; i < 48; i++) request[i] = Math.random() * 256;
+    let socket: UdpSocket | undefined;
+    let sent = 0;
+    let strangers = 0;
+
+    const finish = (settle: () => void) => {
+      Timer.clear(timer);
+      timer = undefined;
+      resolver.close();
+      try {
+        socket?.close();
+      } catch {
+        // It was closed by the failure that is being reported.
+      }
+      socket = undefined;
+      settle();
+    };
+    const fail = (message: string) => finish(() => reject(new Error(message)));
+    let timer: Timer | undefined = Timer.set(() => {
+      timer = undefined;
+      fail("no reply");
+    }, timeoutMs);
+
+    const onReadable = (packets: number) => {
+      try {
+        for (; packets > 0 && socket; packets--) {
+          const packet = socket.read();
+          if (packet === undefined) return;
+          const reply = new DataView(packet);
+          const time = readReply(reply, request, earliestMs);
+          if (typeof time === "number") {
+            const at = now() - (now() - sent) / 2;
+            finish(() => resolve({ timeMs: time, at }));
+          } else if (time !== undefined) {
+            fail(time);
+          } else if (++strangers >= MAX_STRANGERS) {
+            fail("replies that do not belong to the request");
+          }
+        }
+      } catch (error) {
+        fail(error instanceof Error ? error.message : "unreadable reply");
+      }
+    };
+
+    resolver.resolve({
+      host,
+      onResolved: (_host, address) => {
+        socket = new (UDP as unknown as UdpConstructor)({ onReadable });
+        sent = now();
+        socket.write(request, address, port);
+      },
+      onError: (reason) => fail(reason instanceof Error ? reason.message : "name not resolved"),
+    });
+  });
+}
+
+/** The time of a reply, why the server is of no use, or undefined if the packet is not a reply to this request. */
+function readReply(reply: DataView, request: Uint8Array, earliestMs: number): number | string | undefined {
+  if (reply.byteLength < 48) return undefined;
+  for (let i = 0; i < 8; i++) if (reply.getUint8(24 + i) !== request[40 + i]) return undefined;
+  const first = reply.getUint8(0);
+  if ((first & 7) !== 4) return undefined;
+  const stratum = reply.getUint8(1);
+  if (stratum === 0) return "the server sends clients away";
+  if (first >> 6 === 3 || stratum > 15) return "the server is not synchronized";
+  const seconds = reply.getUint32(40);
+  const fraction = reply.getUint32(44);
+  if (seconds === 0 && fraction === 0) return "the reply has no time";
+  const timeMs = ntpTimeMs(seconds, fraction, earliestMs);
+  if (timeMs > earliestMs + LATEST_MS) return "the time is not credible";
+  return timeMs;
+}

@@ -1,0 +1,26 @@
+import Clock from "timer";
+import type { Timer } from "../../src/index.js";
+
+/** Timers of the engine. */
+export class ModdableTimer implements Timer {
+  set(callback: () => void, delayMs: number): unknown {
+    const handle: { timer: Clock | undefined } = { timer: undefined };
+    handle.timer = Clock.set(() => {
+      // A timer that has fired must not be cleared: its native side is gone.
+      handle.timer = undefined;
+      try {
+        callback();
+      } catch {
+        // Called from native code, where an exception would end the virtual machine.
+      }
+    }, delayMs);
+    return handle;
+  }
+
+  clear(handle: unknown): void {
+    const timer = handle as { timer: Clock | undefined } | undefined;
+    if (!timer?.timer) return;
+    Clock.clear(timer.timer);
+    timer.timer = undefined;
+  }
+}
