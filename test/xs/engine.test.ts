@@ -156,6 +156,35 @@ test("a preloaded script is shared, read-only, and outside of the heap", async (
   expect(changed[2]).toMatchObject({ end: "exception", message: expect.stringMatching(/^TypeError/) });
 });
 
+test("what lies in read-only memory survives collections, and is copied or refused when it is changed", async () => {
+  const path = join(tmpdir(), `xs-engine-flash-${process.pid}.js`);
+  await writeFile(
+    path,
+    `const all = { text: "t" + 1, big: 2n ** 70n, list: [1, "two", { three: 3 }], pattern: /a(b)/, bytes: new Uint8Array(3),
+       map: new Map([["k", { v: 1 }]]), symbol: Symbol("s") };
+     class Counter { #n = 1; get n() { return this.#n } set n(n) { this.#n = n } }
+     const counter = new Counter();`,
+  );
+  const churn = "for (let i = 0; i < 500; i++) new Uint8Array(100);";
+  const runs: [string, string][] = [
+    [
+      `${churn} print([all.text, all.big, all.list[1], Object.keys(all.list[2]), all.pattern.exec("xab")[1], all.map.get("k").v, all.symbol.description, Object.keys(all)].join())`,
+      "t1,1180591620717411303424,two,three,b,1,s,text,big,list,pattern,bytes,map,symbol",
+    ],
+    [`all.list.push(4); all.list[2].three = 5; ${churn} print(all.list.length + " " + all.list[2].three)`, "4 5"],
+    [`counter.n++; ${churn} print(counter.n + " " + new Counter().n)`, "2 1"],
+    [`Array.prototype.more = 1; globalThis.all = 2; print([].more + " " + [].concat(1).length)`, "1 1"],
+    [`try { all.bytes[0] = 1 } catch (error) { print(error.message) }`, "read-only buffer"],
+    [`try { all.map.set(1, 1) } catch (error) { print(error.message) }`, "Map instance is read-only"],
+  ];
+  const jobs = runs.map(([script]) => ({ script, heapBytes: 16_384 }));
+  // Twice: nothing of the first round may be left.
+  const reports = await runAll([...jobs, ...jobs], { preload: [path] });
+  expect(reports.map((each) => (each.end === "ok" ? each.output.trim() : each.message))).toEqual(
+    [...runs, ...runs].map(([, output]) => output),
+  );
+});
+
 test("a preloaded script that fails ends the process with its exit code", async () => {
   const path = join(tmpdir(), `xs-engine-preload-bad-${process.pid}.js`);
   await writeFile(path, "throw new RangeError('at preload')");

@@ -150,9 +150,9 @@ txSlot* fxAllocateSlots(txMachine* the, txSize count)
 	txSize size = count * (txSize)sizeof(txSlot);
 	if (!arena)
 		return allocate_flash(the, (size_t)size);
-	/* The first request of a machine is its stack. It has a limit of its own, and is cleared so that the highest use shows. */
+	/* The first request of a machine is its stack, which has a limit of its own. */
 	if (!the->stackBottom)
-		return calloc((size_t)count, sizeof(txSlot));
+		return malloc((size_t)size);
 	if (arena->slots - arena->chunks < size) {
 		/* The chunks may have room to spare at their end, once they are compacted. */
 		txSize lack = size - (txSize)(arena->slots - arena->chunks);
@@ -424,7 +424,10 @@ void engine_preload(txMachine* the, const char* source, struct engine_report* re
 	/* The bytecode stays: it is the flash. */
 }
 
-/* The kinds whose value lies in flash: the garbage collector of a clone must not look for a chunk there. */
+/*
+ * Gives a slot the kind or the flag that tells XS where its value lies: a clone's garbage collector must not look for a
+ * chunk there, and what would change the value in place is refused.
+ */
 static void into_flash(txSlot* slot)
 {
 	switch (slot->kind) {
@@ -432,6 +435,15 @@ static void into_flash(txSlot* slot)
 	case XS_BIGINT_KIND: slot->kind = XS_BIGINT_X_KIND; break;
 	case XS_KEY_KIND: slot->kind = XS_KEY_X_KIND; break;
 	case XS_CODE_KIND: slot->kind = XS_CODE_X_KIND; break;
+	case XS_REGEXP_KIND: slot->value.regexp.data = NULL; break;
+	case XS_ARRAY_BUFFER_KIND:
+	case XS_DATE_KIND:
+	case XS_MAP_KIND:
+	case XS_SET_KIND:
+	case XS_WEAK_MAP_KIND:
+	case XS_WEAK_SET_KIND:
+		slot->flag |= XS_DONT_SET_FLAG;
+		break;
 	case XS_ARRAY_KIND:
 		if (slot->value.array.address) {
 			txChunk* chunk = (txChunk*)((txByte*)slot->value.array.address - sizeof(txChunk));
@@ -468,15 +480,6 @@ static txBoolean within_meter(txMachine* the, txU4 computrons)
 	return computrons <= ((struct metered_job*)the->context)->limit;
 }
 
-static size_t stack_peak(txMachine* the)
-{
-	txSlot* slot = the->stackBottom;
-	static const txSlot untouched;
-	while ((slot < the->stackTop) && !memcmp(slot, &untouched, sizeof(txSlot)))
-		slot++;
-	return (size_t)(the->stackTop - slot) * sizeof(txSlot);
-}
-
 void engine_run(txMachine* flash, const struct engine_limits* limits, const char* source, const char* input,
 	struct engine_report* report)
 {
@@ -505,7 +508,7 @@ void engine_run(txMachine* flash, const struct engine_limits* limits, const char
 		fxBeginHost(the);
 		run_script(the, &metered.job, source, input);
 		report->heap_reserved = arena->reserved;
-		report->stack_peak = stack_peak(the);
+		report->stack_peak = (size_t)(the->stackTop - the->stackPeak) * sizeof(txSlot);
 		report->aliases = the->aliasCount;
 		fxDeleteMachine(the);
 	}

@@ -60,7 +60,7 @@ struct engine_report {
 	char message[512];             /* exception or reason of the rejection, as text in XS's own UTF-8 */
 	uint32_t computrons;
 	size_t heap_reserved;          /* most of the heap that was ever taken from its limit */
-	size_t stack_peak;
+	size_t stack_peak;             /* as Moddable's instrumentation counts: looked at when functions return */
 	size_t aliases;                /* objects and variables of the shared machine that a run could change by copying */
 	struct engine_memory chunks;
 	struct engine_memory slots;

@@ -11,6 +11,8 @@
  * by so many bytes of script and of input (-1: no input), and answers each with one line of JSON on stdout. The exit code is 0 whatever
  * the ends of the runs.
  *
+ * A run that writes to the shared machine's memory, as XS does in few places, is ended by a signal; a device would reset.
+ *
  * Where pointers have 64 bits, a slot takes twice the memory of a device: limits are doubled and sizes reported as null.
  */
 #include <errno.h>
