@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const projects = ["src", "host/node", "host/moddable", "mocks", "test/conformance", "test", "bench"];
+const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
 let failed = 0;
 for (const project of projects.filter((name) => existsSync(`${root}${name}/tsconfig.json`))) {
   const { status } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", project], {

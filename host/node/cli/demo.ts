@@ -1,0 +1,201 @@
+/** `tencent-iothub demo`: readings of this machine go to a local gateway over HTTPS, and both ends are shown. */
+
+import { randomBytes } from "node:crypto";
+import { makeDeviceCertificate } from "../../../mocks/gateway/certificates.js";
+import { type Gateway, type ReceivedRequest, startGateway } from "../../../mocks/gateway/index.js";
+import type { ClientEvent } from "../../../src/client.js";
+import type { Message } from "../../../src/message.js";
+import type { Credential } from "../../../src/signature.js";
+import { createHost, Device } from "../index.js";
+import { CliError, exitCodes, explain } from "./failure.js";
+import { type Colors, colorsFor, duration, type Io, printLine } from "./io.js";
+import { describeTiming } from "./publish.js";
+import { packReadings, type Readings, takeReadings } from "./readings.js";
+
+export interface DemoArguments {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+const PRODUCT = "DEMO000001";
+
+interface Publication {
+  readonly what: string;
+  readonly message: Message;
+  /** What the gateway must have received, to the byte. */
+  readonly bytes: Uint8Array;
+}
+
+/** What came of one message. */
+interface Outcome {
+  readonly device: string;
+  readonly algorithm: string;
+  readonly what: string;
+  readonly topic?: string;
+  readonly status?: number;
+  readonly requestId?: string;
+  readonly totalMs?: number;
+  readonly verifiedBy?: string;
+  readonly receivedBytes?: number;
+  readonly identical: boolean;
+  readonly error?: string;
+}
+
+export async function demo(io: Io, { json = false, debug = false }: DemoArguments): Promise<void> {
+  const start = performance.now();
+  const c = colorsFor(io.stdout, io.env);
+  const out = (line = "") => {
+    if (!json) printLine(io.stdout, line);
+  };
+  const readings = await takeReadings();
+  const psk = randomBytes(16).toString("base64");
+  const certificate = makeDeviceCertificate(`${PRODUCT}sensor-cert`, Date.now());
+  const devices: { name: string; has: string; credential: Credential }[] = [
+    { name: "sensor-key", has: "a key (psk), HMAC-SHA256", credential: { secret: psk } },
+    {
+      name: "sensor-cert",
+      has: "a certificate (RSA 2048), RSA-SHA256",
+      credential: { privateKey: certificate.key },
+    },
+  ];
+  const gateway = await startGateway({
+    https: true,
+    devices: {
+      products: {
+        [PRODUCT]: { devices: { "sensor-key": { psk }, "sensor-cert": { certificate: certificate.chain } } },
+      },
+    },
+  });
+  const host = createHost({ ca: gateway.ca });
+  const outcomes: Outcome[] = [];
+  try {
+    out(
+      `${c.bold("gateway")}      ${c.cyan(gateway.url)}, certificate made just now, trusted through its own root alone`,
+    );
+    out(`${c.bold("this machine")} ${describeReadings(readings)}`);
+    for (const { name, has, credential } of devices) {
+      out();
+      out(`${c.bold(name)}  ${c.dim(`${PRODUCT}/${name}, a device with ${has}`)}`);
+      const onEvent = debug
+        ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`)
+        : undefined;
+      const device = new Device({ productId: PRODUCT, deviceName: name, credential, url: gateway.url, onEvent }, host);
+      try {
+        for (const publication of publications(readings)) {
+          outcomes.push(await publishOne(device, publication, gateway, out, c));
+        }
+      } finally {
+        device.close();
+      }
+    }
+  } finally {
+    host.http.close();
+    await gateway.close();
+  }
+
+  const arrived = outcomes.filter((outcome) => outcome.identical);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  const failed = outcomes.length - arrived.length;
+  const summary = `${arrived.length} of ${outcomes.length} messages published, verified and received to the byte, in ${seconds} s`;
+  out();
+  out(failed === 0 ? c.green(summary) : c.red(summary));
+  if (json) printLine(io.stdout, JSON.stringify({ published: arrived.length, failed, messages: outcomes }));
+  if (failed > 0) {
+    throw new CliError("DEMO_FAILED", `${failed} of ${outcomes.length} messages did not arrive as they were sent.`, {
+      exitCode: exitCodes.other,
+      hint: "--debug shows what happened on the way.",
+    });
+  }
+}
+
+async function publishOne(
+  device: Device,
+  { what, message, bytes }: Publication,
+  gateway: Gateway,
+  out: (line?: string) => void,
+  c: Colors,
+): Promise<Outcome> {
+  const line = (name: string, text: string) => out(`    ${c.dim(name.padEnd(9))} ${text}`);
+  const common = { device: device.deviceName, what };
+  try {
+    const { requestId, status, topic, timing } = await device.publish(message);
+    const entry = gateway.received.find((request) => request.requestId === requestId);
+    const identical = entry?.accepted === true && entry.payload !== undefined && entry.payload.equals(bytes);
+    out(`  ${identical ? c.green("✓") : c.red("✗")} ${topic}  ${c.dim(what)}`);
+    line("sent", show(message.payload));
+    line("status", `${status}, RequestId ${requestId}`);
+    line("time", describeTiming(timing));
+    line("gateway", describeEntry(entry, identical));
+    return {
+      ...common,
+      algorithm: entry?.algorithm ?? "",
+      topic,
+      status,
+      requestId,
+      totalMs: timing.totalMs,
+      verifiedBy: entry?.verifiedBy,
+      receivedBytes: entry?.payload?.length,
+      identical,
+    };
+  } catch (error) {
+    const { code, message: reason } = explain(error);
+    out(`  ${c.red("✗")} ${message.topic}  ${c.dim(what)}`);
+    line("error", `${code}: ${reason}`);
+    const diagnosis = gateway.received.at(-1)?.diagnosis;
+    if (diagnosis !== undefined) line("gateway", diagnosis.message);
+    return { ...common, algorithm: "", topic: message.topic, identical: false, error: code };
+  }
+}
+
+/** Three messages: JSON, JSON with Chinese text, and bytes. */
+function publications(readings: Readings): Publication[] {
+  const { temperatureC, load1, freeMemoryBytes, uptimeSeconds, takenAtMs } = readings;
+  const freeMemoryMiB = Math.round(freeMemoryBytes / 1048576);
+  const json = { temperatureC, load1, freeMemoryMiB, uptimeSeconds, takenAtMs };
+  const chinese = {
+    设备: "本机",
+    ...(temperatureC === undefined ? { 温度: "无传感器" } : { 温度: `${temperatureC} ℃` }),
+    负载: load1,
+    可用内存: `${freeMemoryMiB} MiB`,
+    运行时间: `${Math.floor(uptimeSeconds / 60)} 分钟`,
+  };
+  const packed = packReadings(readings);
+  return [
+    { what: "JSON", message: { topic: "data", payload: json }, bytes: utf8(json) },
+    {
+      what: "JSON with Chinese text, QoS 0",
+      message: { topic: "event", payload: chinese, qos: 0 },
+      bytes: utf8(chinese),
+    },
+    { what: "16 bytes as Base64", message: { topic: "data", payload: packed }, bytes: packed },
+  ];
+}
+
+function utf8(value: object): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function show(payload: Message["payload"]): string {
+  if (payload instanceof Uint8Array) return `${Buffer.from(payload).toString("hex")} (hex)`;
+  return typeof payload === "string" ? payload : JSON.stringify(payload);
+}
+
+function describeEntry(entry: ReceivedRequest | undefined, identical: boolean): string {
+  if (entry === undefined) return "does not know this request";
+  const { algorithm, verifiedBy, qos, payload, connection } = entry;
+  const by = verifiedBy === "publicKey" ? "the certificate's public key" : "the device's key";
+  const verified = verifiedBy === undefined ? "signature not verified" : `${algorithm} verified with ${by}`;
+  const received = payload === undefined ? "nothing received" : `${payload.length} bytes received`;
+  return `${verified}; qos ${qos}; ${received}, ${identical ? "identical" : "not what was sent"}; ${connection.tls?.protocol ?? "no TLS"}`;
+}
+
+function describeReadings(readings: Readings): string {
+  const gib = (bytes: number) => (bytes / 1073741824).toFixed(1);
+  const { temperatureC, temperatureFrom, load1, cores } = readings;
+  return [
+    temperatureC === undefined ? "no temperature sensor in /sys (left out)" : `${temperatureC} °C (${temperatureFrom})`,
+    `load ${load1} on ${cores} cores`,
+    `${gib(readings.freeMemoryBytes)} of ${gib(readings.totalMemoryBytes)} GiB free`,
+    `up ${duration(readings.uptimeSeconds)}`,
+  ].join(", ");
+}

@@ -1,0 +1,151 @@
+/** `tencent-iothub gateway`: the local gateway, until interrupted. */
+
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import {
+  type DevicesDescription,
+  formatRequest,
+  type Gateway,
+  type GatewayOptions,
+  parseFault,
+  type ReceivedRequest,
+  startGateway,
+} from "../../../mocks/gateway/index.js";
+import { CliError } from "./failure.js";
+import { type Colors, colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+
+export interface GatewayArguments {
+  readonly port?: string;
+  readonly host?: string;
+  readonly https?: boolean;
+  readonly caOut?: string;
+  readonly devices?: string;
+  readonly windowSeconds?: string;
+  readonly clockSkewSeconds?: string;
+  readonly rateLimit?: string;
+  readonly mapStatus?: boolean;
+  readonly fault?: string;
+  readonly faultHeader?: string;
+  readonly json?: boolean;
+}
+
+const DEFAULT_PORT = 8080;
+const DEFAULT_HTTPS_PORT = 8443;
+
+export async function gateway(io: Io, given: GatewayArguments): Promise<void> {
+  const { https = false, json = false, devices, caOut } = given;
+  if (caOut !== undefined && !https) throw new CliError("USAGE", "--ca-out goes with --https.");
+  const number = (text: string | undefined) => (text === undefined ? undefined : wholeNumber(text));
+  const c = colorsFor(io.stdout, io.env);
+  const sample = devices === undefined ? sampleDevices() : undefined;
+  const options: GatewayOptions = {
+    port: number(given.port) ?? (https ? DEFAULT_HTTPS_PORT : DEFAULT_PORT),
+    host: given.host,
+    https,
+    devices: devices ?? sample?.description,
+    windowSeconds: number(given.windowSeconds),
+    clockSkewSeconds: number(given.clockSkewSeconds),
+    rateLimit: number(given.rateLimit),
+    mapStatus: given.mapStatus,
+    fault: given.fault === undefined ? undefined : parseFault(given.fault),
+    faultHeader: given.faultHeader,
+    onRequest: (request) => printLine(io.stdout, json ? JSON.stringify(summary(request)) : colored(request, c)),
+  };
+  if (options.clockSkewSeconds !== undefined && !Number.isInteger(options.clockSkewSeconds)) {
+    throw new CliError("USAGE", "--clock-skew-seconds must be a whole number.");
+  }
+  const interrupted = new Promise<void>((resolve) => io.onInterrupt(resolve));
+  const running = await startGateway(options);
+  try {
+    if (caOut !== undefined) await writeCa(caOut, running.ca as string);
+    if (json) printLine(io.stdout, JSON.stringify({ url: running.url }));
+    else welcome(io, running, sample, caOut);
+    await interrupted;
+  } finally {
+    await running.close();
+  }
+  const { requests, accepted, refused } = running.counts;
+  if (json) printLine(io.stdout, JSON.stringify({ requests, accepted, refused }));
+  else printLine(io.stdout, `stopped after ${requests} requests: ${accepted} accepted, ${refused} refused`);
+}
+
+interface Sample {
+  readonly productId: string;
+  readonly deviceName: string;
+  readonly psk: string;
+  readonly description: DevicesDescription;
+}
+
+function sampleDevices(): Sample {
+  const productId = "SAMPLE0001";
+  const deviceName = "sensor1";
+  const psk = randomBytes(16).toString("base64");
+  return {
+    productId,
+    deviceName,
+    psk,
+    description: { products: { [productId]: { devices: { [deviceName]: { psk } } } } },
+  };
+}
+
+function welcome(io: Io, running: Gateway, sample: Sample | undefined, caOut: string | undefined): void {
+  const c = colorsFor(io.stdout, io.env);
+  const out = (line: string) => printLine(io.stdout, line);
+  out(`${c.bold("gateway")} on ${c.cyan(running.url)}; Ctrl-C ends it`);
+  if (running.ca !== undefined) {
+    out(
+      caOut === undefined
+        ? "its certificate was made just now; --ca-out FILE writes the CA that clients need"
+        : `its certificate was made just now; clients need --ca ${caOut}`,
+    );
+  }
+  if (sample === undefined) return;
+  const { productId, deviceName, psk } = sample;
+  const ca = caOut === undefined ? "" : ` --ca ${caOut}`;
+  out(`without --devices it knows one device, with a psk made just now: ${productId}/${deviceName} ${psk}`);
+  out(
+    `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${running.url}${ca} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
+  );
+}
+
+function colored(request: ReceivedRequest, c: Colors): string {
+  return `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`;
+}
+
+/** What a program may want to know of a request; a payload that is no text stays Base64. */
+function summary(request: ReceivedRequest): Record<string, unknown> {
+  const { index, method, url, productId, deviceName, algorithm, verifiedBy, topic, qos, payload } = request;
+  const text = payload?.toString("utf8");
+  const isText = payload !== undefined && Buffer.from(text as string).equals(payload);
+  return {
+    index,
+    receivedAt: new Date(request.receivedAtMs).toISOString(),
+    connection: request.connection.id,
+    method,
+    url,
+    productId,
+    deviceName,
+    algorithm,
+    verifiedBy,
+    topic,
+    qos,
+    ...(payload === undefined ? {} : isText ? { payload: text } : { payloadBase64: payload.toString("base64") }),
+    messages: request.messages,
+    accepted: request.accepted,
+    error: request.error,
+    diagnosis: request.diagnosis?.message,
+    fault: request.fault,
+    status: request.status,
+    requestId: request.requestId,
+    durationMs: request.durationMs,
+  };
+}
+
+async function writeCa(path: string, pem: string): Promise<void> {
+  try {
+    await writeFile(path, pem);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new CliError("FILE_UNWRITABLE", `The CA cannot be written to ${path} (${code}).`, { cause });
+  }
+}

@@ -1,0 +1,56 @@
+/** What a command needs of the process that it runs in, so that tests can bring their own. */
+
+import { createColors } from "picocolors";
+
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+export interface Io {
+  readonly stdin: AsyncIterable<Uint8Array | string>;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Calls back once when the user (SIGINT) or the system (SIGTERM) wants the program to end. */
+  onInterrupt(callback: () => void): void;
+}
+
+export type Colors = ReturnType<typeof createColors>;
+
+/** Colours only where they are seen: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says otherwise. */
+export function colorsFor(output: Output, env: Io["env"]): Colors {
+  return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb");
+}
+
+export function printLine(output: Output, text = ""): void {
+  output.write(`${text}\n`);
+}
+
+/** A whole number as people write it; NaN for anything else, which the receiver refuses with its own code. */
+export function wholeNumber(text: string): number {
+  return /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+}
+
+/** Milliseconds for people. */
+export function milliseconds(ms: number): string {
+  return `${ms < 100 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}
+
+/** A length of time for people, in its two largest units: `3 h 20 min`. */
+export function duration(seconds: number): string {
+  const s = Math.round(Math.abs(seconds));
+  const units: [number, string][] = [
+    [Math.floor(s / 86400), "d"],
+    [Math.floor(s / 3600) % 24, "h"],
+    [Math.floor(s / 60) % 60, "min"],
+    [s % 60, "s"],
+  ];
+  const first = units.findIndex(([n]) => n > 0);
+  if (first < 0) return "0 s";
+  return units
+    .slice(first, first + 2)
+    .filter(([n]) => n > 0)
+    .map(([n, unit]) => `${n} ${unit}`)
+    .join(" ");
+}

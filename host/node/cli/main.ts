@@ -1,0 +1,192 @@
+/** The command line: commands, options, help. What a command needs beyond the core is loaded when it runs. */
+
+import { Command, CommanderError } from "commander";
+import { CliError, exitCodes, explain, type Failure, trace } from "./failure.js";
+import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+import { profileVariable, settingNames } from "./settings.js";
+import { version } from "./version.js";
+
+const exitHelp = `
+Exit codes:
+  0  done
+  1  something unexpected
+  2  wrong usage, or input that cannot be sent
+  3  a credential or private key that cannot be used
+  4  network, TLS, or a port that cannot be listened on
+  5  the gateway refused the request, or its answer was not understood
+
+A failure prints one line, "error: CODE: sentence", to standard error; with --json, one JSON object.`;
+
+const environmentHelp = `
+Environment (an option on the command line comes first, a profile last):
+  ${[...Object.values(settingNames).map(({ env }) => env), profileVariable].join("\n  ")}
+
+Profile: a JSON object with any of
+  ${Object.keys(settingNames).join(", ")};
+  the paths in it are taken from the profile's own folder.`;
+
+const publishExamples = `
+Examples:
+  $ tencent-iothub publish --product-id ABCDE12345 --device-name sensor1 --psk-file sensor1.psk --topic data '{"t":21.5}'
+  $ echo '{"t":21.5}' | tencent-iothub publish --profile sensor1.json --topic data -
+  $ tencent-iothub publish --profile sensor1.json --topic event --base64 --payload-file picture.jpg
+  $ tencent-iothub publish --profile sensor1.json --url https://127.0.0.1:8443 --ca ca.pem --topic data hello`;
+
+const signExamples = `
+Examples:
+  $ tencent-iothub sign --host ap-guangzhou.gateway.tencentdevices.com --path /device/publish \\
+      --body-file body.json --timestamp 1700000000 --nonce 42 --algorithm hmacsha256 --secret-file sensor1.psk
+  $ tencent-iothub sign --host example.com --path /device/publish --body '{}' --key-file sensor1.key --curl`;
+
+const gatewayExamples = `
+Examples:
+  $ tencent-iothub gateway
+  $ tencent-iothub gateway --https --ca-out ca.pem --devices devices.json
+  $ tencent-iothub gateway --fault status:503
+
+Devices file:
+  {"products":{"ABCDE12345":{"devices":{
+    "sensor1":{"psk":"c2VjcmV0IG9mIHNlbnNvcjE="},
+    "sensor2":{"publicKey":"-----BEGIN PUBLIC KEY-----…"}}}}}
+
+Faults: delay:MS, status:CODE, hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json, html, empty,
+  skew:SECONDS and more; PHASE is connect, read, headers or body.`;
+
+/** Runs one command; resolves with the exit code and never rejects. */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const flags = { json: argv.includes("--json"), debug: argv.includes("--debug") };
+  if (argv.length === 0) {
+    return fail(
+      io,
+      explain(new CliError("USAGE", "A command is missing.", { hint: "tencent-iothub --help lists them." })),
+      false,
+    );
+  }
+  try {
+    await build(io).parseAsync([...argv], { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.ok;
+      return fail(io, fromCommander(error), flags.json);
+    }
+    if (flags.debug) printLine(io.stderr, trace(error));
+    return fail(io, explain(error), flags.json);
+  }
+}
+
+function fail(io: Io, { code, message, hint, exitCode, details }: Failure, json: boolean): number {
+  if (json) {
+    printLine(io.stderr, JSON.stringify({ error: { code, message, hint, exitCode, ...details } }));
+  } else {
+    const c = colorsFor(io.stderr, io.env);
+    printLine(io.stderr, `${c.red("error:")} ${code}: ${message}`);
+    if (hint !== undefined) printLine(io.stderr, `${c.dim("hint:")} ${hint}`);
+  }
+  return exitCode;
+}
+
+function fromCommander(error: CommanderError): Failure {
+  const [first, ...rest] = error.message.replace(/^error: /, "").split("\n");
+  const sentence = `${first[0].toUpperCase()}${first.slice(1)}${/[.)?]$/.test(first) ? "" : "."}`;
+  const hint = rest.join(" ").replace(/[()]/g, "").trim() || "tencent-iothub --help lists commands and options.";
+  return explain(new CliError("USAGE", sentence, { hint }));
+}
+
+function build(io: Io): Command {
+  const program = new Command("tencent-iothub")
+    .description("Publish to Tencent Cloud IoT Hub over HTTPS, look at signatures, and run a local gateway.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      // What went wrong is told by `fail`, like every other failure.
+      outputError: () => {},
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+      getOutHelpWidth: () => 110,
+    })
+    .addHelpText("after", exitHelp);
+
+  command(program, "publish", "publish one message")
+    .argument("[payload]", "the message, or - to read it from standard input; bytes are sent as they come")
+    .option("--product-id <id>", "ProductId")
+    .option("--device-name <name>", "DeviceName")
+    .option(
+      "--topic <topic>",
+      "a name such as data or event, completed to <ProductId>/<DeviceName>/<name>, or a whole topic",
+    )
+    .option("--qos <0|1>", "quality of service (default: 1)", wholeNumber)
+    .option("--base64", "send the payload as Base64, with PayloadEncoding")
+    .option("--payload-file <file>", "read the payload from a file")
+    .option("--psk <text>", "the device's key; better in a file or the environment")
+    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+    .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
+    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
+    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
+    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
+    .option("--timeout-ms <n>", "limit of the whole request in milliseconds (default: 20000)", wholeNumber)
+    .option("--profile <file>", "settings from a JSON file")
+    .addHelpText("after", publishExamples + environmentHelp + exitHelp)
+    .action(async (payload, options) => {
+      const { publish } = await import("./publish.js");
+      await publish(io, payload, options);
+    });
+
+  command(program, "sign", "show the string to sign, the signature and the headers of a request; nothing is sent")
+    .requiredOption("--host <host>", "host of the gateway; a port is not signed")
+    .option("--path <path>", "path of the request", "/device/publish")
+    .option("--body <text>", "body of the request, signed as UTF-8")
+    .option("--body-file <file>", "file with the body, signed byte for byte")
+    .option("--timestamp <seconds>", "seconds since 1970 (default: now)")
+    .option("--nonce <n>", "a number that was not used before (default: a random one)")
+    .option("--algorithm <name>", "hmacsha256, hmacsha1 or rsa-sha256 (default: by the kind of key)")
+    .option("--secret <text>", "the device's key or the ProductSecret; better in a file")
+    .option("--secret-file <file>", "file with the secret; a line feed at its end is left out")
+    .option("--key-file <file>", "RSA private key, PEM or DER")
+    .option("--curl", "print a command for curl; the secret is not in it")
+    .addHelpText("after", signExamples + exitHelp)
+    .action(async (options) => {
+      const { sign } = await import("./sign.js");
+      await sign(io, options);
+    });
+
+  command(program, "gateway", "run a local gateway that verifies what devices send, one line a request, until Ctrl-C")
+    .option("--port <n>", "port, 0 for any that is free (default: 8080, with --https 8443)")
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--https", "HTTPS, with a certificate made on the spot")
+    .option("--ca-out <file>", "write the CA that clients have to trust")
+    .option("--devices <file>", "products and devices (default: one device with a key made on the spot)")
+    .option("--window-seconds <n>", "how far a timestamp may be off (default: 300)")
+    .option("--clock-skew-seconds <n>", "let the gateway's clock be wrong")
+    .option("--rate-limit <n>", "messages a second and device (default: none)")
+    .option("--map-status", "answer errors with statuses of the 400s in place of 200")
+    .option("--fault <fault>", "misbehave at every request, see below")
+    .option("--fault-header <name>", "let a request choose its fault by this header")
+    .addHelpText("after", gatewayExamples + exitHelp)
+    .action(async (options) => {
+      const { gateway } = await import("./gateway.js");
+      await gateway(io, options);
+    });
+
+  command(program, "demo", "publish readings of this machine to a local gateway over HTTPS and show both ends")
+    .addHelpText("after", exitHelp)
+    .action(async (options) => {
+      const { demo } = await import("./demo.js");
+      await demo(io, options);
+    });
+
+  return program;
+}
+
+function command(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .allowExcessArguments(false)
+    .option("--json", "print JSON for machines")
+    .option("--debug", "print events and stack traces to standard error");
+}

@@ -1,0 +1,113 @@
+/** Settings of a device: from the command line, else the environment, else a profile. */
+
+import { dirname, resolve } from "node:path";
+import { CliError } from "./failure.js";
+import { readFile, text } from "./files.js";
+import { type Io, wholeNumber } from "./io.js";
+
+export interface Settings {
+  productId?: string;
+  deviceName?: string;
+  topic?: string;
+  qos?: number;
+  psk?: string;
+  pskFile?: string;
+  keyFile?: string;
+  region?: string;
+  url?: string;
+  ca?: string;
+  timeoutMs?: number;
+}
+
+type Name = keyof Settings;
+
+/** Each setting with its environment variable and the type that it has in a profile. */
+export const settingNames: Readonly<Record<Name, { readonly env: string; readonly type: "string" | "number" }>> = {
+  productId: { env: "TENCENT_IOTHUB_PRODUCT_ID", type: "string" },
+  deviceName: { env: "TENCENT_IOTHUB_DEVICE_NAME", type: "string" },
+  topic: { env: "TENCENT_IOTHUB_TOPIC", type: "string" },
+  qos: { env: "TENCENT_IOTHUB_QOS", type: "number" },
+  psk: { env: "TENCENT_IOTHUB_PSK", type: "string" },
+  pskFile: { env: "TENCENT_IOTHUB_PSK_FILE", type: "string" },
+  keyFile: { env: "TENCENT_IOTHUB_KEY_FILE", type: "string" },
+  region: { env: "TENCENT_IOTHUB_REGION", type: "string" },
+  url: { env: "TENCENT_IOTHUB_URL", type: "string" },
+  ca: { env: "TENCENT_IOTHUB_CA", type: "string" },
+  timeoutMs: { env: "TENCENT_IOTHUB_TIMEOUT_MS", type: "number" },
+};
+
+export const profileVariable = "TENCENT_IOTHUB_PROFILE";
+
+const names = Object.keys(settingNames) as Name[];
+const files: readonly Name[] = ["pskFile", "keyFile", "ca"];
+/** Of each group one member counts: a psk on the command line replaces a key file in the profile. */
+const groups: readonly (readonly Name[])[] = [
+  ["psk", "pskFile", "keyFile"],
+  ["region", "url"],
+];
+
+interface Layer {
+  readonly from: string;
+  readonly settings: Settings;
+}
+
+/**
+ * @param given from the command line
+ * @throws {CliError} USAGE, FILE_UNREADABLE, INVALID_PROFILE
+ */
+export async function readSettings(given: Settings, profile: string | undefined, env: Io["env"]): Promise<Settings> {
+  const layers: Layer[] = [
+    { from: "the command line", settings: given },
+    { from: "the environment", settings: fromEnvironment(env) },
+  ];
+  const path = profile ?? (env[profileVariable] || undefined);
+  if (path !== undefined) layers.push({ from: `the profile ${path}`, settings: await readProfile(path) });
+
+  const settings: Settings = {};
+  for (const name of names) {
+    const group = groups.find((members) => members.includes(name)) ?? [name];
+    const layer = layers.find(({ settings: s }) => group.some((member) => s[member] !== undefined));
+    if (layer === undefined) continue;
+    const present = group.filter((member) => layer.settings[member] !== undefined);
+    if (present.length > 1) {
+      throw new CliError("USAGE", `Only one of ${present.join(" and ")} can be used; ${layer.from} gives both.`);
+    }
+    if (layer.settings[name] !== undefined) Object.assign(settings, { [name]: layer.settings[name] });
+  }
+  return settings;
+}
+
+function fromEnvironment(env: Io["env"]): Settings {
+  const settings: Record<string, unknown> = {};
+  for (const name of names) {
+    const { env: variable, type } = settingNames[name];
+    const value = env[variable];
+    // An empty variable is how a shell takes one back.
+    if (value) settings[name] = type === "number" ? wholeNumber(value) : value;
+  }
+  return settings;
+}
+
+async function readProfile(path: string): Promise<Settings> {
+  const invalid = (what: string) =>
+    new CliError("INVALID_PROFILE", `The profile ${path} ${what}.`, {
+      hint: `A profile is a JSON object with any of ${names.join(", ")}.`,
+    });
+  let profile: unknown;
+  const content = text(await readFile(path, "profile"), "profile");
+  try {
+    profile = JSON.parse(content);
+  } catch {
+    // The parser's own message quotes what stands around the fault, and that may be a key.
+    throw invalid("is not valid JSON");
+  }
+  if (typeof profile !== "object" || profile === null || Array.isArray(profile)) throw invalid("is not a JSON object");
+  const settings: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(profile)) {
+    if (!Object.hasOwn(settingNames, name)) throw invalid(`has an unknown member ${JSON.stringify(name)}`);
+    const { type } = settingNames[name as Name];
+    if (typeof value !== type) throw invalid(`needs a ${type} for ${JSON.stringify(name)}`);
+    settings[name] = files.includes(name as Name) ? resolve(dirname(path), value) : value;
+  }
+  return settings;
+}

@@ -1,0 +1,127 @@
+/** `tencent-iothub sign`: the string to sign, line by line, and what comes of it. Nothing is sent. */
+
+import { randomInt } from "node:crypto";
+import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signature.js";
+import { CliError } from "./failure.js";
+import { readFile, readKey, readSecret } from "./files.js";
+import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+
+export interface SignArguments {
+  readonly host: string;
+  readonly path: string;
+  readonly body?: string;
+  readonly bodyFile?: string;
+  readonly timestamp?: string;
+  readonly nonce?: string;
+  readonly algorithm?: string;
+  readonly secret?: string;
+  readonly secretFile?: string;
+  readonly keyFile?: string;
+  readonly json?: boolean;
+  readonly curl?: boolean;
+}
+
+const algorithms: readonly Algorithm[] = ["hmacsha256", "hmacsha1", "rsa-sha256"];
+
+/** Of the string to sign, in its order. */
+const fieldNames = ["method", "host", "path", "query", "algorithm", "timestamp", "nonce", "body hash"];
+
+const SHOWN_BODY_CHARACTERS = 400;
+
+export async function sign(io: Io, given: SignArguments): Promise<void> {
+  const body = await readBody(given);
+  const credential = await readCredential(io, given);
+  const time = {
+    timestampSeconds: given.timestamp === undefined ? Math.floor(Date.now() / 1000) : wholeNumber(given.timestamp),
+    nonce: given.nonce === undefined ? randomInt(0, 2147483647) : wholeNumber(given.nonce),
+  };
+  const { host, path } = given;
+  const signed = signRequest({ host, path, body }, credential, time);
+  const command = given.curl ? curl(given, body, signed) : undefined;
+  if (given.json) {
+    const { stringToSign, signature, headers } = signed;
+    printLine(io.stdout, JSON.stringify({ stringToSign, signature, headers, curl: command }));
+  } else if (command !== undefined) {
+    printLine(io.stdout, command);
+  } else {
+    print(io, body, signed);
+  }
+}
+
+function print(io: Io, body: string | Uint8Array, { stringToSign, signature, headers }: SignedRequest): void {
+  const c = colorsFor(io.stdout, io.env);
+  const out = (line = "") => printLine(io.stdout, line);
+  const lines = stringToSign.split("\n");
+  out(c.bold(`String to sign: ${lines.length} fields joined by line feeds, ${stringToSign.length} bytes`));
+  lines.forEach((line, i) => {
+    const end = i < lines.length - 1 ? c.dim("␊") : "";
+    out(`  ${c.dim(`${i + 1} ${fieldNames[i].padEnd(10)}`)} ${visible(line)}${end}`);
+  });
+  out();
+  const bytes = Buffer.from(body);
+  out(c.bold(`Body: ${bytes.length} bytes, hashed as they are`));
+  const shown = bytes.toString("utf8");
+  const cut = shown.length > SHOWN_BODY_CHARACTERS;
+  out(`  ${visible(cut ? shown.slice(0, SHOWN_BODY_CHARACTERS) : shown)}${cut ? c.dim(" … (cut here)") : ""}`);
+  out();
+  out(c.bold("Signature"));
+  out(`  ${c.green(signature)}`);
+  out();
+  out(c.bold("Headers"));
+  for (const [name, value] of Object.entries(headers)) out(`  ${c.dim(`${name}:`)} ${value}`);
+}
+
+/** Text with a sign for every character that one does not see: controls, spaces that are not the common one, marks. */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|(?! )\p{Zs}/gu, (character) => {
+    const code = character.codePointAt(0) as number;
+    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+    if (code === 0x7f) return "␡";
+    return `\\u{${code.toString(16)}}`;
+  });
+}
+
+/** A command that sends the very bytes that were signed. The secret is not in it; the signature is. */
+function curl(given: SignArguments, body: string | Uint8Array, { headers }: SignedRequest): string {
+  const lines = [`curl -sS -X POST ${quote(`https://${given.host}${given.path}`)}`];
+  for (const [name, value] of Object.entries(headers)) lines.push(`-H ${quote(`${name}: ${value}`)}`);
+  // curl takes @ as the name of a file with --data-binary alone, and leaves line feeds as they are with both.
+  lines.push(typeof body === "string" ? `--data-raw ${quote(body)}` : `--data-binary ${quote(`@${given.bodyFile}`)}`);
+  return lines.join(" \\\n  ");
+}
+
+/** For a POSIX shell. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uint8Array> {
+  if ((body === undefined) === (bodyFile === undefined)) {
+    throw new CliError("USAGE", "Give either --body or --body-file.", { hint: 'An empty body is --body "".' });
+  }
+  return body ?? (await readFile(bodyFile as string, "body file"));
+}
+
+async function readCredential(io: Io, given: SignArguments): Promise<Credential> {
+  const { secret, secretFile, keyFile, algorithm = keyFile === undefined ? "hmacsha256" : "rsa-sha256" } = given;
+  if ([secret, secretFile, keyFile].filter((value) => value !== undefined).length !== 1) {
+    throw new CliError("USAGE", "Give one of --secret, --secret-file and --key-file.");
+  }
+  if (!algorithms.includes(algorithm as Algorithm)) {
+    throw new CliError("USAGE", `The algorithm must be one of ${algorithms.join(", ")}, in lower case.`);
+  }
+  if ((algorithm === "rsa-sha256") !== (keyFile !== undefined)) {
+    const wanted = algorithm === "rsa-sha256" ? "--key-file" : "--secret or --secret-file";
+    throw new CliError("USAGE", `The algorithm ${algorithm} goes with ${wanted}.`);
+  }
+  if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
+  if (secret !== undefined) {
+    const c = colorsFor(io.stderr, io.env);
+    printLine(
+      io.stderr,
+      `${c.yellow("warning:")} a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.`,
+    );
+  }
+  const key = secret ?? (await readSecret(secretFile as string, "secret file"));
+  return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
+}
