@@ -1,8 +1,8 @@
-import { writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { describe, expect, test } from "@jest/globals";
-import { build, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
+import { basename, dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
 
 const buildTimeoutMs = 180_000;
 
@@ -14,6 +14,64 @@ test(
   },
   buildTimeoutMs,
 );
+
+describe("the build", () => {
+  let folder = "";
+  let compiler = "";
+  let calls = "";
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "xs-engine-build-"));
+    compiler = join(folder, "cc");
+    calls = join(folder, "calls");
+    // Makes empty files and counts how often it links.
+    await writeFile(
+      compiler,
+      `#!/bin/sh
+case "$*" in --version) echo "$0"; exit;; *-xc*) exit;; *xs-engine) echo link >> "${calls}"; sleep 0.3;; esac
+while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done
+`,
+      { mode: 0o755 },
+    );
+  });
+
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  test("several at once: one compiles, the others wait for it", async () => {
+    const paths = await Promise.all([1, 2, 3, 4].map(() => buildIn(join(folder, "cache"), compiler)));
+    expect(new Set(paths).size).toBe(1);
+    expect(await readFile(calls, "utf8")).toBe("link\n");
+  });
+
+  test("what a process that died has left behind is in nobody's way", async () => {
+    const first = await buildIn(join(folder, "cache"), compiler);
+    await rm(dirname(first), { recursive: true });
+    // No process has such a number.
+    await writeFile(`${dirname(first)}.lock`, "999999999");
+    expect(await buildIn(join(folder, "cache"), compiler)).toBe(first);
+    expect(await readdir(join(folder, "cache"))).toEqual([basename(dirname(first))]);
+  });
+
+  test("another compiler makes another engine", async () => {
+    const other = join(folder, "cc2");
+    await copyFile(compiler, other);
+    const cache = join(folder, "cache");
+    expect(await buildIn(cache, other)).not.toBe(await buildIn(cache, compiler));
+  });
+
+  test("a missing compiler is one clear sentence", async () => {
+    await expect(buildIn(join(folder, "cache"), "/nowhere/cc")).rejects.toThrow(
+      /^The tests on XS .* need a C compiler and make; "\/nowhere\/cc" cannot be run .*\.$/,
+    );
+  });
+
+  test("a compiler that fails says why, and leaves nothing behind", async () => {
+    await writeFile(compiler, '#!/bin/sh\n[ "$1" = --version ] && exit\necho "no such header" >&2; exit 1\n');
+    const cache = join(folder, "cache");
+    await expect(buildIn(cache, compiler)).rejects.toThrow(/does not compile: [^]*no such header/);
+    expect(await readdir(cache)).toEqual([]);
+  });
+});
 
 /** Every way to end, each in a process of its own and in a batch. */
 const ends: readonly (EngineRun & { name: string; end: EngineEnd; message?: RegExp })[] = [

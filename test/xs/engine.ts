@@ -111,12 +111,12 @@ let building: Promise<string> | undefined;
  * @throws if there is no compiler, or if it fails
  */
 export function build(): Promise<string> {
-  building ??= buildOnce();
+  building ??= buildIn(cacheFolder, process.env.CC ?? "cc");
   return building;
 }
 
-async function buildOnce(): Promise<string> {
-  const compiler = process.env.CC ?? "cc";
+/** The same with a folder and a compiler of one's own. */
+export async function buildIn(cacheFolder: string, compiler: string): Promise<string> {
   const fingerprint = createHash("sha256");
   for (const name of (await readdir(engineFolder)).sort()) {
     fingerprint.update(`${name}\n`).update(await readFile(join(engineFolder, name)));
@@ -139,6 +139,8 @@ async function buildOnce(): Promise<string> {
       await rename(work, folder);
     } catch (error) {
       await rm(work, { recursive: true, force: true });
+      // Two processes that take over the same dead lock at the same moment both compile; the first one's is as good.
+      if (existsSync(binary)) return binary;
       const output = String((error as { stderr?: unknown }).stderr ?? error);
       throw new Error(`The XS engine does not compile: ${output.slice(-2000)}`, { cause: error });
     }
