@@ -47,7 +47,7 @@ export function readAnswer(response: HttpResponse): Answer {
   if (body.length === 0) throw fail("ANSWER_EMPTY", "The gateway's answer is empty.");
   const type = headers["content-type"];
   if (type !== undefined && !/\bjson\b/i.test(type)) throw fail("ANSWER_NOT_JSON", "The gateway's answer is not JSON.");
-  const root = parse(body);
+  const root = parseObject(body);
   if (root === undefined) throw fail("ANSWER_NOT_JSON", "The gateway's answer is not valid JSON.");
 
   const read = readShapes(root);
@@ -89,7 +89,8 @@ function readShapes(root: Record<string, unknown>): Shape | undefined {
   return { content: root, requestId, code, message: asText(root.message) ?? asText(root.returnMessage) };
 }
 
-function parse(body: Uint8Array): Record<string, unknown> | undefined {
+/** The object that JSON bytes hold; undefined if they do not, or nest deeper than anything of the gateway does. */
+export function parseObject(body: Uint8Array): Record<string, unknown> | undefined {
   try {
     const text = utf8Decode(body);
     if (text.split("{").length + text.split("[").length > MAX_BRACKETS + 2) return undefined;

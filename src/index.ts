@@ -17,6 +17,16 @@ export type { Endpoint, Region } from "./endpoint.js";
 export * from "./errors.js";
 export * from "./host.js";
 export { type Identity, type Message, publishBody } from "./message.js";
+export { forget, type Provisioned, type ProvisionOptions, provision } from "./provisioning.js";
+export {
+  openRegistrationPayload,
+  type RegisteredKey,
+  type RegisteredSecret,
+  type RegisterOptions,
+  type Registration,
+  type RegistrationContent,
+  register,
+} from "./register.js";
 export {
   type Algorithm,
   type Credential,

@@ -2,6 +2,8 @@
 
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
 import type { Host } from "../../src/host.js";
+import { forget, type ProvisionOptions, provision } from "../../src/provisioning.js";
+import { createSigner } from "../../src/signature.js";
 import { createClock } from "./clock.js";
 import { createHttp, type NodeHttpOptions } from "./http.js";
 import { createRandom } from "./random.js";
@@ -31,18 +33,53 @@ export function createHost(options: NodeHostOptions = {}): Host {
   };
 }
 
+/** Options of a device whose credential is found in storage, or registered on its first start. */
+export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credential" | "deviceName">, ProvisionOptions {
+  /** Folder for the credential, where no host is given. */
+  readonly storageFolder?: string;
+}
+
 /** A device on Node. Without a host argument it makes one, and closes its connections when it is closed. */
 export class Device extends PortableDevice {
-  readonly #ownHost: Host | undefined;
+  readonly #host: Host;
+  #ownHost: Host | undefined;
+
+  /**
+   * A device with the credential that is stored; where there is none, it registers one and stores it first.
+   * @throws {IotHubError} what {@link provision} and the constructor throw
+   */
+  static async fromProvisioning(options: ProvisionedDeviceOptions, host?: Host): Promise<Device> {
+    const used = host ?? createHost({ storageFolder: options.storageFolder });
+    try {
+      const { deviceName, credential } = await provision(options, used);
+      // A psk that came from the gateway itself is right as it is, so it is not checked as one that people copy.
+      const device = new this({ ...options, deviceName, credential: createSigner(credential, used) }, used);
+      if (host === undefined) device.#ownHost = used;
+      return device;
+    } catch (error) {
+      if (host === undefined) used.http.close();
+      throw error;
+    }
+  }
 
   constructor(options: DeviceOptions, host?: Host) {
     const used = host ?? createHost();
     super(options, used);
+    this.#host = used;
     this.#ownHost = host === undefined ? used : undefined;
   }
 
   override close(): void {
     super.close();
     this.#ownHost?.http.close();
+  }
+
+  /**
+   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored.
+   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+   */
+  async forget(): Promise<void> {
+    this.close();
+    await forget(this.#host);
   }
 }

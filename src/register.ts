@@ -1,0 +1,255 @@
+/**
+ * Dynamic registration, POST /device/register (Tencent Cloud, 634/47225): a device that knows only its product's secret
+ * gets a credential of its own.
+ */
+
+import { parseObject } from "./answer.js";
+import { Client, type ClientOptions } from "./client.js";
+import { aes128CbcDecrypt } from "./crypto/aes.js";
+import { base64Decode } from "./crypto/base64.js";
+import { utf8 } from "./crypto/utf8.js";
+import { type Region, readEndpoint } from "./endpoint.js";
+import { IotHubError } from "./errors.js";
+import type { CancelSignal, Host, NativeAes } from "./host.js";
+import { checkIdentity, type Identity } from "./message.js";
+import { createSigner, type KeyCredential, type SecretCredential } from "./signature.js";
+
+const BLOCK_BYTES = 16;
+
+export interface RegisterOptions extends ClientOptions {
+  /** `[A-Za-z0-9_]+`, usually ten characters. */
+  readonly productId: string;
+  /** `[A-Za-z0-9:_-]`, 1 to 48 characters; {@link Host.deviceName} (on an ESP32 its MAC address) unless given. */
+  readonly deviceName?: string;
+  /** The product's secret as it stands in the console, 16 to 256 printable ASCII characters. */
+  readonly productSecret: string;
+  /** `"hmacsha256"` unless given: for the registration's signature and for the psk that it brings. */
+  readonly algorithm?: "hmacsha256" | "hmacsha1";
+  /** `"ap-guangzhou"` unless a region or a url is given. */
+  readonly region?: Region;
+  /** Scheme, host and port of a deployment of one's own, or of a local gateway. */
+  readonly url?: string;
+  /** For a product with a CA of its own: the device's certificate, PEM, at most 8192 characters. */
+  readonly clientCert?: string;
+  /** The key of `clientCert`: PEM text or DER bytes. It is not sent; it becomes the credential. */
+  readonly privateKey?: string | Uint8Array;
+  /**
+   * How the certificate is sent: `"documented"`, unless given, as `EncryptionType` and `ClientCert`; `"c-sdk"` as the
+   * official C SDK does, `clientCert` alone.
+   */
+  readonly clientCertMembers?: "documented" | "c-sdk";
+  /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
+  readonly signal?: CancelSignal;
+}
+
+/** A psk of the device's own. */
+export interface RegisteredSecret extends SecretCredential {
+  readonly certificate?: undefined;
+}
+
+/** A private key of the device's own, and its certificate. */
+export interface RegisteredKey extends KeyCredential {
+  /** PEM. */
+  readonly certificate: string;
+}
+
+/** What {@link register} resolves with: a credential for a device, and what the gateway said besides. */
+export type Registration = (RegisteredSecret | RegisteredKey) & {
+  /** What the gateway calls the request. */
+  readonly requestId: string;
+  /** 0: the device is new, 1: it has registered before. Absent where the gateway does not say. */
+  readonly state?: 0 | 1;
+};
+
+/** The content of a registration's answer: a psk, a certificate with its key, or nothing where the CA is one's own. */
+export type RegistrationContent =
+  | { readonly encryptionType: 2; readonly psk: string }
+  | { readonly encryptionType: 1; readonly clientCert: string; readonly clientKey: string }
+  | { readonly encryptionType: 1; readonly clientCert?: undefined; readonly clientKey?: undefined };
+
+/**
+ * Registers a device and resolves with its credential. **Registering again may invalidate the credential before**:
+ * keep the result before doing anything else, as `provision` does.
+ * @throws {IotHubError} before anything is sent: INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_PRODUCT_SECRET,
+ * INVALID_REGION, INVALID_URL, INVALID_OPTION; afterwards what {@link Client.post} and
+ * {@link openRegistrationPayload} throw
+ */
+export async function register(options: RegisterOptions, host: Host): Promise<Registration> {
+  const identity = readIdentity(options, host);
+  const { productSecret, algorithm, clientCert, privateKey } = options;
+  checkProductSecret(productSecret);
+  checkOwnCertificate(options);
+  const endpoint = readEndpoint(options.region, options.url);
+  const client = new Client(endpoint, createSigner({ secret: productSecret, algorithm }, host), host, options);
+  try {
+    const { answer } = await client.post("/device/register", registerBody(identity, options), {
+      signal: options.signal,
+    });
+    const { Payload: payload, Len: length, State: state } = answer.content;
+    if (typeof payload !== "string" || typeof length !== "number") throw incomplete("Payload and Len");
+    const content = openRegistrationPayload(productSecret, payload, length, host);
+    const said: { requestId: string; state?: 0 | 1 } = { requestId: answer.requestId };
+    if (state === 0 || state === 1) said.state = state;
+    if (content.encryptionType === 2) return { ...secretCredential(content.psk, algorithm), ...said };
+    if (content.clientKey !== undefined) {
+      return { privateKey: content.clientKey, certificate: content.clientCert, ...said };
+    }
+    if (clientCert === undefined || privateKey === undefined) throw incomplete("clientCert and clientKey");
+    return { privateKey, certificate: clientCert, ...said };
+  } finally {
+    client.close();
+  }
+}
+
+/**
+ * Opens what a registration was answered with: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
+ * the IV sixteen characters `0`, the padding NUL bytes.
+ * @param payloadBase64 `Payload` of the answer
+ * @param length `Len` of the answer: bytes of the content without padding
+ * @param native AES in native code, where the host has it
+ * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not made of whole
+ * blocks or the content has another length; WRONG_PRODUCT_SECRET if there is no JSON in it; REGISTRATION_TYPE for an
+ * unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
+ */
+export function openRegistrationPayload(
+  productSecret: string,
+  payloadBase64: string,
+  length: number,
+  native: { readonly aes?: NativeAes } = {},
+): RegistrationContent {
+  checkProductSecret(productSecret);
+  if (typeof payloadBase64 !== "string") {
+    throw new IotHubError("INVALID_BASE64", "The payload of a registration must be Base64 text.");
+  }
+  const ciphertext = base64Decode(payloadBase64);
+  const padding = ciphertext.length - length;
+  if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) {
+    throw wrongLength(`its ${ciphertext.length} bytes are not whole blocks of ${BLOCK_BYTES}`);
+  }
+  if (!Number.isInteger(length) || padding < 0 || padding >= BLOCK_BYTES) {
+    throw wrongLength(`${ciphertext.length} bytes cannot hold the length that was announced`);
+  }
+  const key = utf8(productSecret.slice(0, BLOCK_BYTES));
+  const plain = decrypt(key, new Uint8Array(BLOCK_BYTES).fill(0x30), ciphertext, native.aes);
+  let end = plain.length;
+  while (end > 0 && plain[end - 1] === 0) end--;
+  const content = parseObject(plain.subarray(0, end));
+  key.fill(0);
+  plain.fill(0);
+  if (content === undefined) {
+    throw new IotHubError(
+      "WRONG_PRODUCT_SECRET",
+      "The registration's answer cannot be decrypted: the ProductSecret is another one, or the answer was damaged.",
+    );
+  }
+  if (end !== length) throw wrongLength("its content is not as long as was announced");
+  return readContent(content);
+}
+
+/**
+ * Who registers: the options' DeviceName, or the host's.
+ * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME
+ */
+export function readIdentity(
+  { productId, deviceName }: { readonly productId: string; readonly deviceName?: string },
+  host: Host,
+): Identity {
+  const identity = { productId, deviceName: deviceName ?? host.deviceName?.() ?? "" };
+  checkIdentity(identity);
+  return identity;
+}
+
+/** A psk as a credential; `algorithm` stands in it only where it was chosen. */
+export function secretCredential(secret: string, algorithm: SecretCredential["algorithm"]): RegisteredSecret {
+  return algorithm === undefined ? { secret } : { secret, algorithm };
+}
+
+/** @throws {IotHubError} INVALID_OPTION */
+export function checkOwnCertificate({ clientCert, privateKey, clientCertMembers }: Partial<RegisterOptions>): void {
+  if ((clientCert === undefined) !== (privateKey === undefined)) {
+    throw new IotHubError("INVALID_OPTION", "A certificate of one's own needs both clientCert and privateKey.");
+  }
+  if (clientCert !== undefined && !isPem(clientCert)) {
+    throw new IotHubError("INVALID_OPTION", "clientCert must be PEM text of at most 8192 characters.");
+  }
+  if (clientCertMembers !== undefined && clientCertMembers !== "documented" && clientCertMembers !== "c-sdk") {
+    throw new IotHubError("INVALID_OPTION", 'clientCertMembers must be "documented" or "c-sdk".');
+  }
+}
+
+function isPem(text: unknown): boolean {
+  return typeof text === "string" && text.startsWith("-----BEGIN ") && text.length <= 8192;
+}
+
+function checkProductSecret(productSecret: unknown): void {
+  if (typeof productSecret !== "string" || !/^[!-~]{16,256}$/.test(productSecret)) {
+    throw new IotHubError(
+      "INVALID_PRODUCT_SECRET",
+      "The ProductSecret must be 16 to 256 printable ASCII characters, as it stands in the console.",
+    );
+  }
+}
+
+// ProductId and DeviceName have been checked: nothing in them needs an escape.
+function registerBody(identity: Identity, { clientCert, clientCertMembers }: RegisterOptions): Uint8Array {
+  const certificate =
+    clientCert === undefined
+      ? ""
+      : clientCertMembers === "c-sdk"
+        ? `,"clientCert":${JSON.stringify(clientCert)}`
+        : `,"EncryptionType":1,"ClientCert":${JSON.stringify(clientCert)}`;
+  return utf8(`{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}"${certificate}}`);
+}
+
+/** A native result counts where it agrees with the portable one in the first and the last block. */
+function decrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array, aes: NativeAes | undefined): Uint8Array {
+  if (aes !== undefined) {
+    try {
+      const plain = aes.decryptCbc(key.slice(), iv.slice(), ciphertext.slice());
+      const last = ciphertext.length - BLOCK_BYTES;
+      const before = last === 0 ? iv : ciphertext.subarray(last - BLOCK_BYTES, last);
+      if (
+        plain.length === ciphertext.length &&
+        equal(aes128CbcDecrypt(key, iv, ciphertext.subarray(0, BLOCK_BYTES)), plain.subarray(0, BLOCK_BYTES)) &&
+        equal(aes128CbcDecrypt(key, before, ciphertext.subarray(last)), plain.subarray(last))
+      ) {
+        return plain;
+      }
+    } catch {
+      // What the portable code says counts.
+    }
+  }
+  return aes128CbcDecrypt(key, iv, ciphertext);
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.every((byte, i) => byte === b[i]);
+}
+
+function readContent(content: Record<string, unknown>): RegistrationContent {
+  const { encryptionType, psk, clientCert, clientKey } = content;
+  if (encryptionType === undefined) throw incomplete("encryptionType");
+  if (encryptionType === 2) {
+    if (!isText(psk)) throw incomplete("psk");
+    return { encryptionType, psk };
+  }
+  if (encryptionType === 1) {
+    if (clientCert === undefined && clientKey === undefined) return { encryptionType };
+    if (!isText(clientCert)) throw incomplete("clientCert");
+    if (!isText(clientKey)) throw incomplete("clientKey");
+    return { encryptionType, clientCert, clientKey };
+  }
+  throw new IotHubError("REGISTRATION_TYPE", "The registration's answer has an encryptionType other than 1 and 2.");
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+function incomplete(members: string): IotHubError {
+  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's answer lacks ${members}.`);
+}
+
+function wrongLength(reason: string): IotHubError {
+  return new IotHubError("REGISTRATION_LENGTH", `The registration's payload has a wrong length: ${reason}.`);
+}

@@ -1,0 +1,416 @@
+import { createHash, createHmac } from "node:crypto";
+import { describe, expect, test } from "@jest/globals";
+import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
+import {
+  forget,
+  type Host,
+  type HttpRequest,
+  hex,
+  type ProvisionOptions,
+  provision,
+  type Storage,
+  sha256,
+  storageLimits,
+} from "../../src/index.js";
+import { fakeHost, response } from "./fake-host.js";
+
+const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
+const options: ProvisionOptions = { productId: "P1", deviceName: "dev1", productSecret, url: "http://gateway.test" };
+const { productSecret: _, ...withoutSecret } = options;
+
+type Kind = "psk" | "certificate";
+
+/** Issues a new credential at each registration; only the last one is worth something. */
+class Registrar {
+  count = 0;
+  refuse: string | undefined;
+  readonly #kind: Kind;
+
+  constructor(kind: Kind = "psk") {
+    this.#kind = kind;
+  }
+
+  /** What a device must hold now. */
+  get current(): object {
+    const { clientCert, clientKey, psk } = this.#content();
+    return psk === undefined
+      ? { credential: { privateKey: clientKey }, certificate: clientCert }
+      : { credential: { secret: psk } };
+  }
+
+  answer(request: HttpRequest) {
+    expect(request.path).toBe("/device/register");
+    if (this.refuse !== undefined) {
+      return response(JSON.stringify({ Response: { Error: { Code: this.refuse }, RequestId: "r" } }));
+    }
+    this.count++;
+    const { payload, length } = sealRegistrationPayload(productSecret, JSON.stringify(this.#content()));
+    const state = this.count > 1 ? 1 : 0;
+    return response(
+      JSON.stringify({ Response: { Len: length, Payload: payload, State: state, RequestId: `r${this.count}` } }),
+    );
+  }
+
+  #content(): Record<string, unknown> {
+    const name = `credential number ${this.count}`;
+    if (this.#kind === "psk") return { encryptionType: 2, psk: createHmac("md5", name).digest("base64") };
+    return { encryptionType: 1, clientCert: `${name} `.repeat(350), clientKey: `${name} key `.repeat(60) };
+  }
+}
+
+type Cut = "before" | "after" | "torn";
+
+/** A storage that keeps the limits, counts its operations, and fails from the `failAt`-th on. */
+class FragileStorage implements Storage {
+  readonly values: Map<string, Uint8Array>;
+  readonly log: string[] = [];
+  readonly #failAt: number;
+  readonly #cut: Cut;
+
+  constructor(values = new Map<string, Uint8Array>(), failAt = Number.POSITIVE_INFINITY, cut: Cut = "before") {
+    this.values = values;
+    this.#failAt = failAt;
+    this.#cut = cut;
+  }
+
+  get dead(): boolean {
+    return this.log.length >= this.#failAt;
+  }
+
+  async #step<T>(name: string, run: (last: boolean) => T): Promise<T> {
+    await null;
+    if (this.dead) throw new Error("no power");
+    this.log.push(name);
+    if (this.dead && this.#cut === "before") throw new Error("no power");
+    const result = run(this.dead && this.#cut === "torn");
+    if (this.dead) throw new Error("no power");
+    return result;
+  }
+
+  get(key: string) {
+    return this.#step(`get ${key}`, () => this.values.get(key)?.slice());
+  }
+
+  set(key: string, value: Uint8Array) {
+    expect(key).toMatch(/^[A-Za-z0-9_.-]{1,15}$/);
+    expect(value.length).toBeLessThanOrEqual(storageLimits.valueBytes);
+    const written = value.slice();
+    return this.#step(`set ${key}`, (torn) => {
+      this.values.set(key, torn ? written.subarray(0, Math.floor(written.length / 2)) : written);
+    });
+  }
+
+  delete(key: string) {
+    return this.#step(`delete ${key}`, () => {
+      this.values.delete(key);
+    });
+  }
+
+  keys() {
+    return this.#step("keys", () => [...this.values.keys()]);
+  }
+}
+
+/** Thousands of starts are quicker with it; the tests of what is stored do without. */
+const digest = { sha256: (...parts: Uint8Array[]) => createHash("sha256").update(Buffer.concat(parts)).digest() };
+
+function board(registrar: Registrar, storage: Storage, changes: Partial<Host> = {}) {
+  return fakeHost((request) => registrar.answer(request), { storage, digest, ...changes });
+}
+
+describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
+  const setUp = () => {
+    const registrar = new Registrar(kind);
+    const storage = new FragileStorage();
+    return { registrar, storage, host: board(registrar, storage) };
+  };
+
+  test("registers once, stores, and then uses what it has stored", async () => {
+    const { registrar, storage, host } = setUp();
+    const first = await provision(options, host);
+    expect(first).toEqual({
+      ...registrar.current,
+      productId: "P1",
+      deviceName: "dev1",
+      origin: "registered",
+      requestId: "r1",
+      state: 0,
+    });
+    const second = await provision(options, host);
+    expect(second).toEqual({ ...registrar.current, productId: "P1", deviceName: "dev1", origin: "stored" });
+    expect(await provision(withoutSecret, host)).toEqual(second);
+    expect(registrar.count).toBe(1);
+    expect(storage.values.has("registering")).toBe(false);
+    expect(storage.values.size).toBe(kind === "psk" ? 1 : 3);
+  });
+
+  test("stores the credential before anything else happens", async () => {
+    const { registrar, storage } = setUp();
+    const order: string[] = storage.log;
+    const host = board(registrar, storage, {
+      http: {
+        send: async (request) => {
+          order.push("register");
+          return registrar.answer(request);
+        },
+        close: () => {},
+      },
+    });
+    await provision(options, host);
+    const after = order.slice(order.indexOf("register") + 1);
+    const writes = kind === "psk" ? [] : ["set credential.0.0", "set credential.0.1"];
+    expect(after.slice(0, writes.length + 1)).toEqual([...writes, "set credential"]);
+    expect(order[order.indexOf("register") - 1]).toBe("set registering");
+  });
+
+  test("registers again when forced, and leaves nothing of the old credential", async () => {
+    const { registrar, storage, host } = setUp();
+    for (let count = 1; count <= 4; count++) {
+      const result = await provision({ ...options, force: true }, host);
+      expect(result).toMatchObject({ ...registrar.current, origin: "registered", state: count > 1 ? 1 : 0 });
+      expect(registrar.count).toBe(count);
+      expect(storage.values.size).toBe(kind === "psk" ? 1 : 3);
+    }
+    expect(await provision(withoutSecret, host)).toMatchObject(registrar.current);
+  });
+
+  test("forgets", async () => {
+    const { registrar, storage, host } = setUp();
+    storage.values.set("clock", Uint8Array.of(1));
+    await provision(options, host);
+    await forget(host);
+    expect([...storage.values.keys()]).toEqual(["clock"]);
+    await expect(provision(withoutSecret, host)).rejects.toMatchObject({ code: "NOT_PROVISIONED" });
+    await forget(host);
+    await provision(options, host);
+    expect(registrar.count).toBe(2);
+  });
+
+  /** Every scenario begins with what `before` stores, is cut at each operation, and is then started again. */
+  const scenarios: [string, boolean, (host: Host) => Promise<unknown>][] = [
+    ["a first start", false, (host) => provision(options, host)],
+    ["a later start", true, (host) => provision(options, host)],
+    ["a forced registration", true, (host) => provision({ ...options, force: true }, host)],
+    ["a forced registration on a first start", false, (host) => provision({ ...options, force: true }, host)],
+    ["forgetting", true, (host) => forget(host)],
+  ];
+  describe.each(scenarios)("power cut during %s", (name, provisioned, run) => {
+    test.each<Cut>(["before", "after", "torn"])("%s each storage operation", async (cut) => {
+      let operations = 0;
+      let cuts = 0;
+      for (let failAt = 1; ; failAt++) {
+        const registrar = new Registrar(kind);
+        const values = new Map<string, Uint8Array>();
+        if (provisioned) await provision({ ...options, force: true }, board(registrar, new FragileStorage(values)));
+        const fragile = new FragileStorage(values, failAt, cut);
+        await run(board(registrar, fragile)).catch(() => {});
+        if (!fragile.dead) break;
+        operations = failAt;
+        cuts++;
+        const kept = new FragileStorage(values);
+        const before = registrar.count;
+        // What a board holds after the next start is what the gateway knows of it.
+        const result = await provision(options, board(registrar, kept));
+        expect({ failAt, ...result }).toMatchObject({ failAt, ...registrar.current });
+        expect(registrar.count - before).toBeLessThanOrEqual(1);
+        // And it stays so without another registration.
+        const after = registrar.count;
+        expect(await provision(withoutSecret, board(registrar, kept))).toMatchObject(registrar.current);
+        expect(registrar.count).toBe(after);
+        expect(values.has("registering")).toBe(false);
+        expect(values.size).toBe(kind === "psk" ? 1 : 3);
+        if (name === "a later start") expect(registrar.count).toBe(1);
+      }
+      expect(cuts).toBe(operations);
+      expect(operations).toBeGreaterThanOrEqual(name === "a later start" ? 2 : 3);
+    });
+
+    test("at each storage operation of the start after it, too", async () => {
+      for (let failAt = 1, more = true; more; failAt++) {
+        more = false;
+        for (let second = 1; ; second++) {
+          const registrar = new Registrar(kind);
+          const values = new Map<string, Uint8Array>();
+          if (provisioned) await provision(options, board(registrar, new FragileStorage(values)));
+          const fragile = new FragileStorage(values, failAt, "torn");
+          await run(board(registrar, fragile)).catch(() => {});
+          if (!fragile.dead) break;
+          more = true;
+          const again = new FragileStorage(values, second, "after");
+          await provision(options, board(registrar, again)).catch(() => {});
+          const result = await provision(options, board(registrar, new FragileStorage(values)));
+          expect({ failAt, second, ...result }).toMatchObject({ failAt, second, ...registrar.current });
+          expect(values.size).toBe(kind === "psk" ? 1 : 3);
+          if (!again.dead) break;
+        }
+      }
+    });
+
+    test("while the gateway's answer is under way", async () => {
+      const registrar = new Registrar(kind);
+      const storage = new FragileStorage();
+      if (provisioned) await provision(options, board(registrar, storage));
+      const lost: Host["http"] = {
+        send: async (request) => {
+          registrar.answer(request);
+          throw new Error("no power");
+        },
+        close: () => {},
+      };
+      await run(board(registrar, storage, { http: lost })).catch(() => {});
+      expect(await provision(options, board(registrar, storage))).toMatchObject(registrar.current);
+      expect(await provision(withoutSecret, board(registrar, storage))).toMatchObject(registrar.current);
+    });
+  });
+});
+
+describe("a refusal", () => {
+  test("for good leaves the stored credential in use, and is not tried again", async () => {
+    const registrar = new Registrar();
+    const host = board(registrar, new FragileStorage());
+    await provision(options, host);
+    registrar.refuse = "UnauthorizedOperation.Registration";
+    await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
+    const sent = host.sent.length;
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(sent);
+  });
+
+  test("that follows a lost answer leaves the stored credential in use, and is tried again at each start", async () => {
+    const registrar = new Registrar();
+    const storage = new FragileStorage();
+    const host = board(registrar, storage);
+    await provision(options, host);
+    const lost = board(registrar, storage, {
+      http: { send: () => Promise.reject(new Error("no power")), close: () => {} },
+    });
+    await expect(provision({ ...options, force: true }, lost)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
+    registrar.refuse = "UnauthorizedOperation.Registration";
+    for (const tries of [2, 3]) {
+      expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+      expect(host.sent.length).toBe(tries);
+    }
+    registrar.refuse = undefined;
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "registered", state: 1 });
+  });
+
+  test("that may pass keeps the registration open", async () => {
+    const registrar = new Registrar();
+    const host = board(registrar, new FragileStorage());
+    await provision(options, host);
+    registrar.refuse = "InternalError";
+    await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ retryable: true });
+    registrar.refuse = undefined;
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "registered" });
+  });
+});
+
+describe("what is stored", () => {
+  const stored = async (kind: Kind) => {
+    const registrar = new Registrar(kind);
+    const storage = new FragileStorage();
+    await provision(options, board(registrar, storage, { digest: undefined }));
+    return { registrar, storage };
+  };
+
+  test("has the format that later versions must read", async () => {
+    const { storage } = await stored("psk");
+    const content = '{"productId":"P1","deviceName":"dev1","psk":"h5hqlMwKMfZ1IGueSKic7w=="}';
+    const lead = Uint8Array.of(1, 0, 0);
+    const sum = sha256(Buffer.concat([lead, Buffer.from(content)]));
+    const head = storage.values.get("credential") ?? new Uint8Array();
+    expect(Buffer.from(head.subarray(35)).toString()).toBe(content);
+    expect(hex(head.subarray(0, 35))).toBe(hex(lead) + hex(sum));
+  });
+
+  test.each<Kind>(["psk", "certificate"])("is refused when any bit of it has changed (%s)", async (kind) => {
+    const { registrar, storage } = await stored(kind);
+    for (const [key, value] of storage.values) {
+      for (let at = 0; at < value.length; at += Math.ceil(value.length / 40)) {
+        const changed = value.slice();
+        changed[at] ^= 1 << (at & 7);
+        const damaged = new FragileStorage(new Map(storage.values).set(key, changed));
+        await expect(provision(withoutSecret, board(registrar, damaged))).rejects.toMatchObject({
+          code: "STORED_CREDENTIAL_DAMAGED",
+        });
+      }
+      const missing = new Map(storage.values);
+      missing.delete(key);
+      await expect(provision(withoutSecret, board(registrar, new FragileStorage(missing)))).rejects.toMatchObject({
+        code: key === "credential" ? "NOT_PROVISIONED" : "STORED_CREDENTIAL_DAMAGED",
+      });
+    }
+    expect(registrar.count).toBe(1);
+  });
+
+  test("is replaced when it is damaged and there is a ProductSecret", async () => {
+    const { registrar, storage } = await stored("psk");
+    storage.values.get("credential")?.fill(0, 40, 50);
+    expect(await provision(options, board(registrar, storage))).toMatchObject(registrar.current);
+    expect(registrar.count).toBe(2);
+  });
+
+  test("belongs to one device", async () => {
+    const { registrar, storage } = await stored("psk");
+    const host = board(registrar, storage);
+    for (const other of [{ productId: "P2" }, { deviceName: "dev2" }]) {
+      await expect(provision({ ...options, ...other }, host)).rejects.toMatchObject({
+        code: "STORED_CREDENTIAL_OTHER",
+      });
+    }
+    expect(host.sent).toHaveLength(0);
+    const moved = { ...options, deviceName: "dev2", force: true };
+    expect(await provision(moved, host)).toMatchObject({ deviceName: "dev2", ...registrar.current });
+  });
+
+  test("never holds the ProductSecret or the app's own key, which is needed at each start", async () => {
+    const storage = new FragileStorage();
+    const sealed = sealRegistrationPayload(productSecret, '{"encryptionType":1}');
+    const body = JSON.stringify({ Response: { Len: sealed.length, Payload: sealed.payload, RequestId: "r" } });
+    const host = fakeHost(() => response(body), { storage });
+    const own = { clientCert: "-----BEGIN CERTIFICATE-----", privateKey: "the private key" };
+    const expected = { credential: { privateKey: own.privateKey }, certificate: own.clientCert };
+    expect(await provision({ ...options, ...own }, host)).toMatchObject({ ...expected, origin: "registered" });
+    expect(await provision({ ...withoutSecret, ...own }, host)).toMatchObject({ ...expected, origin: "stored" });
+    await expect(provision(options, host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+    expect(host.sent).toHaveLength(1);
+    for (const value of storage.values.values()) {
+      const text = Buffer.from(value).toString("latin1");
+      expect(text).not.toContain(own.privateKey);
+      expect(text).not.toContain(productSecret);
+    }
+  });
+
+  test("is hashed natively where the host can", async () => {
+    const { registrar, storage } = await stored("certificate");
+    let calls = 0;
+    const counted = { sha256: (...parts: Uint8Array[]) => (calls++, digest.sha256(...parts)) };
+    const host = board(registrar, storage, { digest: counted });
+    expect(await provision(withoutSecret, host)).toMatchObject(registrar.current);
+    expect(calls).toBe(1);
+  });
+});
+
+describe("a storage that cannot be used", () => {
+  test("is found out before the gateway issues a secret", async () => {
+    const registrar = new Registrar();
+    const readOnly = Object.assign(new FragileStorage(), { set: () => Promise.reject(new Error("full")) });
+    await expect(provision(options, board(registrar, readOnly))).rejects.toMatchObject({
+      code: "STORAGE_FAILED",
+      retryable: true,
+    });
+    expect(registrar.count).toBe(0);
+  });
+
+  test("and loses what it takes is found out, too", async () => {
+    const registrar = new Registrar();
+    const forgetful = Object.assign(new FragileStorage(), { set: () => Promise.resolve() });
+    await expect(provision(options, board(registrar, forgetful))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  });
+
+  test("is missing", async () => {
+    const host = board(new Registrar(), new FragileStorage(), { storage: undefined });
+    await expect(provision(options, host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+    await expect(forget(host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  });
+});
