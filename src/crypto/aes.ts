@@ -70,15 +70,16 @@ function expandKey(key: Uint8Array, box: Uint8Array): Uint8Array {
   keys.set(key);
   let constant = 1;
   for (let i = BLOCK_BYTES; i < keys.length; i += 4) {
-    let [a, b, c, d] = keys.subarray(i - 4, i);
-    if (i % BLOCK_BYTES === 0) {
-      [a, b, c, d] = [box[b] ^ constant, box[c], box[d], box[a]];
+    const first = i % BLOCK_BYTES === 0;
+    for (let n = 0; n < 4; n++) {
+      // RotWord and SubWord for the first word of a round key.
+      const byte = first ? box[keys[i - 4 + ((n + 1) & 3)]] : keys[i - 4 + n];
+      keys[i + n] = keys[i + n - BLOCK_BYTES] ^ byte;
+    }
+    if (first) {
+      keys[i] ^= constant;
       constant = double(constant);
     }
-    keys[i] = keys[i - 16] ^ a;
-    keys[i + 1] = keys[i - 15] ^ b;
-    keys[i + 2] = keys[i - 14] ^ c;
-    keys[i + 3] = keys[i - 13] ^ d;
   }
   return keys;
 }
@@ -86,13 +87,12 @@ function expandKey(key: Uint8Array, box: Uint8Array): Uint8Array {
 /** FIPS 197 section 5.3.3, as a correction by {04} followed by MixColumns: {0e} {0b} {0d} {09} need no tables then. */
 function invMixColumns(state: Uint8Array): void {
   for (let i = 0; i < BLOCK_BYTES; i += 4) {
-    let [a, b, c, d] = state.subarray(i, i + 4);
-    const even = double(double(a ^ c));
-    const odd = double(double(b ^ d));
-    a ^= even;
-    b ^= odd;
-    c ^= even;
-    d ^= odd;
+    const even = double(double(state[i] ^ state[i + 2]));
+    const odd = double(double(state[i + 1] ^ state[i + 3]));
+    const a = state[i] ^ even;
+    const b = state[i + 1] ^ odd;
+    const c = state[i + 2] ^ even;
+    const d = state[i + 3] ^ odd;
     const sum = a ^ b ^ c ^ d;
     state[i] = a ^ sum ^ double(a ^ b);
     state[i + 1] = b ^ sum ^ double(b ^ c);

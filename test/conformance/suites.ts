@@ -1,3 +1,4 @@
+import * as aes from "./aes.cases.js";
 import * as base64 from "./base64.cases.js";
 import type { Case } from "./case.js";
 import * as engine from "./engine.cases.js";
@@ -10,6 +11,7 @@ import * as utf8 from "./utf8.cases.js";
 
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
 export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
+  aes: aes.cases,
   base64: base64.cases,
   engine: engine.cases,
   hash: hash.cases,

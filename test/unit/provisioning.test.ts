@@ -1,4 +1,4 @@
-import { createHash, createHmac } from "node:crypto";
+import { createDecipheriv, createHash, createHmac } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
 import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
 import {
@@ -113,9 +113,15 @@ class FragileStorage implements Storage {
 
 /** Thousands of starts are quicker with it; the tests of what is stored do without. */
 const digest = { sha256: (...parts: Uint8Array[]) => createHash("sha256").update(Buffer.concat(parts)).digest() };
+const aes = {
+  decryptCbc(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array) {
+    const native = createDecipheriv("aes-128-cbc", key, iv).setAutoPadding(false);
+    return new Uint8Array(Buffer.concat([native.update(ciphertext), native.final()]));
+  },
+};
 
 function board(registrar: Registrar, storage: Storage, changes: Partial<Host> = {}) {
-  return fakeHost((request) => registrar.answer(request), { storage, digest, ...changes });
+  return fakeHost((request) => registrar.answer(request), { storage, digest, aes, ...changes });
 }
 
 describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
@@ -225,26 +231,29 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
       expect(operations).toBeGreaterThanOrEqual(name === "a later start" ? 2 : 3);
     });
 
-    test("at each storage operation of the start after it, too", async () => {
-      for (let failAt = 1, more = true; more; failAt++) {
-        more = false;
-        for (let second = 1; ; second++) {
-          const registrar = new Registrar(kind);
-          const values = new Map<string, Uint8Array>();
-          if (provisioned) await provision(options, board(registrar, new FragileStorage(values)));
-          const fragile = new FragileStorage(values, failAt, "torn");
-          await run(board(registrar, fragile)).catch(() => {});
-          if (!fragile.dead) break;
-          more = true;
-          const again = new FragileStorage(values, second, "after");
-          await provision(options, board(registrar, again)).catch(() => {});
-          const result = await provision(options, board(registrar, new FragileStorage(values)));
-          expect({ failAt, second, ...result }).toMatchObject({ failAt, second, ...registrar.current });
-          expect(values.size).toBe(kind === "psk" ? 1 : 3);
-          if (!again.dead) break;
+    // With a certificate, the one scenario that writes and deletes parts stands for all.
+    const twice = kind === "psk" || name === "a forced registration";
+    if (twice)
+      test("at each storage operation of the start after it, too", async () => {
+        for (let failAt = 1, more = true; more; failAt++) {
+          more = false;
+          for (let second = 1; ; second++) {
+            const registrar = new Registrar(kind);
+            const values = new Map<string, Uint8Array>();
+            if (provisioned) await provision(options, board(registrar, new FragileStorage(values)));
+            const fragile = new FragileStorage(values, failAt, "torn");
+            await run(board(registrar, fragile)).catch(() => {});
+            if (!fragile.dead) break;
+            more = true;
+            const again = new FragileStorage(values, second, "after");
+            await provision(options, board(registrar, again)).catch(() => {});
+            const result = await provision(options, board(registrar, new FragileStorage(values)));
+            expect({ failAt, second, ...result }).toMatchObject({ failAt, second, ...registrar.current });
+            expect(values.size).toBe(kind === "psk" ? 1 : 3);
+            if (!again.dead) break;
+          }
         }
-      }
-    });
+      });
 
     test("while the gateway's answer is under way", async () => {
       const registrar = new Registrar(kind);
@@ -309,7 +318,7 @@ describe("what is stored", () => {
   const stored = async (kind: Kind) => {
     const registrar = new Registrar(kind);
     const storage = new FragileStorage();
-    await provision(options, board(registrar, storage, { digest: undefined }));
+    await provision(options, board(registrar, storage, { digest: undefined, aes: undefined }));
     return { registrar, storage };
   };
 

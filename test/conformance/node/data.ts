@@ -1,4 +1,5 @@
 /** What the cases are given: by suite, by case, and for a case with `each` by the name of the single case. */
+import { data as aes } from "./aes.data.js";
 import { data as base64 } from "./base64.data.js";
 import { data as hash } from "./hash.data.js";
 import { data as hmac } from "./hmac.data.js";
@@ -7,6 +8,7 @@ import { data as signature } from "./signature.data.js";
 import { data as utf8 } from "./utf8.data.js";
 
 export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  aes,
   base64,
   hash,
   hmac,
