@@ -6,7 +6,7 @@ import { Hmac, hmacPads } from "./crypto/hmac.js";
 import { readRsaPrivateKey } from "./crypto/key.js";
 import { fault, RsaSigner } from "./crypto/rsa.js";
 import { sha1 } from "./crypto/sha1.js";
-import { sha256 } from "./crypto/sha256.js";
+import { sha256, sha256Hex } from "./crypto/sha256.js";
 import { utf8 } from "./crypto/utf8.js";
 import { IotHubError } from "./errors.js";
 import type { NativeDigest, NativeRsa, Random } from "./host.js";
@@ -194,7 +194,7 @@ class HmacSigner implements Signer {
 
   hashBody(body: Uint8Array): string {
     // The C SDK hashes the body with SHA-1 for hmacsha1, and its published known answer agrees.
-    return hex(this.algorithm === "hmacsha1" ? sha1(body) : sha256(body));
+    return this.algorithm === "hmacsha1" ? hex(sha1(body)) : sha256Hex(body);
   }
 
   sign(text: string): string {

@@ -1,25 +1,32 @@
 /** Base64 with the standard alphabet and padding, RFC 4648 section 4. */
 
 import { IotHubError } from "../errors.js";
-
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+import { asciiText, bytesOf } from "./words.js";
 
 /** Four characters for every three bytes begun. */
 export function base64(bytes: Uint8Array): string {
   const length = bytes.length;
-  let text = "";
-  let i = 0;
-  for (; i + 2 < length; i += 3) {
-    const v = (bytes[i] << 16) | (bytes[i + 1] << 8) | bytes[i + 2];
-    text += ALPHABET[v >> 18] + ALPHABET[(v >> 12) & 63] + ALPHABET[(v >> 6) & 63] + ALPHABET[v & 63];
+  const groups = Math.ceil(length / 3);
+  const codes = new Int32Array(groups);
+  let bits = 0;
+  let from = 0;
+  for (let i = groups - 1; i >= 0; i--) {
+    // Beyond the end there is undefined, which is 0 here.
+    bits = (bytes[from++] << 16) | (bytes[from++] << 8) | bytes[from++];
+    bits = ((bits << 6) & 0x3f000000) | ((bits << 4) & 0x3f0000) | ((bits << 2) & 0x3f00) | (bits & 0x3f);
+    // Four values become their codes at once. The alphabet has leaps before "a", "0", "+" and "/": where a value is
+    // beyond one, bit 6 of its sum is set. No sum reaches 2^31, where XS would use floating point.
+    codes[i] =
+      bits +
+      (((bits + 0x26262626) >> 6) & 0x01010101) * 6 -
+      (((bits + 0x0c0c0c0c) >> 6) & 0x01010101) * 75 -
+      (((bits + 0x02020202) >> 6) & 0x01010101) * 15 +
+      (((bits + 0x01010101) >> 6) & 0x01010101) * 3 +
+      0x41414141;
   }
-  if (i + 1 === length) {
-    text += `${ALPHABET[bytes[i] >> 2] + ALPHABET[(bytes[i] << 4) & 63]}==`;
-  } else if (i + 2 === length) {
-    const v = (bytes[i] << 8) | bytes[i + 1];
-    text += `${ALPHABET[v >> 10] + ALPHABET[(v >> 4) & 63] + ALPHABET[(v << 2) & 63]}=`;
-  }
-  return text;
+  const text = bytesOf(codes);
+  for (let i = groups + length; i < groups * 4; i++) text[i] = 0x3d;
+  return asciiText(text);
 }
 
 /**

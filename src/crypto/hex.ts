@@ -1,14 +1,28 @@
 /** Hexadecimal, RFC 4648 section 8, lower case. */
 
 import { IotHubError } from "../errors.js";
-
-const DIGITS = "0123456789abcdef";
+import { asciiText, bytesOf, wordsOf } from "./words.js";
 
 /** Two lower-case digits a byte. */
 export function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (let i = 0; i < bytes.length; i++) text += DIGITS[bytes[i] >> 4] + DIGITS[bytes[i] & 15];
-  return text;
+  return hexOfWords(wordsOf(bytes, (bytes.length + 3) & -4), bytes.length);
+}
+
+/** The same of words, the last word first, that stand for `length` bytes. */
+export function hexOfWords(words: Int32Array, length: number): string {
+  const count = 2 * words.length;
+  const codes = new Int32Array(count);
+  let bits = 0;
+  for (let i = 0; i < count; i++) {
+    // Two bytes, then four digits, one a byte, then their codes at once: "a" is 39 codes after "0" + 10. No sum reaches
+    // 2^31, where XS would use floating point.
+    bits = i & 1 ? (words[i >> 1] >> 16) & 0xffff : words[i >> 1] & 0xffff;
+    bits = ((bits << 8) | bits) & 0xff00ff;
+    bits = ((bits << 4) | bits) & 0x0f0f0f0f;
+    codes[i] = bits + 0x30303030 + (((bits + 0x06060606) >> 4) & 0x01010101) * 39;
+  }
+  const text = bytesOf(codes);
+  return asciiText(text.length === 2 * length ? text : text.subarray(0, 2 * length));
 }
 
 /**

@@ -1,8 +1,9 @@
 /** HMAC, RFC 2104, with the key's two blocks hashed once. */
 
-import { BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd, stateBytes } from "./md.js";
+import { BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./md.js";
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
+import { bytesOf } from "./words.js";
 
 export type HmacHash = "sha256" | "sha1";
 
@@ -27,7 +28,7 @@ export class Hmac {
     const words = hashEnd(hash, this.#inner, message, BLOCK_BYTES + message.length, true);
     const code = new Int32Array(hash.initial.length);
     hash.blocks(this.#outer, words, 15, code, 0);
-    return stateBytes(code);
+    return bytesOf(code);
   }
 
   /** Overwrites the midstates, from which signatures could be made. What is signed afterwards is worthless. */

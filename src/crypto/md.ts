@@ -1,17 +1,14 @@
 /**
  * What SHA-1 and SHA-256 share: blocks of 64 bytes, big-endian words of 32 bits, padding (FIPS 180-4 section 5.1.1).
- *
- * Bytes become words by being reversed as a whole, in one native call: on a little-endian machine the same memory is
- * then the words, the last one first. Reading a word from a DataView would cost twice as much on XS. States are kept
- * in the same order, so that a digest is the state, reversed.
+ * Words and states are kept with the last word first, as `wordsOf` makes them.
  */
+
+import { bytesOf, copyBytes, reverse, wordsOf } from "./words.js";
 
 export const BLOCK_BYTES = 64;
 
 /** How many bytes are copied at once: many enough that a copy costs little, few enough for a small heap. */
 const CHUNK_BYTES = 512;
-
-const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** A hash function of this family. */
 export interface HashFunction {
@@ -35,14 +32,11 @@ export function hashBlocks(
   to: Int32Array = new Int32Array(hash.initial.length),
 ): Int32Array {
   const length = bytes.length;
-  const block = new Uint8Array(Math.min(length, CHUNK_BYTES));
-  const words = new Int32Array(block.buffer);
   let state = from;
   for (let offset = 0; offset < length; offset += CHUNK_BYTES) {
-    const end = Math.min(offset + CHUNK_BYTES, length);
-    block.set(bytes.subarray(offset, end));
-    reverse(end - offset < block.length ? block.subarray(0, end - offset) : block);
-    hash.blocks(state, words, (end - offset) / 4 - 1, to, 0);
+    const chunk = bytes.subarray(offset, offset + CHUNK_BYTES);
+    const words = wordsOf(chunk, chunk.length);
+    hash.blocks(state, words, words.length - 1, to, 0);
     state = to;
   }
   return to;
@@ -71,8 +65,7 @@ export function hashEnd(
   }
   const length = rest.length;
   // One byte 0x80 and eight of length at least.
-  const block = new Uint8Array((length + 72) & -BLOCK_BYTES);
-  block.set(rest);
+  const block = copyBytes(rest, (length + 72) & -BLOCK_BYTES);
   block[length] = 0x80;
   reverse(block);
   const words = new Int32Array(block.buffer);
@@ -89,17 +82,6 @@ export function hashEnd(
   words[15 - size] = 0x80 << 24;
   words[0] = (BLOCK_BYTES + 4 * size) << 3;
   return words;
-}
-
-/** The bytes of a state, which is overwritten. */
-export function stateBytes(state: Int32Array): Uint8Array {
-  const bytes = new Uint8Array(state.buffer);
-  reverse(bytes);
-  return bytes;
-}
-
-function reverse(bytes: Uint8Array): void {
-  (LITTLE_ENDIAN ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)).reverse();
 }
 
 /** A hash over bytes that come in pieces. */
@@ -136,7 +118,7 @@ export abstract class Md {
 
   /** The hash of all bytes added so far. The object itself stays as it is and may go on. */
   digest(): Uint8Array {
-    return stateBytes(hashEnd(this.#hash, this.#state, this.#pending.subarray(0, this.#filled), this.#length));
+    return bytesOf(hashEnd(this.#hash, this.#state, this.#pending.subarray(0, this.#filled), this.#length));
   }
 
   /** Overwrites state and buffer. */

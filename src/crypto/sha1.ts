@@ -1,6 +1,7 @@
 /** SHA-1, FIPS 180-4 section 6.1. For `hmacsha1` alone, where the protocol asks for it: it is not collision-resistant. */
 
-import { type HashFunction, hashEnd, Md, stateBytes } from "./md.js";
+import { type HashFunction, hashEnd, Md } from "./md.js";
+import { bytesOf } from "./words.js";
 
 export const SHA1: HashFunction = Object.freeze({
   // FIPS 180-4 section 5.3.1.
@@ -61,5 +62,5 @@ export class Sha1 extends Md {
 
 /** SHA-1 of bytes: 20 bytes (FIPS 180-4 section 6.1). */
 export function sha1(bytes: Uint8Array): Uint8Array {
-  return stateBytes(hashEnd(SHA1, SHA1.initial, bytes, bytes.length));
+  return bytesOf(hashEnd(SHA1, SHA1.initial, bytes, bytes.length));
 }

@@ -1,7 +1,9 @@
 /** SHA-256, FIPS 180-4 section 6.2. */
 
-import { type HashFunction, hashEnd, Md, stateBytes } from "./md.js";
+import { hexOfWords } from "./hex.js";
+import { type HashFunction, hashEnd, Md } from "./md.js";
 import { sha256Blocks } from "./sha256-block.js";
+import { bytesOf } from "./words.js";
 
 export const SHA256: HashFunction = Object.freeze({
   // FIPS 180-4 section 5.3.3.
@@ -32,5 +34,10 @@ export class Sha256 extends Md {
 
 /** SHA-256 of bytes: 32 bytes (FIPS 180-4 section 6.2). */
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return stateBytes(hashEnd(SHA256, SHA256.initial, bytes, bytes.length));
+  return bytesOf(hashEnd(SHA256, SHA256.initial, bytes, bytes.length));
+}
+
+/** The same as 64 lower-case hexadecimal digits, without the bytes in between. */
+export function sha256Hex(bytes: Uint8Array): string {
+  return hexOfWords(hashEnd(SHA256, SHA256.initial, bytes, bytes.length), 32);
 }

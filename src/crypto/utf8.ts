@@ -1,12 +1,16 @@
 /** UTF-8 (RFC 3629) with the bytes of the Encoding Standard's TextEncoder on every engine. */
 
 import { IotHubError } from "../errors.js";
+import { nativeBytes, nativeText } from "./words.js";
 
 /**
  * The UTF-8 bytes of text. A surrogate without its partner becomes U+FFFD, as TextEncoder does; two halves that stand
  * side by side become their character, also on XS, where strings are code points and joining does not merge them.
  */
 export function utf8(text: string): Uint8Array {
+  const native = nativeBytes(text);
+  // As many bytes as characters: ASCII. What XS keeps otherwise is UTF-8 unless there is a NUL or a surrogate.
+  if (native !== undefined && (native.length === text.length || !/[\0\ud800-\udfff]/.test(text))) return native;
   const bytes: number[] = [];
   for (let i = 0; i < text.length; i++) {
     // On XS a character above U+FFFF comes whole.
@@ -25,7 +29,7 @@ export function utf8(text: string): Uint8Array {
     else if (c < 0x10000) bytes.push(0xe0 | (c >> 12), 0x80 | ((c >> 6) & 63), 0x80 | (c & 63));
     else bytes.push(0xf0 | (c >> 18), 0x80 | ((c >> 12) & 63), 0x80 | ((c >> 6) & 63), 0x80 | (c & 63));
   }
-  return Uint8Array.from(bytes);
+  return new Uint8Array(bytes);
 }
 
 /**
@@ -33,6 +37,8 @@ export function utf8(text: string): Uint8Array {
  * @throws {IotHubError} INVALID_UTF8
  */
 export function utf8Decode(bytes: Uint8Array): string {
+  const ascii = asciiDecode(bytes);
+  if (ascii !== undefined) return ascii;
   let text = "";
   const length = bytes.length;
   for (let i = 0; i < length; ) {
@@ -57,4 +63,14 @@ export function utf8Decode(bytes: Uint8Array): string {
     text += String.fromCodePoint(c);
   }
   return text;
+}
+
+function asciiDecode(bytes: Uint8Array): string | undefined {
+  try {
+    const text = nativeText(bytes);
+    return text?.length === bytes.length ? text : undefined;
+  } catch {
+    // Not UTF-8: the loop tells why.
+    return undefined;
+  }
 }

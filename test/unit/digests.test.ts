@@ -1,8 +1,10 @@
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
+import { base64 } from "../../src/crypto/base64.js";
+import { hex } from "../../src/crypto/hex.js";
 import { hmac } from "../../src/crypto/hmac.js";
 import { Sha1, sha1 } from "../../src/crypto/sha1.js";
-import { Sha256, sha256 } from "../../src/crypto/sha256.js";
+import { Sha256, sha256, sha256Hex } from "../../src/crypto/sha256.js";
 
 const plain = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
@@ -23,4 +25,18 @@ describe.each([
       expect(plain(hmac(name, bytes, bytes))).toBe(createHmac(name, bytes).update(bytes).digest("hex"));
     }
   });
+});
+
+test("hex, Base64 and the hex digest agree with Buffer at every length and alignment", () => {
+  for (let length = 0; length <= 100; length++) {
+    const bytes = new Uint8Array(randomBytes(length + 8)).subarray(length % 8, (length % 8) + length);
+    expect(hex(bytes)).toBe(Buffer.from(bytes).toString("hex"));
+    expect(base64(bytes)).toBe(Buffer.from(bytes).toString("base64"));
+    expect(sha256Hex(bytes)).toBe(createHash("sha256").update(bytes).digest("hex"));
+  }
+  for (let byte = 0; byte < 256; byte++) {
+    const bytes = Uint8Array.of(byte, 255 - byte, (byte * 7) & 255, byte ^ 0x5a);
+    expect(hex(bytes)).toBe(Buffer.from(bytes).toString("hex"));
+    expect(base64(bytes)).toBe(Buffer.from(bytes).toString("base64"));
+  }
 });

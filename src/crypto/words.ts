@@ -1,0 +1,77 @@
+/**
+ * Bytes as words of 32 bits, the highest byte first, and ASCII text of bytes.
+ *
+ * Bytes become words by being reversed as a whole, in one native call: on a little-endian machine the same memory is
+ * then the words, the last one first. On XS that costs a fraction of reading every word from a DataView.
+ */
+
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
+/** Turns bytes that start at a multiple of four into words in reverse order, or such words into bytes. */
+export function reverse(bytes: Uint8Array): void {
+  (LITTLE_ENDIAN ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)).reverse();
+}
+
+/** A copy of bytes in memory of its own, with zeros up to `size` bytes. */
+export function copyBytes(bytes: Uint8Array, size: number): Uint8Array {
+  // XS copies from one typed array to another element by element, and a buffer in one piece.
+  const start = bytes.byteOffset;
+  const buffer = bytes.buffer.slice(start, start + bytes.length) as ArrayBuffer & Transferable;
+  if (size === bytes.length) return new Uint8Array(buffer);
+  if (buffer.transfer !== undefined) return new Uint8Array(buffer.transfer(size));
+  const copy = new Uint8Array(size);
+  copy.set(bytes);
+  return copy;
+}
+
+/** The words of bytes and of the zeros that follow them up to `size` bytes, a multiple of four; the last word first. */
+export function wordsOf(bytes: Uint8Array, size: number): Int32Array {
+  const copy = copyBytes(bytes, size);
+  reverse(copy);
+  return new Int32Array(copy.buffer);
+}
+
+/** The bytes of words of which the last is the first; they share memory, so that the words are lost. */
+export function bytesOf(words: Int32Array): Uint8Array {
+  const bytes = new Uint8Array(words.buffer);
+  reverse(bytes);
+  return bytes;
+}
+
+/** The text of ASCII codes other than NUL. */
+export function asciiText(codes: Uint8Array): string {
+  const text = nativeText(codes);
+  if (text !== undefined) return text;
+  let joined = "";
+  // Engines limit the number of arguments.
+  for (let i = 0; i < codes.length; i += 4096) joined += String.fromCharCode(...codes.subarray(i, i + 4096));
+  return joined;
+}
+
+/**
+ * On XS, the text of bytes that look like UTF-8. It ends before the first NUL in XS 13, and overlong forms and
+ * surrogates pass.
+ * @throws {Error} if the bytes do not look like UTF-8
+ */
+export function nativeText(bytes: Uint8Array): string | undefined {
+  return (String as NativeString).fromArrayBuffer?.(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** On XS, the bytes of text as XS keeps it: NUL is C0 80 in XS 13, and surrogates stay single. */
+export function nativeBytes(text: string): Uint8Array | undefined {
+  const buffer = (ArrayBuffer as NativeBuffer).fromString?.(text);
+  return buffer && new Uint8Array(buffer);
+}
+
+/** ECMAScript 2024. */
+interface Transferable {
+  transfer?(size: number): ArrayBuffer;
+}
+
+interface NativeString {
+  fromArrayBuffer?(buffer: ArrayBufferLike, start: number, length: number): string;
+}
+
+interface NativeBuffer {
+  fromString?(text: string): ArrayBuffer;
+}
