@@ -73,6 +73,14 @@ export class Connections {
     for (const connection of this.#open) connection.raw.destroy();
   }
 
+  /** Stops listening and ends every connection; resolves once they are gone. */
+  async close(): Promise<void> {
+    const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    const gone = [...this.#open].map(({ raw }) => new Promise<void>((resolve) => raw.once("close", () => resolve())));
+    this.destroyAll();
+    await Promise.all([stopped, ...gone]);
+  }
+
   #accept(raw: Socket): void {
     const counts = this.#counts;
     counts.connections++;

@@ -42,6 +42,8 @@ export interface Deviation {
 interface FieldVariant {
   readonly deviation: Deviation;
   readonly fields: SignedFields;
+  /** One of so many that it is tried alone only. */
+  readonly lone: boolean;
 }
 
 interface Text {
@@ -120,8 +122,9 @@ function diagnoseHmac(
     const found = attempt(text, rightKey);
     if (found) return found;
   }
+  const few = singles.filter(({ lone }) => !lone);
   for (const key of wrongKeys) {
-    for (const text of textsOf(expected, withoutMilliseconds(singles))) {
+    for (const text of textsOf(expected, few)) {
       const found = attempt(text, key);
       if (found) return found;
     }
@@ -278,12 +281,12 @@ function keyVariants(psk: string, otherKeys: readonly OtherKey[]): readonly KeyV
 function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: SignedFields): readonly FieldVariant[] {
   const variants: FieldVariant[] = [];
   const seen = new Set<string>();
-  const add = (where: SignedFieldName, value: string, what: string, show = true): void => {
+  const add = (where: SignedFieldName, value: string, what: string, { show = true, lone = false } = {}): void => {
     const id = `${where} ${value}`;
     if (value === expected[where] || seen.has(id)) return;
     seen.add(id);
     const deviation = show ? { where, what, signed: value } : { where, what };
-    variants.push({ deviation, fields: { ...expected, [where]: value } });
+    variants.push({ deviation, fields: { ...expected, [where]: value }, lone });
   };
 
   for (const method of [request.method, "post", "Post", "GET", "PUT"]) add("method", method, "another method");
@@ -346,7 +349,9 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
   const { timestampSeconds } = signed;
   add("timestamp", String(Math.floor(timestampSeconds / 1000)), "seconds where the header has milliseconds");
   for (let ms = 0; ms < 1000; ms++) {
-    add("timestamp", String(timestampSeconds * 1000 + ms), "milliseconds where the header has seconds");
+    add("timestamp", String(timestampSeconds * 1000 + ms), "milliseconds where the header has seconds", {
+      lone: ms > 0,
+    });
   }
   for (const step of [1, -1, 2, -2, 3, -3]) {
     add("timestamp", String(timestampSeconds + step), "the clock was read twice");
@@ -357,7 +362,7 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
   add("nonce", "0", "another nonce");
   add("nonce", `${signed.nonce}.0`, "a number with a fraction");
 
-  addBodyHashes(request, signed, (value, what) => add("bodyHash", value, what, false));
+  addBodyHashes(request, signed, (value, what) => add("bodyHash", value, what, { show: false }));
   return variants;
 }
 
@@ -430,7 +435,7 @@ function* textsOf(expected: SignedFields, singles: readonly FieldVariant[]): Gen
 
 /** All texts with two mistakes. */
 function* pairs(singles: readonly FieldVariant[]): Generator<Text> {
-  const few = withoutMilliseconds(singles);
+  const few = singles.filter(({ lone }) => !lone);
   for (const [index, first] of few.entries()) {
     for (const { deviation, text } of layouts(first.fields)) yield { deviations: [first.deviation, deviation], text };
     for (const second of few.slice(index + 1)) {
@@ -440,11 +445,6 @@ function* pairs(singles: readonly FieldVariant[]): Generator<Text> {
       yield { deviations: [first.deviation, second.deviation], text: stringToSign(fields) };
     }
   }
-}
-
-/** The thousand possible milliseconds are tried alone only. */
-function withoutMilliseconds(singles: readonly FieldVariant[]): readonly FieldVariant[] {
-  return singles.filter(({ deviation }) => deviation.where !== "timestamp" || !/\d{13}$/.test(deviation.signed ?? ""));
 }
 
 /** The right fields, joined wrongly. */

@@ -60,7 +60,7 @@ interface Exchange {
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);
-  const described = options.devices ?? { products: {} };
+  const { devices: described = { products: {} } } = options;
   const registry = new DeviceRegistry(typeof described === "string" ? readDevicesFile(described) : described);
   const https = options.https === true ? {} : options.https || undefined;
   const certificates = https === undefined ? undefined : certificatesOf(https);
@@ -178,9 +178,7 @@ class RunningGateway implements Gateway {
 
   async #end(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
-    const stopped = new Promise<void>((resolve) => this.#connections.server.close(() => resolve()));
-    this.#connections.destroyAll();
-    await stopped;
+    await this.#connections.close();
     await this.#app.close();
   }
 
