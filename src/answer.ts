@@ -93,7 +93,12 @@ function readShapes(root: Record<string, unknown>): Shape | undefined {
 export function parseObject(body: Uint8Array): Record<string, unknown> | undefined {
   try {
     const text = utf8Decode(body);
-    if (text.split("{").length + text.split("[").length > MAX_BRACKETS + 2) return undefined;
+    let brackets = 0;
+    for (const bracket of "{[") {
+      for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+        if (++brackets > MAX_BRACKETS) return undefined;
+      }
+    }
     return asObject(JSON.parse(text));
   } catch {
     return undefined;
