@@ -1,10 +1,13 @@
 import * as aes from "./aes.cases.js";
+import * as answer from "./answer.cases.js";
 import * as base64 from "./base64.cases.js";
 import type { Case } from "./case.js";
+import * as device from "./device.cases.js";
 import * as engine from "./engine.cases.js";
 import * as hash from "./hash.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
+import * as message from "./message.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as utf8 from "./utf8.cases.js";
@@ -12,11 +15,14 @@ import * as utf8 from "./utf8.cases.js";
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
 export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   aes: aes.cases,
+  answer: answer.cases,
   base64: base64.cases,
+  device: device.cases,
   engine: engine.cases,
   hash: hash.cases,
   hex: hex.cases,
   hmac: hmac.cases,
+  message: message.cases,
   rsa: rsa.cases,
   signature: signature.cases,
   utf8: utf8.cases,

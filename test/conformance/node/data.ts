@@ -3,6 +3,7 @@ import { data as aes } from "./aes.data.js";
 import { data as base64 } from "./base64.data.js";
 import { data as hash } from "./hash.data.js";
 import { data as hmac } from "./hmac.data.js";
+import { data as message } from "./message.data.js";
 import { data as rsa } from "./rsa.data.js";
 import { data as signature } from "./signature.data.js";
 import { data as utf8 } from "./utf8.data.js";
@@ -12,6 +13,7 @@ export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unkno
   base64,
   hash,
   hmac,
+  message,
   rsa,
   signature,
   utf8,

@@ -1,0 +1,95 @@
+import { Canceller, Device, type DeviceOptions, NetworkError, utf8Decode } from "../../src/index.js";
+import { fakeHost, type Respond, response, success } from "../unit/fake-host.js";
+import type { Case } from "./case.js";
+
+const secret = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
+const message = Object.freeze({ topic: "data", payload: "21.5" });
+
+function create(respond: Respond, changes: Partial<DeviceOptions> = {}) {
+  const host = fakeHost(respond);
+  const options = { productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential: { secret }, ...changes };
+  return { host, device: new Device(options, host) };
+}
+
+const never = () => new Promise<never>(() => {});
+
+// A publish, with all that it calls, takes about 8 KB of stack; a failing one, with the checks around it, 9.
+const stackBytes = 12_288;
+
+export const cases: readonly Case[] = [
+  {
+    name: "publishes one message after the other, with fresh nonces and nothing left behind",
+    stackBytes,
+    async run(check) {
+      const { host, device } = create(() => response(success));
+      const nonces = new Set<string>();
+      for (let i = 0; i < 10; i++) {
+        const result = await device.publish({ ...message, payload: `${i} 温度` });
+        check.equal(result.requestId, "f4da4f1f-d72e-40f1-0000-349fc0072ba0");
+        const { request } = host.sent[i];
+        check.equal(JSON.parse(utf8Decode(request.body)).Payload, `${i} 温度`);
+        nonces.add(request.headers["X-TC-Nonce"]);
+      }
+      check.equal(nonces.size, 10);
+      check.equal(host.timers, 0);
+    },
+  },
+  {
+    name: "refusals and broken connections reach the caller as they are",
+    stackBytes,
+    async run(check) {
+      const refused = '{"Response":{"Error":{"Code":"AuthFailure","Message":"no"},"RequestId":"r"}}';
+      const { device: first } = create(() => response(refused));
+      await check.rejects("GATEWAY_REJECTED", () => first.publish(message));
+      const { device: second } = create(() => {
+        throw new NetworkError("CONNECTION_RESET", "read", "reset");
+      });
+      const error = await check.rejects("CONNECTION_RESET", () => second.publish(message));
+      check.equal((error as NetworkError).phase, "read");
+      const { device: third } = create(() => {
+        throw new TypeError("a host with a fault");
+      });
+      await check.rejects("NETWORK_FAILED", () => third.publish(message));
+    },
+  },
+  {
+    name: "a host that never answers: timeout, cancellation, close",
+    stackBytes,
+    async run(check) {
+      const { host, device } = create(never);
+      const late = device.publish(message, { timeoutMs: 500 });
+      host.advance(2000);
+      await check.rejects("TIMEOUT", () => late);
+
+      const canceller = new Canceller();
+      const cancelled = device.publish(message, { signal: canceller.signal });
+      canceller.cancel();
+      await check.rejects("CANCELLED", () => cancelled);
+
+      const pending = device.publish(message);
+      device.close();
+      await check.rejects("DEVICE_CLOSED", () => pending);
+      await check.rejects("DEVICE_CLOSED", () => device.publish(message));
+      check.equal(host.timers, 0);
+    },
+  },
+  {
+    name: "events tell what happens, and no secret",
+    stackBytes,
+    async run(check) {
+      const events: string[] = [];
+      const onEvent = (event: object) => {
+        events.push(JSON.stringify(event));
+        throw new Error("an app's fault");
+      };
+      const { host, device } = create(() => response(success), { onEvent });
+      await device.publish({ topic: "data", payload: "PAYLOAD" });
+      const phases = events.map((each) => JSON.parse(each).phase);
+      check.equal(phases, ["sign", "send", "answer", "done"]);
+      const all = events.join("\n");
+      for (const hidden of [secret, "PAYLOAD", host.sent[0].request.headers["X-TC-Signature"]]) {
+        check.ok(!all.includes(hidden), "it is told");
+      }
+    },
+  },
+];
