@@ -4,6 +4,7 @@ import { Client, type ClientOptions, type RequestOptions, type RequestTiming } f
 import { type Region, readEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
+import { LOG_PATH, Log, type LogLevel, type LogOptions, logBody } from "./log.js";
 import { checkIdentity, DEFAULT_MAX_PAYLOAD_BYTES, type Identity, type Message, publishBody } from "./message.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signature.js";
 
@@ -16,6 +17,8 @@ export interface DeviceOptions extends Identity, ClientOptions {
   readonly url?: string;
   /** Limit of a payload in bytes before Base64; 16 384 unless given. */
   readonly maxPayloadBytes?: number;
+  /** Limits of {@link Device.log}. */
+  readonly log?: LogOptions;
 }
 
 export interface PublishResult {
@@ -36,10 +39,11 @@ export class Device {
   readonly deviceName: string;
   readonly #client: Client;
   readonly #maxPayloadBytes: number;
+  readonly #log: Log;
 
   /**
-   * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_OPTION, and what
-   * {@link createSigner} throws
+   * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
+   * INVALID_OPTION, and what {@link createSigner} throws
    */
   constructor(options: DeviceOptions, host: Host) {
     if (typeof options !== "object" || options === null) {
@@ -56,7 +60,12 @@ export class Device {
     this.productId = options.productId;
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
-    this.#client = new Client(endpoint, signer, host, options);
+    const log = new Log({ clock: host.clock, timer: host.timer, send: (lines) => this.#sendLog(lines) }, options.log);
+    this.#log = log;
+    const { onEvent } = options;
+    const guarded: typeof onEvent =
+      onEvent && ((event) => (event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
+    this.#client = new Client(endpoint, signer, host, { ...options, onEvent: guarded });
   }
 
   /**
@@ -70,9 +79,32 @@ export class Device {
     return { requestId: answer.requestId, status: answer.status, topic, bodyBytes: body.length, timing };
   }
 
+  /**
+   * Logs a line to the platform: `info` becomes `INF|<time>|<message>`. Lines are gathered and sent together; what is
+   * too much is dropped and counted. Never throws for what it is given as a message, and never reports its own failures.
+   * @param message texts, errors, or values that are shown as JSON; joined by spaces, cut at `log.maxLineBytes`
+   * @throws {IotHubError} INVALID_LOG_LEVEL
+   */
+  log(level: LogLevel, ...message: unknown[]): void {
+    this.#log.add(level, message);
+  }
+
+  /**
+   * Sends the log lines that have been gathered, for instance before deep sleep.
+   * @throws {IotHubError} what {@link Client.post} throws; lines stay if a later upload may succeed
+   */
+  async flushLog(): Promise<void> {
+    await this.#log.flush();
+  }
+
   /** Rejects what is under way with DEVICE_CLOSED and drops the key. The host stays open: it may serve other devices. */
   close(): void {
+    this.#log.close();
     this.#client.close();
+  }
+
+  async #sendLog(lines: readonly string[]): Promise<void> {
+    await this.#client.post(LOG_PATH, logBody(this, lines));
   }
 }
 

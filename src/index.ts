@@ -16,6 +16,7 @@ export { Device, type DeviceOptions, type PublishResult } from "./device.js";
 export type { Endpoint, Region } from "./endpoint.js";
 export * from "./errors.js";
 export * from "./host.js";
+export type { LogLevel, LogOptions } from "./log.js";
 export { type Identity, type Message, publishBody } from "./message.js";
 export { forget, type Provisioned, type ProvisionOptions, provision } from "./provisioning.js";
 export {

@@ -1,0 +1,219 @@
+/** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
+
+import { utf8, utf8Decode } from "./crypto/utf8.js";
+import { IotHubError } from "./errors.js";
+import type { Clock, Timer } from "./host.js";
+import type { Identity } from "./message.js";
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export interface LogOptions {
+  /** Lines of lower levels are left out; `"info"` unless given. */
+  readonly level?: LogLevel;
+  /** How long lines are gathered before they are sent together, in milliseconds, 100 to 3 600 000; 10 000 unless given. */
+  readonly intervalMs?: number;
+  /** Lines in one upload, and in memory, 1 to 100; 50 unless given. */
+  readonly maxLines?: number;
+  /** What is longer is cut, in bytes of UTF-8, 64 to 4096; 512 unless given. */
+  readonly maxLineBytes?: number;
+}
+
+/** What a log needs of its device. */
+export interface LogParts {
+  readonly clock: Clock;
+  readonly timer: Timer;
+  /** @param lines JSON texts; resolves when they are delivered, or safe */
+  readonly send: (lines: readonly string[]) => Promise<void>;
+}
+
+export const LOG_PATH = "/device/reportlog";
+
+const LEVELS: readonly string[] = Object.freeze(["debug", "info", "warn", "error"]);
+/** What stands in front of a line of each level. */
+const PREFIXES: readonly string[] = Object.freeze(["DBG", "INF", "WRN", "ERR"]);
+/** Of the lines' JSON in one upload, and in memory: as much as a message may have. */
+const MAX_BYTES = 16384;
+/** For the line that says how many are missing. */
+const NOTICE_BYTES = 96;
+/** An upload that fails waits twice as long each time, up to 32 intervals. */
+const MAX_DOUBLINGS = 5;
+
+/**
+ * Gathers lines and sends them at most once in an interval. What does not fit, or cannot be sent for good, is dropped,
+ * and a line of the next upload says how many were.
+ */
+export class Log {
+  readonly #parts: LogParts;
+  readonly #least: number;
+  readonly #intervalMs: number;
+  readonly #maxLines: number;
+  readonly #maxLineBytes: number;
+  /** JSON texts. */
+  #lines: string[] = [];
+  #bytes = 0;
+  #dropped = 0;
+  #failures = 0;
+  #timer: unknown;
+  #sending: Promise<void> | undefined;
+  #silent = false;
+  #closed = false;
+
+  /** @throws {IotHubError} INVALID_LOG_LEVEL, INVALID_OPTION */
+  constructor(parts: LogParts, options: LogOptions = {}) {
+    const { level = "info", intervalMs = 10000, maxLines = 50, maxLineBytes = 512 } = options;
+    this.#parts = parts;
+    this.#least = rank(level);
+    this.#intervalMs = within("intervalMs", intervalMs, 100, 3600000);
+    this.#maxLines = within("maxLines", maxLines, 1, 100);
+    this.#maxLineBytes = within("maxLineBytes", maxLineBytes, 64, 4096);
+  }
+
+  /**
+   * Adds a line. Texts are taken as they are, errors with their code, bytes as their number, anything else as JSON.
+   * @throws {IotHubError} INVALID_LOG_LEVEL
+   */
+  add(level: LogLevel, message: readonly unknown[]): void {
+    const at = rank(level);
+    if (at < this.#least || this.#silent || this.#closed) return;
+    const line = this.#line(at, message.map((part) => textOf(part, this.#maxLineBytes)).join(" "));
+    const bytes = utf8(line).length + 1;
+    if (this.#lines.length >= this.#maxLines || this.#bytes + bytes > MAX_BYTES - NOTICE_BYTES) {
+      this.#dropped++;
+      return;
+    }
+    this.#lines.push(line);
+    this.#bytes += bytes;
+    this.#schedule();
+  }
+
+  /**
+   * Sends what there is now, without waiting for the interval.
+   * @throws {IotHubError} what the upload failed with; the lines stay if it may succeed later
+   */
+  async flush(): Promise<void> {
+    // One that is under way does not have the latest lines.
+    await this.#sending?.catch(() => {});
+    await this.#send();
+  }
+
+  /** Calls back, and takes no lines meanwhile: what an app logs about the upload of a log would never end. */
+  silently(callback: () => void): void {
+    const before = this.#silent;
+    this.#silent = true;
+    try {
+      callback();
+    } finally {
+      this.#silent = before;
+    }
+  }
+
+  /** Forgets all lines. */
+  close(): void {
+    this.#closed = true;
+    this.#clearTimer();
+    this.#lines = [];
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#sending !== undefined || this.#closed || this.#lines.length === 0) return;
+    const delayMs = this.#intervalMs * 2 ** Math.min(this.#failures, MAX_DOUBLINGS);
+    this.#timer = this.#parts.timer.set(() => {
+      this.#timer = undefined;
+      this.#send().catch(() => {});
+    }, delayMs);
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== undefined) this.#parts.timer.clear(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #send(): Promise<void> {
+    if (this.#sending !== undefined) return this.#sending;
+    if (this.#lines.length === 0 || this.#closed) return;
+    this.#clearTimer();
+    this.#sending = this.#upload();
+    try {
+      await this.#sending;
+    } finally {
+      this.#sending = undefined;
+      this.#schedule();
+    }
+  }
+
+  async #upload(): Promise<void> {
+    const lines = [...this.#lines];
+    const count = lines.length;
+    const bytes = this.#bytes;
+    const dropped = this.#dropped;
+    if (dropped > 0) lines.push(this.#line(2, `${dropped} log lines were dropped`));
+    try {
+      await this.#parts.send(lines);
+      this.#dropped -= dropped;
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures++;
+      if (error instanceof IotHubError && error.retryable) throw error;
+      this.#dropped += count;
+      this.#discard(count, bytes);
+      throw error;
+    }
+    this.#discard(count, bytes);
+  }
+
+  #discard(count: number, bytes: number): void {
+    if (this.#closed) return;
+    this.#lines.splice(0, count);
+    this.#bytes -= bytes;
+  }
+
+  /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
+  #line(level: number, text: string): string {
+    const { clock } = this.#parts;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to remove
+    const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
+    const whole = `${PREFIXES[level]}|${new Date(clock.nowMs()).toISOString()}|${flat}`;
+    return JSON.stringify(cut(whole, this.#maxLineBytes));
+  }
+}
+
+/** The body of POST /device/reportlog. `lines` are JSON texts; nothing in the identity needs an escape. */
+export function logBody({ productId, deviceName }: Identity, lines: readonly string[]): Uint8Array {
+  return utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":[${lines.join(",")}]}`);
+}
+
+function rank(level: LogLevel): number {
+  const at = LEVELS.indexOf(level);
+  if (at < 0)
+    throw new IotHubError("INVALID_LOG_LEVEL", `The level of a log line must be one of ${LEVELS.join(", ")}.`);
+  return at;
+}
+
+function within(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new IotHubError("INVALID_OPTION", `log.${name} must be an integer from ${least} to ${most}.`);
+}
+
+function textOf(part: unknown, limit: number): string {
+  try {
+    if (part instanceof IotHubError) return `${part.code}: ${part.message}`;
+    if (part instanceof Uint8Array) return `(${part.length} bytes)`;
+    // The cut spares the conversion of what will not be sent.
+    if (typeof part === "string") return part.slice(0, limit);
+    if (part instanceof Error || typeof part !== "object") return String(part).slice(0, limit);
+    return (JSON.stringify(part) ?? String(part)).slice(0, limit);
+  } catch {
+    return "(no text)";
+  }
+}
+
+/** At most so many bytes of UTF-8, cut between characters. */
+function cut(text: string, maxBytes: number): string {
+  // UTF-8 takes at most four bytes a character on any engine.
+  if (text.length * 4 <= maxBytes) return text;
+  const bytes = utf8(text);
+  if (bytes.length <= maxBytes) return text;
+  let end = maxBytes - 3;
+  while ((bytes[end] & 0xc0) === 0x80) end--;
+  return `${utf8Decode(bytes.subarray(0, end))}…`;
+}

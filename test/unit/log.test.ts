@@ -1,0 +1,283 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import {
+  Device,
+  type DeviceOptions,
+  type HttpResponse,
+  IotHubError,
+  type LogLevel,
+  NetworkError,
+} from "../../src/index.js";
+import { fakeHost, type Respond, response, success } from "./fake-host.js";
+
+const taken: Respond = () => response(success);
+const down: Respond = () => {
+  throw new NetworkError("CONNECTION_REFUSED", "connect", "Nothing listens.");
+};
+const refused: Respond = () =>
+  response('{"Response":{"Error":{"Code":"InvalidParameterValue.Message","Message":"no"},"RequestId":"r"}}');
+
+function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}) {
+  let answer = respond;
+  const host = fakeHost((...args) => answer(...args));
+  const options = { productId: "P1", deviceName: "dev1", credential: { secret: "x" }, url: "http://gateway.test" };
+  // One attempt an upload, so that each of them is seen.
+  const device = new Device({ ...options, retry: false, ...changes } as DeviceOptions, host);
+  return {
+    host,
+    device,
+    /** The uploads, as lines without their times. */
+    get uploads(): string[][] {
+      return host.sent.map(({ request }) => {
+        expect(request.path).toBe("/device/reportlog");
+        const { ProductId, DeviceName, Message, ...rest } = JSON.parse(Buffer.from(request.body).toString());
+        expect({ ProductId, DeviceName, rest }).toEqual({ ProductId: "P1", DeviceName: "dev1", rest: {} });
+        return Message.map((line: string) => line.replace(/\|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\|/, "|"));
+      });
+    },
+    respond(next: Respond) {
+      answer = next;
+    },
+    /** Lets time pass, and what it brought about come to its end. */
+    async wait(ms: number) {
+      host.advance(ms);
+      for (let i = 0; i < 100; i++) await null;
+    },
+  };
+}
+
+test("lines of one interval go together, with their levels and times", async () => {
+  const t = setUp(taken, { log: { level: "debug" } });
+  t.device.log("debug", "a");
+  t.device.log("info", "b", 5, true, null, undefined);
+  await t.wait(9999);
+  expect(t.host.sent).toHaveLength(0);
+  t.device.log("warn", "c", { d: [1] });
+  t.device.log("error", new IotHubError("INVALID_URL", "The url is bad."), new TypeError("odd"));
+  await t.wait(1);
+  expect(t.uploads).toEqual([
+    ["DBG|a", "INF|b 5 true null undefined", 'WRN|c {"d":[1]}', "ERR|INVALID_URL: The url is bad. TypeError: odd"],
+  ]);
+  const [{ request }] = t.host.sent;
+  expect(JSON.parse(Buffer.from(request.body).toString()).Message[0]).toBe("DBG|2024-12-27T08:05:44.000Z|a");
+  expect(t.host.timers).toBe(0);
+});
+
+test("levels below the least are left out, and info is the least unless another is given", async () => {
+  const all: LogLevel[] = ["debug", "info", "warn", "error"];
+  for (const [level, expected] of [
+    [undefined, ["INF|info", "WRN|warn", "ERR|error"]],
+    ["error", ["ERR|error"]],
+  ] as const) {
+    const t = setUp(taken, { log: { level } });
+    for (const each of all) t.device.log(each, each);
+    await t.device.flushLog();
+    expect(t.uploads).toEqual([expected]);
+  }
+});
+
+test("whatever is logged becomes one line of limited length", async () => {
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+  const evil = {
+    toJSON() {
+      throw new Error("no");
+    },
+  };
+  const t = setUp(taken, { log: { maxLineBytes: 64 } });
+  t.device.log("info", 'two\r\nlines\u2028\u0000and "quotes"\\');
+  t.device.log("info", circular, evil, Symbol("s"), 1n, new Uint8Array(1e6), () => {});
+  t.device.log("info", "温".repeat(100));
+  t.device.log("info", "😀".repeat(100));
+  t.device.log("info", "x".repeat(1e6));
+  t.device.log("info");
+  await t.device.flushLog();
+  const [lines] = t.uploads;
+  expect(lines[0]).toBe('INF|two lines and "quotes"\\');
+  expect(lines[1]).toMatch(/^INF\|\(no text\) \(no text\) Symbol\(s\) 1 …$/);
+  expect(lines[2]).toBe(`INF|${"温".repeat(10)}…`);
+  expect(lines[3]).toBe(`INF|${"😀".repeat(8)}…`);
+  expect(lines[5]).toBe("INF|");
+  const [{ request }] = t.host.sent;
+  for (const line of JSON.parse(Buffer.from(request.body).toString()).Message) {
+    expect(Buffer.byteLength(line)).toBeLessThanOrEqual(64);
+    expect(line).not.toMatch(/[\u0000-\u001f\u2028\ufffd]/);
+  }
+});
+
+test("any text arrives as it is, or cut, in at most so many bytes", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.string({ unit: "grapheme", maxLength: 300 }),
+      fc.integer({ min: 64, max: 400 }),
+      async (text, max) => {
+        const t = setUp(taken, { log: { maxLineBytes: max } });
+        t.device.log("info", text);
+        await t.device.flushLog();
+        const [[line]] = t.uploads;
+        const flat = `INF|${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ")}`;
+        expect(flat.startsWith(line.replace(/…$/, ""))).toBe(true);
+        // Without its time of 25 bytes.
+        expect(Buffer.byteLength(line)).toBeLessThanOrEqual(max - 25);
+        if (Buffer.byteLength(flat) <= max - 25) expect(line).toBe(flat);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+describe("limits", () => {
+  test("a flood is sent at most once an interval and up to maxLines at a time; the rest is counted", async () => {
+    const t = setUp();
+    for (let second = 0; second < 100; second++) {
+      for (let i = 0; i < 1000; i++) t.device.log("info", `line ${second * 1000 + i}`);
+      await t.wait(1000);
+    }
+    expect(t.uploads).toHaveLength(10);
+    for (const [i, lines] of t.uploads.entries()) {
+      expect(lines).toHaveLength(51);
+      expect(lines[0]).toBe(`INF|line ${i * 10000}`);
+      expect(lines[50]).toBe("WRN|9950 log lines were dropped");
+    }
+  });
+
+  test("an upload has at most 16 384 bytes of lines", async () => {
+    const t = setUp(taken, { log: { maxLines: 100, maxLineBytes: 4096 } });
+    for (let i = 0; i < 50; i++) t.device.log("info", '"\\'.repeat(1000));
+    await t.device.flushLog();
+    const [{ request }] = t.host.sent;
+    expect(request.body.length).toBeLessThan(16384 + 100);
+    expect(request.body.length).toBeGreaterThan(16384 - 4096 - 100);
+    expect(t.uploads[0].at(-1)).toMatch(/^WRN\|\d+ log lines were dropped$/);
+  });
+
+  test.each<[object, string]>([
+    [{ level: "verbose" }, "INVALID_LOG_LEVEL"],
+    [{ intervalMs: 99 }, "INVALID_OPTION"],
+    [{ intervalMs: 3600001 }, "INVALID_OPTION"],
+    [{ maxLines: 0 }, "INVALID_OPTION"],
+    [{ maxLines: 101 }, "INVALID_OPTION"],
+    [{ maxLineBytes: 63 }, "INVALID_OPTION"],
+    [{ maxLineBytes: 1.5e3 + 0.5 }, "INVALID_OPTION"],
+  ])("the option %p is refused with %s", (log, code) => {
+    expect(() => setUp(taken, { log } as Partial<DeviceOptions>)).toThrow(expect.objectContaining({ code }));
+  });
+
+  test("an unknown level is refused", () => {
+    const { device } = setUp();
+    for (const level of ["INFO", "toString", "", undefined]) {
+      expect(() => device.log(level as LogLevel, "x")).toThrow(expect.objectContaining({ code: "INVALID_LOG_LEVEL" }));
+    }
+  });
+});
+
+describe("when the upload fails", () => {
+  test("lines stay, in order, and the next try waits twice as long each time", async () => {
+    const t = setUp(down);
+    t.device.log("info", "first");
+    const times: number[] = [];
+    for (let second = 1; second <= 1000; second++) {
+      const before = t.host.sent.length;
+      await t.wait(1000);
+      if (t.host.sent.length > before) times.push(second);
+      if (second === 15) t.device.log("info", "second");
+    }
+    expect(times).toEqual([10, 30, 70, 150, 310, 630, 950]);
+    t.respond(taken);
+    await t.wait(320000);
+    expect(t.uploads.at(-1)).toEqual(["INF|first", "INF|second"]);
+    t.device.log("info", "third");
+    await t.wait(10000);
+    expect(t.uploads.at(-1)).toEqual(["INF|third"]);
+    expect(t.host.timers).toBe(0);
+  });
+
+  test("lines that will never be taken are dropped and counted", async () => {
+    const t = setUp(refused);
+    t.device.log("info", "a");
+    t.device.log("info", "b");
+    await t.wait(10000);
+    expect(t.uploads).toHaveLength(1);
+    t.respond(taken);
+    t.device.log("info", "c");
+    await t.wait(20000);
+    expect(t.uploads[1]).toEqual(["INF|c", "WRN|2 log lines were dropped"]);
+    t.device.log("info", "d");
+    await t.wait(10000);
+    expect(t.uploads[2]).toEqual(["INF|d"]);
+  });
+
+  test("flushLog says why, and nothing else does", async () => {
+    const t = setUp(down);
+    t.device.log("info", "a");
+    await expect(t.device.flushLog()).rejects.toMatchObject({ code: "CONNECTION_REFUSED" });
+    t.respond(taken);
+    await t.device.flushLog();
+    expect(t.uploads).toEqual([["INF|a"], ["INF|a"]]);
+    await t.device.flushLog();
+    expect(t.uploads).toHaveLength(2);
+  });
+});
+
+describe("never about itself", () => {
+  test("what an app logs of each event of an upload is not logged; of a publish it is", async () => {
+    let device: Device | undefined;
+    const phases: string[] = [];
+    const t = setUp(taken, {
+      onEvent: ({ path, phase }) => {
+        phases.push(`${path} ${phase}`);
+        device?.log("info", phase);
+        if (phase === "done") throw new Error("an app's fault");
+      },
+    });
+    device = t.device;
+    t.device.log("info", "a");
+    for (let i = 0; i < 10; i++) await t.wait(10000);
+    expect(t.uploads).toEqual([["INF|a"]]);
+    expect(phases).toEqual(["sign", "send", "answer", "done"].map((phase) => `/device/reportlog ${phase}`));
+    await t.device.publish({ topic: "data", payload: "x" });
+    await t.wait(10000);
+    const body = JSON.parse(Buffer.from(t.host.sent[2].request.body).toString());
+    expect(body.Message.map((line: string) => line.slice(29))).toEqual(["sign", "send", "answer", "done"]);
+    for (let i = 0; i < 10; i++) await t.wait(10000);
+    expect(t.host.sent).toHaveLength(3);
+  });
+
+  test("a failing upload adds no lines", async () => {
+    const t = setUp(down);
+    t.device.log("info", "a");
+    for (let i = 0; i < 50; i++) await t.wait(10000);
+    expect(new Set(t.uploads.map((lines) => lines.join()))).toEqual(new Set(["INF|a"]));
+  });
+});
+
+test("lines that come during an upload go with the next, and two flushes share one", async () => {
+  let answer: (value: HttpResponse) => void = () => {};
+  const t = setUp(() => new Promise((resolve) => (answer = resolve)));
+  t.device.log("info", "a");
+  const first = t.device.flushLog();
+  for (let i = 0; i < 20; i++) await null;
+  t.device.log("info", "b");
+  const second = t.device.flushLog();
+  const third = t.device.flushLog();
+  for (let i = 0; i < 20; i++) await null;
+  expect(t.uploads).toEqual([["INF|a"]]);
+  answer(response(success));
+  await first;
+  for (let i = 0; i < 20; i++) await null;
+  answer(response(success));
+  await Promise.all([second, third]);
+  expect(t.uploads).toEqual([["INF|a"], ["INF|b"]]);
+  expect(t.host.timers).toBe(0);
+});
+
+test("close ends it: no timer, no upload, no lines", async () => {
+  const t = setUp();
+  t.device.log("info", "a");
+  t.device.close();
+  expect(t.host.timers).toBe(0);
+  t.device.log("info", "b");
+  await t.wait(100000);
+  await t.device.flushLog();
+  expect(t.host.sent).toHaveLength(0);
+});
