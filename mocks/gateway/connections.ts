@@ -41,6 +41,7 @@ export class Connections {
     faults: Faults,
     counts: GatewayCounts,
     tls: TlsOptions | undefined,
+    resumption: boolean,
     passOn: (socket: Socket | TLSSocket) => void,
   ) {
     this.#faults = faults;
@@ -59,6 +60,7 @@ export class Connections {
         const connection = this.#byPort.get(socket.remotePort ?? -1);
         if (connection !== undefined) this.#tlsFailed(connection, error.code ?? error.message);
       });
+      if (resumption) keepSessions(this.#tlsServer);
     }
     this.server = new NetServer({ noDelay: true }, (raw) => this.#accept(raw));
   }
@@ -224,6 +226,20 @@ export class Connections {
     if (this.tlsErrors.length > 100) this.tlsErrors.shift();
     connection.raw.destroySoon();
   }
+}
+
+/** Node resumes by tickets of its own accord, yet small devices may know session identifiers only (RFC 5246, 7.3). */
+function keepSessions(server: ReturnType<typeof createTlsServer>): void {
+  const maxSessions = 100;
+  const sessions = new Map<string, Buffer>();
+  server.on("newSession", (id: Buffer, data: Buffer, done: () => void) => {
+    sessions.set(id.toString("hex"), data);
+    if (sessions.size > maxSessions) sessions.delete(sessions.keys().next().value as string);
+    done();
+  });
+  server.on("resumeSession", (id: Buffer, done: (error: null, data: Buffer | null) => void) => {
+    done(null, sessions.get(id.toString("hex")) ?? null);
+  });
 }
 
 /** RST on the TCP connection, whatever runs on top of it. */

@@ -124,7 +124,7 @@ class RunningGateway implements Gateway {
     });
     this.#http = http as unknown as Server;
     const tls = https === undefined || certificates === undefined ? undefined : tlsOptions(https, certificates);
-    this.#connections = new Connections(this.faults, this.counts, tls, (socket) => {
+    this.#connections = new Connections(this.faults, this.counts, tls, https?.resumption ?? true, (socket) => {
       this.#http.emit("connection", socket);
     });
     this.#route();

@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from "node:crypto";
+import { constants, createHash, X509Certificate } from "node:crypto";
 import { Agent } from "node:https";
 import { connect } from "node:tls";
 import { afterEach, describe, expect, test } from "@jest/globals";
@@ -134,6 +134,26 @@ test("one connection carries many messages, and a session may be resumed", async
     [2, true],
   ]);
   expect(gateway.received[0].connection.tls).toMatchObject({ protocol: "TLSv1.2" });
+});
+
+test.each<[string, boolean, number, boolean]>([
+  ["ticket", true, 0, true],
+  ["identifier", true, constants.SSL_OP_NO_TICKET, true],
+  ["ticket", false, 0, false],
+  ["identifier", false, constants.SSL_OP_NO_TICKET, false],
+])("a session by %s, resumption offered: %s", async (_how, resumption, secureOptions, resumed) => {
+  const gateway = await start({ maxVersion: "TLSv1.2", resumption });
+  const { port, ca } = gateway;
+  let session: Buffer | undefined;
+  const seen: boolean[] = [];
+  for (let i = 0; i < 2; i++) {
+    const socket = connect({ host: "127.0.0.1", port, ca, servername: "localhost", secureOptions, session });
+    await new Promise((resolve) => socket.once("secureConnect", resolve));
+    session = socket.getSession();
+    seen.push(socket.isSessionReused());
+    socket.destroy();
+  }
+  expect(seen).toEqual([false, resumed]);
 });
 
 test("versions and ciphers may be limited, and a failed handshake is told", async () => {
