@@ -48,6 +48,23 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "text of the default limit, 16 KB",
+    run(check) {
+      const payload = "x".repeat(16_384);
+      check.ok(publishBody(identity, { topic: "data", payload }).body.length > 16_384, "taken");
+      check.throws("PAYLOAD_TOO_LARGE", () => publishBody(identity, { topic: "data", payload: `${payload}x` }));
+    },
+  },
+  {
+    name: "bytes of the default limit, 16 KB",
+    // As Base64, and then once more as JSON and as its bytes.
+    heapBytes: 98_304,
+    run(check) {
+      const { body } = publishBody(identity, { topic: "data", payload: new Uint8Array(16_384) });
+      check.ok(body.length > (16_384 * 4) / 3, "taken");
+    },
+  },
+  {
     name: "what cannot be sent is refused with its own code",
     run(check) {
       const cyclic: Record<string, unknown> = {};

@@ -85,6 +85,6 @@ export const data = {
     "\ud83d lone",
     "a\0b",
     "\u2028",
-    "x".repeat(1000),
+    "x".repeat(5000),
   ],
 };

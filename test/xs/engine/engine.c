@@ -194,7 +194,7 @@ void fxAbort(txMachine* the, int status)
 	default: end = ENGINE_FATAL; break;
 	}
 	/* The first reason stands: what follows happens while it is being reported. */
-	if (job->report->end == ENGINE_OK)
+	if (job && (job->report->end == ENGINE_OK))
 		job->report->end = end;
 	fxExitToHost(the);
 }
