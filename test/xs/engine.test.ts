@@ -1,10 +1,16 @@
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
 
 const buildTimeoutMs = 180_000;
+
+let scratch = "";
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "xs-engine-test-"));
+});
+afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 test(
   "the engine is compiled once, however often it is asked for",
@@ -193,7 +199,7 @@ test("numbers are IEEE doubles, rounded once", async () => {
 });
 
 test("a preloaded script is shared, read-only, and outside of the heap", async () => {
-  const path = join(tmpdir(), `xs-engine-preload-${process.pid}.js`);
+  const path = join(scratch, "preload.js");
   const table = JSON.stringify(Array.from({ length: 5000 }, (_, index) => `entry ${index}`));
   await writeFile(
     path,
@@ -215,7 +221,7 @@ test("a preloaded script is shared, read-only, and outside of the heap", async (
 });
 
 test("what lies in read-only memory survives collections, and is copied or refused when it is changed", async () => {
-  const path = join(tmpdir(), `xs-engine-flash-${process.pid}.js`);
+  const path = join(scratch, "flash.js");
   await writeFile(
     path,
     `const all = { text: "t" + 1, big: 2n ** 70n, list: [1, "two", { three: 3 }], pattern: /a(b)/, bytes: new Uint8Array(3),
@@ -244,7 +250,7 @@ test("what lies in read-only memory survives collections, and is copied or refus
 });
 
 test("a preloaded script that fails ends the process with its exit code", async () => {
-  const path = join(tmpdir(), `xs-engine-preload-bad-${process.pid}.js`);
+  const path = join(scratch, "preload-bad.js");
   await writeFile(path, "throw new RangeError('at preload')");
   const report = await run({ script: "print('never')" }, { preload: [path] });
   expect(report).toMatchObject({ end: "exception", exitCode: 10, output: "" });
@@ -254,6 +260,17 @@ test("a preloaded script that fails ends the process with its exit code", async 
 test("a run that hangs outside of the metered code is ended by the time limit", async () => {
   const report = await run({ script: "for (;;);" }, { timeoutMs: 200 });
   expect(report.end).toBe("timeout");
+});
+
+test("a run that writes to read-only memory crashes, and a batch says which one it was", async () => {
+  const path = join(scratch, "crash.js");
+  await writeFile(path, "const list = [1]");
+  const options = { preload: [path] };
+  // XS freezes the items of an array in place.
+  const job: EngineRun = { script: "Object.freeze(list)" };
+  expect(await run(job, options)).toMatchObject({ end: "crash", exitCode: null });
+  const reports = await runAll([{ script: "print('first')" }, job, { script: "print('third')" }], options);
+  expect(reports.map((each) => each.end)).toEqual(["ok", "crash"]);
 });
 
 test("a missing preload is an error of usage", async () => {
