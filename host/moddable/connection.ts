@@ -97,7 +97,6 @@ export class Connection implements SocketLink {
   /** Closes at once; an exchange under way fails. */
   close(): void {
     if (this.#state === "closed") return;
-    const phase = this.#phase();
     this.#state = "closed";
     this.#resolver?.close();
     try {
@@ -111,7 +110,7 @@ export class Connection implements SocketLink {
     this.#exchange = undefined;
     this.#onClosed(
       exchange,
-      this.#failure ?? new NetworkError("CONNECTION_RESET", phase, "The connection was closed from this side."),
+      this.#failure ?? new IotHubError("CANCELLED", "The connection was closed from this side."),
     );
   }
 
@@ -167,9 +166,6 @@ export class Connection implements SocketLink {
         },
       },
       onError: (error: unknown) => {
-        if (this.#state === "connecting" && !this.#socket && !this.#failure) {
-          this.#failure = new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, error);
-        }
         this.onFailure(error);
         this.close();
       },
@@ -285,6 +281,10 @@ export class Connection implements SocketLink {
     if (reason instanceof IotHubError) return reason;
     const phase = this.#phase();
     const { host, port } = this.#route;
+    // The client tells the request first, with an empty error.
+    if (this.#resolver?.failed) {
+      return new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, reason);
+    }
     if (reason === undefined || reason === null) {
       if (phase === "connect") {
         return new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`);

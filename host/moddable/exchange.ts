@@ -154,7 +154,7 @@ export class Exchange {
   }
 
   readonly #abort = (): void => {
-    this.fail(new IotHubError("CANCELLED", "The request was cancelled."));
+    this.fail(new IotHubError("CANCELLED", "The request was cancelled.", this.#options.signal?.reason));
   };
 
   #arm(): void {

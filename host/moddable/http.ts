@@ -54,7 +54,7 @@ export class Http implements HttpClient {
     const exchange = new Exchange(request, options, () => clock.monotonicMs());
     if (exchange.settled) return exchange.promise;
     if (this.#closed) {
-      exchange.fail(new NetworkError("NETWORK_FAILED", "connect", "The HTTP client has been closed."));
+      exchange.fail(clientClosed());
       return exchange.promise;
     }
     let origin: Origin;
@@ -80,9 +80,9 @@ export class Http implements HttpClient {
 
   close(): void {
     this.#closed = true;
-    const closed = () => new NetworkError("NETWORK_FAILED", "connect", "The HTTP client has been closed.");
     for (const origin of this.#origins.values()) {
-      for (const exchange of origin.waiting.splice(0)) exchange.fail(closed());
+      for (const exchange of origin.waiting.splice(0)) exchange.fail(clientClosed());
+      origin.current?.fail(clientClosed());
       origin.connection?.close();
     }
     this.#origins.clear();
@@ -157,4 +157,8 @@ export class Http implements HttpClient {
     if (origin.connection && !origin.connection.idle) origin.connection.close();
     Promise.resolve().then(() => this.#next(origin));
   }
+}
+
+function clientClosed(): IotHubError {
+  return new IotHubError("CANCELLED", "The HTTP client has been closed.");
 }

@@ -18,6 +18,8 @@ export function isAddress(host: string): boolean {
  * servers that the network announced; the SDK's needs them from the program.
  */
 export class NameResolver {
+  /** True once the name was not resolved. */
+  failed = false;
   #closed = false;
   readonly #onOpen: ((resolver: NameResolver) => void) | undefined;
 
@@ -48,6 +50,7 @@ export class NameResolver {
   #answer(query: Query, address: string | undefined, reason?: unknown): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.failed = !address;
     // Called from native code, where an exception would end the virtual machine.
     try {
       if (address) query.onResolved(query.host, address);
