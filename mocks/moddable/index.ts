@@ -1,0 +1,27 @@
+/**
+ * Stand-ins for the modules of the Moddable SDK that the host imports, so that the whole host runs on Node: over real
+ * sockets on loopback, on a clock that can be stopped, above a flash whose power can be cut. `modules.mjs` tells which
+ * file stands for which module.
+ */
+
+import config from "./config.js";
+import { Digest } from "./crypt.js";
+import { removeGlobals } from "./globals.js";
+import { restart as restartMachine } from "./machine.js";
+import { resetNetwork } from "./network.js";
+import { resources } from "./resource.js";
+import RSA from "./rsa.js";
+
+export { config, Digest, RSA, removeGlobals, resources };
+export { flash } from "./flash.js";
+export { aborts, clock, turn, until } from "./machine.js";
+export { network } from "./network.js";
+
+/** Before each test: everything as after switching the device on. What stands in flash stays; see `flash.clear()`. */
+export function restart(): void {
+  restartMachine();
+  resetNetwork();
+  resources.clear();
+  Digest.broken = RSA.broken = false;
+  for (const name of Object.keys(config)) delete config[name];
+}

@@ -1,0 +1,38 @@
+/** The Moddable host under jest: a device of stand-ins for each test, and hosts on it. */
+
+import { afterAll, afterEach, beforeEach, expect } from "@jest/globals";
+import type { ModdableHost, PlainHostOptions } from "../../host/moddable/host.js";
+import { createHost } from "../../host/moddable/plain.js";
+import { aborts, flash, network, removeGlobals, restart, turn } from "../../mocks/moddable/index.js";
+
+export { aborts, clock, config, Digest, flash, network, RSA, restart, turn, until } from "../../mocks/moddable/index.js";
+
+const hosts: ModdableHost[] = [];
+
+/**
+ * A host on the device of stand-ins, closed after the test. The modules of the SDK are replaced by the transform in
+ * jest.config.mjs; {@link useMachine} belongs at the top of the test file.
+ */
+export function createModdableHost(options: PlainHostOptions = {}): ModdableHost {
+  const host = createHost(options);
+  hosts.push(host);
+  return host;
+}
+
+/** Each test of the file starts with a device fresh from the factory, and fails if the virtual machine was aborted. */
+export function useMachine(): void {
+  beforeEach(() => {
+    restart();
+    flash.clear();
+  });
+  afterEach(async () => {
+    for (const host of hosts.splice(0)) host.close();
+    await turn();
+    const [aborted, left] = [[...aborts], network.open];
+    restart();
+    expect(aborted).toEqual([]);
+    // A socket that is never closed is lost for good on a device.
+    expect(left).toBe(0);
+  });
+  afterAll(removeGlobals);
+}
