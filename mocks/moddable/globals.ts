@@ -1,8 +1,38 @@
 /** What XS has beyond the language, on Node's engine. */
 
+/** Texts become the bytes that XS keeps them in: UTF-8, in which a surrogate without its partner stays what it is. */
+function fromString(text: string): ArrayBuffer {
+  const bytes: number[] = [];
+  for (const character of String(text)) {
+    const c = character.codePointAt(0) as number;
+    if (c >= 0xd800 && c < 0xe000) bytes.push(0xe0 | (c >> 12), 0x80 | ((c >> 6) & 63), 0x80 | (c & 63));
+    else bytes.push(...Buffer.from(character));
+  }
+  return Uint8Array.from(bytes).buffer;
+}
+
+/** As XS does: overlong forms and surrogates pass, what is no UTF-8 otherwise does not. */
+function fromArrayBuffer(buffer: ArrayBuffer, start = 0, length = buffer.byteLength - start): string {
+  const bytes = new Uint8Array(buffer, start, length);
+  let text = "";
+  for (let i = 0; i < length; ) {
+    const first = bytes[i++];
+    const more = first < 0x80 ? 0 : first < 0xc0 ? -1 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf8 ? 3 : -1;
+    if (more < 0 || i + more > length) throw new TypeError("invalid UTF-8");
+    let c = more === 0 ? first : first & (0x3f >> more);
+    for (let n = 0; n < more; n++) {
+      const next = bytes[i++];
+      if ((next & 0xc0) !== 0x80) throw new TypeError("invalid UTF-8");
+      c = (c << 6) | (next & 63);
+    }
+    text += String.fromCodePoint(c);
+  }
+  return text;
+}
+
 const additions: [object, Record<string, unknown>][] = [
-  [ArrayBuffer, { fromString: (text: string) => Uint8Array.from(Buffer.from(String(text))).buffer, fromBigInt }],
-  [String, { fromArrayBuffer: (buffer: ArrayBuffer) => Buffer.from(buffer).toString() }],
+  [ArrayBuffer, { fromString, fromBigInt }],
+  [String, { fromArrayBuffer }],
   [
     BigInt,
     {

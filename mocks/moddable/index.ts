@@ -12,10 +12,10 @@ import { resetNetwork } from "./network.js";
 import { resources } from "./resource.js";
 import RSA from "./rsa.js";
 
-export { config, Digest, RSA, removeGlobals, resources };
 export { flash } from "./flash.js";
 export { aborts, clock, turn, until } from "./machine.js";
 export { network } from "./network.js";
+export { config, Digest, RSA, removeGlobals, resources };
 
 /** Before each test: everything as after switching the device on. What stands in flash stays; see `flash.clear()`. */
 export function restart(): void {

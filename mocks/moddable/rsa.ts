@@ -11,7 +11,7 @@ export default class RSA {
         return power(number, exponent, modulus);
       }
       const low = power(number, dQ, q);
-      const high = (((power(number, dP, p) - low) * qInv) % p + p) % p;
+      const high = ((((power(number, dP, p) - low) * qInv) % p) + p) % p;
       return low + high * q;
     };
   }

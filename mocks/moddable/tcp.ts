@@ -43,7 +43,7 @@ export default class TCP {
     this.#format = checkFormat(format);
     network.opened++;
     network.open++;
-    this.#socket = new net.Socket({ allowHalfOpen: true });
+    this.#socket = new net.Socket({ allowHalfOpen: true }).setNoDelay(nodelay === true);
     if (network.blackHoles.has(port)) return;
     this.#socket
       .on("connect", () => {
@@ -56,7 +56,7 @@ export default class TCP {
       })
       .on("end", () => this.#end())
       .on("error", () => this.#end())
-      .connect({ host: address, port, noDelay: nodelay === true });
+      .connect({ host: address, port });
   }
 
   read(target?: number | ArrayBufferLike | ArrayBufferView): ArrayBuffer | number | undefined {

@@ -2,8 +2,8 @@
 
 import { generateKeyPairSync } from "node:crypto";
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { Device, type DeviceOptions } from "../../src/index.js";
 import { type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
+import { Device, type DeviceOptions } from "../../src/index.js";
 import { createModdableHost, network, useMachine } from "./moddable-machine.js";
 
 useMachine();

@@ -5,7 +5,18 @@ import type { ModdableHost, PlainHostOptions } from "../../host/moddable/host.js
 import { createHost } from "../../host/moddable/plain.js";
 import { aborts, flash, network, removeGlobals, restart, turn } from "../../mocks/moddable/index.js";
 
-export { aborts, clock, config, Digest, flash, network, RSA, restart, turn, until } from "../../mocks/moddable/index.js";
+export {
+  aborts,
+  clock,
+  config,
+  Digest,
+  flash,
+  network,
+  RSA,
+  restart,
+  turn,
+  until,
+} from "../../mocks/moddable/index.js";
 
 const hosts: ModdableHost[] = [];
 
