@@ -16,7 +16,7 @@ export function reverse(bytes: Uint8Array): void {
 export function copyBytes(bytes: Uint8Array, size: number): Uint8Array {
   // XS copies from one typed array to another element by element, and a buffer in one piece.
   const start = bytes.byteOffset;
-  const buffer = bytes.buffer.slice(start, start + bytes.length) as ArrayBuffer & Transferable;
+  const buffer = (bytes.buffer as ArrayBuffer).slice(start, start + bytes.length) as ArrayBuffer & Transferable;
   if (size === bytes.length) return new Uint8Array(buffer);
   if (buffer.transfer !== undefined) return new Uint8Array(buffer.transfer(size));
   const copy = new Uint8Array(size);
