@@ -79,6 +79,8 @@ export function diagnose(
     : diagnoseRsa(request, signed, expected, credential.publicKey, readings);
 }
 
+const digestBytes = { sha1: 20, sha256: 32 } as const;
+
 function diagnoseHmac(
   request: RawRequest,
   signed: SignatureHeaders,
@@ -89,13 +91,15 @@ function diagnoseHmac(
 ): Diagnosis {
   const hash = hmacName(signed.algorithm);
   const otherHash = hash === "sha256" ? "sha1" : "sha256";
-  const hashes: readonly { readonly name: "sha1" | "sha256"; readonly deviation?: Deviation }[] = [
+  const allHashes: readonly { readonly name: "sha1" | "sha256"; readonly deviation?: Deviation }[] = [
     { name: hash },
     {
       name: otherHash,
       deviation: { where: "hash", what: `HMAC-${otherHash.toUpperCase()} instead of ${hash.toUpperCase()}` },
     },
   ];
+  // The length of a signature tells its hash; trying the other one would only cost time.
+  const hashes = allHashes.filter(({ name }) => readings.some(({ bytes }) => bytes.length === digestBytes[name]));
   const wanted = new Map(readings.map((reading) => [reading.bytes.toString("hex"), reading]));
   const attempt = (text: Text, key: KeyVariant): Diagnosis | undefined => {
     for (const { name, deviation } of hashes) {
@@ -345,6 +349,13 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
     "",
   ];
   for (const name of names) add("algorithm", name, "an algorithm other than the header's");
+
+  for (const other of ["hmacsha256", "hmacsha1"] as const) {
+    const fields = { ...expected, algorithm: other, bodyHash: bodyHash(other, request.body) };
+    if (other === signed.algorithm || fields.bodyHash === expected.bodyHash) continue;
+    const what = "the algorithm, body hash included, is another than the header's";
+    variants.push({ deviation: { where: "algorithm", what, signed: other }, fields, lone: false });
+  }
 
   const { timestampSeconds } = signed;
   add("timestamp", String(Math.floor(timestampSeconds / 1000)), "seconds where the header has milliseconds");

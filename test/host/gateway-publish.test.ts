@@ -415,6 +415,12 @@ describe("a wrong signature is explained", () => {
     ],
     ["algorithm's case", { signed: { algorithm: "HmacSha256" } }, ["algorithm"], /header's/],
     ["another algorithm", { signed: { algorithm: "hmacsha1" } }, ["algorithm"], /header's/],
+    [
+      "hmacsha1 throughout, hmacsha256 in the header",
+      { algorithm: "hmacsha1", headers: { "x-tc-algorithm": "hmacsha256" } },
+      ["algorithm"],
+      /HMAC-SHA1 instead of SHA256.*body hash included/,
+    ],
     ["another path", { signed: { path: "/device/register" } }, ["path"], /another path/],
     [
       "path with query",
