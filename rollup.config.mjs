@@ -31,21 +31,31 @@ function compile(project, types = {}) {
   });
 }
 
-/** A library entry: one ES module, and its declarations beside those of the other entries. */
-function library(dist, name, input, project, external) {
+/** A library's entries, by their names in its folder of `dist`: ES modules, and their declarations among all others. */
+function library(dist, folder, entries, project, external) {
   return {
-    input,
+    input: entries,
     external,
     plugins: [compile(project, { declaration: true, declarationDir: `${dist}/types` })],
-    output: { dir: dist, format: "es", entryFileNames: `${name}/index.js`, generatedCode: "es2015" },
+    output: {
+      dir: dist,
+      format: "es",
+      entryFileNames: `${folder}/[name].js`,
+      chunkFileNames: `${folder}/[name].js`,
+      generatedCode: "es2015",
+    },
   };
 }
 
 const targets = {
-  core: (dist) => library(dist, "core", "src/index.ts", "src"),
-  node: (dist) => library(dist, "node", "host/node/index.ts", "host/node", /^node:/),
-  // What is not a relative import is a module of the Moddable SDK.
-  moddable: (dist) => library(dist, "moddable", "host/moddable/index.ts", "host/moddable", /^[^./\0]/),
+  core: (dist) => library(dist, "core", { index: "src/index.ts" }, "src"),
+  node: (dist) => library(dist, "node", { index: "host/node/index.ts" }, "host/node", /^node:/),
+  moddable: (dist) => {
+    const entries = { index: "host/moddable/index.ts", plain: "host/moddable/plain.ts" };
+    const present = Object.entries(entries).filter(([, file]) => existsSync(root + file));
+    // What is not a relative import is a module of the Moddable SDK.
+    return library(dist, "moddable", Object.fromEntries(present), "host/moddable", /^[^./\0]/);
+  },
   // One script without imports for engines that load no modules: everything under one global name.
   xs: (dist) => ({
     input: "src/index.ts",
@@ -80,9 +90,10 @@ const targets = {
       dir: `${dist}/cli`,
       format: "es",
       generatedCode: "es2015",
-      // The gateway and the server library under it: what only `gateway` and `demo` load.
-      manualChunks: (id) => (/\/mocks\/|fastify/.test(id) ? "local-gateway" : undefined),
-      chunkFileNames: "[name].js",
+      // What only `gateway` and `demo` load: the gateway and the server library under it.
+      chunkFileNames: ({ moduleIds }) =>
+        moduleIds.some((id) => id.includes("/mocks/gateway/")) ? "local-gateway.js" : "[name].js",
+      hoistTransitiveImports: false,
     },
     onwarn(warning, warn) {
       // Circular imports among the files of a dependency are that dependency's own business.
@@ -100,8 +111,7 @@ export default ({ configTarget, configDist = "dist" }) => {
   }
   const dist = resolve(root, configDist);
   // Nothing of an earlier build may end up in the package.
-  rmSync(configTarget === undefined ? dist : `${dist}/cli`, { recursive: true, force: true });
-  return wanted
-    .filter((name) => name !== "moddable" || existsSync(`${root}host/moddable/index.ts`))
-    .map((name) => targets[name](dist));
+  if (configTarget === undefined) rmSync(dist, { recursive: true, force: true });
+  else for (const name of wanted) rmSync(`${dist}/${name}`, { recursive: true, force: true });
+  return wanted.map((name) => targets[name](dist));
 };
