@@ -1,15 +1,21 @@
 /** Hexadecimal, RFC 4648 section 8, lower case. */
 
 import { IotHubError } from "../errors.js";
-import { asciiText, bytesOf, wordsOf } from "./words.js";
+import { asciiText, bytesOf, HAS_NATIVE_TEXT, wordsOf } from "./words.js";
+
+const DIGITS = "0123456789abcdef";
 
 /** Two lower-case digits a byte. */
 export function hex(bytes: Uint8Array): string {
-  return hexOfWords(wordsOf(bytes, (bytes.length + 3) & -4), bytes.length);
+  if (HAS_NATIVE_TEXT) return hexOfWords(wordsOf(bytes, (bytes.length + 3) & -4), bytes.length);
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) text += DIGITS[bytes[i] >> 4] + DIGITS[bytes[i] & 15];
+  return text;
 }
 
-/** The same of words, the last word first, that stand for `length` bytes. */
+/** The same of words, the last word first, that stand for `length` bytes; the words are lost. */
 export function hexOfWords(words: Int32Array, length: number): string {
+  if (!HAS_NATIVE_TEXT) return hex(bytesOf(words).subarray(0, length));
   const count = 2 * words.length;
   const codes = new Int32Array(count);
   let bits = 0;

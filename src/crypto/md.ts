@@ -3,12 +3,12 @@
  * Words and states are kept with the last word first, as `wordsOf` makes them.
  */
 
-import { bytesOf, copyBytes, reverse, wordsOf } from "./words.js";
+import { bytesOf, copyBytes, HAS_NATIVE_TEXT, reverse, wordsOf } from "./words.js";
 
 export const BLOCK_BYTES = 64;
 
-/** How many bytes are copied at once: many enough that a copy costs little, few enough for a small heap. */
-const CHUNK_BYTES = 512;
+/** How many bytes are copied at once: many enough that a copy costs little, and on XS few enough for a small heap. */
+const CHUNK_BYTES = HAS_NATIVE_TEXT ? 512 : 16384;
 
 /** A hash function of this family. */
 export interface HashFunction {

@@ -13,7 +13,7 @@ describe.each([
   ["sha1", sha1, Sha1],
 ] as const)("%s", (name, hash, Hash) => {
   test("agrees with node:crypto at every length from 0 to 300 and around the chunks", () => {
-    for (let length = 0; length <= 2200; length += length < 300 ? 1 : 37) {
+    for (let length = 0; length <= 40000; length += length < 300 ? 1 : length < 2200 ? 37 : 8009) {
       const bytes = new Uint8Array(randomBytes(length));
       const expected = createHash(name).update(bytes).digest("hex");
       expect(plain(hash(bytes))).toBe(expected);
