@@ -68,7 +68,15 @@ const targets = {
       generatedCode: "es2015",
     },
   }),
-  cli: (dist) => ({
+  cli: commandLine,
+  // The same command line for `npm start` in a checkout: its libraries stay in node_modules, which takes a fifth of the
+  // time.
+  "cli-here": (dist) => ({ ...commandLine(dist), external: /^[^./\0]/, plugins: [compile("host/node/cli", { types: [] })] }),
+};
+
+/** The command line with all that it needs. */
+function commandLine(dist) {
+  return {
     // Takes a third of the time and makes a difference of a twentieth in size.
     treeshake: false,
     input: { "tencent-iothub": "host/node/cli/tencent-iothub.ts" },
@@ -100,11 +108,11 @@ const targets = {
       if (warning.code === "CIRCULAR_DEPENDENCY" && warning.ids?.every((id) => id.includes("node_modules"))) return;
       warn(warning);
     },
-  }),
-};
+  };
+}
 
 export default ({ configTarget, configDist = "dist" }) => {
-  const wanted = configTarget?.split(",") ?? Object.keys(targets);
+  const wanted = configTarget?.split(",") ?? Object.keys(targets).filter((name) => name !== "cli-here");
   for (const name of wanted) {
     if (!Object.hasOwn(targets, name))
       throw new Error(`There is no target ${name}; there are ${Object.keys(targets)}.`);
@@ -112,6 +120,6 @@ export default ({ configTarget, configDist = "dist" }) => {
   const dist = resolve(root, configDist);
   // Nothing of an earlier build may end up in the package.
   if (configTarget === undefined) rmSync(dist, { recursive: true, force: true });
-  else for (const name of wanted) rmSync(`${dist}/${name}`, { recursive: true, force: true });
+  else for (const name of wanted) rmSync(`${dist}/${name.replace("-here", "")}`, { recursive: true, force: true });
   return wanted.map((name) => targets[name](dist));
 };
