@@ -71,7 +71,11 @@ const targets = {
   cli: commandLine,
   // The same command line for `npm start` in a checkout: its libraries stay in node_modules, which takes a fifth of the
   // time.
-  "cli-here": (dist) => ({ ...commandLine(dist), external: /^[^./\0]/, plugins: [compile("host/node/cli", { types: [] })] }),
+  "cli-here": (dist) => ({
+    ...commandLine(dist),
+    external: /^[^./\0]/,
+    plugins: [compile("host/node/cli", { types: [] })],
+  }),
 };
 
 /** The command line with all that it needs. */

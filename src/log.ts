@@ -170,7 +170,6 @@ export class Log {
   /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
   #line(level: number, text: string): string {
     const { clock } = this.#parts;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to remove
     const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
     const whole = `${PREFIXES[level]}|${new Date(clock.nowMs()).toISOString()}|${flat}`;
     return JSON.stringify(cut(whole, this.#maxLineBytes));
