@@ -1,10 +1,13 @@
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
 
 const buildTimeoutMs = 180_000;
+
+// Processes are started and compilers called: slow on a machine that does much else.
+jest.setTimeout(60_000);
 
 let scratch = "";
 beforeAll(async () => {

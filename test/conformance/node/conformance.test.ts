@@ -1,13 +1,16 @@
 /** Runs every case of the conformance suite twice: here on Node, and on XS as on a device. */
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, test } from "@jest/globals";
+import { beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { bundleFile } from "../../xs/bundle.js";
 import { type EngineReport, runAll } from "../../xs/engine.js";
 import type { Case } from "../case.js";
 import { Check } from "../check.js";
 import { suites } from "../suites.js";
 import { dataOfSuites } from "./data.js";
+
+// Cases that take a second here may take twenty on a machine that does much else.
+jest.setTimeout(60_000);
 
 interface SingleCase {
   readonly name: string;
@@ -68,7 +71,7 @@ describe("on XS", () => {
 
   beforeAll(async () => {
     const entry = fileURLToPath(new URL("../xs.ts", import.meta.url));
-    const options = { preload: [await bundleFile(entry, "conformance")], timeoutMs: 120_000 };
+    const options = { preload: [await bundleFile(entry, "conformance")], timeoutMs: 280_000 };
     const [list, ...rest] = await runAll(
       [
         { script: "conformance.list()" },
