@@ -5,11 +5,11 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { main } from "../../host/node/cli/main.js";
 import { packReadings, takeReadings } from "../../host/node/cli/readings.js";
 import { visible } from "../../host/node/cli/sign.js";
 import { version } from "../../host/node/cli/version.js";
 import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { run, type Surroundings } from "./run-cli.js";
 
 jest.setTimeout(30_000);
 
@@ -50,46 +50,6 @@ afterAll(async () => {
 });
 
 beforeEach(() => gateway.clearReceived());
-
-interface Run {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-interface Surroundings {
-  readonly stdin?: string | Uint8Array;
-  readonly env?: Record<string, string>;
-  readonly tty?: boolean;
-  readonly onInterrupt?: (callback: () => void) => void;
-  readonly onOutput?: (all: string) => void;
-}
-
-async function run(args: readonly string[], around: Surroundings = {}): Promise<Run> {
-  let stdout = "";
-  let stderr = "";
-  const code = await main(args, {
-    stdin: (async function* () {
-      yield around.stdin ?? "";
-    })(),
-    stdout: {
-      isTTY: around.tty,
-      write: (text) => {
-        stdout += text;
-        around.onOutput?.(stdout);
-      },
-    },
-    stderr: {
-      isTTY: around.tty,
-      write: (text) => {
-        stderr += text;
-      },
-    },
-    env: around.env ?? {},
-    onInterrupt: around.onInterrupt ?? (() => {}),
-  });
-  return { code, stdout, stderr };
-}
 
 /** A publish of sensor1 to the gateway of these tests. */
 const sensor1 = (...more: string[]) => [
@@ -633,20 +593,23 @@ describe("demo", () => {
   test("publishes with a key and with a certificate, and shows both ends", async () => {
     const { code, stdout, stderr } = await run(["demo"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout.match(/^ {2}✓ /gm)).toHaveLength(6);
-    expect(stdout.match(/identical/g)).toHaveLength(6);
-    expect(stdout.match(/hmacsha256 verified with the device's key/g)).toHaveLength(3);
+    expect(stdout.match(/^ {2}✓ /gm)).toHaveLength(11);
+    expect(stdout.match(/identical/g)).toHaveLength(8);
+    expect(stdout.match(/hmacsha256 verified with the device's key/g)).toHaveLength(5);
+    expect(stdout.match(/hmacsha256 verified with the ProductSecret; a new device/g)).toHaveLength(1);
+    expect(stdout).toMatch(/second start {2}with the credential that is stored, nothing is registered/);
+    expect(stdout).toMatch(/gateway {3}INF\|[^|]+\|started with the stored credential/);
     expect(stdout.match(/rsa-sha256 verified with the certificate's public key/g)).toHaveLength(3);
     expect(stdout).toContain("运行时间");
-    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^6 of 6 messages published, verified and received/);
+    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^8 of 8 messages published, verified and received/);
   });
 
   test("tells a program the same", async () => {
     const { code, stdout } = await run(["demo", "--json"]);
     expect(code).toBe(0);
     const { published, failed, messages } = JSON.parse(stdout);
-    expect({ published, failed }).toEqual({ published: 6, failed: 0 });
-    expect(new Set(messages.map(({ requestId }: { requestId: string }) => requestId)).size).toBe(6);
+    expect({ published, failed }).toEqual({ published: 8, failed: 0 });
+    expect(new Set(messages.map(({ requestId }: { requestId: string }) => requestId)).size).toBe(8);
   });
 });
 
@@ -682,7 +645,7 @@ describe("help", () => {
   test("shows commands, examples, environment and exit codes", async () => {
     const { code, stdout, stderr } = await run(["--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    for (const command of ["publish", "sign", "gateway", "demo"]) {
+    for (const command of ["publish", "log", "register", "sign", "gateway", "demo"]) {
       expect(stdout).toContain(`  ${command} `);
       const help = await run([command, "--help"]);
       expect(help.code).toBe(0);

@@ -1,12 +1,15 @@
 /** `tencent-iothub demo`: readings of this machine go to a local gateway over HTTPS, and both ends are shown. */
 
 import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { makeDeviceCertificate } from "../../../mocks/gateway/certificates.js";
 import { type Gateway, type ReceivedRequest, startGateway } from "../../../mocks/gateway/index.js";
 import type { ClientEvent } from "../../../src/client.js";
 import type { Message } from "../../../src/message.js";
 import type { Credential } from "../../../src/signature.js";
-import { createHost, Device } from "../index.js";
+import { createHost, createStorage, Device } from "../index.js";
 import { CliError, exitCodes, explain } from "./failure.js";
 import { type Colors, colorsFor, duration, type Io, printLine } from "./io.js";
 import { describeTiming } from "./publish.js";
@@ -18,6 +21,7 @@ export interface DemoArguments {
 }
 
 const PRODUCT = "DEMO000001";
+const BOARD = "sensor-board";
 
 interface Publication {
   readonly what: string;
@@ -49,6 +53,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
   };
   const readings = await takeReadings();
   const psk = randomBytes(16).toString("base64");
+  const productSecret = randomBytes(18).toString("base64url");
   const certificate = makeDeviceCertificate(`${PRODUCT}sensor-cert`, Date.now());
   const devices: { name: string; has: string; credential: Credential }[] = [
     { name: "sensor-key", has: "a key (psk), HMAC-SHA256", credential: { secret: psk } },
@@ -62,28 +67,44 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
     https: true,
     devices: {
       products: {
-        [PRODUCT]: { devices: { "sensor-key": { psk }, "sensor-cert": { certificate: certificate.chain } } },
+        [PRODUCT]: {
+          productSecret,
+          registration: { again: "renew" },
+          devices: { "sensor-key": { psk }, "sensor-cert": { certificate: certificate.chain } },
+        },
       },
     },
   });
-  const host = createHost({ ca: gateway.ca });
+  const folder = await mkdtemp(join(tmpdir(), "tencent-iothub-demo-"));
+  const host = { ...createHost({ ca: gateway.ca }), storage: createStorage(folder) };
+  const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
   const outcomes: Outcome[] = [];
   try {
     out(
       `${c.bold("gateway")}      ${c.cyan(gateway.url)}, certificate made just now, trusted through its own root alone`,
     );
     out(`${c.bold("this machine")} ${describeReadings(readings)}`);
+    const all = publications(readings);
     for (const { name, has, credential } of devices) {
       out();
       out(`${c.bold(name)}  ${c.dim(`${PRODUCT}/${name}, a device with ${has}`)}`);
-      const onEvent = debug
-        ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`)
-        : undefined;
       const device = new Device({ productId: PRODUCT, deviceName: name, credential, url: gateway.url, onEvent }, host);
       try {
-        for (const publication of publications(readings)) {
-          outcomes.push(await publishOne(device, publication, gateway, out, c));
-        }
+        for (const publication of all) outcomes.push(await publishOne(device, publication, gateway, out, c));
+      } finally {
+        device.close();
+      }
+    }
+    out();
+    out(`${c.bold(BOARD)}  ${c.dim(`${PRODUCT}/${BOARD}, a board that knows only its product's secret`)}`);
+    const board = { productId: PRODUCT, deviceName: BOARD, url: gateway.url, onEvent };
+    for (const start of ["first start", "second start"]) {
+      const registered = gateway.received.length;
+      const device = await Device.fromProvisioning({ ...board, productSecret }, host);
+      try {
+        describeStart(start, gateway.received.slice(registered), out, c);
+        outcomes.push(await publishOne(device, all[0], gateway, out, c));
+        if (start === "second start") await logOne(device, gateway, out, c);
       } finally {
         device.close();
       }
@@ -91,6 +112,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
   } finally {
     host.http.close();
     await gateway.close();
+    await rm(folder, { recursive: true, force: true });
   }
 
   const arrived = outcomes.filter((outcome) => outcome.identical);
@@ -145,6 +167,36 @@ async function publishOne(
     if (diagnosis !== undefined) line("gateway", diagnosis.message);
     return { ...common, algorithm: "", topic: message.topic, identical: false, error: code };
   }
+}
+
+/** What a start of the board asked of the gateway: a registration the first time, nothing later. */
+function describeStart(
+  start: string,
+  requests: readonly ReceivedRequest[],
+  out: (line?: string) => void,
+  c: Colors,
+): void {
+  if (requests.length === 0) {
+    out(`  ${c.green("✓")} ${start}  ${c.dim("with the credential that is stored, nothing is registered")}`);
+    return;
+  }
+  for (const { status, requestId, registrationState, verifiedBy, algorithm } of requests) {
+    const state = registrationState === 0 ? "a new device" : "a known device";
+    out(`  ${c.green("✓")} ${start}  ${c.dim("the board registers, and stores the psk that it gets")}`);
+    out(`    ${c.dim("status".padEnd(9))} ${status}, RequestId ${requestId}`);
+    out(
+      `    ${c.dim("gateway".padEnd(9))} ${algorithm} verified with the ${verifiedBy === "productSecret" ? "ProductSecret" : verifiedBy}; ${state}`,
+    );
+  }
+}
+
+async function logOne(device: Device, gateway: Gateway, out: (line?: string) => void, c: Colors): Promise<void> {
+  device.log("info", "started with the stored credential");
+  device.log("warn", "this is a demonstration");
+  await device.flushLog();
+  const entry = gateway.received.at(-1);
+  out(`  ${c.green("✓")} log  ${c.dim("two lines in one request")}`);
+  for (const line of entry?.messages ?? []) out(`    ${c.dim("gateway".padEnd(9))} ${line}`);
 }
 
 /** Three messages: JSON, JSON with Chinese text, and bytes. */

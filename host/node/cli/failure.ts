@@ -16,6 +16,7 @@ export const exitCodes = Object.freeze({
 export type CliErrorCode =
   | "USAGE"
   | "FILE_UNREADABLE"
+  | "FILE_EXISTS"
   | "FILE_UNWRITABLE"
   | "INVALID_PROFILE"
   | "INVALID_CA"
@@ -54,6 +55,9 @@ export interface Failure {
 
 const hints: Partial<Record<ErrorCode, string>> = {
   INVALID_CREDENTIAL: "A psk is used as it stands in the console, with the = signs at its end.",
+  INVALID_PRODUCT_SECRET: "It stands in the console with the product's settings, where dynamic registration is on.",
+  WRONG_PRODUCT_SECRET: "Copy the ProductSecret again from the console, all of it.",
+  REGISTRATION_INCOMPLETE: "A product with a CA of its own needs --client-cert and --client-key.",
   INVALID_TOPIC: 'Give a name such as "data", or a whole topic such as "PRODUCT/DEVICE/data".',
   TOPIC_WILDCARD: "Publish to one topic at a time.",
   INVALID_QOS: "Use --qos 0 or --qos 1.",
@@ -105,11 +109,13 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     const exitCode =
       error instanceof NetworkError
         ? exitCodes.network
-        : /^(KEY_|INVALID_CREDENTIAL$|SIGNING_FAULT$)/.test(error.code)
+        : /^(KEY_|INVALID_CREDENTIAL$|(INVALID|WRONG)_PRODUCT_SECRET$|SIGNING_FAULT$)/.test(error.code)
           ? exitCodes.credential
-          : /^(INVALID_|TOPIC_|PAYLOAD_)/.test(error.code)
-            ? exitCodes.input
-            : exitCodes.other;
+          : /^REGISTRATION_/.test(error.code)
+            ? exitCodes.refused
+            : /^(INVALID_|TOPIC_|PAYLOAD_)/.test(error.code)
+              ? exitCodes.input
+              : exitCodes.other;
     return { code: error.code, message: error.message, hint: hints[error.code], exitCode };
   }
   // The gateway is loaded by its own command alone, so its errors are known by their name here.

@@ -32,6 +32,19 @@ Examples:
   $ tencent-iothub publish --profile sensor1.json --topic event --base64 --payload-file picture.jpg
   $ tencent-iothub publish --profile sensor1.json --url https://127.0.0.1:8443 --ca ca.pem --topic data hello`;
 
+const registerExamples = `
+Examples:
+  $ tencent-iothub register --product-id ABCDE12345 --device-name sensor1 --product-secret-file product.secret --out sensor1.psk
+  $ tencent-iothub publish --product-id ABCDE12345 --device-name sensor1 --psk-file sensor1.psk --topic data hello
+  $ tencent-iothub register --profile product.json --device-name sensor2 --client-cert sensor2.crt --client-key sensor2.key
+
+Registering a device again may invalidate the credential that it has.`;
+
+const logExamples = `
+Examples:
+  $ tencent-iothub log --profile sensor1.json --level warn battery low
+  $ tail -n 50 sensor1.log | tencent-iothub log --profile sensor1.json -`;
+
 const signExamples = `
 Examples:
   $ tencent-iothub sign --host ap-guangzhou.gateway.tencentdevices.com --path /device/publish \\
@@ -134,6 +147,45 @@ function build(io: Io): Command {
     .action(async (payload, options) => {
       const { publish } = await import("./publish.js");
       await publish(io, payload, options);
+    });
+
+  command(program, "log", "add lines to the platform's log of a device")
+    .argument("[message...]", "one line, or - to read lines from standard input")
+    .option("--level <level>", "debug, info, warn or error (default: info)")
+    .option("--product-id <id>", "ProductId")
+    .option("--device-name <name>", "DeviceName")
+    .option("--psk <text>", "the device's key; better in a file or the environment")
+    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+    .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
+    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
+    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
+    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
+    .option("--timeout-ms <n>", "limit of each request in milliseconds (default: 20000)", wholeNumber)
+    .option("--profile <file>", "settings from a JSON file")
+    .addHelpText("after", logExamples + environmentHelp + exitHelp)
+    .action(async (messages, options) => {
+      const { log } = await import("./log.js");
+      await log(io, messages, options);
+    });
+
+  command(program, "register", "get a credential for a device by its product's secret, and keep it in a file")
+    .option("--product-id <id>", "ProductId")
+    .option("--device-name <name>", "DeviceName")
+    .option("--product-secret <text>", "ProductSecret; better in a file or the environment")
+    .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
+    .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
+    .option("--force", "register even if the file is there, and replace it")
+    .option("--client-cert <file>", "for a product with a CA of its own: the device's certificate, PEM")
+    .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent")
+    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
+    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
+    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
+    .option("--timeout-ms <n>", "limit of the whole request in milliseconds (default: 20000)", wholeNumber)
+    .option("--profile <file>", "settings from a JSON file")
+    .addHelpText("after", registerExamples + environmentHelp + exitHelp)
+    .action(async (options) => {
+      const { registerDevice } = await import("./register.js");
+      await registerDevice(io, options);
     });
 
   command(program, "sign", "show the string to sign, the signature and the headers of a request; nothing is sent")

@@ -23,13 +23,7 @@ export async function publish(io: Io, payloadArgument: string | undefined, given
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
   if (topic === undefined) throw missing("the topic", "--topic", "TENCENT_IOTHUB_TOPIC");
-  if (given.psk !== undefined) {
-    const c = colorsFor(io.stderr, io.env);
-    printLine(
-      io.stderr,
-      `${c.yellow("warning:")} a psk on the command line is seen by other users and kept in the shell's history; use --psk-file or TENCENT_IOTHUB_PSK.`,
-    );
-  }
+  if (given.psk !== undefined) warnOfPsk(io);
   const credential = await readCredential(settings);
   const payload = await readPayload(io, payloadArgument, payloadFile, base64);
   const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
@@ -70,7 +64,15 @@ export function describeTiming(timing: RequestTiming): string {
   return `${milliseconds(timing.totalMs)}${known.length > 0 ? ` (${known.join(", ")})` : ""}`;
 }
 
-async function readCredential({ psk, pskFile, keyFile }: Settings): Promise<Credential> {
+export function warnOfPsk(io: Io): void {
+  const c = colorsFor(io.stderr, io.env);
+  printLine(
+    io.stderr,
+    `${c.yellow("warning:")} a psk on the command line is seen by other users and kept in the shell's history; use --psk-file or TENCENT_IOTHUB_PSK.`,
+  );
+}
+
+export async function readCredential({ psk, pskFile, keyFile }: Settings): Promise<Credential> {
   if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
   if (pskFile !== undefined) return { secret: await readSecret(pskFile, "psk file") };
   if (psk !== undefined) return { secret: psk };
@@ -103,7 +105,7 @@ function encodingOf(payload: string | Uint8Array, base64: boolean): "Base64" | u
   return base64 && typeof payload === "string" ? "Base64" : undefined;
 }
 
-function missing(what: string, option: string, variable: string): CliError {
+export function missing(what: string, option: string, variable: string): CliError {
   return new CliError("USAGE", `${what[0].toUpperCase()}${what.slice(1)} is missing.`, {
     hint: `Give ${option}, set ${variable}, or use a --profile.`,
   });

@@ -13,6 +13,8 @@ export interface Settings {
   psk?: string;
   pskFile?: string;
   keyFile?: string;
+  productSecret?: string;
+  productSecretFile?: string;
   region?: string;
   url?: string;
   ca?: string;
@@ -30,6 +32,8 @@ export const settingNames: Readonly<Record<Name, { readonly env: string; readonl
   psk: { env: "TENCENT_IOTHUB_PSK", type: "string" },
   pskFile: { env: "TENCENT_IOTHUB_PSK_FILE", type: "string" },
   keyFile: { env: "TENCENT_IOTHUB_KEY_FILE", type: "string" },
+  productSecret: { env: "TENCENT_IOTHUB_PRODUCT_SECRET", type: "string" },
+  productSecretFile: { env: "TENCENT_IOTHUB_PRODUCT_SECRET_FILE", type: "string" },
   region: { env: "TENCENT_IOTHUB_REGION", type: "string" },
   url: { env: "TENCENT_IOTHUB_URL", type: "string" },
   ca: { env: "TENCENT_IOTHUB_CA", type: "string" },
@@ -39,10 +43,11 @@ export const settingNames: Readonly<Record<Name, { readonly env: string; readonl
 export const profileVariable = "TENCENT_IOTHUB_PROFILE";
 
 const names = Object.keys(settingNames) as Name[];
-const files: readonly Name[] = ["pskFile", "keyFile", "ca"];
+const files: readonly Name[] = ["pskFile", "keyFile", "productSecretFile", "ca"];
 /** Of each group one member counts: a psk on the command line replaces a key file in the profile. */
 const groups: readonly (readonly Name[])[] = [
   ["psk", "pskFile", "keyFile"],
+  ["productSecret", "productSecretFile"],
   ["region", "url"],
 ];
 

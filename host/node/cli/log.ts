@@ -1,0 +1,89 @@
+/** `tencent-iothub log`: lines for the platform's log of a device. */
+
+import type { ClientEvent } from "../../../src/client.js";
+import type { LogLevel } from "../../../src/log.js";
+import { createHost, Device } from "../index.js";
+import { CliError } from "./failure.js";
+import { readAll, readCa, text } from "./files.js";
+import { colorsFor, type Io, printLine } from "./io.js";
+import { missing, readCredential, warnOfPsk } from "./publish.js";
+import { readSettings, type Settings } from "./settings.js";
+
+export interface LogArguments extends Settings {
+  readonly profile?: string;
+  readonly level?: string;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** The most that one upload takes. */
+const MAX_LINES = 100;
+const MAX_LINE_BYTES = 4096;
+const MAX_UPLOAD_BYTES = 16000;
+/** Level, time, quotation marks and comma. */
+const OVERHEAD_BYTES = 40;
+
+export async function log(io: Io, messages: readonly string[], given: LogArguments): Promise<void> {
+  const { profile, level = "info", json = false, debug = false, ...flags } = given;
+  const settings = await readSettings(flags, profile, io.env);
+  const { productId, deviceName, region, url, timeoutMs } = settings;
+  if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
+  if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
+  if (given.psk !== undefined) warnOfPsk(io);
+  const credential = await readCredential(settings);
+  const lines = await readLines(io, messages);
+  const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
+  const requestIds: string[] = [];
+  const onEvent = (event: ClientEvent) => {
+    if (event.phase === "done") requestIds.push(event.requestId);
+    if (debug) printLine(io.stderr, `debug: ${JSON.stringify(event)}`);
+  };
+  try {
+    const limits = { level: "debug", maxLines: MAX_LINES, maxLineBytes: MAX_LINE_BYTES } as const;
+    const device = new Device(
+      { productId, deviceName, credential, region, url, timeoutMs, onEvent, log: limits },
+      host,
+    );
+    try {
+      let count = 0;
+      let bytes = 0;
+      for (const line of lines) {
+        const size = Buffer.byteLength(JSON.stringify(line)) + OVERHEAD_BYTES;
+        if (count >= MAX_LINES || bytes + size > MAX_UPLOAD_BYTES) {
+          await device.flushLog();
+          count = 0;
+          bytes = 0;
+        }
+        device.log(level as LogLevel, line);
+        count++;
+        bytes += Math.min(size, MAX_UPLOAD_BYTES);
+      }
+      await device.flushLog();
+    } finally {
+      device.close();
+    }
+  } finally {
+    host.http.close();
+  }
+  if (json) printLine(io.stdout, JSON.stringify({ lines: lines.length, requestIds }));
+  else {
+    const c = colorsFor(io.stdout, io.env);
+    const what = `${lines.length} ${lines.length === 1 ? "line" : "lines"}`;
+    printLine(io.stdout, `${c.green("logged")}     ${what} of ${productId}/${deviceName}, level ${level}`);
+    for (const requestId of requestIds) printLine(io.stdout, `RequestId  ${requestId}`);
+  }
+}
+
+/** The arguments as one line, or standard input line by line. */
+async function readLines(io: Io, messages: readonly string[]): Promise<string[]> {
+  if (messages.length === 0) {
+    throw new CliError("USAGE", "The message is missing.", {
+      hint: "Give it as the last argument, or - to read lines from standard input.",
+    });
+  }
+  if (messages.length > 1 || messages[0] !== "-") return [messages.join(" ")];
+  const input = text(await readAll(io.stdin, "log"), "log");
+  const lines = input.split(/\r?\n/).filter((line) => line !== "");
+  if (lines.length === 0) throw new CliError("USAGE", "Standard input has no line to log.");
+  return lines;
+}

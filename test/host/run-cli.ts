@@ -1,0 +1,43 @@
+/** The command line in this process, with its streams, environment and signals in the test's hands. */
+
+import { main } from "../../host/node/cli/main.js";
+
+export interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Surroundings {
+  readonly stdin?: string | Uint8Array;
+  readonly env?: Record<string, string>;
+  readonly tty?: boolean;
+  readonly onInterrupt?: (callback: () => void) => void;
+  readonly onOutput?: (all: string) => void;
+}
+
+export async function run(args: readonly string[], around: Surroundings = {}): Promise<Run> {
+  let stdout = "";
+  let stderr = "";
+  const code = await main(args, {
+    stdin: (async function* () {
+      yield around.stdin ?? "";
+    })(),
+    stdout: {
+      isTTY: around.tty,
+      write: (text) => {
+        stdout += text;
+        around.onOutput?.(stdout);
+      },
+    },
+    stderr: {
+      isTTY: around.tty,
+      write: (text) => {
+        stderr += text;
+      },
+    },
+    env: around.env ?? {},
+    onInterrupt: around.onInterrupt ?? (() => {}),
+  });
+  return { code, stdout, stderr };
+}
