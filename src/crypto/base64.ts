@@ -5,6 +5,11 @@ import { asciiText, bytesOf } from "./words.js";
 
 /** Four characters for every three bytes begun. */
 export function base64(bytes: Uint8Array): string {
+  return asciiText(base64Bytes(bytes));
+}
+
+/** The same as ASCII codes, for a body that need not become text first. */
+export function base64Bytes(bytes: Uint8Array): Uint8Array {
   const length = bytes.length;
   const groups = Math.ceil(length / 3);
   const codes = new Int32Array(groups);
@@ -26,7 +31,7 @@ export function base64(bytes: Uint8Array): string {
   }
   const text = bytesOf(codes);
   for (let i = groups + length; i < groups * 4; i++) text[i] = 0x3d;
-  return asciiText(text);
+  return text;
 }
 
 /**

@@ -26,6 +26,19 @@ export function copyBytes(bytes: Uint8Array, size: number): Uint8Array {
   return new Uint8Array(size === bytes.length ? copy : copy.transfer(size));
 }
 
+/** Bytes one after the other, in memory of their own. */
+export function joinBytes(first: Uint8Array, second: Uint8Array, third: Uint8Array): Uint8Array {
+  const buffer = first.buffer as ArrayBuffer & Concatenable;
+  if (buffer.concat !== undefined && [first, second, third].every((part) => part.length === part.buffer.byteLength)) {
+    return new Uint8Array(buffer.concat(second.buffer as ArrayBuffer, third.buffer as ArrayBuffer));
+  }
+  const whole = new Uint8Array(first.length + second.length + third.length);
+  whole.set(first);
+  whole.set(second, first.length);
+  whole.set(third, first.length + second.length);
+  return whole;
+}
+
 /** The words of bytes and of the zeros that follow them up to `size` bytes, a multiple of four; the last word first. */
 export function wordsOf(bytes: Uint8Array, size: number): Int32Array {
   const copy = copyBytes(bytes, size);
@@ -73,6 +86,11 @@ export function nativeBytes(text: string): Uint8Array | undefined {
 /** ECMAScript 2024. */
 interface Transferable {
   transfer?(size: number): ArrayBuffer;
+}
+
+/** An extension of XS. */
+interface Concatenable {
+  concat?(...others: ArrayBuffer[]): ArrayBuffer;
 }
 
 interface NativeString {
