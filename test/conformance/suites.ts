@@ -8,6 +8,7 @@ import * as hash from "./hash.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
 import * as message from "./message.cases.js";
+import * as provisioning from "./provisioning.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as utf8 from "./utf8.cases.js";
@@ -23,6 +24,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   hex: hex.cases,
   hmac: hmac.cases,
   message: message.cases,
+  provisioning: provisioning.cases,
   rsa: rsa.cases,
   signature: signature.cases,
   utf8: utf8.cases,

@@ -4,6 +4,7 @@ import { data as base64 } from "./base64.data.js";
 import { data as hash } from "./hash.data.js";
 import { data as hmac } from "./hmac.data.js";
 import { data as message } from "./message.data.js";
+import { data as provisioning } from "./provisioning.data.js";
 import { data as rsa } from "./rsa.data.js";
 import { data as signature } from "./signature.data.js";
 import { data as utf8 } from "./utf8.data.js";
@@ -14,6 +15,7 @@ export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unkno
   hash,
   hmac,
   message,
+  provisioning,
   rsa,
   signature,
   utf8,
