@@ -5,7 +5,18 @@ import { type Region, readEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
 import { LOG_PATH, Log, type LogLevel, type LogOptions, logBody } from "./log.js";
-import { checkIdentity, DEFAULT_MAX_PAYLOAD_BYTES, type Identity, type Message, publishBody } from "./message.js";
+import {
+  type CheckedMessage,
+  checkIdentity,
+  checkMessage,
+  completeTopic,
+  DEFAULT_MAX_PAYLOAD_BYTES,
+  encodeMessage,
+  type Identity,
+  type Message,
+} from "./message.js";
+import { type EnqueueResult, type FlushOptions, type FlushResult, Outbox, type OutboxOptions } from "./outbox.js";
+import { classifyError } from "./retry.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signature.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
@@ -19,6 +30,14 @@ export interface DeviceOptions extends Identity, ClientOptions {
   readonly maxPayloadBytes?: number;
   /** Limits of {@link Device.log}. */
   readonly log?: LogOptions;
+  /** Keeps what {@link Device.enqueue} is given until it is delivered. Needs a host with storage. */
+  readonly outbox?: OutboxOptions<PublishResult>;
+}
+
+/** A message with the time of its reading. */
+export interface Reading extends Message {
+  /** Milliseconds since 1970; now unless given. It is not sent: put it into the payload if the receiver needs it. */
+  readonly timeMs?: number;
 }
 
 export interface PublishResult {
@@ -30,9 +49,13 @@ export interface PublishResult {
   readonly topic: string;
   /** Bytes of the request's body. */
   readonly bodyBytes: number;
+  /** How often the request was sent. */
+  readonly attempts: number;
   /** Where the time went. */
   readonly timing: RequestTiming;
 }
+
+const MAX_FLUSH_ATTEMPTS = 1000;
 
 export class Device {
   readonly productId: string;
@@ -40,6 +63,8 @@ export class Device {
   readonly #client: Client;
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
+  /** What waits to be delivered; undefined unless the options have `outbox`. */
+  readonly outbox: Outbox<PublishResult> | undefined;
 
   /**
    * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
@@ -66,6 +91,7 @@ export class Device {
     const guarded: typeof onEvent =
       onEvent && ((event) => (event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
     this.#client = new Client(endpoint, signer, host, { ...options, onEvent: guarded });
+    this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
 
   /**
@@ -74,9 +100,31 @@ export class Device {
    * INVALID_ENCODING, INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTION; afterwards what {@link Client.post} throws
    */
   async publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
-    const { topic, body } = publishBody(this, message, this.#maxPayloadBytes);
-    const { answer, timing } = await this.#client.post("/device/publish", body, options);
-    return { requestId: answer.requestId, status: answer.status, topic, bodyBytes: body.length, timing };
+    return this.#publish(checkMessage(this, message, this.#maxPayloadBytes), options);
+  }
+
+  /**
+   * Puts a message into the outbox and resolves when it is safe in storage.
+   * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
+   * PAYLOAD_TOO_LARGE; OUTBOX_FULL, STORAGE_FAILED, DEVICE_CLOSED; INVALID_OPTION if the device has no outbox
+   */
+  async enqueue(reading: Reading): Promise<EnqueueResult> {
+    if (this.outbox === undefined) throw noOutbox();
+    const { payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
+    const { timeMs } = reading;
+    if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
+      throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
+    }
+    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: 0 });
+  }
+
+  /**
+   * Delivers what is in the outbox, in order, until it is empty, the time is up, or going on makes no sense.
+   * @throws {IotHubError} STORAGE_FAILED, DEVICE_CLOSED; INVALID_OPTION, also if the device has no outbox
+   */
+  async flush(options?: FlushOptions): Promise<FlushResult> {
+    if (this.outbox === undefined) throw noOutbox();
+    return this.outbox.flush(options);
   }
 
   /**
@@ -99,12 +147,46 @@ export class Device {
 
   /** Rejects what is under way with DEVICE_CLOSED and drops the key. The host stays open: it may serve other devices. */
   close(): void {
+    this.outbox?.close();
     this.#log.close();
     this.#client.close();
   }
 
   async #sendLog(lines: readonly string[]): Promise<void> {
     await this.#client.post(LOG_PATH, logBody(this, lines));
+  }
+
+  async #publish(message: CheckedMessage, options?: RequestOptions): Promise<PublishResult> {
+    const body = encodeMessage(this, message);
+    const { answer, attempts, timing } = await this.#client.post("/device/publish", body, options);
+    const { requestId, status } = answer;
+    return { requestId, status, topic: message.topic, bodyBytes: body.length, attempts, timing };
+  }
+
+  #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
+    const { storage, timer, random, clock } = host;
+    if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
+    if (typeof outbox !== "object" || outbox === null) {
+      throw new IotHubError("INVALID_OPTION", "outbox must be an object with options.");
+    }
+    const classify = options.retry ? options.retry.classify : undefined;
+    // The deadline of a flush and the budget are what limits its attempts.
+    const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
+    return new Outbox(
+      {
+        storage,
+        timer,
+        random,
+        clock,
+        nowMs: () => this.#client.nowMs(),
+        send: async (message, request) => {
+          const topic = completeTopic(this, message.topic);
+          return this.#publish({ ...message, topic }, { ...request, retry });
+        },
+        classify: (error) => classify?.(error) ?? classifyError(error),
+      },
+      outbox,
+    );
   }
 }
 
@@ -119,4 +201,8 @@ function checkPsk(secret: unknown): void {
       "The psk seems to have lost its trailing = signs; copy it again from the console, all of it.",
     );
   }
+}
+
+function noOutbox(): IotHubError {
+  return new IotHubError("INVALID_OPTION", "The device has no outbox; give it the option outbox.");
 }

@@ -52,6 +52,8 @@ export type StateErrorCode =
   | "DEVICE_CLOSED"
   | "CANCELLED"
   | "CLOCK_NOT_SET"
+  | "QUEUE_FULL"
+  | "OUTBOX_FULL"
   | "STORAGE_FAILED"
   | "NOT_PROVISIONED"
   | "STORED_CREDENTIAL_DAMAGED"
@@ -75,7 +77,8 @@ export type AnswerErrorCode =
   | "HTTP_STATUS"
   | "ANSWER_EMPTY"
   | "ANSWER_NOT_JSON"
-  | "ANSWER_UNKNOWN";
+  | "ANSWER_UNKNOWN"
+  | "ANSWER_REPEATED";
 
 export type ErrorCode =
   | InputErrorCode

@@ -32,6 +32,8 @@ export interface HttpSendOptions {
   readonly phaseTimeoutsMs?: Readonly<Partial<Record<Exclude<import("./errors.js").RequestPhase, "total">, number>>>;
   /** Bytes of the answer's body, 16 384 unless given. */
   readonly maxResponseBytes?: number;
+  /** True: kept connections are dropped first, as the answers on them may no longer belong to their requests. */
+  readonly fresh?: boolean;
   readonly signal?: CancelSignal;
 }
 

@@ -2,7 +2,7 @@
 
 export { type Answer, readAnswer } from "./answer.js";
 export { Canceller } from "./cancel.js";
-export type { ClientEvent, RequestOptions, RequestTiming } from "./client.js";
+export type { ClientEvent, ClientOptions, RequestOptions, RequestTiming, RetryNotice } from "./client.js";
 export { aes128CbcDecrypt } from "./crypto/aes.js";
 export { base64, base64Decode } from "./crypto/base64.js";
 export { hex, hexDecode } from "./crypto/hex.js";
@@ -12,13 +12,26 @@ export { RsaSigner } from "./crypto/rsa.js";
 export { Sha1, sha1 } from "./crypto/sha1.js";
 export { Sha256, sha256 } from "./crypto/sha256.js";
 export { utf8, utf8Decode } from "./crypto/utf8.js";
-export { Device, type DeviceOptions, type PublishResult } from "./device.js";
+export { Device, type DeviceOptions, type PublishResult, type Reading } from "./device.js";
 export type { Endpoint, Region } from "./endpoint.js";
 export * from "./errors.js";
 export * from "./host.js";
 export type { LogLevel, LogOptions } from "./log.js";
+export { createMemoryStorage } from "./memory.js";
 export { type Identity, type Message, publishBody } from "./message.js";
+export {
+  type DroppedMessage,
+  type DropReason,
+  type EnqueueResult,
+  type FlushOptions,
+  type FlushResult,
+  Outbox,
+  type OutboxContext,
+  type OutboxOptions,
+  type StoredMessage,
+} from "./outbox.js";
 export { forget, type Provisioned, type ProvisionOptions, provision } from "./provisioning.js";
+export { type RateLimit, TokenBucket } from "./rate.js";
 export {
   openRegistrationPayload,
   type RegisteredKey,
@@ -28,6 +41,7 @@ export {
   type RegistrationContent,
   register,
 } from "./register.js";
+export { backoffMs, classifyError, type ErrorClass, type RetryOptions, retryDefaults } from "./retry.js";
 export {
   type Algorithm,
   type Credential,
@@ -43,3 +57,5 @@ export {
   signRequest,
   stringToSign,
 } from "./signature.js";
+export type { ClockCorrectionOptions } from "./skew.js";
+export { buildDateMs, version } from "./version.js";

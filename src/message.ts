@@ -59,6 +59,58 @@ export function completeTopic({ productId, deviceName }: Identity, topic: string
   return full;
 }
 
+/** A message whose every part has been checked. */
+export interface CheckedMessage {
+  /** As it is sent. */
+  readonly topic: string;
+  /** Text goes as it is, bytes as Base64. */
+  readonly payload: string | Uint8Array;
+  readonly qos: 0 | 1;
+}
+
+/**
+ * Checks a message for all that can be checked before sending.
+ * @param maxPayloadBytes limit of the payload in bytes, before Base64
+ * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
+ * PAYLOAD_TOO_LARGE
+ */
+export function checkMessage(
+  identity: Identity,
+  message: Message,
+  maxPayloadBytes: number = DEFAULT_MAX_PAYLOAD_BYTES,
+): CheckedMessage {
+  if (typeof message !== "object" || message === null) {
+    throw new IotHubError("INVALID_PAYLOAD", "A message must be an object with topic and payload.");
+  }
+  const { qos = 1, encoding } = message;
+  const topic = completeTopic(identity, message.topic);
+  if (qos !== 0 && qos !== 1)
+    throw new IotHubError("INVALID_QOS", "The QoS must be 0 or 1; the platform has no QoS 2.");
+  if (encoding !== undefined && encoding !== "Base64") {
+    throw new IotHubError("INVALID_ENCODING", 'The encoding must be "Base64" or left out.');
+  }
+  let payload = readPayload(message.payload);
+  if (typeof payload === "string" && encoding === undefined) {
+    // As for the topic: only what could be too long is counted.
+    if (payload.length * 4 > maxPayloadBytes) checkSize(utf8(payload).length, maxPayloadBytes);
+  } else {
+    if (typeof payload === "string") payload = utf8(payload);
+    checkSize(payload.length, maxPayloadBytes);
+  }
+  return { topic, payload, qos };
+}
+
+/** The body of POST /device/publish for a message that has been checked. */
+export function encodeMessage(identity: Identity, { topic, payload, qos }: CheckedMessage): Uint8Array {
+  // The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
+  // needs an escape.
+  const head = `{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}","TopicName":${JSON.stringify(topic)},"Payload":`;
+  if (typeof payload === "string") return utf8(`${head}${JSON.stringify(payload)},"Qos":${qos}}`);
+  // Bytes never become text on their way: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
+  const tail = `","PayloadEncoding":"Base64","Qos":${qos}}`;
+  return joinBytes(utf8(`${head}"`), base64Bytes(payload), utf8(tail));
+}
+
 /**
  * The body of POST /device/publish, and the topic in it.
  * @param maxPayloadBytes limit of the payload in bytes, before Base64
@@ -70,30 +122,8 @@ export function publishBody(
   message: Message,
   maxPayloadBytes: number = DEFAULT_MAX_PAYLOAD_BYTES,
 ): { topic: string; body: Uint8Array } {
-  if (typeof message !== "object" || message === null) {
-    throw new IotHubError("INVALID_PAYLOAD", "A message must be an object with topic and payload.");
-  }
-  const { qos = 1, encoding } = message;
-  const topic = completeTopic(identity, message.topic);
-  if (qos !== 0 && qos !== 1)
-    throw new IotHubError("INVALID_QOS", "The QoS must be 0 or 1; the platform has no QoS 2.");
-  if (encoding !== undefined && encoding !== "Base64") {
-    throw new IotHubError("INVALID_ENCODING", 'The encoding must be "Base64" or left out.');
-  }
-  const payload = readPayload(message.payload);
-  // The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
-  // needs an escape.
-  const head = `{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}","TopicName":${JSON.stringify(topic)},"Payload":`;
-  if (typeof payload === "string" && encoding === undefined) {
-    // As for the topic: only what could be too long is counted.
-    if (payload.length * 4 > maxPayloadBytes) checkSize(utf8(payload).length, maxPayloadBytes);
-    return { topic, body: utf8(`${head}${JSON.stringify(payload)},"Qos":${qos}}`) };
-  }
-  const bytes = typeof payload === "string" ? utf8(payload) : payload;
-  checkSize(bytes.length, maxPayloadBytes);
-  // Bytes never become text on their way: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
-  const tail = `","PayloadEncoding":"Base64","Qos":${qos}}`;
-  return { topic, body: joinBytes(utf8(`${head}"`), base64Bytes(bytes), utf8(tail)) };
+  const checked = checkMessage(identity, message, maxPayloadBytes);
+  return { topic: checked.topic, body: encodeMessage(identity, checked) };
 }
 
 function readPayload(payload: unknown): string | Uint8Array {

@@ -76,6 +76,7 @@ class NodeHttp implements HttpClient {
         return;
       }
       const secure = request.scheme === "https";
+      if (options.fresh) this.#dropKept(secure);
       let outgoing: http.ClientRequest;
       try {
         outgoing = (secure ? https : http).request({

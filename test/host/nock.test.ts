@@ -14,7 +14,13 @@ beforeAll(() => {
   nock.disableNetConnect();
   host = createHost();
   device = new Device(
-    { productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" }, region },
+    {
+      productId: "G8N9VAAAHB",
+      deviceName: "AAAAAA",
+      credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" },
+      region,
+      retry: false,
+    },
     host,
   );
 });

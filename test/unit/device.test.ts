@@ -13,7 +13,13 @@ import {
 import { fakeHost, type Respond, response, success } from "./fake-host.js";
 
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
-const options: DeviceOptions = { productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential: { secret: psk } };
+const options: DeviceOptions = {
+  productId: "G8N9VAAAHB",
+  deviceName: "AAAAAA",
+  credential: { secret: psk },
+  retry: false,
+  rateLimit: false,
+};
 const message = { topic: "data", payload: { t: 21.5 } };
 
 function device(respond: Respond, changes: Partial<DeviceOptions> = {}, host: Partial<Host> = {}) {
@@ -179,6 +185,7 @@ describe("every promise settles", () => {
     const { device: d, host } = device(never);
     const canceller = new Canceller();
     const during = failure(d.publish(message, { signal: canceller.signal }));
+    while (host.sent.length === 0) await Promise.resolve();
     canceller.cancel();
     expect((await during).code).toBe("CANCELLED");
     expect(host.sent[0].options.signal?.aborted).toBe(true);

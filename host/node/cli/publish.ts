@@ -29,7 +29,10 @@ export async function publish(io: Io, payloadArgument: string | undefined, given
   const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
   try {
     const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
-    const device = new Device({ productId, deviceName, credential, region, url, timeoutMs, onEvent }, host);
+    const device = new Device(
+      { productId, deviceName, credential, region, url, timeoutMs, onEvent, retry: false },
+      host,
+    );
     try {
       const message = { topic, payload, qos: qos as 0 | 1 | undefined, encoding: encodingOf(payload, base64) };
       const result = await device.publish(message);

@@ -1,0 +1,100 @@
+/**
+ * How far the host's clock is off, learned from the gateway's Date header. The offset serves timestamps of signatures
+ * only: it never reaches the host, so no certificate is ever judged by it, and a forged Date can do no more than have
+ * a request refused, or signed for another time within the bounds below.
+ */
+
+import { crc32 } from "./crypto/crc32.js";
+import type { Clock, Storage } from "./host.js";
+import { buildDateMs } from "./version.js";
+
+export interface ClockCorrectionOptions {
+  /**
+   * How far a clock that has been set may be corrected in either direction, in milliseconds; 86 400 000 (a day) unless
+   * given. A clock that shows a time before this version was made has not been set: it is moved to any time from then
+   * on to twenty years later.
+   */
+  readonly maxStepMs?: number;
+}
+
+/** In its storage; 1 to 15 characters. */
+const KEY = "clock";
+const VERSION = 1;
+const BYTES = 14;
+const LIFETIME_MS = 20 * 365.25 * 86400000;
+
+export class ClockSkew {
+  readonly #clock: Clock;
+  readonly #storage: Storage | undefined;
+  readonly #maxStepMs: number;
+  #offsetMs = 0;
+  /** Whether the offset was learned while the host's clock had not been set. */
+  #unset = false;
+  #loaded = false;
+
+  constructor(clock: Clock, storage: Storage | undefined, maxStepMs = 86400000) {
+    this.#clock = clock;
+    this.#storage = storage;
+    this.#maxStepMs = maxStepMs;
+  }
+
+  /** What to add to the host's clock, in milliseconds. */
+  get offsetMs(): number {
+    const { nowMs } = this.#read();
+    return this.#holds(nowMs, this.#offsetMs, this.#unset) ? this.#offsetMs : 0;
+  }
+
+  /** Reads what an earlier start has learned, once. A storage that fails counts as empty. */
+  async load(): Promise<void> {
+    if (this.#loaded) return;
+    this.#loaded = true;
+    const bytes = await this.#storage?.get(KEY).catch(() => undefined);
+    if (bytes === undefined || bytes.length !== BYTES || bytes[0] !== VERSION) return;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, BYTES);
+    if (view.getInt32(10) !== crc32(bytes.subarray(0, 10))) return;
+    const offsetMs = view.getFloat64(2);
+    if (!Number.isFinite(offsetMs)) return;
+    this.#offsetMs = offsetMs;
+    this.#unset = bytes[1] === 1;
+  }
+
+  /**
+   * Learns the offset from a Date header.
+   * @param dateMs milliseconds since 1970
+   * @param leastMs what is not worth a correction
+   * @returns whether there is a new offset to sign with
+   */
+  async learn(dateMs: number | undefined, leastMs: number): Promise<boolean> {
+    if (dateMs === undefined) return false;
+    const { nowMs, unset } = this.#read();
+    const offsetMs = dateMs - nowMs;
+    if (Math.abs(offsetMs - this.offsetMs) < leastMs || !this.#holds(nowMs, offsetMs, unset)) return false;
+    this.#offsetMs = offsetMs;
+    this.#unset = unset;
+    await this.#save();
+    return true;
+  }
+
+  #read(): { nowMs: number; unset: boolean } {
+    const nowMs = this.#clock.nowMs();
+    return { nowMs, unset: nowMs < buildDateMs };
+  }
+
+  #holds(nowMs: number, offsetMs: number, unset: boolean): boolean {
+    const time = nowMs + offsetMs;
+    if (time < buildDateMs || time > buildDateMs + LIFETIME_MS) return false;
+    // Once the host has set its clock, what was learned before is about another clock.
+    return nowMs < buildDateMs ? unset : !unset && Math.abs(offsetMs) <= this.#maxStepMs;
+  }
+
+  async #save(): Promise<void> {
+    const bytes = new Uint8Array(BYTES);
+    const view = new DataView(bytes.buffer);
+    bytes[0] = VERSION;
+    bytes[1] = this.#unset ? 1 : 0;
+    view.setFloat64(2, this.#offsetMs);
+    view.setInt32(10, crc32(bytes.subarray(0, 10)));
+    // The correction holds without it until the next start.
+    await this.#storage?.set(KEY, bytes).catch(() => {});
+  }
+}

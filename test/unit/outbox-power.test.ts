@@ -1,0 +1,218 @@
+/** The power is cut at every single operation of a storage, in every way; then the device starts again. */
+
+import { expect, test } from "@jest/globals";
+import {
+  AnswerError,
+  classifyError,
+  type DroppedMessage,
+  NetworkError,
+  Outbox,
+  type Storage,
+  type StoredMessage,
+} from "../../src/index.js";
+import { type Cut, cuts, Flash } from "./power.js";
+import { virtualHost } from "./virtual-host.js";
+
+const bounds = { maxMessages: 6, maxBytes: 60000 };
+
+/** What the world outside the device knows. */
+class World {
+  readonly flash = new Flash();
+  /** Readings in the order in which the app handed them over. */
+  readonly offered: string[] = [];
+  /** Those of which the app was told that they are safe. */
+  readonly accepted = new Set<string>();
+  readonly received: string[] = [];
+  readonly refused = new Set<string>();
+  readonly droppedFull = new Set<string>();
+  readonly falseAlarms: DroppedMessage[] = [];
+  /** The highest sequence number that anybody was ever told. */
+  highest = -1;
+  /** What was being sent when the power was cut. */
+  inFlight: string | undefined;
+  cuts = 0;
+
+  outbox(storage: Storage, gateway: "up" | "down" | "picky" = "up"): Outbox<string> {
+    const host = virtualHost(() => {
+      throw new Error("unused");
+    });
+    return new Outbox<string>(
+      {
+        storage,
+        timer: host.timer,
+        random: host.random,
+        clock: host.clock,
+        nowMs: () => host.clock.nowMs(),
+        classify: classifyError,
+        send: async (message) => {
+          const name = nameOf(message);
+          this.inFlight = name;
+          this.received.push(name);
+          this.saw(message.sequence);
+          await Promise.resolve();
+          if (gateway === "down") {
+            this.received.pop();
+            throw new NetworkError("CONNECTION_REFUSED", "connect", "m");
+          }
+          if (gateway === "picky" && name.endsWith("!")) {
+            this.received.pop();
+            this.refused.add(name);
+            throw new AnswerError("GATEWAY_REJECTED", "m", { status: 200, gatewayCode: "X" }, false);
+          }
+          return name;
+        },
+      },
+      {
+        ...bounds,
+        flushIntervalMs: 0,
+        onDelivered: () => {
+          this.inFlight = undefined;
+        },
+        onDropped: (dropped) => {
+          if (dropped.reason === "full") this.droppedFull.add(nameOf(dropped.message as StoredMessage));
+          if (dropped.reason === "damaged") this.falseAlarms.push(dropped);
+        },
+      },
+    );
+  }
+
+  saw(sequence: number): void {
+    this.highest = Math.max(this.highest, sequence);
+  }
+
+  async enqueue(outbox: Outbox<string>, name: string, padding = 0): Promise<void> {
+    this.offered.push(name);
+    const before = this.highest;
+    const { sequence } = await outbox.enqueue({ topic: "data", payload: name.padEnd(padding), qos: 1, kind: 0 });
+    expect(sequence).toBeGreaterThan(before);
+    this.saw(sequence);
+    this.accepted.add(name);
+  }
+}
+
+function nameOf({ payload }: StoredMessage): string {
+  return (payload as string).trimEnd();
+}
+
+/** Three times three starts: readings small and large, refused and delivered, more than there is room for. */
+async function life(world: World, at: number, cut: Cut): Promise<"cut" | "done"> {
+  const { storage, off } = world.flash.start(at, cut);
+  const work = async () => {
+    for (const round of [1, 2, 3]) {
+      // Several parts in one round only: they are what takes time.
+      const [two, three] = round === 2 ? [4100, 8100] : [0, 0];
+      let outbox = world.outbox(storage, "down");
+      await world.enqueue(outbox, `a${round}`);
+      await world.enqueue(outbox, `b${round}!`);
+      await world.enqueue(outbox, `c${round}`, three);
+      await outbox.flush();
+      outbox.close();
+
+      outbox = world.outbox(storage, "picky");
+      await world.enqueue(outbox, `d${round}`, two);
+      await outbox.flush();
+      await world.enqueue(outbox, `e${round}`);
+      await outbox.flush();
+      await world.enqueue(outbox, `f${round}`);
+      await Promise.all([outbox.flush(), world.enqueue(outbox, `g${round}`, two)]);
+      outbox.close();
+
+      outbox = world.outbox(storage);
+      await outbox.flush();
+      for (const name of "hijklm") await world.enqueue(outbox, `${name}${round}`, name === "i" ? two : 0);
+      await world.enqueue(outbox, `n${round}`, three);
+      await world.enqueue(outbox, `o${round}`);
+      await outbox.flush();
+      outbox.close();
+    }
+  };
+  return Promise.race([work().then(() => "done" as const), off.then(() => "cut" as const)]);
+}
+
+/** The start after a power cut: everything is delivered, and the numbers go on. */
+async function recover(world: World, at = Number.POSITIVE_INFINITY, cut: Cut = "nothing"): Promise<"cut" | "done"> {
+  const { storage, off } = world.flash.start(at, cut);
+  const work = async () => {
+    const outbox = world.outbox(storage);
+    await outbox.flush();
+    await world.enqueue(outbox, `z${world.cuts}`);
+    expect((await outbox.flush()).ended).toBe("empty");
+  };
+  return Promise.race([work().then(() => "done" as const), off.then(() => "cut" as const)]);
+}
+
+function check(world: World, twiceAllowed: readonly (string | undefined)[]): void {
+  const { offered, accepted, received, refused, droppedFull } = world;
+  const firsts = received.filter((name, i) => received.indexOf(name) === i);
+  // None lost.
+  const gone = [...accepted].filter((name) => !firsts.includes(name) && !refused.has(name) && !droppedFull.has(name));
+  // At a cut while the oldest is being dropped to make room, nobody is left to be told of it.
+  expect(gone.length).toBeLessThanOrEqual(1);
+  for (const name of gone) expect(name).toMatch(/^[hi]/);
+  if (gone.length > 0) expect(offered.some((name) => name === `n${gone[0].slice(1)}`)).toBe(true);
+  // In order.
+  expect(firsts).toEqual(offered.filter((name) => firsts.includes(name)));
+  // None twice, except what was in flight.
+  const again = received.filter((name, i) => received.indexOf(name) !== i);
+  const allowed = [...twiceAllowed];
+  for (const name of again) {
+    expect(allowed).toContain(name);
+    allowed.splice(allowed.indexOf(name), 1);
+  }
+  // Nothing is left behind.
+  expect([...world.flash.values.keys()]).toEqual(["out.n"]);
+}
+
+async function operationsOfALife(): Promise<number> {
+  const world = new World();
+  expect(await life(world, Number.POSITIVE_INFINITY, "nothing")).toBe("done");
+  await recover(world);
+  check(world, []);
+  expect(world.refused).toEqual(new Set(["b1!", "b2!", "b3!"]));
+  expect(world.droppedFull.size).toBeGreaterThan(0);
+  expect(world.falseAlarms).toEqual([]);
+  return world.flash.operations;
+}
+
+test.each(cuts)("one cut, %s of the operation done: nothing lost, nothing out of order, nothing twice", async (cut) => {
+  const operations = await operationsOfALife();
+  expect(operations).toBeGreaterThan(180);
+  let cutShort = 0;
+  for (let at = 1; at <= operations; at++) {
+    const world = new World();
+    if ((await life(world, at, cut)) === "cut") cutShort++;
+    world.cuts = 1;
+    const inFlight = world.inFlight;
+    expect(await recover(world)).toBe("done");
+    check(world, [inFlight]);
+  }
+  expect(cutShort).toBeGreaterThan(180);
+});
+
+test("a second cut at every operation of the start after the first", async () => {
+  const operations = await operationsOfALife();
+  for (let at = 1; at <= operations; at += 13) {
+    for (let second = 1; ; second++) {
+      const world = new World();
+      await life(world, at, cuts[at % 3]);
+      world.cuts = 1;
+      const allowed = [world.inFlight];
+      world.inFlight = undefined;
+      const end = await recover(world, second, cuts[second % 3]);
+      allowed.push(world.inFlight);
+      world.cuts = 2;
+      if (end === "cut") expect(await recover(world)).toBe("done");
+      check(world, allowed);
+      if (end === "done") break;
+    }
+  }
+}, 60000);
+
+test("numbers never go back, however often the power is cut after everything was delivered", async () => {
+  const world = new World();
+  for (let i = 0; i < 300; i++) {
+    world.cuts = i;
+    await recover(world, 1 + (i % 11), cuts[i % 3]);
+  }
+  expect(world.highest).toBeGreaterThan(100);
+});

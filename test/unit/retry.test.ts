@@ -1,0 +1,451 @@
+import { describe, expect, test } from "@jest/globals";
+import * as fc from "fast-check";
+import {
+  AnswerError,
+  backoffMs,
+  Canceller,
+  type ClientEvent,
+  classifyError,
+  Device,
+  type DeviceOptions,
+  type HttpResponse,
+  IotHubError,
+  NetworkError,
+  type RetryNotice,
+  retryDefaults,
+  TokenBucket,
+} from "../../src/index.js";
+import { hang, page, type Reply, refused, taken, type VirtualHost, virtualHost } from "./virtual-host.js";
+
+const message = { topic: "data", payload: { t: 21.5 } };
+const reset = () => new NetworkError("CONNECTION_RESET", "read", "The connection was closed.");
+const late = () => new NetworkError("TIMEOUT", "first-byte", "The request timed out.");
+
+function setup(reply: Reply, changes: Partial<DeviceOptions> = {}, host = virtualHost(reply)) {
+  const events: ClientEvent[] = [];
+  const device = new Device(
+    {
+      productId: "P",
+      deviceName: "d",
+      credential: { secret: "secret" },
+      onEvent: (event) => events.push(event),
+      ...changes,
+    },
+    host,
+  );
+  return { host, device, events };
+}
+
+/** Answers by turns; the last one goes on. */
+function turns(...replies: (HttpResponse | Error | (() => HttpResponse))[]): Reply {
+  return (_request, index) => {
+    const reply = replies[Math.min(index, replies.length - 1)];
+    if (reply instanceof Error) throw reply;
+    return typeof reply === "function" ? reply() : reply;
+  };
+}
+
+async function failure(promise: Promise<unknown>): Promise<IotHubError & Record<string, unknown>> {
+  const error = await promise.then(
+    () => undefined,
+    (e) => e,
+  );
+  expect(error).toBeInstanceOf(IotHubError);
+  return error;
+}
+
+function stamps(host: VirtualHost): number[] {
+  return host.sent.map(({ request }) => Number(request.headers["X-TC-Timestamp"]));
+}
+
+describe("classes of errors", () => {
+  const answer = (code: string | number, status = 200) =>
+    new AnswerError("GATEWAY_REJECTED", "m", { status, gatewayCode: code }, status >= 500);
+  const other = (status: number) => new AnswerError("HTTP_STATUS", "m", { status }, status >= 500);
+  test.each<[string, unknown, string]>([
+    ["refused connection", new NetworkError("CONNECTION_REFUSED", "connect", "m"), "network"],
+    ["name", new NetworkError("NAME_RESOLUTION", "connect", "m"), "network"],
+    ["TLS", new NetworkError("TLS_FAILED", "tls", "m"), "network"],
+    ["timeout", late(), "timeout"],
+    ["certificate", new NetworkError("CERTIFICATE_REJECTED", "tls", "m"), "credential"],
+    ["endless answer", new NetworkError("RESPONSE_TOO_LARGE", "read", "m"), "server"],
+    ["no HTTP", new NetworkError("RESPONSE_MALFORMED", "read", "m"), "server"],
+    ["what a host throws", new TypeError("x"), "network"],
+    ["429", other(429), "throttled"],
+    ["408", other(408), "timeout"],
+    ["401", other(401), "credential"],
+    ["413", other(413), "permanent"],
+    ["a captive portal", other(302), "server"],
+    ["503", other(503), "server"],
+    ["limit", answer("RequestLimitExceeded"), "throttled"],
+    ["limit of a kind", answer("RequestLimitExceeded.Device"), "throttled"],
+    [
+      "internal",
+      new AnswerError("GATEWAY_REJECTED", "m", { status: 200, gatewayCode: "InternalError" }, true),
+      "server",
+    ],
+    ["signature", answer("AuthFailure.SignatureFailure"), "credential"],
+    ["signature, retired API", answer(1010), "credential"],
+    ["expired", answer("AuthFailure.SignatureExpire"), "clock"],
+    ["timestamp", answer("InvalidParameterValue.Timestamp"), "clock"],
+    ["nonce", answer("AuthFailure.NonceReused"), "server"],
+    ["device", answer("ResourceNotFound.Device"), "credential"],
+    ["topic", answer("InvalidParameterValue.TopicName"), "permanent"],
+    ["permission", answer("UnauthorizedOperation"), "permanent"],
+    ["a code of tomorrow", answer("Something.New"), "permanent"],
+    ["a number of tomorrow", answer(4711), "permanent"],
+    ["empty answer", new AnswerError("ANSWER_EMPTY", "m", { status: 200 }, true), "server"],
+    ["clock", new IotHubError("CLOCK_NOT_SET", "m"), "clock"],
+    ["cancelled", new IotHubError("CANCELLED", "m"), "cancelled"],
+    ["closed", new IotHubError("DEVICE_CLOSED", "m"), "cancelled"],
+    ["queue", new IotHubError("QUEUE_FULL", "m"), "throttled"],
+    ["bad input", new IotHubError("INVALID_TOPIC", "m"), "permanent"],
+  ])("%s", (_name, error, expected) => {
+    expect(classifyError(error)).toBe(expected);
+  });
+});
+
+test("backoff: a random part of a limit that doubles up to a maximum", () => {
+  const options = { baseDelayMs: 100, maxDelayMs: 1000 };
+  expect([0, 1, 2, 3, 4, 5].map((retry) => backoffMs(retry, options, 1))).toEqual([100, 200, 400, 800, 1000, 1000]);
+  expect(backoffMs(3, options, 0)).toBe(0);
+  expect(backoffMs(1000, options, 0.5)).toBe(500);
+  fc.assert(
+    fc.property(fc.nat(), fc.double({ min: 0, max: 1, noNaN: true }), (retry, random) => {
+      const delay = backoffMs(retry, retryDefaults, random);
+      expect(delay).toBeGreaterThanOrEqual(0);
+      expect(delay).toBeLessThanOrEqual(retryDefaults.maxDelayMs);
+    }),
+  );
+});
+
+test("token bucket: no window of time has more than its share", () => {
+  const bucket = new TokenBucket({ perSecond: 20, burst: 10 });
+  const times: number[] = [];
+  for (let now = 0; times.length < 200; ) {
+    const wait = bucket.take(now);
+    expect(Number.isInteger(wait) && wait >= 0 && wait <= 50).toBe(true);
+    if (wait === 0) times.push(now);
+    now += wait;
+  }
+  expect(times.filter((t) => t === 0).length).toBe(10);
+  for (let i = 0; i + 30 < times.length; i++) expect(times[i + 30] - times[i]).toBeGreaterThanOrEqual(1000);
+  expect(times[199]).toBe(190 * 50);
+  // A clock that stands still gives nothing, one that goes back takes nothing.
+  expect(bucket.take(times[199])).toBeGreaterThan(0);
+  expect(bucket.take(0)).toBeGreaterThan(0);
+});
+
+describe("retries", () => {
+  test("a failure that passes: another signature, and the result says how often", async () => {
+    const notices: RetryNotice[] = [];
+    const { device, host, events } = setup(turns(reset(), page(503), taken));
+    const result = await device.publish(message, { onRetry: (notice) => notices.push(notice) });
+    expect(result.attempts).toBe(3);
+    expect(notices.map(({ attempts, errorClass }) => [attempts, errorClass])).toEqual([
+      [1, "network"],
+      [2, "server"],
+    ]);
+    expect(notices[0].delayMs).toBeLessThanOrEqual(500);
+    expect(notices[1].delayMs).toBeLessThanOrEqual(1000);
+    expect(host.elapsedMs).toBe(notices[0].delayMs + notices[1].delayMs);
+    expect(result.timing).toMatchObject({ waitMs: host.elapsedMs, totalMs: host.elapsedMs });
+    expect(new Set(host.sent.map(({ request }) => request.headers["X-TC-Nonce"])).size).toBe(3);
+    expect(events.filter(({ phase }) => phase === "retry").length).toBe(2);
+    expect(host.sent.map(({ options }) => options.fresh)).toEqual([false, true, false]);
+    expect(host.timers).toBe(0);
+  });
+
+  test.each<[string, HttpResponse | Error]>([
+    ["a message that is refused", refused("InvalidParameterValue.TopicName")],
+    ["a credential that is refused", refused("AuthFailure.SignatureFailure")],
+    ["a certificate that is refused", new NetworkError("CERTIFICATE_REJECTED", "tls", "m")],
+  ])("%s is sent once", async (_name, reply) => {
+    const { device, host } = setup(turns(reply));
+    await failure(device.publish(message));
+    expect(host.sent.length).toBe(1);
+    expect(host.elapsedMs).toBe(0);
+  });
+
+  test("the limits: attempts, one attempt's time, all the time", async () => {
+    const attempts = setup(turns(reset()), { retry: { maxAttempts: 5 } });
+    expect((await failure(attempts.device.publish(message))).code).toBe("CONNECTION_RESET");
+    expect(attempts.host.sent.length).toBe(5);
+
+    const slow = setup((_r, _i, options) => hang(options, slow.host, late), { timeoutMs: 25000 });
+    expect((await failure(slow.device.publish(message))).code).toBe("TIMEOUT");
+    expect(slow.host.sent.map(({ options }) => options.timeoutMs).slice(0, 2)).toEqual([10000, 10000]);
+    expect(slow.host.sent[2].options.timeoutMs).toBeLessThan(5000);
+    expect(slow.host.elapsedMs).toBeLessThanOrEqual(25000);
+
+    const once = setup((_r, _i, options) => hang(options, once.host, late), { retry: false, timeoutMs: 25000 });
+    expect((await failure(once.device.publish(message))).code).toBe("TIMEOUT");
+    expect(once.host.sent.map(({ options }) => options.timeoutMs)).toEqual([25000]);
+  });
+
+  test("Retry-After is obeyed by this request and the others, up to its limit", async () => {
+    const { device, host } = setup(turns(page(429, { "retry-after": "7" }), taken));
+    const both = [device.publish(message), device.publish(message)];
+    expect((await Promise.all(both)).map(({ attempts }) => attempts)).toEqual([2, 1]);
+    expect(host.sent[1].atMs).toBeGreaterThanOrEqual(7000);
+    expect(host.sent[1].atMs).toBeLessThan(8000);
+
+    // Longer than the request's own limit: better the reason at once, and the next request waits, too.
+    const long = setup(turns(page(503, { "retry-after": "3600" }), taken));
+    expect(await failure(long.device.publish(message))).toMatchObject({ code: "HTTP_STATUS", retryAfterSeconds: 3600 });
+    expect(long.host.elapsedMs).toBe(0);
+    expect((await failure(long.device.publish(message))).code).toBe("TIMEOUT");
+    await long.device.publish(message, { timeoutMs: 400000 });
+    expect(long.host.sent.map(({ atMs }) => atMs)).toEqual([0, 300000]);
+  });
+
+  test("a budget keeps an outage from becoming a storm, and successes fill it", async () => {
+    let up = false;
+    const { device, host } = setup(() => {
+      if (up) return taken();
+      throw reset();
+    });
+    for (let i = 0; i < 50; i++) await failure(device.publish(message));
+    // 50 first attempts, and no more than ten retries for all of them.
+    expect(host.sent.length).toBe(60);
+    up = true;
+    for (let i = 0; i < 4; i++) await device.publish(message);
+    up = false;
+    const before = host.sent.length;
+    await failure(device.publish(message));
+    await failure(device.publish(message));
+    expect(host.sent.length - before).toBe(4);
+  });
+
+  test("the app's own classes", async () => {
+    const classify = (error: IotHubError) =>
+      error instanceof AnswerError && error.gatewayCode === 4711 ? ("server" as const) : undefined;
+    const { device, host } = setup(turns(refused("X"), taken), { retry: { classify } });
+    await failure(device.publish(message));
+    expect(host.sent.length).toBe(1);
+    const code = JSON.stringify({ code: 4711, message: "busy" });
+    const busy = { status: 200, headers: {}, body: new TextEncoder().encode(code) };
+    const other = setup(turns(busy, taken), { retry: { classify } });
+    expect((await other.device.publish(message)).attempts).toBe(2);
+  });
+
+  test.each<[string, Partial<DeviceOptions>]>([
+    ["maxAttempts 0", { retry: { maxAttempts: 0 } }],
+    ["maxAttempts 1.5", { retry: { maxAttempts: 1.5 } }],
+    ["a negative delay", { retry: { baseDelayMs: -1 } }],
+    ["NaN", { retry: { attemptTimeoutMs: Number.NaN } }],
+    ["a budget that is text", { retry: { budget: "10" as never } }],
+    ["classify that is no function", { retry: { classify: true as never } }],
+    ["no rate", { rateLimit: { perSecond: 0 } }],
+    ["no burst", { rateLimit: { burst: 0 } }],
+    ["a queue of -1", { maxQueued: -1 }],
+    ["a step of NaN", { clockCorrection: { maxStepMs: Number.NaN } }],
+  ])("refuses %s", (_name, changes) => {
+    expect(() => setup(turns(taken), changes)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  });
+});
+
+describe("one at a time", () => {
+  test("requests wait for their turn, in order, as many as may", async () => {
+    let open = 0;
+    const { device, host } = setup(
+      async () => {
+        expect(++open).toBe(1);
+        for (let i = 0; i < 20; i++) await Promise.resolve();
+        open--;
+        return taken();
+      },
+      { maxQueued: 5, rateLimit: false },
+    );
+    const all = await Promise.allSettled([..."01234567"].map((payload) => device.publish({ topic: "data", payload })));
+    expect(all.map(({ status }) => status === "fulfilled")).toEqual([true, true, true, true, true, true, false, false]);
+    expect((all[7] as PromiseRejectedResult).reason).toMatchObject({ code: "QUEUE_FULL", retryable: true });
+    const order = host.sent.map(({ request }) => JSON.parse(new TextDecoder().decode(request.body)).Payload);
+    expect(order.join("")).toBe("012345");
+  });
+
+  test("whoever gives up leaves the queue", async () => {
+    const { device, host } = setup((_r, _i, options) => hang(options, host, late), { timeoutMs: 5000 });
+    const canceller = new Canceller();
+    const first = failure(device.publish(message));
+    const second = failure(device.publish(message, { signal: canceller.signal }));
+    const third = failure(device.publish(message, { timeoutMs: 100 }));
+    canceller.cancel();
+    expect((await second).code).toBe("CANCELLED");
+    expect((await third).code).toBe("TIMEOUT");
+    expect((await first).code).toBe("TIMEOUT");
+    expect(host.timers).toBe(0);
+  });
+
+  test("close settles what is sent, what waits for its turn, for the rate, for a retry", async () => {
+    const never = () => new Promise<never>(() => {});
+    const { device, host } = setup(never);
+    const all = [1, 2, 3].map(() => failure(device.publish(message)));
+    const waiting = setup(turns(page(503, { "retry-after": "10" })));
+    all.push(failure(waiting.device.publish(message)), failure(waiting.device.publish(message)));
+    while (waiting.host.sent.length === 0 || host.sent.length === 0) await Promise.resolve();
+    device.close();
+    waiting.device.close();
+    for (const error of all) expect((await error).code).toBe("DEVICE_CLOSED");
+    expect([host.timers, waiting.host.timers]).toEqual([0, 0]);
+  });
+
+  test("20 messages a second, ten at once", async () => {
+    const { device, host } = setup(turns(taken), { maxQueued: 100 });
+    await Promise.all(Array.from({ length: 50 }, () => device.publish(message)));
+    expect(host.elapsedMs).toBe(40 * 50);
+    expect(host.sent.filter(({ atMs }) => atMs === 0).length).toBe(10);
+  });
+});
+
+describe("answers of other requests", () => {
+  test("an answer that came before is not taken again, and the connection is not trusted", async () => {
+    const answers = [taken(), taken()];
+    const { device, host } = setup(turns(answers[0], answers[1], answers[1], taken));
+    await device.publish(message);
+    await device.publish(message);
+    expect((await device.publish(message)).attempts).toBe(2);
+    expect(host.sent.map(({ options }) => options.fresh)).toEqual([false, false, false, true]);
+  });
+
+  test("a gateway that gives the same id to all is left in peace", async () => {
+    const same = taken();
+    const { device, host } = setup(turns(same));
+    for (let i = 0; i < 5; i++) await device.publish(message);
+    expect(host.sent.length).toBe(5);
+  });
+});
+
+describe("clock correction", () => {
+  const now = Date.UTC(2026, 10, 20, 12);
+  const expired = (dateMs: number) => refused("AuthFailure.SignatureExpire", { date: new Date(dateMs).toUTCString() });
+  /** Takes what is signed within five minutes of its own clock. */
+  const gateway =
+    (nowMs: () => number, code = "AuthFailure.SignatureExpire"): Reply =>
+    (request) => {
+      const headers = { date: new Date(nowMs()).toUTCString() };
+      const off = Math.abs(Number(request.headers["X-TC-Timestamp"]) * 1000 - nowMs());
+      return off <= 300000 ? taken(headers) : refused(code, headers);
+    };
+
+  test("a device without any clock publishes over HTTP, and remembers after a restart", async () => {
+    const host = virtualHost(
+      gateway(() => now + host.elapsedMs),
+      {},
+      5000,
+    );
+    const first = setup(turns(taken), { url: "http://gateway.test" }, host);
+    expect((await first.device.publish(message)).attempts).toBe(2);
+    expect(stamps(host)).toEqual([5, now / 1000]);
+    expect(first.events).toContainEqual({ phase: "clock-correction", path: "/device/publish", offsetMs: now - 5000 });
+    await first.device.publish(message);
+    const second = setup(turns(taken), { url: "http://gateway.test" }, host);
+    expect((await second.device.publish(message)).attempts).toBe(1);
+    // The host's own clock, by which certificates are judged, is what it was.
+    expect(host.clock.nowMs()).toBe(5000);
+  });
+
+  test("where a time server is wanted and none answers, HTTP goes on, HTTPS does not", async () => {
+    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server answered.", undefined, true));
+    const clock = { nowMs: () => 0, monotonicMs: () => 0, ready };
+    const http = virtualHost(
+      gateway(() => now),
+      { clock },
+    );
+    const { device } = setup(turns(taken), { url: "http://gateway.test" }, http);
+    expect((await device.publish(message)).attempts).toBe(2);
+    const https = virtualHost(
+      gateway(() => now),
+      { clock },
+    );
+    const strict = setup(turns(taken), {}, https);
+    expect((await failure(strict.device.publish(message))).code).toBe("CLOCK_NOT_SET");
+    const off = setup(turns(taken), { url: "http://gateway.test", clockCorrection: false }, http);
+    expect((await failure(off.device.publish(message))).code).toBe("CLOCK_NOT_SET");
+  });
+
+  test("a credential that is refused with a Date far from our clock is signed anew, once", async () => {
+    const host = virtualHost(
+      gateway(() => now + 7200000, "AuthFailure.SignatureFailure"),
+      {},
+      now,
+    );
+    const { device } = setup(turns(taken), {}, host);
+    expect((await device.publish(message)).attempts).toBe(2);
+
+    const near = setup(
+      turns(refused("AuthFailure.SignatureFailure", { date: new Date(now).toUTCString() })),
+      {},
+      virtualHost(turns(refused("AuthFailure.SignatureFailure", { date: new Date(now).toUTCString() })), {}, now),
+    );
+    await failure(near.device.publish(message));
+    expect(near.host.sent.length).toBe(1);
+
+    let shown = now;
+    const liar = virtualHost(() => expired((shown += 3600000)), {}, now);
+    const always = setup(turns(taken), {}, liar);
+    expect((await failure(always.device.publish(message))).gatewayCode).toBe("AuthFailure.SignatureExpire");
+    expect(liar.sent.length).toBe(2);
+  });
+
+  test.each<[string, number, number]>([
+    ["before the version was made", now, Date.UTC(2026, 9, 31)],
+    ["more than a day ahead of a clock that was set", now, now + 86400001],
+    ["more than a day behind a clock that was set", now, now - 86400001],
+    ["decades ahead of a clock that was not set", 0, Date.UTC(2047, 0, 1)],
+    ["before the version was made, with a clock that was not set", 0, Date.UTC(2026, 9, 31)],
+  ])("a Date %s is not believed", async (_name, ownMs, dateMs) => {
+    const host = virtualHost(() => expired(Math.floor(dateMs / 1000) * 1000 + (dateMs > ownMs ? 1000 : 0)), {}, ownMs);
+    const { device } = setup(turns(taken), {}, host);
+    await failure(device.publish(message));
+    expect(stamps(host)).toEqual([ownMs / 1000]);
+    expect(await host.storage?.keys()).toEqual([]);
+  });
+
+  test("however often a forged Date comes, the time stays within a day of a clock that was set", async () => {
+    let shown = now;
+    const host = virtualHost(() => expired((shown += 43200000)), {}, now);
+    const { device } = setup(turns(taken), {}, host);
+    for (let i = 0; i < 20; i++) await failure(device.publish(message));
+    expect(Math.max(...stamps(host)) * 1000 - host.clock.nowMs()).toBeLessThanOrEqual(86400000);
+  });
+
+  test("what was learned before the host set its clock is forgotten afterwards", async () => {
+    const host = virtualHost(
+      gateway(() => now + host.elapsedMs),
+      {},
+      0,
+    );
+    const { device } = setup(turns(taken), {}, host);
+    await device.publish(message);
+    host.setNow(now);
+    expect((await device.publish(message)).attempts).toBe(1);
+    host.setNow(0);
+    expect((await device.publish(message)).attempts).toBe(1);
+  });
+
+  test("a clock that jumps never makes a nonce come twice with the same timestamp", async () => {
+    const host = virtualHost(turns(taken), {}, now);
+    const { device } = setup(turns(taken), { rateLimit: false }, host);
+    const pairs = new Set<string>();
+    for (let i = 0; i < 2000; i++) {
+      host.setNow(now + (i % 3) * 1000);
+      await device.publish(message);
+    }
+    for (const { request } of host.sent)
+      pairs.add(`${request.headers["X-TC-Timestamp"]} ${request.headers["X-TC-Nonce"]}`);
+    expect(pairs.size).toBe(2000);
+  });
+
+  test.each<[string, Uint8Array]>([
+    ["nothing", new Uint8Array(0)],
+    ["half of it", Uint8Array.of(1, 0, 1, 2, 3)],
+    ["noise", Uint8Array.from({ length: 14 }, (_, i) => i)],
+  ])("a kept offset that is %s does no harm", async (_name, value) => {
+    const host = virtualHost(turns(taken), {}, now);
+    await host.storage?.set("clock", value);
+    const { device } = setup(turns(taken), {}, host);
+    await device.publish(message);
+    expect(stamps(host)).toEqual([now / 1000]);
+  });
+});
