@@ -7,7 +7,13 @@ const message = Object.freeze({ topic: "data", payload: "21.5" });
 
 function create(respond: Respond, changes: Partial<DeviceOptions> = {}) {
   const host = fakeHost(respond);
-  const options = { productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential: { secret }, ...changes };
+  const options = {
+    productId: "G8N9VAAAHB",
+    deviceName: "AAAAAA",
+    credential: { secret },
+    retry: false as const,
+    ...changes,
+  };
   return { host, device: new Device(options, host) };
 }
 
