@@ -29,8 +29,9 @@ export async function publish(io: Io, payloadArgument: string | undefined, given
   const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
   try {
     const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
+    // Once, and by the clock as it is: who calls this wants to see what the gateway says.
     const device = new Device(
-      { productId, deviceName, credential, region, url, timeoutMs, onEvent, retry: false },
+      { productId, deviceName, credential, region, url, timeoutMs, onEvent, retry: false, clockCorrection: false },
       host,
     );
     try {
