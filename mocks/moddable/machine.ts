@@ -14,11 +14,6 @@ export function callFromNative(callback: () => void): void {
   }
 }
 
-/** A promise that is rejected and not handled ends the virtual machine too. */
-function onUnhandledRejection(reason: unknown): void {
-  aborts.push(reason);
-}
-
 interface Pending {
   readonly callback: () => void;
   dueMs: number;
@@ -117,6 +112,4 @@ export function restart(): void {
   virtualMs = dateOffsetMs = undefined;
   timeSetWorks = true;
   Date.now = realDateNow;
-  process.removeListener("unhandledRejection", onUnhandledRejection);
-  process.on("unhandledRejection", onUnhandledRejection);
 }
