@@ -243,9 +243,9 @@ class KeySigner implements Signer {
   readonly #sha256: (bytes: Uint8Array) => Uint8Array;
   #der: Uint8Array | undefined;
 
-  constructor(privateKey: string | Uint8Array, { digest, rsa }: SignerOptions) {
+  constructor(privateKey: string | Uint8Array, { digest, rsa, random }: SignerOptions) {
     const key = readRsaPrivateKey(privateKey);
-    this.#rsa = new RsaSigner(key);
+    this.#rsa = new RsaSigner(key, random);
     this.#native = rsa;
     this.#der = key.der;
     this.#sha256 = digest ? (bytes) => digest.sha256(bytes) : sha256;

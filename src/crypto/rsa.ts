@@ -1,25 +1,55 @@
 /** RSASSA-PKCS1-v1_5 with SHA-256, RFC 8017 section 8.2. */
 
 import { IotHubError } from "../errors.js";
-import { hex, hexDecode } from "./hex.js";
+import type { Random } from "../host.js";
+import { hex } from "./hex.js";
+import { Hmac } from "./hmac.js";
 import type { RsaPrivateKey } from "./key.js";
+import { Montgomery } from "./montgomery.js";
+import { bytesOf } from "./words.js";
 
 // DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1.
 const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
+/** Bits of the random multiple of p - 1 that is added to an exponent. */
+const BLINDING_BITS = 64;
+
+interface Prepared {
+  readonly p: Montgomery;
+  readonly q: Montgomery;
+  readonly dP: bigint;
+  readonly dQ: bigint;
+  /** In Montgomery form modulo p. */
+  readonly qInv: bigint;
+  /** Under a secret of the key: what blinds an exponent must not be known. */
+  readonly hmac: Hmac;
+}
+
 /** A private key made ready for signing. */
 export class RsaSigner {
-  #key: RsaPrivateKey | undefined;
+  #prepared: Prepared | undefined;
   readonly #bytes: number;
-  readonly #n: bigint;
+  readonly #n: Montgomery;
   readonly #e: bigint;
+  /** The encoded message of RFC 8017 section 9.2 with a hash of zeros. */
+  readonly #encoding: bigint;
+  readonly #random: Random | undefined;
+  #count = 0;
 
-  /** @throws {IotHubError} KEY_INCONSISTENT if the numbers of the key do not belong together */
-  constructor(key: RsaPrivateKey) {
-    this.#key = complete(key);
+  /**
+   * @param random mixed into the blinding; without it a computation is blinded differently each time, but not
+   * unforeseeably to whoever knows the key's secret
+   * @throws {IotHubError} KEY_INCONSISTENT if the numbers of the key do not belong together
+   */
+  constructor(key: RsaPrivateKey, random?: Random) {
+    if (key.n < 3n || (key.n & 1n) === 0n || key.e < 3n || (key.e & 1n) === 0n || key.e >= key.n) throw inconsistent();
     this.#bytes = key.bytes;
-    this.#n = key.n;
+    this.#n = new Montgomery(key.n);
     this.#e = key.e;
+    this.#random = random;
+    const tail = `00${DIGEST_INFO}${"00".repeat(32)}`;
+    this.#encoding = BigInt(`0x0001${"ff".repeat(key.bytes - 2 - tail.length / 2)}${tail}`);
+    this.#prepared = prepare(key, this.#n);
   }
 
   /**
@@ -27,35 +57,48 @@ export class RsaSigner {
    * @throws {IotHubError} SIGNER_CLOSED; SIGNING_FAULT if the result does not verify
    */
   sign(hash: Uint8Array): Uint8Array {
-    const key = this.#key;
-    if (key === undefined) throw new IotHubError("SIGNER_CLOSED", "The signer has been closed.");
+    const prepared = this.#prepared;
+    if (prepared === undefined) throw new IotHubError("SIGNER_CLOSED", "The signer has been closed.");
+    const { p, q, qInv } = prepared;
     const m = this.#encode(hash);
-    const s1 = modPow(m % key.p, key.dP, key.p);
-    const s2 = modPow(m % key.q, key.dQ, key.q);
+    const blinding = this.#blinding(prepared.hmac, hash);
+    const s1 = blindedPower(p, m, prepared.dP, blinding >> 128n);
+    const s2 = blindedPower(q, m, prepared.dQ, blinding);
     // RFC 8017 section 5.1.2, step 2.b.
-    const h = (((s1 - s2) % key.p) + key.p) * key.qInv;
-    const s = s2 + (h % key.p) * key.q;
+    const difference = s1 - (s2 % p.modulus);
+    const h = p.rest(p.multiply(difference < 0n ? difference + p.modulus : difference, qInv));
+    const s = s2 + h * q.modulus;
     // A fault in one half would reveal the factors of n: nothing leaves that has not been verified.
-    if (modPow(s, this.#e, this.#n) !== m) throw fault();
-    return hexDecode(s.toString(16).padStart(2 * this.#bytes, "0"));
+    if (s >= this.#n.modulus || this.#n.publicPower(s, this.#e) !== m) throw fault();
+    return bigIntBytes(s, this.#bytes);
   }
 
   /** Whether a signature is that of a message whose SHA-256 is given (RFC 8017 section 8.2.2, by comparing encodings). */
   verify(hash: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== this.#bytes) return false;
     const s = BigInt(`0x${hex(signature)}`);
-    return s < this.#n && modPow(s, this.#e, this.#n) === this.#encode(hash);
+    return s < this.#n.modulus && this.#n.publicPower(s, this.#e) === this.#encode(hash);
   }
 
   /** Lets go of the private numbers. */
   close(): void {
-    this.#key = undefined;
+    this.#prepared?.hmac.close();
+    this.#prepared = undefined;
   }
 
   /** EMSA-PKCS1-v1_5, RFC 8017 section 9.2. */
   #encode(hash: Uint8Array): bigint {
-    const tail = `00${DIGEST_INFO}${hex(hash)}`;
-    return BigInt(`0x0001${"ff".repeat(this.#bytes - 2 - tail.length / 2)}${tail}`);
+    return this.#encoding + BigInt(`0x${hex(hash)}`);
+  }
+
+  /** 256 bits from the key's secret, the message, a counter, and the host's randomness. */
+  #blinding(hmac: Hmac, hash: Uint8Array): bigint {
+    const random = this.#random?.bytes(16) ?? new Uint8Array(0);
+    const input = new Uint8Array(hash.length + 4 + random.length);
+    input.set(hash);
+    new DataView(input.buffer).setUint32(hash.length, this.#count++);
+    input.set(random, hash.length + 4);
+    return BigInt(`0x${hex(hmac.sign(input))}`);
   }
 }
 
@@ -64,31 +107,77 @@ export function fault(): IotHubError {
   return new IotHubError("SIGNING_FAULT", "The RSA signature did not verify and was withheld.");
 }
 
-function complete(key: RsaPrivateKey): RsaPrivateKey {
-  const { n, e, d, p, q } = key;
-  const dP = key.dP || d % (p - 1n || 1n);
-  const dQ = key.dQ || d % (q - 1n || 1n);
-  const qInv = key.qInv || (p > 2n ? modPow(q % p, p - 2n, p) : 0n);
-  if (
-    p < 3n ||
-    q < 3n ||
-    p * q !== n ||
-    e < 3n ||
-    (e & 1n) === 0n ||
-    (dP * e) % (p - 1n) !== 1n ||
-    (dQ * e) % (q - 1n) !== 1n ||
-    (qInv * q) % p !== 1n
-  ) {
-    throw new IotHubError("KEY_INCONSISTENT", "The numbers of the RSA key do not belong together.");
-  }
-  return { ...key, dP, dQ, qInv };
+/** m^d modulo a prime: a multiple of prime - 1, added to the exponent, changes its bits and not the result. */
+function blindedPower(prime: Montgomery, m: bigint, d: bigint, blinding: bigint): bigint {
+  const multiple = BigInt.asUintN(BLINDING_BITS, blinding) * (prime.modulus - 1n);
+  return prime.power(m % prime.modulus, d + multiple, prime.bits + BLINDING_BITS);
 }
 
-function modPow(base: bigint, exponent: bigint, modulus: bigint): bigint {
-  let result = 1n;
-  for (const bit of exponent.toString(2)) {
-    result = (result * result) % modulus;
-    if (bit === "1") result = (result * base) % modulus;
+/** Checks the numbers, and computes those that the key leaves out (RFC 8017 section 3.2). */
+function prepare({ n, e, d, bytes, ...key }: RsaPrivateKey, modulus: Montgomery): Prepared {
+  const [p, q] = key.p === 0n && key.q === 0n ? factors(modulus, e, d) : [key.p, key.q];
+  if (p < 3n || q < 3n || p * q !== n) throw inconsistent();
+  const dP = key.dP || d % (p - 1n);
+  const dQ = key.dQ || d % (q - 1n);
+  // The key's own d takes no part in signing, and still must be the same key's.
+  for (const [exponent, prime] of [
+    [d, p],
+    [dP, p],
+    [d, q],
+    [dQ, q],
+  ]) {
+    if ((exponent * e) % (prime - 1n) !== 1n) throw inconsistent();
   }
-  return result;
+  const montgomeryP = new Montgomery(p);
+  const qInv = key.qInv || montgomeryP.power(q % p, p - 2n, montgomeryP.bits);
+  if (dP >= p || dQ >= q || qInv >= p || (qInv * q) % p !== 1n) throw inconsistent();
+  const secret = bigIntBytes(dP, bytes);
+  const hmac = new Hmac("sha256", secret);
+  secret.fill(0);
+  return { p: montgomeryP, q: new Montgomery(q), dP, dQ, qInv: montgomeryP.enter(qInv), hmac };
+}
+
+/** The primes of a key that states only n, e and d (NIST SP 800-56B appendix C.1). */
+function factors(modulus: Montgomery, e: bigint, d: bigint): readonly [bigint, bigint] {
+  const n = modulus.modulus;
+  let odd = d * e - 1n;
+  let halvings = 0;
+  for (; odd > 0n && (odd & 1n) === 0n; odd >>= 1n) halvings++;
+  // Each base fails with a probability of one half at most.
+  for (let base = 2n; odd > 0n && d < n && e < 1n << 256n && base < 42n; base++) {
+    let x = modulus.power(base, odd, modulus.bits + 256);
+    let i = 0;
+    for (; i < halvings && x !== 1n && x !== n - 1n; i++) {
+      const square = modulus.publicPower(x, 2n);
+      if (square === 1n) {
+        const p = gcd(x - 1n, n);
+        return [p, n / p];
+      }
+      x = square;
+    }
+    // base^(de - 1) is not 1: that is not the d of this e.
+    if (i === halvings) break;
+  }
+  throw inconsistent();
+}
+
+function gcd(a: bigint, b: bigint): bigint {
+  let [x, y] = [a, b];
+  while (y > 0n) [x, y] = [y, x % y];
+  return x;
+}
+
+/** The lowest `length` bytes of a number, the highest first. */
+function bigIntBytes(value: bigint, length: number): Uint8Array {
+  const words = new Int32Array(Math.ceil(length / 4));
+  let rest = value;
+  for (let i = 0; i < words.length; i++) {
+    words[i] = Number(rest & 0xffffffffn);
+    rest >>= 32n;
+  }
+  return bytesOf(words).subarray(words.length * 4 - length);
+}
+
+function inconsistent(): IotHubError {
+  return new IotHubError("KEY_INCONSISTENT", "The numbers of the RSA key do not belong together.");
 }
