@@ -1,0 +1,25 @@
+import { fileURLToPath } from "node:url";
+import { expect, test } from "@jest/globals";
+import { bundleFile } from "./bundle.js";
+import { build, run } from "./engine.js";
+
+test("1000 readings are enqueued and delivered in a heap of 32 KB, which stays as it was", async () => {
+  await build();
+  const entry = fileURLToPath(new URL("./outbox.entry.ts", import.meta.url));
+  const path = await bundleFile(entry, "outbox");
+  const report = await run(
+    { script: "outbox.run(1000, 5);", heapBytes: 32768, stackBytes: 12288 },
+    { preload: [path], timeoutMs: 120_000 },
+  );
+  expect(report).toMatchObject({ end: "ok", message: "", output: "1000 delivered, 1000 requests, 0 timers\n" });
+  expect(report.marks.map(({ name }) => Number(name))).toEqual([100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+  if (report.bits === 32) {
+    const live = report.marks.map(({ chunks, slots }) => (chunks?.live ?? 0) + (slots?.live ?? 0));
+    expect(Math.max(...live) - Math.min(...live)).toBeLessThan(256);
+    process.stdout.write(
+      `outbox on XS: 1000 readings, ${report.heapReserved} bytes of heap and ${report.stackPeak} of stack at most, ${live.at(-1)} live between batches\n`,
+    );
+  } else {
+    process.stdout.write("outbox on XS: no figures, as the compiler has no -m32\n");
+  }
+}, 200_000);
