@@ -314,17 +314,18 @@ export class Client {
     const timing = response.timing;
     this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
     const answer = readAnswer(response);
-    this.#checkOwn(answer);
+    this.#checkOwn(answer, timing?.reused !== false);
     return { answer, timing };
   }
 
   /**
    * An answer says of the request it belongs to no more than its own id: one that came before belongs to an earlier
-   * request. A gateway that gives the same id to all is left in peace.
+   * request. A gateway that gives the same id to all is left in peace, and on a connection of its own there is no
+   * earlier answer to come.
    */
-  #checkOwn({ requestId, status }: Answer): void {
+  #checkOwn({ requestId, status }: Answer, kept: boolean): void {
     const repeated = requestId !== "" && requestId === this.#lastRequestId;
-    if (repeated && this.#idsVary) {
+    if (repeated && kept && this.#idsVary) {
       throw new AnswerError(
         "ANSWER_REPEATED",
         "The answer is that of an earlier request.",

@@ -308,6 +308,16 @@ describe("answers of other requests", () => {
     expect(host.sent.map(({ options }) => options.fresh)).toEqual([false, false, false, true]);
   });
 
+  test("on a connection of its own there is no earlier answer to come", async () => {
+    const timing = { totalMs: 1, reused: false, bytesSent: 1, bytesReceived: 1 };
+    const one = { ...taken(), timing };
+    const other = { ...taken(), timing };
+    const answers = [one, other, other, other];
+    const { device, host } = setup(turns(...answers));
+    for (let i = 0; i < 4; i++) expect((await device.publish(message)).attempts).toBe(1);
+    expect(host.sent.length).toBe(4);
+  });
+
   test("a gateway that gives the same id to all is left in peace", async () => {
     const same = taken();
     const { device, host } = setup(turns(same));
