@@ -4,7 +4,7 @@ import { Client, type ClientOptions, type RequestOptions, type RequestTiming } f
 import { type Region, readEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
-import { LOG_PATH, Log, type LogLevel, type LogOptions, logBody } from "./log.js";
+import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
 import {
   type CheckedMessage,
   checkIdentity,
@@ -85,7 +85,13 @@ export class Device {
     this.productId = options.productId;
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
-    const log = new Log({ clock: host.clock, timer: host.timer, send: (lines) => this.#sendLog(lines) }, options.log);
+    const parts = {
+      timer: host.timer,
+      nowMs: () => this.#client.nowMs(),
+      maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox),
+      send: (lines: string) => this.#sendLog(lines),
+    };
+    const log = new Log(parts, options.log);
     this.#log = log;
     const { onEvent } = options;
     const guarded: typeof onEvent =
@@ -129,7 +135,8 @@ export class Device {
 
   /**
    * Logs a line to the platform: `info` becomes `INF|<time>|<message>`. Lines are gathered and sent together; what is
-   * too much is dropped and counted. Never throws for what it is given as a message, and never reports its own failures.
+   * too much is dropped and counted. With an outbox, lines that cannot be sent wait there, while it is less than half full.
+   * Never throws for what it is given as a message, and never reports its own failures.
    * @param message texts, errors, or values that are shown as JSON; joined by spaces, cut at `log.maxLineBytes`
    * @throws {IotHubError} INVALID_LOG_LEVEL
    */
@@ -138,7 +145,7 @@ export class Device {
   }
 
   /**
-   * Sends the log lines that have been gathered, for instance before deep sleep.
+   * Sends the log lines that have been gathered, or puts them into the outbox, for instance before deep sleep.
    * @throws {IotHubError} what {@link Client.post} throws; lines stay if a later upload may succeed
    */
   async flushLog(): Promise<void> {
@@ -152,8 +159,34 @@ export class Device {
     this.#client.close();
   }
 
-  async #sendLog(lines: readonly string[]): Promise<void> {
-    await this.#client.post(LOG_PATH, logBody(this, lines));
+  /** Past the outbox while nothing waits there: its storage is written only while the gateway is out of reach. */
+  async #sendLog(lines: string): Promise<void> {
+    const { outbox } = this;
+    if (outbox === undefined) {
+      await this.#postLog(lines);
+      return;
+    }
+    await outbox.open().catch(() => {});
+    if (outbox.size === 0) {
+      try {
+        await this.#postLog(lines, { retry: false });
+        return;
+      } catch (error) {
+        const errorClass = classifyError(error);
+        if (errorClass === "permanent" || errorClass === "cancelled") throw error;
+      }
+    }
+    if (!outbox.isHalfEmpty) {
+      throw new IotHubError("OUTBOX_FULL", "The outbox keeps its room for readings.", undefined, true);
+    }
+    await outbox.enqueue({ topic: LOG_PATH, payload: lines, qos: 0, kind: LOG_KIND });
+  }
+
+  async #postLog(lines: string, options?: RequestOptions): Promise<PublishResult> {
+    const body = logBody(this, lines);
+    const { answer, attempts, timing } = await this.#client.post(LOG_PATH, body, options);
+    const { requestId, status } = answer;
+    return { requestId, status, topic: LOG_PATH, bodyBytes: body.length, attempts, timing };
   }
 
   async #publish(message: CheckedMessage, options?: RequestOptions): Promise<PublishResult> {
@@ -180,12 +213,26 @@ export class Device {
         clock,
         nowMs: () => this.#client.nowMs(),
         send: async (message, request) => {
+          if (message.kind === LOG_KIND) return this.#postLog(String(message.payload), { ...request, retry });
           const topic = completeTopic(this, message.topic);
           return this.#publish({ ...message, topic }, { ...request, retry });
         },
         classify: (error) => classify?.(error) ?? classifyError(error),
       },
-      outbox,
+      {
+        ...outbox,
+        // An app hears of its readings. What it logged about a log would never end.
+        onDelivered: (message, result) => {
+          if (message.kind !== LOG_KIND) outbox.onDelivered?.(message, result);
+        },
+        onRetried: (message, notice) => {
+          if (message.kind !== LOG_KIND) outbox.onRetried?.(message, notice);
+        },
+        onDropped: (dropped) => {
+          if (dropped.message?.kind === LOG_KIND) this.#log.lost(dropped.message.payload);
+          else outbox.onDropped?.(dropped);
+        },
+      },
     );
   }
 }
@@ -201,6 +248,11 @@ function checkPsk(secret: unknown): void {
       "The psk seems to have lost its trailing = signs; copy it again from the console, all of it.",
     );
   }
+}
+
+/** Of an outbox, one upload of the log takes at most a quarter. */
+function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null): number {
+  return Math.max(512, Math.min(MAX_LOG_BYTES, (outbox?.maxBytes ?? MAX_LOG_BYTES) / 4));
 }
 
 function noOutbox(): IotHubError {

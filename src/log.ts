@@ -2,7 +2,7 @@
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
 import { IotHubError } from "./errors.js";
-import type { Clock, Timer } from "./host.js";
+import type { Timer } from "./host.js";
 import type { Identity } from "./message.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -20,10 +20,13 @@ export interface LogOptions {
 
 /** What a log needs of its device. */
 export interface LogParts {
-  readonly clock: Clock;
   readonly timer: Timer;
-  /** @param lines JSON texts; resolves when they are delivered, or safe */
-  readonly send: (lines: readonly string[]) => Promise<void>;
+  /** The best known time, in milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** Of the lines' JSON in one upload, and in memory. */
+  readonly maxBytes: number;
+  /** @param lines a JSON array of texts; resolves when they are delivered, or safe */
+  readonly send: (lines: string) => Promise<void>;
 }
 
 export const LOG_PATH = "/device/reportlog";
@@ -31,8 +34,10 @@ export const LOG_PATH = "/device/reportlog";
 const LEVELS: readonly string[] = Object.freeze(["debug", "info", "warn", "error"]);
 /** What stands in front of a line of each level. */
 const PREFIXES: readonly string[] = Object.freeze(["DBG", "INF", "WRN", "ERR"]);
-/** Of the lines' JSON in one upload, and in memory: as much as a message may have. */
-const MAX_BYTES = 16384;
+/** Of the lines' JSON in one upload: as much as a message may have. */
+export const MAX_LOG_BYTES = 16384;
+/** What lines are in an outbox, where readings are 0. */
+export const LOG_KIND = 1;
 /** For the line that says how many are missing. */
 const NOTICE_BYTES = 96;
 /** An upload that fails waits twice as long each time, up to 32 intervals. */
@@ -77,7 +82,7 @@ export class Log {
     if (at < this.#least || this.#silent || this.#closed) return;
     const line = this.#line(at, message.map((part) => textOf(part, this.#maxLineBytes)).join(" "));
     const bytes = utf8(line).length + 1;
-    if (this.#lines.length >= this.#maxLines || this.#bytes + bytes > MAX_BYTES - NOTICE_BYTES) {
+    if (this.#lines.length >= this.#maxLines || this.#bytes + bytes > this.#parts.maxBytes - NOTICE_BYTES) {
       this.#dropped++;
       return;
     }
@@ -104,6 +109,15 @@ export class Log {
       callback();
     } finally {
       this.#silent = before;
+    }
+  }
+
+  /** Counts lines as dropped that had been handed on. `lines` is what `send` was given. */
+  lost(lines: unknown): void {
+    try {
+      this.#dropped += JSON.parse(String(lines)).length;
+    } catch {
+      this.#dropped++;
     }
   }
 
@@ -148,7 +162,7 @@ export class Log {
     const dropped = this.#dropped;
     if (dropped > 0) lines.push(this.#line(2, `${dropped} log lines were dropped`));
     try {
-      await this.#parts.send(lines);
+      await this.#parts.send(`[${lines.join(",")}]`);
       this.#dropped -= dropped;
       this.#failures = 0;
     } catch (error) {
@@ -169,16 +183,15 @@ export class Log {
 
   /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
   #line(level: number, text: string): string {
-    const { clock } = this.#parts;
     const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
-    const whole = `${PREFIXES[level]}|${new Date(clock.nowMs()).toISOString()}|${flat}`;
+    const whole = `${PREFIXES[level]}|${new Date(this.#parts.nowMs()).toISOString()}|${flat}`;
     return JSON.stringify(cut(whole, this.#maxLineBytes));
   }
 }
 
-/** The body of POST /device/reportlog. `lines` are JSON texts; nothing in the identity needs an escape. */
-export function logBody({ productId, deviceName }: Identity, lines: readonly string[]): Uint8Array {
-  return utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":[${lines.join(",")}]}`);
+/** The body of POST /device/reportlog. `lines` is a JSON array of texts; nothing in the identity needs an escape. */
+export function logBody({ productId, deviceName }: Identity, lines: string): Uint8Array {
+  return utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":${lines}}`);
 }
 
 function rank(level: LogLevel): number {

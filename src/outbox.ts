@@ -164,6 +164,11 @@ export class Outbox<Result = unknown> {
     return this.#queue.bytes;
   }
 
+  /** Whether less than half of its room is taken, by number and by bytes. */
+  get isHalfEmpty(): boolean {
+    return this.size * 2 < this.#maxMessages && this.bytes * 2 < this.#maxBytes;
+  }
+
   /** Age of the oldest message in milliseconds; 0 if there is none. */
   get oldestAgeMs(): number {
     const { oldestTimeMs } = this.#queue;

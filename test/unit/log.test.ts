@@ -1,12 +1,18 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
+  createMemoryStorage,
   Device,
   type DeviceOptions,
+  type Host,
   type HttpResponse,
   IotHubError,
   type LogLevel,
   NetworkError,
+  type OutboxOptions,
+  type PublishResult,
+  type Storage,
+  type StoredMessage,
 } from "../../src/index.js";
 import { fakeHost, type Respond, response, success } from "./fake-host.js";
 
@@ -17,9 +23,9 @@ const down: Respond = () => {
 const refused: Respond = () =>
   response('{"Response":{"Error":{"Code":"InvalidParameterValue.Message","Message":"no"},"RequestId":"r"}}');
 
-function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}) {
+function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, parts: Partial<Host> = {}) {
   let answer = respond;
-  const host = fakeHost((...args) => answer(...args));
+  const host = fakeHost((...args) => answer(...args), parts);
   const options = { productId: "P1", deviceName: "dev1", credential: { secret: "x" }, url: "http://gateway.test" };
   // One attempt an upload, so that each of them is seen.
   const device = new Device({ ...options, retry: false, ...changes } as DeviceOptions, host);
@@ -248,6 +254,126 @@ describe("never about itself", () => {
     t.device.log("info", "a");
     for (let i = 0; i < 50; i++) await t.wait(10000);
     expect(new Set(t.uploads.map((lines) => lines.join()))).toEqual(new Set(["INF|a"]));
+  });
+});
+
+describe("with an outbox", () => {
+  const memory = () => {
+    const storage = createMemoryStorage();
+    let writes = 0;
+    const counted: Storage = { ...storage, set: (key, value) => (writes++, storage.set(key, value)) };
+    return { storage: counted, writes: () => writes };
+  };
+  const withOutbox = (respond: Respond, outbox: OutboxOptions<PublishResult> = {}, storage = memory()) => {
+    const t = setUp(respond, { outbox: { flushIntervalMs: 0, ...outbox } }, { storage: storage.storage });
+    return { ...t, t, storage };
+  };
+  test("lines go past it while the gateway is there: nothing is written", async () => {
+    const { t, device, storage } = withOutbox(taken);
+    for (let i = 0; i < 5; i++) {
+      device.log("info", `line ${i}`);
+      await t.wait(10000);
+    }
+    expect(t.uploads).toHaveLength(5);
+    expect(storage.writes()).toBe(0);
+  });
+
+  test("lines wait in it through an outage and a restart, in order, behind earlier readings", async () => {
+    const { t, device, storage } = withOutbox(down);
+    device.log("info", "first");
+    await device.flushLog();
+    await device.enqueue({ topic: "data", payload: "reading" });
+    device.log("warn", "second");
+    await device.flushLog();
+    expect(device.outbox?.size).toBe(3);
+    // The second did not even try: it would have come before the first.
+    expect(t.host.sent).toHaveLength(1);
+    device.close();
+
+    const delivered: StoredMessage[] = [];
+    const next = withOutbox(taken, { onDelivered: (message) => delivered.push(message) }, storage);
+    const result = await next.device.flush();
+    expect(result).toMatchObject({ delivered: 3, kept: 0, dropped: 0, ended: "empty" });
+    expect(next.t.host.sent.map(({ request }) => request.path)).toEqual([
+      "/device/reportlog",
+      "/device/publish",
+      "/device/reportlog",
+    ]);
+    const [first, , second] = next.t.host.sent.map(({ request }) => JSON.parse(Buffer.from(request.body).toString()));
+    expect(first).toEqual({
+      ProductId: "P1",
+      DeviceName: "dev1",
+      Message: ["INF|2024-12-27T08:05:44.000Z|first"],
+    });
+    expect(second.Message).toEqual(["WRN|2024-12-27T08:05:44.000Z|second"]);
+    // An app hears of its readings alone.
+    expect(delivered.map(({ topic }) => topic)).toEqual(["data"]);
+  });
+
+  test("lines leave half of it to the readings, and wait in memory meanwhile", async () => {
+    const { t, device } = withOutbox(down, { maxMessages: 8 });
+    for (let i = 0; i < 20; i++) {
+      device.log("info", `line ${i}`);
+      await t.wait(400000);
+    }
+    expect(device.outbox?.size).toBe(4);
+    for (let i = 0; i < 4; i++) await device.enqueue({ topic: "data", payload: "reading" });
+    expect(device.outbox?.size).toBe(8);
+    t.respond(taken);
+    await device.flush();
+    await device.flushLog();
+    const all = t.host.sent.slice(1).map(({ request }) => JSON.parse(Buffer.from(request.body).toString()));
+    const lines = all.flatMap(({ Message = [] }) => Message.map((line: string) => line.slice(29)));
+    expect(lines).toEqual(Array.from({ length: 20 }, (_, i) => `line ${i}`));
+    expect(all.filter(({ TopicName }) => TopicName === "P1/dev1/data")).toHaveLength(4);
+  });
+
+  test("lines that readings push out are counted", async () => {
+    const dropped: unknown[] = [];
+    const { t, device } = withOutbox(down, { maxMessages: 2, onDropped: (one) => dropped.push(one) });
+    device.log("info", "a");
+    device.log("info", "b");
+    await device.flushLog();
+    for (let i = 0; i < 2; i++) await device.enqueue({ topic: "data", payload: "reading" });
+    expect(dropped).toEqual([]);
+    t.respond(taken);
+    await device.flush();
+    device.log("info", "c");
+    await device.flushLog();
+    const last = JSON.parse(Buffer.from(t.host.sent.at(-1)?.request.body ?? []).toString());
+    expect(last.Message.map((line: string) => line.slice(29))).toEqual(["c", "2 log lines were dropped"]);
+  });
+
+  test("what an app logs in the outbox's callbacks comes to an end", async () => {
+    const { t, device } = withOutbox(down, {
+      onDelivered: () => device.log("info", "delivered"),
+      onRetried: () => device.log("info", "retried"),
+      onDropped: () => device.log("info", "dropped"),
+    });
+    device.log("info", "a");
+    await device.flushLog();
+    t.respond(taken);
+    for (let i = 0; i < 5; i++) {
+      await device.flush();
+      await t.wait(10000);
+    }
+    expect(t.host.sent).toHaveLength(2);
+    expect(t.host.timers).toBe(0);
+  });
+
+  test("one that cannot be read does not stop the log", async () => {
+    const broken = { ...createMemoryStorage(), keys: () => Promise.reject(new Error("flash")) };
+    const t = setUp(taken, { outbox: {} }, { storage: broken });
+    t.device.log("info", "a");
+    await t.device.flushLog();
+    expect(t.uploads).toEqual([["INF|a"]]);
+    t.respond(down);
+    t.device.log("info", "b");
+    await expect(t.device.flushLog()).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    t.respond(taken);
+    await t.device.flushLog();
+    expect(t.uploads.at(-1)).toEqual(["INF|b"]);
+    t.device.close();
   });
 });
 

@@ -40,8 +40,10 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
   };
   try {
     const limits = { level: "debug", maxLines: MAX_LINES, maxLineBytes: MAX_LINE_BYTES } as const;
+    // Once, and by the clock as it is: who calls this wants to see what the gateway says.
+    const once = { retry: false, clockCorrection: false } as const;
     const device = new Device(
-      { productId, deviceName, credential, region, url, timeoutMs, onEvent, log: limits },
+      { productId, deviceName, credential, region, url, timeoutMs, onEvent, log: limits, ...once },
       host,
     );
     try {
