@@ -65,6 +65,8 @@ async function library(dist, folder, entries, project, external) {
       entryFileNames: `${folder}/[name].js`,
       chunkFileNames: `${folder}/[name].js`,
       generatedCode: "es2015",
+      // Each file names only what it uses itself: a firmware's linker follows the rest.
+      hoistTransitiveImports: false,
     },
   };
 }

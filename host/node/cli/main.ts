@@ -125,7 +125,10 @@ function build(io: Io): Command {
     .addHelpText("after", exitHelp);
 
   command(program, "publish", "publish one message")
-    .argument("[payload]", "the message, or - to read it from standard input; bytes are sent as they come")
+    .argument(
+      "[payload]",
+      "the message, or - to read it from standard input as it comes; after -- if it begins with a dash",
+    )
     .option("--product-id <id>", "ProductId")
     .option("--device-name <name>", "DeviceName")
     .option(
