@@ -23,6 +23,7 @@ interface Pending {
 const realDateNow = Date.now;
 const realTicks = () => Math.floor(performance.now());
 
+let starts = 0;
 const pending = new Set<Pending>();
 let order = 0;
 /** Milliseconds of the virtual clock; undefined while time passes by itself. */
@@ -102,11 +103,17 @@ export function turn(): Promise<void> {
 
 /** Waits until a condition holds; what it waits for is an event, so it takes no longer than that. */
 export async function until(condition: () => unknown): Promise<void> {
-  while (!condition()) await turn();
+  const start = starts;
+  while (!condition()) {
+    await turn();
+    // A test that has run out of time must not go on in the background.
+    if (start !== starts) throw new Error("The machine was restarted.");
+  }
 }
 
 /** For each test: everything as after switching on. The preferences stay, as in flash; see `flash.clear()`. */
 export function restart(): void {
+  starts++;
   aborts.length = 0;
   pending.clear();
   virtualMs = dateOffsetMs = undefined;
