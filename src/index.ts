@@ -30,7 +30,14 @@ export {
   type OutboxOptions,
   type StoredMessage,
 } from "./outbox.js";
-export { forget, type Provisioned, type ProvisionOptions, provision } from "./provisioning.js";
+export {
+  forget,
+  type Provisioned,
+  type ProvisionedDeviceOptions,
+  type ProvisionOptions,
+  provision,
+  provisionOptions,
+} from "./provisioning.js";
 export { type RateLimit, TokenBucket } from "./rate.js";
 export {
   openRegistrationPayload,

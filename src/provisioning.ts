@@ -11,6 +11,7 @@
 import { parseObject } from "./answer.js";
 import { Sha256 } from "./crypto/sha256.js";
 import { utf8 } from "./crypto/utf8.js";
+import type { DeviceOptions } from "./device.js";
 import { AnswerError, IotHubError } from "./errors.js";
 import { type Host, type NativeDigest, type Storage, storageLimits } from "./host.js";
 import type { Identity } from "./message.js";
@@ -22,7 +23,7 @@ import {
   register,
   secretCredential,
 } from "./register.js";
-import type { Credential } from "./signature.js";
+import { type Credential, createSigner } from "./signature.js";
 
 export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret"> {
   /** Needed to register; a device that has its credential does without. */
@@ -98,6 +99,20 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   await store.save(record, stored);
   const { requestId, state } = registration;
   return { ...provisioned(record, identity, options), origin: "registered", requestId, state };
+}
+
+/** Options of a device whose credential is found in storage, or registered on its first start. */
+export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credential" | "deviceName">, ProvisionOptions {}
+
+/**
+ * {@link provision}, and the options of a device that has the credential. No secret of the registration stays in them.
+ * @throws {IotHubError} what {@link provision} and {@link createSigner} throw
+ */
+export async function provisionOptions(options: ProvisionedDeviceOptions, host: Host): Promise<DeviceOptions> {
+  const { deviceName, credential } = await provision(options, host);
+  const { productSecret: _s, privateKey: _k, clientCert: _c, signal: _a, force: _f, ...rest } = options;
+  // A psk that came from the gateway itself is right as it is, so it is not checked as one that people copy.
+  return { ...rest, deviceName, credential: createSigner(credential, host) };
 }
 
 /**

@@ -1,18 +1,18 @@
 import config from "mc/config";
 import Preference from "preference";
-import { type DeviceOptions, IotHubError } from "../../src/index.js";
+import { type DeviceOptions, IotHubError, type ProvisionedDeviceOptions } from "../../src/index.js";
 
 /** Domain of the preferences from which settings are read. */
 const DOMAIN = "tencent-iothub";
 
-const NAMES = Object.freeze(["productId", "deviceName", "psk", "region", "url"] as const);
+const NAMES = Object.freeze(["productId", "deviceName", "psk", "productSecret", "region", "url"] as const);
 
 type Settings = { -readonly [Name in (typeof NAMES)[number]]?: string };
 
 /**
- * The settings of the firmware: `productId`, `deviceName`, `psk`, `region` and `url` from the preferences (domain
- * `tencent-iothub`) and, where these have none, from the manifest's `config`, which `mcconfig … productId=… psk=…`
- * overrides. A secret is better kept in the preferences: what stands in `config` is part of every copy of the firmware.
+ * The settings of the firmware: `productId`, `deviceName`, `psk`, `productSecret`, `region` and `url` from the
+ * preferences (domain `tencent-iothub`) and, where these have none, from the manifest's `config`, which
+ * `mcconfig … productId=… psk=…` overrides. A secret is better kept in the preferences: what stands in `config` is part of every copy of the firmware.
  */
 export function readSettings(): Settings {
   const settings: Settings = {};
@@ -28,7 +28,8 @@ export function readSettings(): Settings {
  * @throws {IotHubError} INVALID_CREDENTIAL if there is neither a credential nor a psk
  */
 export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOptions {
-  const { productId, deviceName, psk, region, url } = readSettings();
+  const settings = readSettings();
+  const { psk } = settings;
   const credential = options.credential ?? (psk === undefined ? undefined : { secret: psk });
   if (credential === undefined) {
     throw new IotHubError(
@@ -36,6 +37,18 @@ export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOpt
       "The device needs a credential: in its options, or a psk in the preferences or the manifest's config.",
     );
   }
+  return { ...complete(settings, options), credential } as DeviceOptions;
+}
+
+/** Options for provisioning: what is given, completed by {@link readSettings}. */
+export function completeProvisioning(options: Partial<ProvisionedDeviceOptions> = {}): ProvisionedDeviceOptions {
+  const settings = readSettings();
+  const { productSecret } = settings;
+  return { ...(productSecret && { productSecret }), ...complete(settings, options) } as ProvisionedDeviceOptions;
+}
+
+function complete<Options extends Partial<ProvisionedDeviceOptions>>(settings: Settings, options: Options) {
+  const { productId, deviceName, region, url } = settings;
   const anywhere = options.region !== undefined || options.url !== undefined;
   return {
     ...(productId === undefined ? undefined : { productId }),
@@ -43,8 +56,7 @@ export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOpt
     ...(anywhere || url !== undefined || region === undefined ? undefined : { region }),
     ...(anywhere || url === undefined ? undefined : { url }),
     ...options,
-    credential,
-  } as DeviceOptions;
+  };
 }
 
 function preference(name: string): unknown {

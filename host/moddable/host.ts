@@ -1,3 +1,4 @@
+import Net from "net";
 import type { Host, NativeDigest, NativeRsa } from "../../src/index.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
@@ -36,9 +37,17 @@ export function assembleHost(
     storage,
     digest,
     rsa,
+    deviceName: boardName,
     close() {
       http.close();
       clock.close();
     },
   };
+}
+
+/** The MAC address in lower-case hex without colons; empty on a machine that does not tell it. */
+function boardName(): string {
+  return String(Net.get("MAC") ?? "")
+    .replaceAll(":", "")
+    .toLowerCase();
 }

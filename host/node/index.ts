@@ -2,8 +2,11 @@
 
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
 import type { Host } from "../../src/host.js";
-import { forget, type ProvisionOptions, provision } from "../../src/provisioning.js";
-import { createSigner } from "../../src/signature.js";
+import {
+  forget,
+  type ProvisionedDeviceOptions as PortableProvisionedDeviceOptions,
+  provisionOptions,
+} from "../../src/provisioning.js";
 import { createClock } from "./clock.js";
 import { createHttp, type NodeHttpOptions } from "./http.js";
 import { createRandom } from "./random.js";
@@ -34,7 +37,7 @@ export function createHost(options: NodeHostOptions = {}): Host {
 }
 
 /** Options of a device whose credential is found in storage, or registered on its first start. */
-export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credential" | "deviceName">, ProvisionOptions {
+export interface ProvisionedDeviceOptions extends PortableProvisionedDeviceOptions {
   /** Folder for the credential, where no host is given. */
   readonly storageFolder?: string;
 }
@@ -51,9 +54,7 @@ export class Device extends PortableDevice {
   static async fromProvisioning(options: ProvisionedDeviceOptions, host?: Host): Promise<Device> {
     const used = host ?? createHost({ storageFolder: options.storageFolder });
     try {
-      const { deviceName, credential } = await provision(options, used);
-      // A psk that came from the gateway itself is right as it is, so it is not checked as one that people copy.
-      const device = new this({ ...options, deviceName, credential: createSigner(credential, used) }, used);
+      const device = new this(await provisionOptions(options, used), used);
       if (host === undefined) device.#ownHost = used;
       return device;
     } catch (error) {
