@@ -181,6 +181,9 @@ export class Client {
    * CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
   async post(path: string, body: Uint8Array, options: RequestOptions = {}): Promise<Exchange> {
+    // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that an
+    // ESP32 has by default.
+    await undefined;
     if (this.#closed) throw deviceClosed();
     checkTimeout(options.timeoutMs);
     const policy = readRetryOptions(options.retry, this.#policy);
@@ -282,6 +285,7 @@ export class Client {
     spent: { signMs: number; sendMs: number },
     signal: CancelSignal,
   ): Promise<{ answer: Answer; timing: HttpTiming | undefined }> {
+    await undefined;
     const { clock, http } = this.#host;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();

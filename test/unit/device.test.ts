@@ -169,6 +169,7 @@ describe("every promise settles", () => {
     const clock = { nowMs: () => 0, monotonicMs: () => 0, ready: never };
     const { device: d, host } = device(() => response(success), { timeoutMs: 5000 }, { clock });
     const error = failure(d.publish(message));
+    await Promise.resolve();
     host.advance(6001);
     expect((await error).code).toBe("TIMEOUT");
     expect(host.sent.length).toBe(0);
