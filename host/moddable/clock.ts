@@ -84,9 +84,12 @@ export class ModdableClock implements Clock {
    * @throws {IotHubError} CLOCK_NOT_SET if no server gives a credible time
    */
   synchronize(): Promise<void> {
-    this.#running ??= this.#synchronize().finally(() => {
-      this.#running = undefined;
-    });
+    // Begins on a stack of its own: callers are deep in theirs.
+    this.#running ??= Promise.resolve()
+      .then(() => this.#synchronize())
+      .finally(() => {
+        this.#running = undefined;
+      });
     return this.#running;
   }
 

@@ -14,6 +14,8 @@ export interface Route {
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
+  /** IPv4 addresses of names that no server is asked for. */
+  readonly addresses?: Readonly<Record<string, string>>;
   /** More for the socket's constructor. */
   readonly settings?: object;
 }
@@ -28,6 +30,7 @@ export class Connection implements SocketLink {
   framing: "line" | "byte" | "block" = "line";
   holding = false;
   complete = true;
+  fresh = true;
 
   readonly #route: Route;
   readonly #onClosed: (exchange: Exchange | undefined, failure: IotHubError) => void;
@@ -38,6 +41,7 @@ export class Connection implements SocketLink {
   #exchange: Exchange | undefined;
   #failure: IotHubError | undefined;
   #overhead = 0;
+  #bodyWanted = false;
   /** True if only the end of the connection ends the answer. */
   #untilClose = false;
   #lastAnswer = false;
@@ -46,6 +50,11 @@ export class Connection implements SocketLink {
   constructor(route: Route, onClosed: (exchange: Exchange | undefined, failure: IotHubError) => void) {
     this.#route = route;
     this.#onClosed = onClosed;
+  }
+
+  get moreToCome(): boolean {
+    // Until the client asks for the body, and there is one.
+    return this.#state === "writing" && this.holding && !this.#bodyWanted;
   }
 
   get idle(): boolean {
@@ -61,7 +70,9 @@ export class Connection implements SocketLink {
     this.#exchange = exchange;
     this.framing = "line";
     this.complete = false;
+    this.fresh = true;
     this.#overhead = 0;
+    this.#bodyWanted = false;
     this.#untilClose = this.#lastAnswer = false;
     const { request } = exchange;
     this.holding = request.body.length > 0;
@@ -139,6 +150,10 @@ export class Connection implements SocketLink {
     if (this.#overhead > MAX_OVERHEAD_BYTES + exchange.maxResponseBytes) throw exchange.tooLarge();
   }
 
+  onEarlyAnswer(): void {
+    this.#lastAnswer = true;
+  }
+
   onSurplus(): void {
     this.#lastAnswer = true;
     if (!this.#exchange) this.close();
@@ -149,7 +164,7 @@ export class Connection implements SocketLink {
   }
 
   #open(): HTTPClient {
-    const { Client, Socket, TCP, host, port, settings } = this.#route;
+    const { Client, Socket, TCP, host, port, addresses, settings } = this.#route;
     return new Client({
       host,
       port,
@@ -161,8 +176,14 @@ export class Connection implements SocketLink {
       },
       dns: {
         io: NameResolver,
+        addresses,
         onOpen: (resolver: NameResolver) => {
           this.#resolver = resolver;
+        },
+        onUnresolved: (reason: unknown) => {
+          this.onFailure(
+            new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} could not be resolved.`, reason),
+          );
         },
       },
       onError: (error: unknown) => {
@@ -181,6 +202,7 @@ export class Connection implements SocketLink {
     const exchange = this.#exchange;
     if (!exchange || this.#state !== "writing") return;
     const { body } = exchange.request;
+    this.#bodyWanted = true;
     // The socket may take more than was announced, never less.
     const end = Math.min(body.length, exchange.sent + count);
     if (end > exchange.sent) {
@@ -196,7 +218,6 @@ export class Connection implements SocketLink {
     this.holding = false;
     exchange.enter("first-byte");
     if (exchange.answered) exchange.enter("read");
-    this.#socket?.resume();
   }
 
   #onHeaders(status: number, headers: Map<string, string>): void {

@@ -8,7 +8,7 @@ export class CryptDigest implements NativeDigest {
   sha256(...parts: Uint8Array[]): Uint8Array {
     const digest = this.#digest;
     digest.reset();
-    for (const part of parts) digest.write(part);
+    for (const part of parts) digest.write(part as unknown as ArrayBuffer);
     return new Uint8Array(digest.close());
   }
 }

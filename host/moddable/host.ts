@@ -6,7 +6,7 @@ import { PooledRandom } from "./random.js";
 import { PreferenceStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
-export interface PlainHostOptions extends Pick<HttpOptions, "maxConnections" | "maxWaiting"> {
+export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
   /** Domain of the preferences for what must survive a restart; false for a host without storage. */
   readonly storage?: string | false;
@@ -22,17 +22,21 @@ export interface ModdableHost extends Host {
 /** What every host of this platform has; TLS and native code come from the caller. */
 export function assembleHost(
   options: PlainHostOptions,
-  parts: (clock: ModdableClock) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
+  parts: (
+    clock: ModdableClock,
+    random: PooledRandom,
+  ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
   const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
   const clock = new ModdableClock({ ...options.clock, storage });
-  const { secure, digest, rsa } = parts(clock);
-  const { maxConnections, maxWaiting } = options;
-  const http = new Http({ clock, secure, maxConnections, maxWaiting });
+  const random = new PooledRandom(storage !== undefined);
+  const { secure, digest, rsa } = parts(clock, random);
+  const { addresses, maxConnections, maxWaiting } = options;
+  const http = new Http({ clock, secure, addresses, maxConnections, maxWaiting });
   return {
     http,
     clock,
-    random: new PooledRandom(storage !== undefined),
+    random,
     timer: new ModdableTimer(),
     storage,
     digest,

@@ -22,6 +22,8 @@ export interface HttpOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   /** How https is spoken; without it, https is refused. */
   readonly secure?: SecureRoute;
+  /** IPv4 addresses of names that no server is to be asked for, as a hosts file has them. */
+  readonly addresses?: Readonly<Record<string, string>>;
   /** Origins to which a connection is kept, 2 unless given: each costs some kilobytes. */
   readonly maxConnections?: number;
   /** Requests that may wait for a connection, 16 unless given. */
@@ -74,7 +76,7 @@ export class Http implements HttpClient {
     }
     origin.waiting.push(exchange);
     exchange.onSettled = () => this.#settled(origin, exchange);
-    this.#next(origin);
+    this.#soon(origin);
     return exchange.promise;
   }
 
@@ -104,7 +106,8 @@ export class Http implements HttpClient {
   }
 
   #route({ scheme, host, port }: HttpRequest): Route {
-    const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port };
+    const { addresses } = this.#options;
+    const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port, addresses };
     if (host.startsWith("[")) {
       throw new NetworkError("NAME_RESOLUTION", "connect", "The sockets of this platform know no IPv6 addresses.");
     }
@@ -155,6 +158,11 @@ export class Http implements HttpClient {
     origin.current = undefined;
     // Given up by the caller or by a time limit: an answer may still come and must not be taken for the next one's.
     if (origin.connection && !origin.connection.idle) origin.connection.close();
+    this.#soon(origin);
+  }
+
+  /** On a stack of its own: callers are deep in theirs, or in the middle of the SDK's client. */
+  #soon(origin: Origin): void {
     Promise.resolve().then(() => this.#next(origin));
   }
 }

@@ -7,6 +7,15 @@ interface Query {
   onError(reason: unknown): void;
 }
 
+export interface ResolverOptions {
+  /** Gets the resolver, so that whoever made it through the HTTP client can close it. */
+  readonly onOpen?: (resolver: NameResolver) => void;
+  /** Learns that the name was not resolved before the HTTP client does, which keeps the reason to itself. */
+  readonly onUnresolved?: (reason: unknown) => void;
+  /** IPv4 addresses of names that no server is asked for. */
+  readonly addresses?: Readonly<Record<string, string>>;
+}
+
 /** True of an IPv4 address in dotted decimal; the SDK's sockets know no other. */
 export function isAddress(host: string): boolean {
   const parts = host.split(".");
@@ -21,17 +30,17 @@ export class NameResolver {
   /** True once the name was not resolved. */
   failed = false;
   #closed = false;
-  readonly #onOpen: ((resolver: NameResolver) => void) | undefined;
+  readonly #options: ResolverOptions;
 
-  /** @param options.onOpen gets the resolver, so that whoever made it through the HTTP client can close it */
-  constructor(options: { readonly onOpen?: (resolver: NameResolver) => void }) {
-    this.#onOpen = options.onOpen;
+  constructor(options: ResolverOptions) {
+    this.#options = options;
   }
 
   /** Calls back once, never from within the call. */
   resolve(query: Query): void {
-    this.#onOpen?.(this);
-    const address = query.host === "localhost" ? "127.0.0.1" : query.host;
+    const { onOpen, addresses } = this.#options;
+    onOpen?.(this);
+    const address = addresses?.[query.host] ?? (query.host === "localhost" ? "127.0.0.1" : query.host);
     if (isAddress(address)) {
       Timer.set(() => this.#answer(query, address));
       return;
@@ -53,8 +62,13 @@ export class NameResolver {
     this.failed = !address;
     // Called from native code, where an exception would end the virtual machine.
     try {
-      if (address) query.onResolved(query.host, address);
-      else query.onError(reason ?? new Error("name not resolved"));
+      if (address) {
+        query.onResolved(query.host, address);
+        return;
+      }
+      const error = reason ?? new Error("name not resolved");
+      this.#options.onUnresolved?.(error);
+      query.onError(error);
     } catch (error) {
       try {
         query.onError(error);

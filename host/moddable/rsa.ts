@@ -1,13 +1,15 @@
 import RSA from "rsa";
-import { IotHubError, type NativeDigest, type NativeRsa, readRsaPrivateKey } from "../../src/index.js";
+import { hexDecode, IotHubError, type NativeDigest, type NativeRsa, readRsaPrivateKey } from "../../src/index.js";
 
 /** DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1. */
-const DIGEST_INFO = Object.freeze([
-  ...[0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20],
-]);
+const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
-/** EMSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 9.2) for a modulus of `length` bytes. */
-export function encodePkcs1(hash: Uint8Array, length: number, prefix: readonly number[] = DIGEST_INFO): Uint8Array {
+/**
+ * EMSA-PKCS1-v1_5 (RFC 8017 section 9.2) for a modulus of `length` bytes.
+ * @param digestInfo what stands before the hash, in hex; that of SHA-256 unless given
+ */
+export function encodePkcs1(hash: Uint8Array, length: number, digestInfo = DIGEST_INFO): Uint8Array {
+  const prefix = hexDecode(digestInfo);
   const encoded = new Uint8Array(length).fill(0xff);
   const start = length - hash.length - prefix.length;
   encoded[0] = encoded[start - 1] = 0;

@@ -32,12 +32,18 @@ export interface SocketLink {
   onSurplus(): void;
   /** The first failure counts. */
   onFailure(reason: unknown): void;
-  /** True while the request is being written: an answer that comes early waits until it is out. */
+  /** An answer has come before the whole request was written. */
+  onEarlyAnswer(): void;
+  /** True while the request is being written. */
   readonly holding: boolean;
+  /** True while header lines are written that the body follows. */
+  readonly moreToCome: boolean;
   /** True when no byte of an answer is expected any more. */
   readonly complete: boolean;
   /** In which portions the HTTP client is told of the bytes. */
   readonly framing: "line" | "byte" | "block";
+  /** True until the answer's first line has been delivered. */
+  fresh: boolean;
 }
 
 export interface SocketOptions {
@@ -52,6 +58,11 @@ export interface SocketOptions {
 }
 
 const nothing = new Uint8Array(0);
+/** More than any request has. */
+const EVERYTHING = 0x7fffffff;
+
+/** The socket does not take bytes any more. The SDK's sockets say so only by what `write` returns. */
+export class WriteFailure extends Error {}
 
 /**
  * The IO object that the HTTP client of the SDK sees in place of a socket. The SDK calls back from native code, where
@@ -67,8 +78,11 @@ export abstract class GuardedSocket {
   /** End of what the client was told of. */
   #limit = 0;
   #numbers = false;
+  #interim = false;
   #connected = false;
   #delivering = false;
+  /** True once the answer has come early: what is still to be written goes nowhere. */
+  #discarding = false;
   #closed = false;
   #timer: Timer | undefined;
 
@@ -111,8 +125,8 @@ export abstract class GuardedSocket {
     return this.#options.link;
   }
 
-  protected get connected(): boolean {
-    return this.#connected;
+  protected get closed(): boolean {
+    return this.#closed;
   }
 
   /** Tells the HTTP client that it may write. */
@@ -135,18 +149,12 @@ export abstract class GuardedSocket {
     this.#deliver();
   }
 
-  /** Delivers what was held back; called by the connection when the request is out. */
-  resume(): void {
-    if (this.#position === this.#data.length) return;
-    this.#later(() => this.#deliver());
-  }
-
   #deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
     try {
       const link = this.link;
-      while (!this.#closed && !link.holding && this.#position < this.#data.length) {
+      while (!this.#closed && this.#position < this.#data.length) {
         if (link.complete) {
           this.#data = nothing;
           this.#position = 0;
@@ -154,8 +162,25 @@ export abstract class GuardedSocket {
           return;
         }
         let end = this.#data.length;
-        if (link.framing === "byte") end = this.#position + 1;
-        else if (link.framing === "line") end = this.#data.indexOf(10, this.#position) + 1 || end;
+        if (link.framing === "byte") {
+          end = this.#position + 1;
+        } else if (link.framing === "line") {
+          // Whole lines only; the connection limits how long one can be.
+          end = this.#data.indexOf(10, this.#position) + 1;
+          if (end === 0) return;
+          if (link.fresh && this.#isInterim(end)) {
+            this.#position = end;
+            continue;
+          }
+        }
+        if (link.holding) {
+          // RFC 9112 section 9.5: a client that gets an answer before it has written its request stops writing. The
+          // client of the SDK takes no answer before it has written everything.
+          this.#discarding = true;
+          link.onEarlyAnswer();
+          this.#options.onWritable(EVERYTHING);
+          if (link.holding) throw new Error("the answer came before the request was written");
+        }
         this.#limit = end;
         const before = this.#position;
         this.#options.onReadable(end - before);
@@ -167,6 +192,20 @@ export abstract class GuardedSocket {
     }
   }
 
+  /** Whether this line belongs to an interim answer (RFC 9110 section 15.2), which the client takes for the answer. */
+  #isInterim(end: number): boolean {
+    const data = this.#data;
+    const start = this.#position;
+    if (this.#interim) {
+      this.#interim = end - start > 2;
+      return true;
+    }
+    // "HTTP/1.1 1"
+    this.#interim = end - start > 10 && data[start + 8] === 0x20 && data[start + 9] === 0x31;
+    if (!this.#interim) this.link.fresh = false;
+    return this.#interim;
+  }
+
   #guard(callback: () => void): void {
     if (this.#closed) return;
     try {
@@ -176,17 +215,10 @@ export abstract class GuardedSocket {
     }
   }
 
-  #later(callback: () => void): void {
-    this.#timer ??= Timer.set(() => {
-      this.#timer = undefined;
-      this.#guard(callback);
-    });
-  }
-
   /** Never from within a call of the HTTP client. */
   protected fail(reason: unknown): void {
     if (this.#closed) return;
-    this.link.onFailure(reason);
+    this.link.onFailure(reason instanceof WriteFailure ? undefined : reason);
     this.close();
     try {
       this.#options.onError();
@@ -220,6 +252,7 @@ export abstract class GuardedSocket {
   }
 
   write(data: Uint8Array | ArrayBuffer): number {
+    if (this.#discarding) return EVERYTHING;
     if (this.#closed) return 0;
     try {
       return this.send(this.#tcp, data instanceof Uint8Array ? data : new Uint8Array(data));
@@ -269,6 +302,8 @@ export class PlainSocket extends GuardedSocket {
   }
 
   protected override send(tcp: TcpSocket, bytes: Uint8Array): number {
-    return tcp.write(bytes) ?? 0;
+    const room = tcp.write(bytes);
+    if (room === undefined) throw new WriteFailure();
+    return room;
   }
 }

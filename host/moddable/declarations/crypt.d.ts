@@ -3,7 +3,8 @@
 declare module "crypt" {
   export class Digest {
     constructor(type: "SHA256" | "SHA384" | "SHA512");
-    write(bytes: ArrayBufferLike | Uint8Array): void;
+    /** Takes typed arrays, too, in spite of its declaration. */
+    write(bytes: ArrayBuffer): void;
     close(): ArrayBuffer;
     reset(): void;
   }

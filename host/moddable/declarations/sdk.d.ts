@@ -20,3 +20,74 @@ declare module "rng" {
   };
   export default RNG;
 }
+
+declare module "ecp" {
+  export default class ECPoint {
+    static fromOctetString(bytes: Uint8Array): ECPoint;
+    readonly X: bigint;
+    readonly Y: bigint;
+  }
+}
+
+declare module "curve" {
+  export default class Curve {
+    constructor(name: string);
+    /** The order. */
+    readonly n: bigint;
+    /** Bytes of the order. */
+    readonly orderSize: number;
+  }
+}
+
+declare module "ecdsa" {
+  import type Curve from "curve";
+  import type ECPoint from "ecp";
+  export default class ECDSA {
+    constructor(key: ECPoint, curve: Curve);
+    _verify(hash: ArrayBuffer, r: bigint, s: bigint): boolean;
+  }
+}
+
+declare module "ssl/alert" {
+  const SSLAlert: object;
+  export default SSLAlert;
+}
+
+declare module "ssl/cert" {
+  export default class CertificateManager {
+    constructor(options: object);
+    verify(certificates: Uint8Array[], options: object): boolean;
+    register(certificate: ArrayBuffer): void;
+    getKey(certificate: ArrayBuffer): object | undefined;
+  }
+}
+
+declare module "ssl/session" {
+  interface RecordSource {
+    readable: number;
+    writable: number;
+    read(into: Uint8Array): unknown;
+    write(packet: Uint8Array): number;
+  }
+
+  /** The session of ECMA-419 sockets (`session_419`). */
+  export default class Session {
+    constructor(options: object);
+    certificateManager: object;
+    cacheManager: object;
+    /** The message that the handshake is at; 0, 14 and 20 want something written. */
+    handshakeProcess: number;
+    alert: { level: number; description: number } | undefined;
+    clientSessionID: ArrayBuffer | undefined;
+    clientRandom: ArrayBuffer;
+    serverRandom: ArrayBuffer;
+    initiateHandshake(): void;
+    /** True when the handshake is through, or an alert has ended it. */
+    handshake(stream: RecordSource): boolean;
+    /** Data, undefined if a record is not complete, null if the peer has closed. */
+    read(stream: RecordSource): Uint8Array | undefined | null;
+    write(stream: RecordSource, data: Uint8Array): number;
+    readPacket(stream: RecordSource): ArrayBuffer | undefined;
+    doProtocol(stream: RecordSource, protocol: object, ...parameters: number[]): void;
+  }
+}

@@ -1,0 +1,204 @@
+/** The app on the simulator: carries out what the test script sends, and reports what came of it. */
+import config from "mc/config";
+import {
+  base64,
+  base64Decode,
+  createHost,
+  Device,
+  hex,
+  IotHubError,
+  type ModdableHost,
+  readRsaPrivateKey,
+  sha256,
+  utf8,
+  utf8Decode,
+} from "tencent-iothub-xs";
+
+const LIMIT_MS = 120000;
+const control = createHost({ storage: false });
+let host: ModdableHost | undefined;
+let device: Device | undefined;
+
+interface Outcome {
+  ok: boolean;
+  [name: string]: unknown;
+}
+
+function failure(error: unknown): Outcome {
+  const { code, message, phase, stale, gatewayCode, status } = error as IotHubError & Record<string, unknown>;
+  const cause = (error as { cause?: unknown }).cause;
+  return {
+    ok: false,
+    code: code ?? "none",
+    message,
+    phase,
+    stale,
+    gatewayCode,
+    status,
+    cause: cause === undefined ? undefined : String(cause),
+  };
+}
+
+async function attempt(action: () => Promise<object>): Promise<Outcome> {
+  try {
+    return { ok: true, ...(await action()) };
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+const operations: Record<string, (command: any) => Promise<object>> = {
+  /** A new host; the one before is closed. */
+  async host({ options }) {
+    device?.close();
+    device = undefined;
+    host?.close();
+    const { certificates, clientCertificates, clientKey } = options;
+    host = createHost({
+      ...options,
+      certificates: certificates?.map(base64Decode),
+      clientCertificates: clientCertificates?.map(base64Decode),
+      clientKey: clientKey && base64Decode(clientKey),
+    });
+    return { digest: host.digest !== undefined, rsa: host.rsa !== undefined };
+  },
+  async device({ options }) {
+    device?.close();
+    const { credential } = options;
+    device = new Device(
+      {
+        ...options,
+        credential: credential.privateKey
+          ? { privateKey: credential.der ? base64Decode(credential.privateKey) : credential.privateKey }
+          : credential,
+      },
+      host,
+    );
+    return {};
+  },
+  async publish({ messages, timeoutMs }) {
+    const outcomes: Outcome[] = [];
+    for (const message of messages) {
+      outcomes.push(await attempt(() => (device as Device).publish(message, { timeoutMs })));
+    }
+    return { outcomes };
+  },
+  /** Several at once. */
+  async burst({ messages, timeoutMs }) {
+    const outcomes = messages.map((message: any) => attempt(() => (device as Device).publish(message, { timeoutMs })));
+    return { outcomes: await Promise.all(outcomes) };
+  },
+  /** One request past the core. */
+  async send({ request, options, closeAfterMs }) {
+    const { http, timer } = host as ModdableHost;
+    const closing = closeAfterMs === undefined ? undefined : timer.set(() => http.close(), closeAfterMs);
+    const outcome = await attempt(async () => {
+      const response = await http.send({ method: "POST", headers: {}, ...request, body: utf8(request.body) }, options);
+      return { ...response, body: utf8Decode(response.body) };
+    });
+    timer.clear(closing);
+    return { outcome };
+  },
+  async cancel({ message, afterMs }) {
+    let listener: (() => void) | undefined;
+    const signal = {
+      aborted: false,
+      addEventListener(_type: "abort", added: () => void) {
+        listener = added;
+      },
+      removeEventListener() {
+        listener = undefined;
+      },
+    };
+    (host as ModdableHost).timer.set(() => {
+      signal.aborted = true;
+      listener?.();
+    }, afterMs);
+    return { outcomes: [await attempt(() => (device as Device).publish(message, { signal }))] };
+  },
+  async synchronize() {
+    const { clock } = host as ModdableHost;
+    return { outcome: await attempt(() => clock.synchronize().then(() => ({ nowMs: clock.nowMs() }))) };
+  },
+  async synchronizeTwice() {
+    const { clock } = host as ModdableHost;
+    await Promise.all([clock.synchronize(), clock.ready(), clock.synchronize()]);
+    return { nowMs: clock.nowMs() };
+  },
+  async random({ count }) {
+    const { random } = host as ModdableHost;
+    const values: string[] = [];
+    for (let i = 0; i < count; i++) values.push(hex(random.bytes(8)));
+    return { values };
+  },
+  async store({ values }) {
+    const { storage } = host as ModdableHost;
+    if (!storage) throw new Error("no storage");
+    for (const [key, value] of Object.entries(values)) {
+      if (value === null) await storage.delete(key);
+      else await storage.set(key, base64Decode(value as string));
+    }
+    return {};
+  },
+  async stored() {
+    const { storage } = host as ModdableHost;
+    if (!storage) throw new Error("no storage");
+    const values: Record<string, string> = {};
+    for (const key of await storage.keys()) values[key] = base64((await storage.get(key)) ?? new Uint8Array(0));
+    return { values };
+  },
+  async storeBadly() {
+    const { storage } = host as ModdableHost;
+    if (!storage) throw new Error("no storage");
+    return {
+      outcomes: [
+        await attempt(() => storage.set("", new Uint8Array(1)).then(() => ({}))),
+        await attempt(() => storage.set("sixteen-letters.", new Uint8Array(1)).then(() => ({}))),
+        await attempt(() => storage.set("big", new Uint8Array(4001)).then(() => ({}))),
+      ],
+    };
+  },
+  async native({ key, text }) {
+    const { digest, rsa } = host as ModdableHost;
+    const bytes = utf8(text);
+    return {
+      digest: digest && hex(digest.sha256(bytes)),
+      portable: hex(sha256(bytes)),
+      signature: rsa && base64(rsa.sign(readRsaPrivateKey(base64Decode(key)).der, bytes)),
+    };
+  },
+};
+
+async function ask(result: object): Promise<any> {
+  const { body } = await control.http.send(
+    {
+      scheme: "http",
+      host: "127.0.0.1",
+      port: Number(config.control),
+      method: "POST",
+      path: "/",
+      headers: {},
+      body: utf8(JSON.stringify(result)),
+    },
+    { timeoutMs: LIMIT_MS, maxResponseBytes: 262144 },
+  );
+  return JSON.parse(utf8Decode(body));
+}
+
+async function run(): Promise<void> {
+  let result: object = { started: true };
+  for (;;) {
+    const command = await ask(result);
+    if (command.op === "end") break;
+    try {
+      result = await operations[command.op](command);
+    } catch (error) {
+      result = { thrown: failure(error) };
+    }
+  }
+}
+
+run().then(
+  () => trace("ended\n"),
+  (error) => trace(`control failed: ${error}\n`),
+);

@@ -1,0 +1,85 @@
+/** Chains and handshakes: which of them a client accepts, and what it says of the others. */
+import type { CertificateKind, Fault, HttpsOptions, KeyType } from "../../mocks/gateway/index.js";
+
+export interface CertificateCase {
+  readonly kind: CertificateKind;
+  readonly title?: string;
+  /** The host's name, localhost unless given. */
+  readonly name?: string;
+  readonly keyType?: KeyType | { readonly root?: KeyType; readonly intermediate?: KeyType; readonly leaf?: KeyType };
+  readonly https?: Partial<HttpsOptions>;
+  readonly fault?: Fault;
+  readonly accepted?: boolean;
+  /** Part of the message. */
+  readonly reason: string;
+  readonly code?: string;
+}
+
+const good = (kind: CertificateKind, more: Partial<CertificateCase> = {}): CertificateCase => ({
+  kind,
+  accepted: true,
+  reason: "",
+  ...more,
+});
+const bad = (kind: CertificateKind, reason: string, more: Partial<CertificateCase> = {}): CertificateCase => ({
+  kind,
+  reason,
+  ...more,
+});
+
+export const certificateCases: readonly CertificateCase[] = [
+  good("chain"),
+  good("chain", { title: "chain, RSA", keyType: "rsa" }),
+  good("chain", { title: "chain, RSA issuers and ECDSA leaf", keyType: { root: "rsa", intermediate: "rsa" } }),
+  good("chain", { title: "chain, P-384 root", keyType: { root: "ecdsa-p384" } }),
+  bad("chain", "handshake_failure", {
+    title: "chain, P-384 leaf, which the SDK does not offer",
+    keyType: "ecdsa-p384",
+    code: "TLS_FAILED",
+  }),
+  good("direct"),
+  good("direct", { title: "direct, RSA", keyType: "rsa" }),
+  good("rootVersion1"),
+  good("wildcard", { name: "device.gateway.test" }),
+  good("ipName", { name: "127.0.0.1" }),
+  bad("chain", "elliptic curve other than P-256 and P-384", {
+    title: "chain, P-521 root",
+    keyType: { root: "ecdsa-p521" },
+  }),
+  bad("expired", "expired on"),
+  bad("notYetValid", "not valid before"),
+  bad("wrongName", "not for the name"),
+  bad("noName", "not for the name"),
+  bad("unknownRoot", "not signed by the issuer"),
+  bad("selfSigned", "self-signed"),
+  bad("forgedLeaf", "not signed by the issuer"),
+  bad("forgedLeaf", "not signed by the issuer", { title: "forgedLeaf, RSA", keyType: "rsa" }),
+  bad("issuerNotCa", "not a certification authority"),
+  bad("issuerWithoutConstraints", "not a certification authority"),
+  bad("expiredInChain", "expired on"),
+  bad("expiredIntermediate", "expired on"),
+  bad("sha1Link", "SHA-256"),
+  bad("sha1Link", "SHA-256", { title: "sha1Link, RSA", keyType: "rsa" }),
+  bad("pathTooLong", "more issuers below"),
+  bad("issuerKeyUsage", "not meant to sign certificates"),
+  bad("leafKeyUsage", "not meant for this key exchange", {
+    title: "leafKeyUsage, RSA key exchange",
+    keyType: "rsa",
+    https: { ciphers: "AES128-SHA256" },
+    code: "TLS_FAILED",
+  }),
+  bad("leafKeyUsage", "handshake_failure", { title: "leafKeyUsage, refused by the server", code: "TLS_FAILED" }),
+  bad("clientOnly", "not meant for servers"),
+  bad("unknownCritical", "extension that is not understood"),
+  bad("incomplete", "no trust anchor"),
+  bad("wildcardTooWide", "not for the name", { name: "gateway.test" }),
+  bad("wildcardPartial", "not for the name", { name: "device.gateway.test" }),
+  bad("wildcardTwoLabels", "not for the name", { name: "device.gateway.test" }),
+  bad("chain", "not signed by the certificate's key", {
+    title: "chain, key exchange damaged, RSA",
+    keyType: "rsa",
+    fault: { kind: "tls-key-exchange" },
+    code: "TLS_FAILED",
+  }),
+  bad("chain", "", { title: "chain, key exchange damaged", fault: { kind: "tls-key-exchange" }, code: "TLS_FAILED" }),
+];
