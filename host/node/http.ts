@@ -34,7 +34,7 @@ export function createHttp(options: NodeHttpOptions = {}): HttpClient {
 
 class NodeHttp implements HttpClient {
   readonly #options: NodeHttpOptions;
-  readonly #plain = new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS });
+  readonly #plain = watchIdle(new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS }));
   readonly #secure: https.Agent;
   readonly #exchanges = new Set<Exchange>();
   #closed = false;
@@ -42,7 +42,7 @@ class NodeHttp implements HttpClient {
   constructor(options: NodeHttpOptions) {
     this.#options = options;
     try {
-      this.#secure = new https.Agent({
+      const secure = new https.Agent({
         keepAlive: true,
         maxSockets: 8,
         timeout: KEEP_ALIVE_MS,
@@ -54,6 +54,7 @@ class NodeHttp implements HttpClient {
           key: options.key,
         }),
       });
+      this.#secure = watchIdle(secure);
     } catch (cause) {
       if (cause instanceof IotHubError) throw cause;
       throw new IotHubError("INVALID_OPTION", "The CA or the client certificate cannot be read.", cause);
@@ -95,7 +96,8 @@ class NodeHttp implements HttpClient {
       const exchange: Exchange = new Exchange(request, options, outgoing, (error, response) => {
         this.#exchanges.delete(exchange);
         if (error instanceof NetworkError && error.stale) this.#dropKept(secure);
-        if (response !== undefined) resolve(response);
+        // What else has come by now is read first: it belongs to no request, and ends the connection.
+        if (response !== undefined) setImmediate(resolve, response);
         else reject(error);
       });
       this.#exchanges.add(exchange);
@@ -122,6 +124,29 @@ function readAnchors({ ca, systemCa }: NodeHttpOptions): string[] | undefined {
     for (const certificate of certificates) new X509Certificate(certificate);
   }
   return systemCa ? [...anchors, ...rootCertificates] : anchors;
+}
+
+/** Ends connections on which something comes while no request is under way: the next one must not take it for its answer. */
+function watchIdle<T extends http.Agent>(agent: T): T {
+  const end = function (this: Socket) {
+    this.destroy();
+  };
+  // Node's documentation describes both methods as there to be overridden.
+  const hooks = agent as unknown as {
+    keepSocketAlive(socket: Socket): boolean;
+    reuseSocket(socket: Socket, request: http.ClientRequest): void;
+  };
+  const { keepSocketAlive, reuseSocket } = hooks;
+  hooks.keepSocketAlive = (socket) => {
+    const kept = keepSocketAlive.call(agent, socket);
+    if (kept) socket.on("data", end);
+    return kept;
+  };
+  hooks.reuseSocket = (socket, request) => {
+    socket.off("data", end);
+    reuseSocket.call(agent, socket, request);
+  };
+  return agent;
 }
 
 type Settle = (error: IotHubError | undefined, response?: HttpResponse) => void;

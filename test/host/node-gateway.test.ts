@@ -3,7 +3,14 @@
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { createHost, Device, type DeviceOptions, IotHubError, type NodeHostOptions } from "../../host/node/index.js";
+import {
+  createHost,
+  createMemoryStorage,
+  Device,
+  type DeviceOptions,
+  IotHubError,
+  type NodeHostOptions,
+} from "../../host/node/index.js";
 import { type GatewayOptions, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -153,6 +160,20 @@ describe("refusals reach the caller", () => {
     const ahead = (error.dateMs as number) - Date.now();
     expect(ahead).toBeGreaterThan(7_100_000);
     expect(ahead).toBeLessThan(7_300_000);
+  });
+
+  test("a clock that is off is corrected, and kept in storage, unless the app says no", async () => {
+    const g = await gateway({ clockSkewSeconds: 7200 });
+    const host = { ...createHost(), storage: createMemoryStorage() };
+    cleanups.push(() => host.http.close());
+    const options = { productId: "G8N9VAAAHB", deviceName: "key", credential: { secret: psk }, url: g.url };
+    for (const attempts of [2, 1]) {
+      const d = new Device(options, host);
+      expect((await d.publish({ topic: "data", payload: "1" })).attempts).toBe(attempts);
+      d.close();
+    }
+    const [refused, ...others] = g.received.map(({ headers }) => Number(headers["x-tc-timestamp"]));
+    expect(others.every((seconds) => Math.abs(seconds - refused - 7200) < 60)).toBe(true);
   });
 
   test("a topic that a device must not publish to", async () => {

@@ -1,0 +1,333 @@
+/**
+ * Every fault of the local gateway, on a new and on a kept connection, with a key and with a certificate, over HTTP and
+ * HTTPS, on any host that runs under Node. What must hold in each cell is checked here; what came of it goes into a table.
+ */
+
+import { createPrivateKey, generateKeyPairSync, sign } from "node:crypto";
+import {
+  type CertificateSet,
+  type Fault,
+  type Gateway,
+  makeCertificates,
+  startGateway,
+  strikesConnection,
+} from "../../mocks/gateway/index.js";
+import {
+  createMemoryStorage,
+  Device,
+  type DeviceOptions,
+  type Host,
+  IotHubError,
+  type PublishResult,
+} from "../../src/index.js";
+
+/** What the matrix needs of a host. */
+export interface HostUnderTest {
+  readonly name: string;
+  readonly schemes: readonly ("http" | "https")[];
+  /** A new host that trusts the root. The matrix closes its connections. */
+  create(root: CertificateSet): Host;
+}
+
+export interface Cell {
+  readonly fault: Fault;
+  readonly connection: "new" | "kept";
+  readonly scheme: "http" | "https";
+  readonly credential: "key" | "certificate";
+}
+
+/** What came of one cell. */
+export interface Outcome {
+  /** A publish without retries: `delivered` or the error's code. */
+  readonly once: string;
+  /** How often the gateway took that message. */
+  readonly onceTaken: number;
+  /** Two messages in an outbox, the first of which is struck: what became of it. */
+  readonly outbox: string;
+  readonly outboxTaken: number;
+  /** What should not have been. */
+  readonly wrong: readonly string[];
+}
+
+const phases = ["connect", "read", "headers", "body"] as const;
+
+export const faults: readonly Fault[] = [
+  { kind: "delay", ms: 30, phase: "headers" },
+  { kind: "delay", ms: 30, phase: "body" },
+  ...phases.map((phase) => ({ kind: "hang", phase }) as const),
+  ...phases.map((phase) => ({ kind: "reset", phase }) as const),
+  ...phases.map((phase) => ({ kind: "close", phase }) as const),
+  ...[302, 400, 401, 403, 404, 408, 413, 500, 502, 503].map((status) => ({ kind: "status", status }) as const),
+  { kind: "status", status: 429, retryAfter: 1 },
+  { kind: "error", code: "InternalError" },
+  { kind: "error", code: "RequestLimitExceeded" },
+  { kind: "error", code: "AuthFailure.SignatureFailure" },
+  { kind: "error", code: "AuthFailure.SignatureExpire" },
+  { kind: "error", code: "AuthFailure.NonceReused" },
+  { kind: "error", code: "InvalidParameterValue.TopicName" },
+  { kind: "error", code: "UnauthorizedOperation" },
+  { kind: "error", code: "Code.Of.Tomorrow" },
+  { kind: "html" },
+  { kind: "html", status: 200 },
+  { kind: "empty" },
+  { kind: "empty", status: 500 },
+  { kind: "truncated" },
+  { kind: "malformed-json" },
+  { kind: "content-type" },
+  { kind: "too-large" },
+  { kind: "slow-drip", bytes: 30, intervalMs: 5 },
+  { kind: "slow-drip", bytes: 1, intervalMs: 200 },
+  ...(["less", "more", "negative", "text", "twice"] as const).map(
+    (length) => ({ kind: "wrong-length", length }) as const,
+  ),
+  { kind: "bad-chunk" },
+  { kind: "garbage" },
+  { kind: "interim" },
+  { kind: "other-answer" },
+  { kind: "two-answers" },
+  { kind: "early" },
+  { kind: "early", status: 503 },
+  { kind: "early", status: 503, keepOpen: true },
+  ...(["ignore", "close", "reset"] as const).map((afterwards) => ({ kind: "half-open", afterwards }) as const),
+  { kind: "skew", seconds: 7200 },
+  { kind: "skew", seconds: -7200 },
+  { kind: "tls-alert" },
+  { kind: "tls-close" },
+  { kind: "tls-close", afterBytes: 100 },
+  { kind: "tls-hang" },
+  { kind: "tls-key-exchange" },
+];
+
+/** Nothing here should take longer; what hangs is given up after this. */
+const LIMIT_MS = 1000;
+/** With that much slack, a machine that is busy with other work does not change an outcome. */
+const SLACK_MS = 20000;
+
+const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
+const productId = "G8N9VAAAHB";
+
+export function cells(schemes: HostUnderTest["schemes"]): Cell[] {
+  const all: Cell[] = [];
+  for (const fault of faults) {
+    for (const scheme of schemes) {
+      if (fault.kind.startsWith("tls-") && scheme === "http") continue;
+      for (const connection of strikesConnection(fault) ? (["new"] as const) : (["new", "kept"] as const)) {
+        for (const credential of ["key", "certificate"] as const) all.push({ fault, scheme, connection, credential });
+      }
+    }
+  }
+  return all;
+}
+
+/** How a cell is called: `hang:body`, `status:503`. */
+export function faultName({ kind, ...rest }: Fault): string {
+  return [
+    kind,
+    ...Object.entries(rest).map(([name, value]) => (typeof value === "string" ? value : `${name} ${value}`)),
+  ].join(", ");
+}
+
+export interface Shared {
+  readonly certificates: CertificateSet;
+  readonly privateKey: string;
+  readonly publicKey: string;
+}
+
+export function prepare(): Shared {
+  const keys = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  return {
+    certificates: makeCertificates("chain"),
+    privateKey: keys.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
+    publicKey: keys.publicKey.export({ format: "pem", type: "spki" }) as string,
+  };
+}
+
+export async function runCell(cell: Cell, host: HostUnderTest, shared: Shared): Promise<Outcome> {
+  const gateway = await startGateway({
+    devices: {
+      products: { [productId]: { devices: { key: { psk }, certificate: { publicKey: shared.publicKey } } } },
+    },
+    // TLS 1.2, for the one fault that is about its handshake, and as it is what the Moddable host speaks.
+    https: cell.scheme === "https" && { certificates: shared.certificates, maxVersion: "TLSv1.2" },
+  });
+  try {
+    const wrong: string[] = [];
+    const once = await single(cell, host, shared, gateway, wrong);
+    gateway.faults.clear();
+    gateway.clearReceived();
+    const outbox = await boxed(cell, host, shared, gateway, wrong);
+    return { ...once, ...outbox, wrong };
+  } finally {
+    await gateway.close();
+  }
+}
+
+function create(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gateway, changes: Partial<DeviceOptions>) {
+  // Signing is not what is tried here, and in JavaScript it takes most of the time.
+  const rsa = {
+    sign: (der: Uint8Array, message: Uint8Array) =>
+      sign("sha256", message, createPrivateKey({ key: Buffer.from(der), format: "der", type: "pkcs1" })),
+  };
+  const made = { ...host.create(shared.certificates), storage: createMemoryStorage(), rsa };
+  const credential = cell.credential === "key" ? { secret: psk } : { privateKey: shared.privateKey };
+  const device = new Device(
+    { productId, deviceName: cell.credential, credential, url: gateway.url, rateLimit: false, ...changes },
+    made,
+  );
+  return {
+    device,
+    close: () => {
+      device.close();
+      made.http.close();
+    },
+  };
+}
+
+/** One publish that the fault strikes, then one that it does not. */
+async function single(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gateway, wrong: string[]) {
+  const { device, close } = create(cell, host, shared, gateway, { retry: false, timeoutMs: SLACK_MS });
+  try {
+    for (let i = 0; cell.connection === "kept" && i < 2; i++)
+      await device.publish({ topic: "data", payload: "before" });
+    gateway.faults.next(cell.fault);
+    const begun = performance.now();
+    const { result, error } = await settle(
+      device.publish({ topic: "data", payload: "struck" }, { timeoutMs: LIMIT_MS }),
+    );
+    if (performance.now() - begun > LIMIT_MS + SLACK_MS) wrong.push("settled too late");
+    if (result && result.requestId !== idOf(gateway, "struck")) {
+      // The answer of another request cannot be told from one's own before two answers have been seen.
+      const untold = cell.fault.kind === "other-answer" && cell.connection === "new";
+      // A gateway that says it took what it never read cannot be told from one that did.
+      if (!untold && cell.fault.kind !== "early") wrong.push("took another's answer");
+    }
+    // A connection that is dead without a word can only be found out by the time it takes.
+    const retry = { attemptTimeoutMs: LIMIT_MS, baseDelayMs: 1, maxDelayMs: 2 };
+    const next = await settle(
+      device.publish({ topic: "data", payload: "next" }, { retry: { ...retry, maxAttempts: 3 } }),
+    );
+    if (next.result && next.result.requestId !== idOf(gateway, "next")) wrong.push("the next took another's answer");
+    if (next.error) wrong.push(`the next failed: ${next.error.code}`);
+    return { once: error ? error.code : "delivered", onceTaken: taken(gateway, "struck") };
+  } finally {
+    close();
+  }
+}
+
+/** Two messages through an outbox, the first of which the fault strikes. */
+async function boxed(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gateway, wrong: string[]) {
+  const results = new Map<string, PublishResult>();
+  const dropped: string[] = [];
+  const { device, close } = create(cell, host, shared, gateway, {
+    timeoutMs: SLACK_MS,
+    retry: { baseDelayMs: 1, maxDelayMs: 2, attemptTimeoutMs: LIMIT_MS },
+    outbox: {
+      flushIntervalMs: 0,
+      onDelivered: ({ payload }, result) => results.set(String(payload), result),
+      onDropped: ({ message, reason }) => dropped.push(`${message?.payload} ${reason}`),
+    },
+  });
+  try {
+    for (let i = 0; cell.connection === "kept" && i < 2; i++)
+      await device.publish({ topic: "data", payload: "before" });
+    gateway.faults.next(cell.fault);
+    await device.enqueue({ topic: "data", payload: "first" });
+    await device.enqueue({ topic: "data", payload: "second" });
+    const flush = await device.flush();
+    let outbox: string;
+    if (flush.ended !== "empty") {
+      if (flush.kept !== 2) wrong.push(`${flush.kept} kept`);
+      outbox = `kept (${flush.ended}), delivered by the next flush`;
+      if ((await device.flush()).kept > 0) wrong.push("the next flush kept some");
+    } else if (dropped.length > 0) {
+      if (dropped.join() !== "first refused") wrong.push(`dropped ${dropped.join()}`);
+      outbox = "handed back";
+    } else {
+      outbox = `delivered by attempt ${results.get("first")?.attempts}`;
+    }
+    const order = gateway.received.filter(({ accepted }) => accepted).map(({ payload }) => String(payload));
+    // What happens to a connection once it was answered on, happens to the next message.
+    const most = cell.fault.kind === "half-open" ? 2 : 1;
+    if (taken(gateway, "second") < 1 || taken(gateway, "second") > most)
+      wrong.push(`the second was taken ${taken(gateway, "second")} times`);
+    if (outbox !== "handed back" && !results.has("first")) wrong.push("the first was lost");
+    if (outbox !== "handed back" && order.lastIndexOf("first") > order.indexOf("second")) wrong.push("out of order");
+    return { outbox, outboxTaken: taken(gateway, "first") };
+  } finally {
+    close();
+  }
+}
+
+async function settle(promise: Promise<PublishResult>): Promise<{ result?: PublishResult; error?: IotHubError }> {
+  try {
+    return { result: await promise };
+  } catch (error) {
+    if (error instanceof IotHubError) return { error };
+    throw error;
+  }
+}
+
+function taken(gateway: Gateway, payload: string): number {
+  return gateway.received.filter((request) => request.accepted && String(request.payload) === payload).length;
+}
+
+function idOf(gateway: Gateway, payload: string): string | undefined {
+  return gateway.received.findLast((request) => request.accepted && String(request.payload) === payload)?.requestId;
+}
+
+/** Runs all cells, several at a time. */
+export async function runMatrix(host: HostUnderTest, parallel = 16): Promise<Map<Cell, Outcome>> {
+  const shared = prepare();
+  const outcomes = new Map<Cell, Outcome>();
+  const queue = cells(host.schemes);
+  for (const cell of queue) outcomes.set(cell, undefined as never);
+  // What waits for a limit goes first, so that the others run meanwhile.
+  const waits = (cell: Cell) => (/hang|ignore|more|200/.test(faultName(cell.fault)) ? 0 : 1);
+  queue.sort((a, b) => waits(a) - waits(b));
+  const work = async () => {
+    for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+      const { fault, ...rest } = cell;
+      try {
+        outcomes.set(cell, await runCell(cell, host, shared));
+      } catch (cause) {
+        throw new Error(`${faultName(fault)}, ${Object.values(rest).join(", ")}: ${cause}`, { cause });
+      }
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: parallel }, work));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+  return outcomes;
+}
+
+/** The outcomes as a table in Markdown: a row for a fault and a kind of connection, a column for a scheme. */
+export function tableOf(host: HostUnderTest, outcomes: ReadonlyMap<Cell, Outcome>): string {
+  const rows = new Map<string, Map<string, Set<string>>>();
+  for (const [{ fault, connection, scheme }, { once, onceTaken, outbox, outboxTaken }] of outcomes) {
+    const name = `\`${faultName(fault)}\` | ${connection}`;
+    const row = rows.get(name) ?? new Map<string, Set<string>>();
+    rows.set(name, row);
+    const texts = row.get(scheme) ?? new Set();
+    row.set(scheme, texts);
+    texts.add(`${code(once)}, ${onceTaken} | ${outbox}, ${outboxTaken}`);
+  }
+  const head = host.schemes.map((scheme) => `${scheme.toUpperCase()}: one attempt | ${scheme.toUpperCase()}: outbox`);
+  const lines = [
+    `# What each fault comes to on the ${host.name} host`,
+    "",
+    "Generated by the tests in this folder; `UPDATE_OUTCOMES=1 npm test -- test/faults` writes it anew. Each row was run with a",
+    "key and with a certificate. The number is how often the gateway took the message that was struck: 2 is a duplicate,",
+    "which at-least-once delivery allows.",
+    "",
+    `| fault | connection | ${head.join(" | ")} |`,
+    `|${" --- |".repeat(2 + 2 * host.schemes.length)}`,
+  ];
+  for (const [name, row] of rows) {
+    const columns = host.schemes.map((scheme) => [...(row.get(scheme) ?? ["– | –"])].join(" or "));
+    lines.push(`| ${name} | ${columns.join(" | ")} |`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function code(once: string): string {
+  return once === "delivered" ? once : `\`${once}\``;
+}
