@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
+import { retryDefaults } from "../../src/retry.js";
 
 const root = new URL("../../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
@@ -22,4 +23,11 @@ test("the README speaks of no npm script that is not there", () => {
   const { scripts } = JSON.parse(read("package.json"));
   const named = [...readme.matchAll(/npm run ([a-z:]+)/g)].map((m) => m[1]);
   expect(named.filter((name) => !(name in scripts))).toEqual([]);
+});
+
+test("the README's defaults of retries are those in force", () => {
+  for (const [name, value] of Object.entries(retryDefaults)) {
+    const row = new RegExp(`^\\| \`retry\\.${name}\` \\| ([0-9 ]+) \\|`, "m").exec(readme);
+    expect([name, Number(row?.[1].replaceAll(" ", ""))]).toEqual([name, value]);
+  }
 });
