@@ -180,11 +180,6 @@ export class Connection implements SocketLink {
         onOpen: (resolver: NameResolver) => {
           this.#resolver = resolver;
         },
-        onUnresolved: (reason: unknown) => {
-          this.onFailure(
-            new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} could not be resolved.`, reason),
-          );
-        },
       },
       onError: (error: unknown) => {
         this.onFailure(error);

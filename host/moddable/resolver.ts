@@ -10,8 +10,6 @@ interface Query {
 export interface ResolverOptions {
   /** Gets the resolver, so that whoever made it through the HTTP client can close it. */
   readonly onOpen?: (resolver: NameResolver) => void;
-  /** Learns that the name was not resolved before the HTTP client does, which keeps the reason to itself. */
-  readonly onUnresolved?: (reason: unknown) => void;
   /** IPv4 addresses of names that no server is asked for. */
   readonly addresses?: Readonly<Record<string, string>>;
 }
@@ -62,13 +60,8 @@ export class NameResolver {
     this.failed = !address;
     // Called from native code, where an exception would end the virtual machine.
     try {
-      if (address) {
-        query.onResolved(query.host, address);
-        return;
-      }
-      const error = reason ?? new Error("name not resolved");
-      this.#options.onUnresolved?.(error);
-      query.onError(error);
+      if (address) query.onResolved(query.host, address);
+      else query.onError(reason ?? new Error("name not resolved"));
     } catch (error) {
       try {
         query.onError(error);

@@ -200,8 +200,12 @@ export abstract class GuardedSocket {
       this.#interim = end - start > 2;
       return true;
     }
-    // "HTTP/1.1 1"
-    this.#interim = end - start > 10 && data[start + 8] === 0x20 && data[start + 9] === 0x31;
+    // "HTTP/1.1 1xx", but for 101, after which no HTTP follows.
+    this.#interim =
+      end - start > 12 &&
+      data[start + 8] === 0x20 &&
+      data[start + 9] === 0x31 &&
+      (data[start + 10] !== 0x30 || data[start + 11] !== 0x31);
     if (!this.#interim) this.link.fresh = false;
     return this.#interim;
   }

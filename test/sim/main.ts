@@ -364,9 +364,9 @@ const basics: Record<string, Test> = {
       expect.equal(servers[0].requests, 1, "requests when several wait");
       servers[0].fault = servers[1].fault = "silent";
       await host({ trustSystemClock: false });
-      const gateway = await session.gateway();
+      const gateway = await session.gateway({ https: true });
       await session.run("device", { options: { ...identity, url: gateway.url } });
-      const [outcome] = await session.publish(["a"]);
+      const [outcome] = await session.publish(["a"], 5000);
       expect.equal(outcome.code, "CLOCK_NOT_SET", "no server");
       expect.equal(gateway.counts.requests, 0, "requests without a clock");
       return `2036, 2038 and 2040 right; failover after ${seen.join(", ")}; ${outcome.code}`;
