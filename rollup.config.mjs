@@ -92,6 +92,21 @@ const targets = {
       generatedCode: "es2015",
     },
   }),
+  // The same kind of script with the parts that sign with a secret alone, as small as it gets.
+  bare: async (dist) => {
+    const { default: terser } = await import("@rollup/plugin-terser");
+    return {
+      input: "src/bare.ts",
+      plugins: [await compile("src"), terser({ ecma: 2020, toplevel: true, compress: { passes: 3, inline: 1 } })],
+      output: {
+        dir: dist,
+        format: "iife",
+        name: "TencentIoTHub",
+        entryFileNames: "bare/tencent-iothub.min.js",
+        generatedCode: "es2015",
+      },
+    };
+  },
   cli: async (dist) => {
     const { default: commonjs } = await import("@rollup/plugin-commonjs");
     const { default: json } = await import("@rollup/plugin-json");

@@ -47,7 +47,7 @@ export async function bundle(code, { minify = false, name = "bundle" } = {}) {
       nodeResolve({ browser: true, preferBuiltins: false }),
       commonjs(),
       json(),
-      minify && terser({ ecma: 2020, compress: { passes: 3 }, mangle: { properties: false } }),
+      minify && terser({ ecma: 2020, toplevel: true, compress: { passes: 3, inline: 1 } }),
     ],
     onwarn() {},
   });

@@ -6,8 +6,7 @@
  * variables and whose sums seldom leave 32 bits, for then they become floating point, at fifteen times the cost:
  * - A word is never moved: the variables change their names from round to round.
  * - A value is assigned where it is first used: that saves pushing it again.
- * - `>>>` makes a floating-point number of a negative word. One masked `>>` serves all shifts of a word to the right,
- *   and the schedule keeps it for the second time.
+ * - `>>>` makes a floating-point number of a negative word. One masked `>>` serves all shifts of a word to the right.
  * - Sums are added in pairs and cut to 32 bits once. Where a constant is beyond 2^30, its highest bit is added by the
  *   exclusive or that cuts: what is left of the constant makes the sum leave 32 bits less often.
  */
@@ -28,30 +27,24 @@ function constant(t) {
 
 const TOP = -0x80000000;
 const mask = (n) => `0x${(2 ** (32 - n) - 1).toString(16)}`;
-/** x >>> n, kept in a variable. */
-const shifted = (variable, x, n) => `(${variable} = (${x} >> ${n}) & ${mask(n)})`;
+/** x >>> n */
+const shift = (x, n) => `(${x} >> ${n}) & ${mask(n)}`;
 
-/** ROTR^a(x) ^ ROTR^b(x) ^ ROTR^c(x), or SHR^a for the first; a is the least. `first` is x where it is first used. */
-function rotations(x, [a, b, c], first = x, isShift = false) {
-  const left = (isShift ? [b, c] : [a, b, c]).map((n) => ` ^ (${x} << ${32 - n})`).join("");
-  return `${shifted("r", first, a)} ^ (r >> ${b - a}) ^ (r >> ${c - a})${left}`;
+/** ROTR^a(x) ^ ROTR^b(x) ^ ROTR^c(x); a is the least. `first` is x where it is first used. */
+function rotations(x, [a, b, c], first = x) {
+  const left = [a, b, c].map((n) => ` ^ (${x} << ${32 - n})`).join("");
+  return `(r = ${shift(first, a)}) ^ (r >> ${b - a}) ^ (r >> ${c - a})${left}`;
 }
 
+const word = (t) => `w${t % 16}`;
+
 /** The word of round t, where it is first used (section 6.2.2 step 1). */
-function word(t) {
-  const w = (i) => `w${i % 16}`;
-  if (t < 16) return `(${w(t)} = words[i - ${t}])`;
-  const [x, y] = [w(t - 2), w(t - 15)];
-  // A word from 14 on meets σ1 first and σ0 thirteen rounds later, if there are as many left.
-  const kept = t + 13 < 64;
-  const v = `v${(t - 2) % 16}`;
-  const s1 = kept
-    ? `(${shifted(v, x, 3)} >> 7) ^ (${v} >> 14) ^ (${v} >> 16) ^ (${x} << 15) ^ (${x} << 13)`
-    : rotations(x, [10, 17, 19], x, true);
-  const u = `v${(t - 15) % 16}`;
-  const s0 =
-    t - 15 < 14 ? rotations(y, [3, 7, 18], y, true) : `${u} ^ (${u} >> 4) ^ (${u} >> 15) ^ (${y} << 25) ^ (${y} << 14)`;
-  return `(${w(t)} = ~~(((${s1}) + ${w(t - 7)}) + ((${s0}) + ${w(t - 16)})))`;
+function schedule(t) {
+  if (t < 16) return `(${word(t)} = words[i - ${t}])`;
+  const [x, y] = [word(t - 2), word(t - 15)];
+  const s1 = `(r = ${shift(x, 10)}) ^ (r >> 7) ^ (r >> 9) ^ (${x} << 15) ^ (${x} << 13)`;
+  const s0 = `(r = ${shift(y, 3)}) ^ (r >> 4) ^ (r >> 15) ^ (${y} << 25) ^ (${y} << 14)`;
+  return `(${word(t)} = ~~(((${s1}) + ${word(t - 7)}) + ((${s0}) + ${word(t)})))`;
 }
 
 /** One round (section 6.2.2 step 3). `t` is ~T1 of the round before, which still has to be added to d. */
@@ -59,12 +52,12 @@ function round(t) {
   const [a, b, , , e, f, g, h] = Array.from("abcdefgh", (_, i) => "abcdefgh"[(i - (t % 8) + 8) % 8]);
   const [m, n] = t % 2 ? ["n", "m"] : ["m", "n"];
   const k = constant(t);
-  const isFar = Math.abs(k) > 0x49000000;
+  const isFar = Math.abs(k) > 0x55000000;
   const near = isFar ? k ^ TOP : k;
   const S1 = rotations(e, [6, 11, 25], t === 0 ? e : `(${e} = ~(t - ${e}))`);
   const Ch = `${g} ^ (${e} & (${f} ^ ${g}))`;
   // A negative number in the text would be a positive one and a change of sign.
-  const sum = `((${S1}) + (${Ch})) + ((${h} + ${word(t)}) ${near < 0 ? "-" : "+"} ${Math.abs(near)})`;
+  const sum = `((${S1}) + (${Ch})) + ((${h} + ${schedule(t)}) ${near < 0 ? "-" : "+"} ${Math.abs(near)})`;
   const S0 = rotations(a, [2, 13, 22]);
   // With m = a ^ b, which is b ^ c of the next round, Maj(a, b, c) = b ^ (m & n).
   const Maj = `${b} ^ ((${m} = ${a} ^ ${b}) & ${n})`;
@@ -86,11 +79,10 @@ export function unroll() {
 
 /** The \`blocks\` of a HashFunction (FIPS 180-4 section 6.2.2). */
 export function sha256Blocks(from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array, at: number): void {
-  let ${state.map((s, i) => `s${i} = from[${7 - i}]`).join(", ")};
-  let ${state.map((s, i) => `${s} = s${i}`).join(", ")};
+  let r = 0, t = 0, m = 0, n = 0;
+  let ${state.map((s, i) => `${s} = from[${7 - i}]`).join(", ")};
   let ${range("w")};
-  let ${range("v")};
-  let m = 0, n = 0, r = 0, t = 0;
+  let ${state.map((s, i) => `s${i} = ${s}`).join(", ")};
   for (let i = first; i > 0; i -= 16) {
     n = b ^ c;
 ${lines.join("\n")}

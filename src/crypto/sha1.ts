@@ -10,15 +10,14 @@ export const SHA1: HashFunction = Object.freeze({
 });
 
 function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array, at: number): void {
-  let [h4, h3, h2, h1, h0] = [from[0], from[1], from[2], from[3], from[4]];
+  let h = Array.from(from);
   const w: number[] = [];
   for (let i = first; i > 0; i -= 16) {
-    let [a, b, c, d, e] = [h0, h1, h2, h3, h4];
+    let [e, d, c, b, a] = h;
     for (let t = 0; t < 80; t++) {
       // The shifts to the right are signed, because XS makes floating-point numbers of large unsigned ones.
       const x = t < 16 ? words[i - t] : w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16];
-      const word = t < 16 ? x : (x << 1) | ((x >> 31) & 1);
-      w[t] = word;
+      w[t] = t < 16 ? x : (x << 1) | ((x >> 31) & 1);
       // FIPS 180-4 sections 4.1.1 and 4.2.1.
       const fk =
         t < 20
@@ -26,26 +25,18 @@ function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, t
           : t < 40
             ? (b ^ c ^ d) + 0x6ed9eba1
             : t < 60
-              ? ((b & c) | (d & (b | c))) - 0x70e44324
+              ? ((b & c) ^ (d & (b ^ c))) - 0x70e44324
               : (b ^ c ^ d) - 0x359d3e2a;
-      const next = (fk + word + (((a << 5) | ((a >> 27) & 31)) + e)) | 0;
+      const next = (fk + w[t] + (((a << 5) | ((a >> 27) & 31)) + e)) | 0;
       e = d;
       d = c;
       c = (b << 30) | ((b >> 2) & 0x3fffffff);
       b = a;
       a = next;
     }
-    h0 = (h0 + a) | 0;
-    h1 = (h1 + b) | 0;
-    h2 = (h2 + c) | 0;
-    h3 = (h3 + d) | 0;
-    h4 = (h4 + e) | 0;
+    h = [h[0] + e, h[1] + d, h[2] + c, h[3] + b, h[4] + a].map((sum) => sum | 0);
   }
-  to[at] = h4;
-  to[at + 1] = h3;
-  to[at + 2] = h2;
-  to[at + 3] = h1;
-  to[at + 4] = h0;
+  to.set(h, at);
 }
 
 /** SHA-1 over bytes that come in pieces. */
