@@ -1,11 +1,12 @@
 // Type-checks every part of the project with its own tsconfig: the layering is what each of them lets its files see.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
 projects.push("test/sim", "test/sim/app");
+projects.push(readme());
 if (process.env.MODDABLE) projects.push(againstSdk(process.env.MODDABLE));
 let failed = 0;
 for (const project of projects.filter((name) => existsSync(`${root}${name}/tsconfig.json`))) {
@@ -37,6 +38,32 @@ function againstSdk(sdk) {
     exclude: [`${root}host/moddable/declarations/crypt.d.ts`, `${root}host/moddable/**/*.test.ts`],
   };
   mkdirSync(`${root}${project}`, { recursive: true });
+  writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
+  return project;
+}
+
+/** What the README shows, each block a module of its own. */
+function readme() {
+  const project = "node_modules/.cache/tencent-iothub-xs/readme";
+  rmSync(`${root}${project}`, { recursive: true, force: true });
+  mkdirSync(`${root}${project}`, { recursive: true });
+  const around = "declare function trace(text: string): void;\ndeclare const productSecret: string;\nexport {};\n";
+  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```ts\n([^]*?)^```/gm);
+  for (const [index, [, code]] of [...blocks].entries()) {
+    writeFileSync(`${root}${project}/block-${index + 1}.ts`, `${around}${code}`);
+  }
+  const config = {
+    extends: `${root}host/node/tsconfig.json`,
+    compilerOptions: {
+      rootDir: root,
+      noUnusedLocals: false,
+      paths: { "tencent-iothub-xs": [`${root}host/node/index.ts`] },
+      typeRoots: [`${root}node_modules/@types`],
+    },
+    include: ["*.ts"],
+  };
+  // The blocks stand where package.json says they are modules.
+  writeFileSync(`${root}${project}/package.json`, '{ "type": "module" }');
   writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
   return project;
 }
