@@ -83,7 +83,8 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const signer = createSigner({ secret: productSecret, algorithm }, host);
   // Sent once: a registration that is repeated may invalidate the secret that the first one issued. What the clock is
   // off is not stored, as nothing is to be stored before the credential.
-  const client = new Client(endpoint, signer, { ...host, storage: undefined }, { ...options, retry: false });
+  const { http, clock, random, timer } = host;
+  const client = new Client(endpoint, signer, { http, clock, random, timer }, { ...options, retry: false });
   try {
     const { answer } = await client.post("/device/register", registerBody(identity, options), {
       signal: options.signal,
