@@ -1,6 +1,6 @@
 /** `crypt`: the SDK's digests in native code. */
 
-import { createHash, type Hash } from "node:crypto";
+import { createDecipheriv, createHash, type Hash } from "node:crypto";
 
 const names: Readonly<Record<string, string>> = {
   MD5: "md5",
@@ -37,4 +37,31 @@ export class Digest {
   }
 }
 
-export default { Digest };
+export class BlockCipher {
+  readonly key: Uint8Array;
+
+  constructor(cipher: string, key: ArrayBuffer) {
+    if (cipher !== "AES" || !(key instanceof ArrayBuffer)) throw new Error("crypt: unsupported cipher");
+    this.key = new Uint8Array(key);
+  }
+}
+
+export class Mode {
+  readonly #cipher: BlockCipher;
+  readonly #iv: Uint8Array;
+
+  constructor(mode: string, cipher: BlockCipher, iv: ArrayBuffer) {
+    if (mode !== "CBC" || !(iv instanceof ArrayBuffer)) throw new Error("crypt: unsupported mode");
+    this.#cipher = cipher;
+    this.#iv = new Uint8Array(iv);
+  }
+
+  decrypt(data: ArrayBuffer): ArrayBuffer {
+    const { key } = this.#cipher;
+    const decipher = createDecipheriv(`aes-${key.length * 8}-cbc`, key, this.#iv).setAutoPadding(false);
+    const bytes = Buffer.concat([decipher.update(new Uint8Array(data)), decipher.final()]);
+    return Uint8Array.from(bytes).buffer;
+  }
+}
+
+export default { BlockCipher, Digest, Mode };
