@@ -68,7 +68,10 @@ export function createStorage(folder: string): Storage {
     keys: () =>
       inTurn(async () => {
         try {
-          return (await readdir(folder)).filter((name) => isKey(name));
+          const names = await readdir(folder);
+          // What a process was writing when it was killed; nothing is being written now.
+          for (const name of names) if (name.endsWith(TEMPORARY)) await rm(join(folder, name), { force: true });
+          return names.filter((name) => isKey(name));
         } catch (error) {
           if (isMissing(error)) return [];
           throw error;

@@ -1,0 +1,172 @@
+/** `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. */
+
+import { mkdir, writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { Presets, SingleBar } from "cli-progress";
+import { parse, View } from "vega";
+import { faultsOf, heapGrowth, runSoak, type SoakResult } from "./soak.js";
+
+const { values } = parseArgs({
+  options: {
+    readings: { type: "string", default: "100000" },
+    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 32)) },
+    faults: { type: "string", default: "0.1" },
+    "kill-every": { type: "string", default: "3000" },
+    https: { type: "boolean", default: false },
+    out: { type: "string", default: "build/soak" },
+  },
+});
+const options = {
+  readings: number("readings", 1, 10_000_000),
+  seed: number("seed", 0, 2 ** 32 - 1),
+  faultProbability: number("faults", 0, 0.9),
+  killEvery: number("kill-every", 10, 10_000_000),
+  https: values.https,
+};
+
+console.log(`soak: ${options.readings} readings, seed ${options.seed}`);
+const bar = new SingleBar(
+  {
+    format: "{bar} {percentage} %, {value}/{total} received, {kills} kills, {waiting} waiting, {eta_formatted} left",
+    noTTYOutput: true,
+    notTTYSchedule: 30_000,
+    hideCursor: true,
+  },
+  Presets.shades_classic,
+);
+bar.start(options.readings, 0, { kills: 0, waiting: 0 });
+const result = await runSoak({
+  ...options,
+  onProgress: ({ received, kills, waiting }) => bar.update(received, { kills, waiting }),
+});
+bar.stop();
+
+const wrong = faultsOf(result);
+const out = values.out;
+await mkdir(out, { recursive: true });
+await writeFile(`${out}/queue.svg`, await queuePlot(result));
+await writeFile(`${out}/latency.svg`, await latencyPlot(result));
+const report = reportOf(result, wrong);
+await writeFile(`${out}/report.md`, report);
+console.log(`\n${report}\nReport with plots: ${out}/report.md`);
+process.exitCode = wrong.length > 0 ? 1 : 0;
+
+function number(name: keyof typeof values, min: number, max: number): number {
+  const value = Number(values[name]);
+  if (value >= min && value <= max) return value;
+  console.error(`error: --${name} must be a number from ${min} to ${max}.`);
+  process.exit(2);
+}
+
+function reportOf(soak: SoakResult, found: readonly string[]): string {
+  const sorted = [...soak.latencyMs].filter((ms) => !Number.isNaN(ms)).sort((a, b) => a - b);
+  const percentile = (p: number) => sorted[Math.min(sorted.length - 1, Math.floor((p / 100) * sorted.length))];
+  const mostWaiting = soak.queue.reduce((most, { size }) => Math.max(most, size), 0);
+  const rows: [string, string | number][] = [
+    ["readings", soak.readings],
+    ["seed", soak.seed],
+    ["time", `${soak.seconds.toFixed(0)} s`],
+    ["requests", soak.requests],
+    ["struck by a fault", soak.faults],
+    ["killed and started again", soak.kills],
+    ["**lost**", soak.lost],
+    ["**out of order**", soak.outOfOrder],
+    ["received again", soak.duplicates],
+    ["longest queue", mostWaiting],
+    ["reading to arrival, median", `${percentile(50)} ms`],
+    ["99 %", `${percentile(99)} ms`],
+    ["longest", `${sorted[sorted.length - 1]} ms`],
+    ["growth of the device's heap, worst life", `${(heapGrowth(soak) / 1024).toFixed(0)} KB`],
+  ];
+  return [
+    "# Soak",
+    "",
+    "| | |",
+    "| --- | --- |",
+    ...rows.map(([name, value]) => `| ${name} | ${value} |`),
+    "",
+    found.length === 0 ? "Nothing was wrong." : `Wrong:\n\n${found.map((text) => `- ${text}`).join("\n")}`,
+    "",
+    "![Length of the queue](queue.svg)",
+    "",
+    "![From the reading to its arrival](latency.svg)",
+    "",
+  ].join("\n");
+}
+
+/** The longest queue in each of 400 slices of time. */
+function queuePlot({ queue, seconds }: SoakResult): Promise<string> {
+  const slices = new Map<number, number>();
+  for (const { seconds: at, size } of queue) {
+    const slice = Math.floor((at / seconds) * 400);
+    slices.set(slice, Math.max(slices.get(slice) ?? 0, size));
+  }
+  const points = [...slices].map(([slice, size]) => ({ x: (slice / 400) * seconds, y: size }));
+  return plot(
+    "Readings that wait",
+    "seconds since the start",
+    "readings, most in each slice of time",
+    points,
+    "linear",
+  );
+}
+
+/** For each share of the readings, within which time they had arrived. */
+function latencyPlot({ latencyMs }: SoakResult): Promise<string> {
+  const sorted = [...latencyMs].filter((ms) => !Number.isNaN(ms)).sort((a, b) => a - b);
+  const points = Array.from({ length: 401 }, (_, i) => {
+    const at = Math.min(sorted.length - 1, Math.floor((i / 400) * sorted.length));
+    return { x: i / 4, y: Math.max(1, sorted[at]) };
+  });
+  return plot("From the reading to its arrival", "% of the readings", "milliseconds", points, "log");
+}
+
+function plot(
+  title: string,
+  x: string,
+  y: string,
+  points: readonly { readonly x: number; readonly y: number }[],
+  scale: "linear" | "log",
+): Promise<string> {
+  const view = new View(
+    parse({
+      $schema: "https://vega.github.io/schema/vega/v6.json",
+      title,
+      width: 720,
+      height: 300,
+      padding: 8,
+      background: "white",
+      data: [{ name: "points", values: [...points] }],
+      scales: [
+        { name: "x", type: "linear", domain: { data: "points", field: "x" }, range: "width" },
+        {
+          name: "y",
+          type: scale as "linear",
+          domain: { data: "points", field: "y" },
+          range: "height",
+          nice: true,
+        },
+      ],
+      axes: [
+        { orient: "bottom", scale: "x", title: x, tickCount: 10 },
+        { orient: "left", scale: "y", title: y, grid: true, tickCount: 6 },
+      ],
+      marks: [
+        {
+          type: "line",
+          from: { data: "points" },
+          encode: {
+            enter: {
+              x: { scale: "x", field: "x" },
+              y: { scale: "y", field: "y" },
+              stroke: { value: "#1f77b4" },
+              strokeWidth: { value: 1.2 },
+            },
+          },
+        },
+      ],
+    }),
+    { renderer: "none" },
+  );
+  return view.toSVG().finally(() => view.finalize());
+}
