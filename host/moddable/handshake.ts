@@ -1,7 +1,7 @@
 /** What the TLS of the SDK leaves unchecked in a handshake: RFC 5246 sections 6.2.1, 7.3 and 7.4. */
 
 import type { Certificate } from "./certificate.js";
-import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT } from "./certificate.js";
+import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Rejection, UNSUPPORTED_CERTIFICATE } from "./certificate.js";
 import { isEcdsaInRange, isSignature } from "./verify.js";
 
 // Record types, section 6.2.1.
@@ -208,6 +208,7 @@ export class HandshakeGuard {
   /**
    * Checks how the key exchange is signed; called when the SDK asks for the server's key, which it then uses.
    * @throws {HandshakeFault}
+   * @throws {Rejection} if the key must not be used so
    */
   checkKeyExchange(view: HandshakeView): void {
     const { leaf } = view;
@@ -216,7 +217,7 @@ export class HandshakeGuard {
     if (!leaf) throw unexpected("a key exchange before the certificate");
     const use = this.#keyExchange === "rsa" ? KEY_ENCIPHERMENT : DIGITAL_SIGNATURE;
     if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
-      throw new HandshakeFault("the certificate's key is not meant for this key exchange", ILLEGAL_PARAMETER);
+      throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
     }
     if (this.#keyExchange === "rsa") return;
     if (body === undefined) throw unexpected("no key exchange where one is needed");

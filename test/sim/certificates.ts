@@ -66,7 +66,6 @@ export const certificateCases: readonly CertificateCase[] = [
     title: "leafKeyUsage, RSA key exchange",
     keyType: "rsa",
     https: { ciphers: "AES128-SHA256" },
-    code: "TLS_FAILED",
   }),
   bad("leafKeyUsage", "handshake_failure", { title: "leafKeyUsage, refused by the server", code: "TLS_FAILED" }),
   bad("clientOnly", "not meant for servers"),

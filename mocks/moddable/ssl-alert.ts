@@ -1,0 +1,2 @@
+/** `ssl/alert`: what a session's `doProtocol` is told to send. */
+export default Object.freeze({ name: "alert" });
