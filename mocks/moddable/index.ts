@@ -10,6 +10,7 @@ import { removeGlobals } from "./globals.js";
 import { restart as restartMachine } from "./machine.js";
 import { resetNetwork } from "./network.js";
 import { resources } from "./resource.js";
+import { resetGenerator } from "./rng.js";
 import RSA from "./rsa.js";
 
 export { flash } from "./flash.js";
@@ -21,7 +22,7 @@ export { config, Digest, RSA, removeGlobals, resources };
 export function restart(): void {
   restartMachine();
   resetNetwork();
-  resources.clear();
+  resetGenerator();
   Digest.broken = RSA.broken = false;
   for (const name of Object.keys(config)) delete config[name];
 }

@@ -2,11 +2,13 @@
 
 export const resources = new Map<string, Uint8Array>();
 
-export default class Resource extends Uint8Array {
+/** On a device its bytes lie in flash; they are seen through a typed array. */
+export default class Resource extends ArrayBuffer {
   constructor(path: string) {
     const bytes = resources.get(path);
     if (!bytes) throw new URIError(`resource not found: ${path}`);
-    super(bytes);
+    super(bytes.length);
+    new Uint8Array(this).set(bytes);
   }
 
   static exists(path: string): boolean {

@@ -4,7 +4,15 @@ import type net from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Http } from "../../host/moddable/http.js";
 import { Canceller, type HttpRequest, type HttpResponse, IotHubError, NetworkError, utf8 } from "../../src/index.js";
-import { clock, createModdableHost, network, turn, until, useMachine } from "./moddable-machine.js";
+import {
+  clock,
+  createModdableHost,
+  createPlainModdableHost,
+  network,
+  turn,
+  until,
+  useMachine,
+} from "./moddable-machine.js";
 import { answer, onRequest, type RawServer, rawServer } from "./servers.js";
 
 useMachine();
@@ -344,7 +352,8 @@ describe("names", () => {
   });
 
   test("https is refused where the build has no TLS", async () => {
-    expect((await failure(client().send(request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
+    const { http } = createPlainModdableHost();
+    expect((await failure(http.send(request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
   });
 });
 

@@ -1,9 +1,11 @@
 /** The Moddable host under jest: a device of stand-ins for each test, and hosts on it. */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, expect } from "@jest/globals";
 import type { ModdableHost, PlainHostOptions } from "../../host/moddable/host.js";
-import { createHost } from "../../host/moddable/plain.js";
-import { aborts, flash, network, removeGlobals, restart, turn } from "../../mocks/moddable/index.js";
+import { createHost, type ModdableHostOptions } from "../../host/moddable/index.js";
+import { createHost as createPlainHost } from "../../host/moddable/plain.js";
+import { aborts, flash, network, removeGlobals, resources, restart, turn } from "../../mocks/moddable/index.js";
 
 export {
   aborts,
@@ -24,10 +26,23 @@ const hosts: ModdableHost[] = [];
  * A host on the device of stand-ins, closed after the test. The modules of the SDK are replaced by the transform in
  * jest.config.mjs; {@link useMachine} belongs at the top of the test file.
  */
-export function createModdableHost(options: PlainHostOptions = {}): ModdableHost {
+export function createModdableHost(options: ModdableHostOptions = {}): ModdableHost {
   const host = createHost(options);
   hosts.push(host);
   return host;
+}
+
+/** The same of the build without TLS. */
+export function createPlainModdableHost(options: PlainHostOptions = {}): ModdableHost {
+  const host = createPlainHost(options);
+  hosts.push(host);
+  return host;
+}
+
+// What the manifest puts into the firmware.
+const anchors = new URL("../../host/moddable/anchors/", import.meta.url);
+for (const name of readdirSync(anchors)) {
+  resources.set(name, readFileSync(new URL(name, anchors)));
 }
 
 /** Each test of the file starts with a device fresh from the factory, and fails if the virtual machine was aborted. */
