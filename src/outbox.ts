@@ -47,7 +47,8 @@ export interface OutboxOptions<Result = unknown> {
   readonly policy?: "dropOldest" | "rejectNewest";
   /**
    * How long a message waits at most before it is sent without being asked to, in milliseconds; 30 000 unless given, 0
-   * for never: then {@link Outbox.flush} has to be called.
+   * for never: then {@link Outbox.flush} has to be called. After failures it waits longer, up to ten minutes more; after
+   * five refusals of the credential in a row it stops until `flush` is called.
    */
   readonly flushIntervalMs?: number;
   /** Sends at once when so many messages wait; 10 unless given. Has no effect if `flushIntervalMs` is 0. */
@@ -100,6 +101,7 @@ const DEFAULT_DEADLINE_MS = 300000;
 /** After so many credential errors in a row only an explicit flush tries again. */
 const MAX_CREDENTIAL_ERRORS = 5;
 const MAX_AUTO_DELAY_MS = 600000;
+const MAX_FLUSHES = 16;
 
 export class Outbox<Result = unknown> {
   readonly #context: OutboxContext<Result>;
@@ -122,6 +124,7 @@ export class Outbox<Result = unknown> {
   /** The message that was taken by the gateway and could not be deleted yet. */
   #taken: number | undefined;
   #enqueuing = 0;
+  #flushing = 0;
   #closed = false;
   #timer: unknown;
   #auto = false;
@@ -207,7 +210,7 @@ export class Outbox<Result = unknown> {
 
   /**
    * Sends what waits, in order, until nothing is left, the time is up, or going on makes no sense.
-   * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED
+   * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED; QUEUE_FULL if 16 flushes wait already
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
     const { deadlineMs = DEFAULT_DEADLINE_MS, signal } = options;
@@ -217,6 +220,9 @@ export class Outbox<Result = unknown> {
       );
     }
     if (this.#closed) return Promise.reject(deviceClosed());
+    if (this.#flushing >= MAX_FLUSHES) {
+      return Promise.reject(new IotHubError("QUEUE_FULL", "Too many flushes are waiting already.", undefined, true));
+    }
     this.#credentialErrors = 0;
     return this.#flush(deadlineMs, signal);
   }
@@ -244,8 +250,10 @@ export class Outbox<Result = unknown> {
       };
       const closed = () => finish("closed");
       const abort = () => finish("cancelled");
+      this.#flushing++;
       const clear = () => {
         over = true;
+        this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
         signal?.removeEventListener("abort", abort);

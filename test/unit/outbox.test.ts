@@ -242,6 +242,26 @@ describe("what is refused, what fails", () => {
     for (let i = 0; i < 4; i++) await device.enqueue(reading(String(i)));
     const [first, second] = await Promise.all([device.flush(), device.flush()]);
     expect([first.delivered, second.delivered]).toEqual([4, 0]);
+    const all = await Promise.allSettled(Array.from({ length: 20 }, () => device.flush()));
+    expect(all.filter(({ status }) => status === "fulfilled").length).toBe(16);
+    expect((await device.flush()).ended).toBe("empty");
+  });
+
+  test("what version 0.1 stored is read by every later version", async () => {
+    const storage = createMemoryStorage();
+    const stored: [string, string][] = [
+      ["out.0000000a.0", "0142bfa7c400000000000a000101a194ee2f00040000000f646174617b22e6b8a9e5baa6223a32312e357d"],
+      ["out.0000000b.0", "013d269f6500000000000b000201a194ee2f010300000002612f6200ff"],
+      ["out.n", "0163f05003000000000063"],
+    ];
+    for (const [key, value] of stored) await storage.set(key, new Uint8Array(Buffer.from(value, "hex")));
+    const { device, delivered } = setup(undefined, {}, { storage });
+    await device.flush();
+    expect(delivered).toEqual([
+      { sequence: 10, timeMs: 1793500000000, topic: "data", payload: '{"温度":21.5}', qos: 1, kind: 0 },
+      { sequence: 11, timeMs: 1793500000001, topic: "a/b", payload: Uint8Array.of(0, 255), qos: 0, kind: 0 },
+    ]);
+    expect((await device.enqueue(reading("next"))).sequence).toBe(99);
   });
 
   test("what is damaged is skipped and reported, the rest survives", async () => {
