@@ -9,7 +9,7 @@ import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate.js";
 import {
   backoffMs,
-  classifyError,
+  classifyBy,
   type ErrorClass,
   isTransient,
   RetryBudget,
@@ -248,7 +248,7 @@ export class Client {
           this.#fresh = !(cause instanceof AnswerError) || cause.code === "ANSWER_REPEATED";
           if (signal.aborted) throw cause;
           const error = typed(cause);
-          const errorClass = policy.classify?.(error) ?? classifyError(error);
+          const errorClass = classifyBy(policy.classify, error);
           if (!corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
             corrected = true;
             if (await this.#skew?.learn(error.dateMs, LEAST_STEP_MS[errorClass])) {

@@ -16,7 +16,7 @@ import {
   type Message,
 } from "./message.js";
 import { type EnqueueResult, type FlushOptions, type FlushResult, Outbox, type OutboxOptions } from "./outbox.js";
-import { classifyError } from "./retry.js";
+import { classifyBy, classifyError } from "./retry.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signature.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
@@ -217,7 +217,7 @@ export class Device {
           const topic = completeTopic(this, message.topic);
           return this.#publish({ ...message, topic }, { ...request, retry });
         },
-        classify: (error) => classify?.(error) ?? classifyError(error),
+        classify: (error) => classifyBy(classify, error),
       },
       {
         ...outbox,

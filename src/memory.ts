@@ -1,5 +1,6 @@
 /** A storage in memory, with the limits of the others: for tests, and for machines that remember nothing. */
 
+import { copyBytes } from "./crypto/words.js";
 import { IotHubError } from "./errors.js";
 import { type Storage, storageLimits } from "./host.js";
 
@@ -16,7 +17,8 @@ export function createMemoryStorage(): Storage {
       if (value.length > storageLimits.valueBytes) {
         throw new IotHubError("INVALID_OPTION", `A stored value must not exceed ${storageLimits.valueBytes} bytes.`);
       }
-      values.set(checked(key), value.slice());
+      // Not `slice`, which of Node's Buffer is another view of the same bytes.
+      values.set(checked(key), copyBytes(value, value.length));
     },
     delete: async (key) => {
       values.delete(checked(key));

@@ -2,6 +2,7 @@
 
 import { Canceller } from "./cancel.js";
 import { type RequestOptions, type RetryNotice, unit } from "./client.js";
+import { copyBytes } from "./crypto/words.js";
 import { IotHubError } from "./errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "./host.js";
 import { StoredQueue } from "./queue.js";
@@ -122,7 +123,7 @@ export class Outbox<Result = unknown> {
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
   /** The message that was taken by the gateway and could not be deleted yet. */
-  #taken: number | undefined;
+  #taken: { readonly message: StoredMessage; readonly result: Result } | undefined;
   #enqueuing = 0;
   #flushing = 0;
   #closed = false;
@@ -152,7 +153,7 @@ export class Outbox<Result = unknown> {
     this.#threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
     this.#context = context;
     this.#options = options;
-    this.#queue = new StoredQueue(context.storage, name);
+    this.#queue = new StoredQueue(this.#untilClosed(context.storage), name);
     // What an earlier start left is sent soon, but not by a whole fleet at once after a power cut.
     if (this.#intervalMs > 0) this.#setTimer(unit(context.random) * this.#intervalMs);
   }
@@ -189,15 +190,18 @@ export class Outbox<Result = unknown> {
   /**
    * Resolves when the message is safe in storage.
    * @param message its payload has been checked; `timeMs` is now unless given
-   * @throws {IotHubError} OUTBOX_FULL, PAYLOAD_TOO_LARGE, STORAGE_FAILED, DEVICE_CLOSED
+   * @throws {IotHubError} INVALID_TOPIC, OUTBOX_FULL, PAYLOAD_TOO_LARGE, STORAGE_FAILED, DEVICE_CLOSED
    */
   enqueue(message: Omit<StoredMessage, "sequence" | "timeMs"> & { readonly timeMs?: number }): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
     if (this.#enqueuing >= this.#maxMessages) return Promise.reject(full());
     this.#enqueuing++;
     const timeMs = message.timeMs ?? this.#context.nowMs();
+    const { payload: given } = message;
+    // The caller may use its bytes again at once.
+    const payload = typeof given === "string" ? given : copyBytes(given, given.length);
     const stored = this.#open()
-      .then(() => this.#inTurn(() => this.#store({ ...message, timeMs })))
+      .then(() => this.#inTurn(() => this.#store({ ...message, payload, timeMs })))
       .finally(() => {
         this.#enqueuing--;
       })
@@ -224,7 +228,16 @@ export class Outbox<Result = unknown> {
       return Promise.reject(new IotHubError("QUEUE_FULL", "Too many flushes are waiting already.", undefined, true));
     }
     this.#credentialErrors = 0;
-    return this.#flush(deadlineMs, signal);
+    const flushed = this.#flush(deadlineMs, signal);
+    flushed.then(
+      ({ delivered }) => {
+        if (delivered === 0) return;
+        this.#failures = 0;
+        this.#schedule();
+      },
+      () => {},
+    );
+    return flushed;
   }
 
   /** Ends what is under way. What is in storage stays there. */
@@ -291,7 +304,7 @@ export class Outbox<Result = unknown> {
           return this.#held;
         });
         if (sequence === undefined) return { ended: "empty" };
-        if (this.#taken !== sequence) {
+        if (this.#taken?.message.sequence !== sequence) {
           const message = await this.#inTurn(() => this.#queue.read(0));
           if (message === undefined) {
             await this.#inTurn(() => this.#queue.remove(0));
@@ -320,14 +333,11 @@ export class Outbox<Result = unknown> {
             this.#dropped({ sequence, reason: "refused", message, error });
             continue;
           }
-          this.#taken = sequence;
-          await this.#inTurn(() => this.#queue.remove(0));
-          tally.delivered++;
-          this.#call(() => this.#options.onDelivered?.(message, result));
-        } else {
-          await this.#inTurn(() => this.#queue.remove(0));
+          this.#taken = { message, result };
         }
-        this.#taken = undefined;
+        await this.#inTurn(() => this.#queue.remove(0));
+        tally.delivered++;
+        this.#delivered();
       }
     } catch (error) {
       return { ended: "storage", error: storageError(error) };
@@ -346,13 +356,19 @@ export class Outbox<Result = unknown> {
       throw new IotHubError("PAYLOAD_TOO_LARGE", `The message takes ${bytes} bytes; the outbox has ${this.#maxBytes}.`);
     }
     while (queue.size >= this.#maxMessages || queue.bytes + bytes > this.#maxBytes) {
-      const index = this.#held === undefined ? 0 : 1;
+      const oldest = queue.sequenceAt(0);
+      const held = oldest !== undefined && oldest === this.#held;
+      if (oldest !== undefined && oldest === this.#taken?.message.sequence && !held) {
+        await queue.remove(0);
+        this.#delivered();
+        continue;
+      }
+      const index = held ? 1 : 0;
       const sequence = queue.sequenceAt(index);
       if (this.#options.policy === "rejectNewest" || sequence === undefined) throw full();
-      const taken = sequence === this.#taken;
-      const dropped = taken ? undefined : await queue.read(index);
+      const dropped = await queue.read(index);
       await queue.remove(index);
-      if (!taken) this.#dropped({ sequence, reason: dropped ? "full" : "damaged", message: dropped });
+      this.#dropped({ sequence, reason: dropped ? "full" : "damaged", message: dropped });
     }
     return append();
   }
@@ -368,6 +384,20 @@ export class Outbox<Result = unknown> {
       throw error;
     });
     return this.#opening;
+  }
+
+  /**
+   * To the storage, closing is what a power cut is: no write is begun any more, so that none can meet those of the
+   * device that comes next.
+   */
+  #untilClosed(storage: Storage): Storage {
+    const unlessClosed = (write: () => Promise<void>) => (this.#closed ? Promise.reject(deviceClosed()) : write());
+    return {
+      get: (key) => storage.get(key),
+      set: (key, value) => unlessClosed(() => storage.set(key, value)),
+      delete: (key) => unlessClosed(() => storage.delete(key)),
+      keys: () => storage.keys(),
+    };
   }
 
   #inTurn<T>(operation: () => Promise<T>): Promise<T> {
@@ -442,6 +472,13 @@ export class Outbox<Result = unknown> {
   #clearTimer(): void {
     if (this.#timer !== undefined) this.#context.timer.clear(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** What was taken is gone from the storage. */
+  #delivered(): void {
+    const taken = this.#taken;
+    this.#taken = undefined;
+    if (taken !== undefined) this.#call(() => this.#options.onDelivered?.(taken.message, taken.result));
   }
 
   #dropped(dropped: DroppedMessage): void {

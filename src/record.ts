@@ -22,6 +22,7 @@
 
 import { crc32 } from "./crypto/crc32.js";
 import { utf8, utf8Decode } from "./crypto/utf8.js";
+import { IotHubError } from "./errors.js";
 import { storageLimits } from "./host.js";
 
 /** What is kept for a message. */
@@ -72,9 +73,15 @@ function storedBytes(content: number): number {
   return whole * valueCost(storageLimits.valueBytes) + (rest > 0 ? valueCost(PART_HEAD + rest) : 0);
 }
 
-/** A message as the values of its parts. */
+/**
+ * A message as the values of its parts.
+ * @throws {IotHubError} INVALID_TOPIC if the topic has not 1 to 255 bytes
+ */
 export function encodeRecord(message: StoredMessage): { head: RecordHead; parts: Uint8Array[] } {
   const topic = utf8(message.topic);
+  if (topic.length < 1 || topic.length > 255) {
+    throw new IotHubError("INVALID_TOPIC", "The topic of a stored message must have 1 to 255 bytes.");
+  }
   const text = typeof message.payload === "string";
   const payload = text ? utf8(message.payload as string) : (message.payload as Uint8Array);
   const length = CONTENT_HEAD + topic.length + payload.length;

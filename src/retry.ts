@@ -107,15 +107,28 @@ export function classifyError(error: unknown): ErrorClass {
     case "CANCELLED":
     case "DEVICE_CLOSED":
       return "cancelled";
+    // A clock that shows no time that can be signed says nothing about the message.
     case "CLOCK_NOT_SET":
+    case "INVALID_TIMESTAMP":
       return "clock";
     case "QUEUE_FULL":
       return "throttled";
     case "SIGNER_CLOSED":
     case "SIGNING_FAULT":
+    case "INVALID_CREDENTIAL":
       return "credential";
     default:
-      return "permanent";
+      return error.code.startsWith("KEY_") ? "credential" : "permanent";
+  }
+}
+
+/** The class that the app's own function gives, or else {@link classifyError}. */
+export function classifyBy(classify: RetryOptions["classify"], error: IotHubError): ErrorClass {
+  try {
+    return classify?.(error) ?? classifyError(error);
+  } catch {
+    // A fault of the app's must not decide what becomes of a message.
+    return classifyError(error);
   }
 }
 
