@@ -142,24 +142,29 @@ export function prepare(): Shared {
   };
 }
 
-export async function runCell(cell: Cell, host: HostUnderTest, shared: Shared): Promise<Outcome> {
-  const gateway = await startGateway({
+function startFor(scheme: Cell["scheme"], shared: Shared): Promise<Gateway> {
+  return startGateway({
     devices: {
       products: { [productId]: { devices: { key: { psk }, certificate: { publicKey: shared.publicKey } } } },
     },
     // TLS 1.2, for the one fault that is about its handshake, and as it is what the Moddable host speaks.
-    https: cell.scheme === "https" && { certificates: shared.certificates, maxVersion: "TLSv1.2" },
+    https: scheme === "https" && { certificates: shared.certificates, maxVersion: "TLSv1.2" },
   });
-  try {
-    const wrong: string[] = [];
-    const once = await single(cell, host, shared, gateway, wrong);
+}
+
+/** Runs one cell on a gateway that is as good as new afterwards. */
+export async function runCell(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gateway): Promise<Outcome> {
+  const wrong: string[] = [];
+  const renew = () => {
     gateway.faults.clear();
+    gateway.closeConnections();
     gateway.clearReceived();
-    const outbox = await boxed(cell, host, shared, gateway, wrong);
-    return { ...once, ...outbox, wrong };
-  } finally {
-    await gateway.close();
-  }
+  };
+  const once = await single(cell, host, shared, gateway, wrong);
+  renew();
+  const outbox = await boxed(cell, host, shared, gateway, wrong);
+  renew();
+  return { ...once, ...outbox, wrong };
 }
 
 function create(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gateway, changes: Partial<DeviceOptions>) {
@@ -284,17 +289,22 @@ export async function runMatrix(host: HostUnderTest, parallel = 16): Promise<Map
   // What waits for a limit goes first, so that the others run meanwhile.
   const waits = (cell: Cell) => (/hang|ignore|more|200/.test(faultName(cell.fault)) ? 0 : 1);
   queue.sort((a, b) => waits(a) - waits(b));
+  const gateways: Gateway[] = [];
   const work = async () => {
+    const own: Partial<Record<Cell["scheme"], Gateway>> = {};
     for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+      const gateway = (own[cell.scheme] ??= await startFor(cell.scheme, shared));
+      if (!gateways.includes(gateway)) gateways.push(gateway);
       const { fault, ...rest } = cell;
       try {
-        outcomes.set(cell, await runCell(cell, host, shared));
+        outcomes.set(cell, await runCell(cell, host, shared, gateway));
       } catch (cause) {
         throw new Error(`${faultName(fault)}, ${Object.values(rest).join(", ")}: ${cause}`, { cause });
       }
     }
   };
   const ends = await Promise.allSettled(Array.from({ length: parallel }, work));
+  for (const gateway of gateways) await gateway.close();
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return outcomes;
 }
