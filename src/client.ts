@@ -9,6 +9,7 @@ import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate.js";
 import {
   backoffMs,
+  checkObject,
   classifyBy,
   type ErrorClass,
   isTransient,
@@ -153,6 +154,8 @@ export class Client {
     if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 0)) {
       throw new IotHubError("INVALID_OPTION", "maxQueued must be an integer from 0.");
     }
+    if (rateLimit !== false) checkObject("rateLimit", rateLimit);
+    if (clockCorrection !== false) checkObject("clockCorrection", clockCorrection);
     if (clockCorrection !== false) {
       const { maxStepMs } = clockCorrection;
       if (maxStepMs !== undefined && !(Number.isFinite(maxStepMs) && maxStepMs >= 0)) {
@@ -181,6 +184,7 @@ export class Client {
    * CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
   async post(path: string, body: Uint8Array, options: RequestOptions = {}): Promise<Exchange> {
+    checkObject("options", options);
     // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that an
     // ESP32 has by default.
     await undefined;
@@ -251,8 +255,9 @@ export class Client {
           const errorClass = classifyBy(policy.classify, error);
           if (!corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
             corrected = true;
-            if (await this.#skew?.learn(error.dateMs, LEAST_STEP_MS[errorClass])) {
-              this.#emit({ phase: "clock-correction", path, offsetMs: this.#skew?.offsetMs ?? 0 });
+            const skew = this.#skew;
+            if (skew && (await unlessCancelled(skew.learn(error.dateMs, LEAST_STEP_MS[errorClass]), signal))) {
+              this.#emit({ phase: "clock-correction", path, offsetMs: skew.offsetMs });
               continue;
             }
           }
@@ -351,7 +356,7 @@ export class Client {
       if (waitMs >= left()) throw timedOut(timeoutMs);
       await this.#sleep(waitMs, signal);
     }
-    await this.#skew?.load();
+    if (this.#skew !== undefined) await unlessCancelled(this.#skew.load(), signal);
     if (clock.ready && clock.monotonicMs() >= this.#clockPausedUntil) {
       this.#emit({ phase: "clock", path });
       try {

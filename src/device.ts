@@ -16,7 +16,7 @@ import {
   type Message,
 } from "./message.js";
 import { type EnqueueResult, type FlushOptions, type FlushResult, Outbox, type OutboxOptions } from "./outbox.js";
-import { classifyBy, classifyError } from "./retry.js";
+import { checkObject, classifyBy, classifyError } from "./retry.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signature.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
@@ -93,10 +93,11 @@ export class Device {
     };
     const log = new Log(parts, options.log);
     this.#log = log;
-    const { onEvent } = options;
+    // The key is the signer's alone: nothing else refers to it any more once the signer is closed.
+    const { credential: _, onEvent, ...rest } = options;
     const guarded: typeof onEvent =
       onEvent && ((event) => (event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
-    this.#client = new Client(endpoint, signer, host, { ...options, onEvent: guarded });
+    this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
 
@@ -199,9 +200,7 @@ export class Device {
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
     const { storage, timer, random, clock } = host;
     if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
-    if (typeof outbox !== "object" || outbox === null) {
-      throw new IotHubError("INVALID_OPTION", "outbox must be an object with options.");
-    }
+    checkObject("outbox", outbox);
     const classify = options.retry ? options.retry.classify : undefined;
     // The deadline of a flush and the budget are what limits its attempts.
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };

@@ -4,6 +4,7 @@ import { utf8, utf8Decode } from "./crypto/utf8.js";
 import { IotHubError } from "./errors.js";
 import type { Timer } from "./host.js";
 import type { Identity } from "./message.js";
+import { checkObject } from "./retry.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -65,6 +66,7 @@ export class Log {
 
   /** @throws {IotHubError} INVALID_LOG_LEVEL, INVALID_OPTION */
   constructor(parts: LogParts, options: LogOptions = {}) {
+    checkObject("log", options);
     const { level = "info", intervalMs = 10000, maxLines = 50, maxLineBytes = 512 } = options;
     this.#parts = parts;
     this.#least = rank(level);

@@ -217,7 +217,7 @@ export class Outbox<Result = unknown> {
    * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED; QUEUE_FULL if 16 flushes wait already
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
-    const { deadlineMs = DEFAULT_DEADLINE_MS, signal } = options;
+    const { deadlineMs = DEFAULT_DEADLINE_MS, signal } = options ?? {};
     if (!(deadlineMs >= 0 && deadlineMs <= MAX_MS)) {
       return Promise.reject(
         new IotHubError("INVALID_OPTION", `deadlineMs must be a number of milliseconds from 0 to ${MAX_MS}.`),

@@ -67,6 +67,7 @@ const MAX_MS = 2147483647;
 /** @throws {IotHubError} INVALID_OPTION */
 export function readRetryOptions(options: RetryOptions | false | undefined, base: RetryPolicy): RetryPolicy {
   if (options === undefined) return base;
+  if (options !== false) checkObject("retry", options);
   // A single attempt has all the time that the request has.
   if (options === false) return { ...base, maxAttempts: 1, attemptTimeoutMs: MAX_MS };
   const policy = { ...base };
@@ -91,6 +92,12 @@ export function readRetryOptions(options: RetryOptions | false | undefined, base
     return { ...policy, classify: options.classify };
   }
   return policy;
+}
+
+/** @throws {IotHubError} INVALID_OPTION */
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value === "object" && value !== null) return;
+  throw new IotHubError("INVALID_OPTION", `${name} must be an object with options.`);
 }
 
 /** The class of anything that {@link Client.post} rejects with. */

@@ -48,7 +48,10 @@ export class ClockSkew {
   async load(): Promise<void> {
     if (this.#loaded) return;
     this.#loaded = true;
-    const bytes = await this.#storage?.get(KEY).catch(() => undefined);
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await this.#storage?.get(KEY);
+    } catch {}
     if (bytes === undefined || bytes.length !== BYTES || bytes[0] !== VERSION) return;
     const view = new DataView(bytes.buffer, bytes.byteOffset, BYTES);
     if (view.getInt32(10) !== crc32(bytes.subarray(0, 10))) return;
@@ -94,7 +97,10 @@ export class ClockSkew {
     bytes[1] = this.#unset ? 1 : 0;
     view.setFloat64(2, this.#offsetMs);
     view.setInt32(10, crc32(bytes.subarray(0, 10)));
-    // The correction holds without it until the next start.
-    await this.#storage?.set(KEY, bytes).catch(() => {});
+    try {
+      await this.#storage?.set(KEY, bytes);
+    } catch {
+      // The correction holds without it until the next start.
+    }
   }
 }

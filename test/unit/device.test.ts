@@ -1,8 +1,11 @@
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "@jest/globals";
 import {
   Canceller,
+  createMemoryStorage,
   createSigner,
   Device,
   type DeviceOptions,
@@ -126,6 +129,12 @@ describe("what a constructor refuses", () => {
     ["too much time", { timeoutMs: 2 ** 31 }, "INVALID_OPTION"],
     ["a limit of 0", { maxPayloadBytes: 0 }, "INVALID_OPTION"],
     ["an answer of 0", { maxResponseBytes: 0 }, "INVALID_OPTION"],
+    ["null for retry", { retry: null }, "INVALID_OPTION"],
+    ["true for retry", { retry: true }, "INVALID_OPTION"],
+    ["null for rateLimit", { rateLimit: null }, "INVALID_OPTION"],
+    ["null for clockCorrection", { clockCorrection: null }, "INVALID_OPTION"],
+    ["null for log", { log: null }, "INVALID_OPTION"],
+    ["null for outbox", { outbox: null }, "INVALID_OPTION"],
     ["a Content-Type with CRLF", { contentType: "a\r\nb: c" }, "INVALID_OPTION"],
     ["IPv6", { url: "https://[::1]:8443" }, "taken"],
     ["a region of tomorrow", { region: "ap-tokyo" }, "taken"],
@@ -283,4 +292,34 @@ test("a signer of one's own is used as it is", async () => {
   const { device: d } = device(() => response(success), { credential: signer });
   await d.publish(message);
   expect(signed).toBe(1);
+});
+
+test("options of a request that are none are a typed error", async () => {
+  const { device: d, host } = device(() => response(success));
+  for (const none of [null, 5]) {
+    expect((await failure(d.publish(message, none as never))).code).toBe("INVALID_OPTION");
+    expect((await failure(d.publish(message, { retry: none as never }))).code).toBe("INVALID_OPTION");
+  }
+  expect(host.timers).toBe(0);
+});
+
+test("a device does not hold on to the credential that it was given", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const made = () => {
+    const credential = { secret: psk };
+    const d = new Device(
+      { ...options, credential, outbox: { flushIntervalMs: 0 } },
+      fakeHost(() => response(success), { storage: createMemoryStorage() }),
+    );
+    return { d, given: new WeakRef(credential) };
+  };
+  const { d, given } = made();
+  // A WeakRef keeps its target until the current job is done.
+  for (let i = 0; i < 10 && given.deref() !== undefined; i++) {
+    await new Promise(setImmediate);
+    collect();
+  }
+  expect(given.deref()).toBeUndefined();
+  expect((await d.publish(message)).status).toBe(200);
 });

@@ -6,6 +6,7 @@ import {
   Canceller,
   type ClientEvent,
   classifyError,
+  createMemoryStorage,
   Device,
   type DeviceOptions,
   type HttpResponse,
@@ -353,6 +354,29 @@ describe("clock correction", () => {
     expect((await second.device.publish(message)).attempts).toBe(1);
     // The host's own clock, by which certificates are judged, is what it was.
     expect(host.clock.nowMs()).toBe(5000);
+  });
+
+  test.each<[string, () => Promise<never>, string]>([
+    ["never calls back", () => new Promise<never>(() => {}), "TIMEOUT"],
+    [
+      "throws",
+      () => {
+        throw new Error("worn");
+      },
+      "taken",
+    ],
+  ])("a storage that %s: every request settles, the next one goes through", async (_name, operation, first) => {
+    for (const method of ["get", "set"]) {
+      const host = virtualHost(
+        gateway(() => now + host.elapsedMs),
+        { storage: { ...createMemoryStorage(), [method]: operation } },
+        5000,
+      );
+      const { device } = setup(turns(taken), { url: "http://gateway.test", timeoutMs: 5000 }, host);
+      const publish = () => device.publish(message).then(() => "taken", String);
+      expect(await publish()).toContain(first === "TIMEOUT" ? "took longer" : first);
+      expect(await publish()).toBe("taken");
+    }
   });
 
   test("where a time server is wanted and none answers, HTTP goes on, HTTPS does not", async () => {
