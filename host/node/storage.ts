@@ -1,4 +1,7 @@
-/** A folder of files, one a key. A value is written beside its file, synchronized, and renamed over it. */
+/**
+ * A folder of files, one a key. A value is written beside its file, synchronized, and renamed over it. What a write that
+ * was cut off left beside it, perhaps a credential, goes at the next start.
+ */
 
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,13 +11,15 @@ import { type Storage, storageLimits } from "../../src/host.js";
 const TEMPORARY = ".tmp~";
 
 /**
- * @param folder made if it is not there; readable by its owner alone, as credentials may be kept in it
+ * @param folder made if it is not there; readable by its owner alone, as credentials may be kept in it. It is for one
+ * storage at a time
  * @throws {IotHubError} each operation: INVALID_OPTION for a key or value outside the limits, STORAGE_FAILED
  */
 export function createStorage(folder: string): Storage {
   // One operation after the other: two writes of one key must not share a temporary file.
-  let last: Promise<unknown> = Promise.resolve();
+  let last: Promise<unknown> | undefined;
   const inTurn = <T>(operation: () => Promise<T>): Promise<T> => {
+    last ??= clear(folder);
     const turn = last.then(operation).catch((cause) => {
       if (cause instanceof IotHubError) throw cause;
       throw new IotHubError(
@@ -45,14 +50,19 @@ export function createStorage(folder: string): Storage {
         }
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const path = join(folder, key);
-        const file = await open(path + TEMPORARY, "w", 0o600);
         try {
-          await file.writeFile(value);
-          await file.sync();
-        } finally {
-          await file.close();
+          const file = await open(path + TEMPORARY, "w", 0o600);
+          try {
+            await file.writeFile(value);
+            await file.sync();
+          } finally {
+            await file.close();
+          }
+          await rename(path + TEMPORARY, path);
+        } catch (error) {
+          await rm(path + TEMPORARY, { force: true }).catch(() => {});
+          throw error;
         }
-        await rename(path + TEMPORARY, path);
         await syncFolder(folder);
       }),
     delete: (key) =>
@@ -78,6 +88,16 @@ export function createStorage(folder: string): Storage {
         }
       }),
   };
+}
+
+/** Deletes what writes that were cut off have left. Whether that can be done shows when the folder is used. */
+async function clear(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    if (name.endsWith(TEMPORARY) && isKey(name.slice(0, -TEMPORARY.length))) {
+      await rm(join(folder, name), { force: true }).catch(() => {});
+    }
+  }
 }
 
 function isKey(key: unknown): key is string {

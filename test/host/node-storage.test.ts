@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
@@ -41,6 +41,17 @@ test("a write that was cut off leaves the old value and is no key", async () => 
   expect(await storage.get("a")).toEqual(Uint8Array.of(1));
   await storage.set("a", Uint8Array.of(2));
   expect(await readdir(folder)).toEqual(["a"]);
+});
+
+test("nothing is left of writes that were cut off, or that failed", async () => {
+  await writeFile(join(folder, "credential.tmp~"), "psk");
+  await writeFile(join(folder, "another's.tmp~"), "");
+  const storage = createStorage(folder);
+  await storage.delete("credential");
+  expect(await readdir(folder)).toEqual(["another's.tmp~"]);
+  await mkdir(join(folder, "a"));
+  await expect(storage.set("a", new Uint8Array(1))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  expect((await readdir(folder)).sort()).toEqual(["a", "another's.tmp~"]);
 });
 
 test("many writes at once end with the last one", async () => {

@@ -10,4 +10,5 @@ test("a device is made and publishes in a stack of 6 KB and a heap of 18 KB", as
   const [report] = await runAll([{ script, heapBytes: 18_432, stackBytes: 6144 }], { preload });
   expect(report).toMatchObject({ end: "ok", message: "" });
   expect(report.output).toMatch(/^f4da4f1f-/);
-});
+  // The first test to run builds the engine.
+}, 120_000);
