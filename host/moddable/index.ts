@@ -1,21 +1,12 @@
 /** The library on Moddable: the portable core, and a Device that needs no host argument. */
 
 import RNG from "rng";
-import {
-  base64Decode,
-  type DeviceOptions,
-  forget,
-  type Host,
-  IotHubError,
-  Device as PortableDevice,
-  type ProvisionedDeviceOptions,
-  provisionOptions,
-} from "../../src/index.js";
+import { base64Decode, IotHubError } from "../../src/index.js";
 import { CryptAes } from "./aes.js";
 import { defaultAnchors } from "./anchors.js";
 import { Certificate } from "./certificate.js";
 import type { Trust } from "./chain.js";
-import { completeOptions, completeProvisioning } from "./config.js";
+import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
 import { assembleHost, type ModdableHost, type PlainHostOptions } from "./host.js";
 import { ArithmeticRsa } from "./rsa.js";
@@ -100,49 +91,9 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
 }
 
 /** A device; what its options leave out comes from the firmware's settings, a host from {@link createHost}. */
-export class Device extends PortableDevice {
-  readonly #host: Host;
-  #own: ModdableHost | undefined;
-
-  /**
-   * A device with the credential that is stored; where there is none, it registers one and stores it first. What the
-   * options leave out comes from the firmware's settings.
-   * @throws {IotHubError} what `provision` and the constructor throw
-   */
-  static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<Device> {
-    const own = host ? undefined : createHost();
-    const used = host ?? (own as ModdableHost);
-    try {
-      const device = new this(await provisionOptions(completeProvisioning(options), used), used);
-      device.#own = own;
-      return device;
-    } catch (error) {
-      own?.close();
-      throw error;
-    }
-  }
-
-  /** @throws {IotHubError} as the portable one, and INVALID_CREDENTIAL if no credential is found anywhere */
-  constructor(options?: Partial<DeviceOptions>, host?: Host) {
-    const own = host ? undefined : createHost();
-    const used = host ?? (own as ModdableHost);
-    super(completeOptions(options), used);
-    this.#host = used;
-    this.#own = own;
-  }
-
-  override close(): void {
-    super.close();
-    this.#own?.close();
-  }
-
-  /**
-   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored.
-   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
-   */
-  async forget(): Promise<void> {
-    this.close();
-    await forget(this.#host);
+export class Device extends HostedDevice {
+  static override createHost(): ModdableHost {
+    return createHost();
   }
 }
 

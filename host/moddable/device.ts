@@ -1,0 +1,64 @@
+import {
+  type DeviceOptions,
+  forget,
+  type Host,
+  Device as PortableDevice,
+  type ProvisionedDeviceOptions,
+  provisionOptions,
+} from "../../src/index.js";
+import { completeOptions, completeProvisioning } from "./config.js";
+import type { ModdableHost } from "./host.js";
+
+/** A device that completes its options from the firmware's settings, and makes itself a host if it is given none. */
+export abstract class HostedDevice extends PortableDevice {
+  /** Makes the host of a device that is given none. */
+  static createHost(): ModdableHost {
+    throw new Error("The device needs a host.");
+  }
+
+  readonly #host: Host;
+  #own: ModdableHost | undefined;
+
+  /**
+   * A device with the credential that is stored; where there is none, it registers one and stores it first. What the
+   * options leave out comes from the firmware's settings.
+   * @throws {IotHubError} what `provision` and the constructor throw
+   */
+  static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostedDevice> {
+    const own = host ? undefined : this.createHost();
+    const used = host ?? (own as ModdableHost);
+    try {
+      const device = new (this as unknown as new (options: Partial<DeviceOptions>, host: Host) => HostedDevice)(
+        await provisionOptions(completeProvisioning(options), used),
+        used,
+      );
+      device.#own = own;
+      return device;
+    } catch (error) {
+      own?.close();
+      throw error;
+    }
+  }
+
+  constructor(options?: Partial<DeviceOptions>, host?: Host) {
+    const own = host ? undefined : new.target.createHost();
+    const used = host ?? (own as ModdableHost);
+    super(completeOptions(options), used);
+    this.#host = used;
+    this.#own = own;
+  }
+
+  override close(): void {
+    super.close();
+    this.#own?.close();
+  }
+
+  /**
+   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored.
+   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+   */
+  async forget(): Promise<void> {
+    this.close();
+    await forget(this.#host);
+  }
+}
