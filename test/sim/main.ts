@@ -44,7 +44,7 @@ const devices = {
 };
 
 /** What a single attempt comes to. */
-const once = { retry: { maxRetries: 0 } };
+const singly = { retry: { maxAttempts: 1 } };
 
 interface Line {
   readonly group: string;
@@ -100,7 +100,7 @@ export class Session {
     await this.run("host", { options: { certificates, ...host } });
     const { name, ...options } = more;
     const url = name ? gateway.url.replace("127.0.0.1", name) : gateway.url;
-    await this.run("device", { options: { ...identity, url, ...once, ...options } });
+    await this.run("device", { options: { ...identity, url, ...singly, ...options } });
   }
 
   /** Outcomes of publishing these payloads. */
@@ -215,7 +215,7 @@ const basics: Record<string, Test> = {
     try {
       const { port } = server.address() as AddressInfo;
       await session.run("host", { options: { certificates: [rootDer.toString("base64")] } });
-      await session.run("device", { options: { ...identity, ...once, url: `https://localhost:${port}` } });
+      await session.run("device", { options: { ...identity, ...singly, url: `https://localhost:${port}` } });
       const [first] = await session.publish(["a"]);
       for (const socket of sockets) socket.destroy();
       const [second] = await session.publish(["b"]);
@@ -262,12 +262,12 @@ const basics: Record<string, Test> = {
     await session.run("host", { options: {} });
     const codes: string[] = [];
     for (const scheme of ["http", "https"]) {
-      await session.run("device", { options: { ...identity, ...once, url: `${scheme}://127.0.0.1:${port}` } });
+      await session.run("device", { options: { ...identity, ...singly, url: `${scheme}://127.0.0.1:${port}` } });
       const [outcome] = await session.publish(["a"]);
       expect.equal([outcome.code, outcome.phase], ["CONNECTION_REFUSED", "connect"], scheme);
       codes.push(outcome.code);
     }
-    await session.run("device", { options: { ...identity, ...once, url: "http://no-such-host.invalid" } });
+    await session.run("device", { options: { ...identity, ...singly, url: "http://no-such-host.invalid" } });
     const [unknown] = await session.publish(["a"]);
     expect.equal([unknown.code, unknown.phase], ["NAME_RESOLUTION", "connect"], "an unknown name");
     return [...codes, unknown.code].join(", ");
@@ -364,7 +364,7 @@ const basics: Record<string, Test> = {
       servers[0].fault = servers[1].fault = "silent";
       await host({ trustSystemClock: false });
       const gateway = await session.gateway({ https: true });
-      await session.run("device", { options: { ...identity, ...once, url: gateway.url } });
+      await session.run("device", { options: { ...identity, ...singly, url: gateway.url } });
       const [outcome] = await session.publish(["a"], 5000);
       expect.equal(outcome.code, "CLOCK_NOT_SET", "no server");
       expect.equal(gateway.counts.requests, 0, "requests without a clock");
