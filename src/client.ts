@@ -115,7 +115,7 @@ const MAX_TIMEOUT_MS = 2147483647;
 /** What a host gets beyond the limit to report its own timeout, which names the phase. */
 const GRACE_MS = 1000;
 /** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
-const LEAST_STEP_MS = { clock: 2000, credential: 60000 };
+const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 /** How long a clock that could not be set is left alone while the gateway's serves. */
 const CLOCK_PAUSE_MS = 3600000;
 
