@@ -1,7 +1,7 @@
 /** UTF-8 (RFC 3629) with the bytes of the Encoding Standard's TextEncoder on every engine. */
 
 import { IotHubError } from "../errors.js";
-import { nativeBytes, nativeText } from "./words.js";
+import { HAS_NATIVE_TEXT, nativeBytes, nativeText } from "./words.js";
 
 /**
  * The UTF-8 bytes of text. A surrogate without its partner becomes U+FFFD, as TextEncoder does; two halves that stand
@@ -11,9 +11,15 @@ export function utf8(text: string): Uint8Array {
   const native = nativeBytes(text);
   // As many bytes as characters: ASCII. What XS keeps otherwise is UTF-8 unless there is a NUL or a surrogate.
   if (native !== undefined && (native.length === text.length || !/[\0\ud800-\udfff]/.test(text))) return native;
-  const bytes: number[] = [];
-  for (let i = 0; i < text.length; i++) {
-    // On XS a character above U+FFFF comes whole.
+  return native === undefined ? encode(text) : mend(native);
+}
+
+/** Of text in UTF-16. */
+function encode(text: string): Uint8Array {
+  const { length } = text;
+  const bytes = new Uint8Array(length * 3);
+  let to = 0;
+  for (let i = 0; i < length; i++) {
     let c = text.charCodeAt(i);
     if (c >= 0xd800 && c < 0xe000) {
       const next = text.charCodeAt(i + 1);
@@ -24,12 +30,59 @@ export function utf8(text: string): Uint8Array {
         c = 0xfffd;
       }
     }
-    if (c < 0x80) bytes.push(c);
-    else if (c < 0x800) bytes.push(0xc0 | (c >> 6), 0x80 | (c & 63));
-    else if (c < 0x10000) bytes.push(0xe0 | (c >> 12), 0x80 | ((c >> 6) & 63), 0x80 | (c & 63));
-    else bytes.push(0xf0 | (c >> 18), 0x80 | ((c >> 12) & 63), 0x80 | ((c >> 6) & 63), 0x80 | (c & 63));
+    if (c < 0x80) {
+      bytes[to++] = c;
+      continue;
+    }
+    if (c < 0x800) {
+      bytes[to++] = 0xc0 | (c >> 6);
+    } else {
+      if (c < 0x10000) {
+        bytes[to++] = 0xe0 | (c >> 12);
+      } else {
+        bytes[to++] = 0xf0 | (c >> 18);
+        bytes[to++] = 0x80 | ((c >> 12) & 63);
+      }
+      bytes[to++] = 0x80 | ((c >> 6) & 63);
+    }
+    bytes[to++] = 0x80 | (c & 63);
   }
-  return new Uint8Array(bytes);
+  return bytes.slice(0, to);
+}
+
+/**
+ * Of text as XS keeps it: NUL may be C0 80, and a half of a character is three bytes from ED A0 80 on. In place, and by
+ * bytes: on XS a character is the slower to find the further back it stands.
+ */
+function mend(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes;
+  let to = 0;
+  for (let from = 0; from < length; ) {
+    const first = bytes[from];
+    const second = first === 0xed ? bytes[from + 1] : 0;
+    if (first === 0xc0) {
+      bytes[to++] = 0;
+      from += 2;
+    } else if (second < 0xa0) {
+      if (to < from) bytes[to] = first;
+      to++;
+      from++;
+    } else if (second < 0xb0 && bytes[from + 3] === 0xed && bytes[from + 4] >= 0xb0) {
+      const high = 0x40 + ((second & 15) << 6) + (bytes[from + 2] & 63);
+      const low = ((bytes[from + 4] & 15) << 6) | (bytes[from + 5] & 63);
+      bytes[to++] = 0xf0 | (high >> 8);
+      bytes[to++] = 0x80 | ((high >> 2) & 63);
+      bytes[to++] = 0x80 | ((high & 3) << 4) | (low >> 6);
+      bytes[to++] = 0x80 | (low & 63);
+      from += 6;
+    } else {
+      bytes[to++] = 0xef;
+      bytes[to++] = 0xbf;
+      bytes[to++] = 0xbd;
+      from += 3;
+    }
+  }
+  return to === length ? bytes : new Uint8Array(bytes.buffer.slice(0, to) as ArrayBuffer);
 }
 
 /**
@@ -37,40 +90,51 @@ export function utf8(text: string): Uint8Array {
  * @throws {IotHubError} INVALID_UTF8
  */
 export function utf8Decode(bytes: Uint8Array): string {
-  const ascii = asciiDecode(bytes);
-  if (ascii !== undefined) return ascii;
-  let text = "";
-  const length = bytes.length;
-  for (let i = 0; i < length; ) {
-    const first = bytes[i++];
-    if (first < 0x80) {
-      text += String.fromCharCode(first);
-      continue;
-    }
-    const more =
-      first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 0;
-    let c = first & (0x3f >> more);
-    let valid = more > 0 && i + more <= length;
-    for (let n = 0; valid && n < more; n++) {
-      const b = bytes[i++];
-      valid = (b & 0xc0) === 0x80;
-      c = (c << 6) | (b & 0x3f);
-    }
-    const least = more === 3 ? 0x10000 : more === 2 ? 0x800 : 0x80;
-    if (!valid || c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
-      throw new IotHubError("INVALID_UTF8", "The bytes are not UTF-8 (RFC 3629 section 3).");
-    }
-    text += String.fromCodePoint(c);
-  }
-  return text;
-}
-
-function asciiDecode(bytes: Uint8Array): string | undefined {
+  const { length } = bytes;
+  let native: string | undefined;
   try {
-    const text = nativeText(bytes);
-    return text?.length === bytes.length ? text : undefined;
+    native = nativeText(bytes);
   } catch {
     // Not UTF-8: the loop tells why.
-    return undefined;
   }
+  if (native?.length === length) return native;
+  let text = "";
+  let characters = 0;
+  let nuls = 0;
+  for (let i = 0; i < length; characters++) {
+    const first = bytes[i++];
+    let c = first;
+    if (first === 0) nuls++;
+    if (first >= 0x80) {
+      const more =
+        first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 0;
+      c &= 0x3f >> more;
+      let valid = more > 0 && i + more <= length;
+      for (let n = 0; valid && n < more; n++) {
+        const b = bytes[i++];
+        valid = (b & 0xc0) === 0x80;
+        c = (c << 6) | (b & 0x3f);
+      }
+      const least = more === 3 ? 0x10000 : more === 2 ? 0x800 : 0x80;
+      if (!valid || c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
+        throw new IotHubError("INVALID_UTF8", "The bytes are not UTF-8 (RFC 3629 section 3).");
+      }
+    }
+    // On XS each addition would copy the whole text.
+    if (!HAS_NATIVE_TEXT) text += String.fromCodePoint(c);
+  }
+  if (!HAS_NATIVE_TEXT) return text;
+  if (native?.length === characters) return native;
+  // XS 13 ends a text at NUL, which it keeps as C0 80 itself.
+  const kept = new Uint8Array(length + nuls);
+  let to = 0;
+  for (let i = 0; i < length; i++) {
+    if (bytes[i] === 0) {
+      kept[to++] = 0xc0;
+      kept[to++] = 0x80;
+    } else {
+      kept[to++] = bytes[i];
+    }
+  }
+  return nativeText(kept) ?? "";
 }

@@ -53,6 +53,26 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "a long text, and what needs care anywhere in it, takes no more than a few copies of it",
+    each: true,
+    // The text, its bytes, and what they become: each up to 16 KB, and the strings that they are joined from.
+    heapBytes: 114688,
+    run(check, { pieces, middle }: { pieces: readonly [string, string]; middle: string }) {
+      const half = "0123456789abcdef".repeat(510);
+      for (const text of [`${half}${half}${pieces.join("")}`, `${pieces.join("")}${half}${half}`]) {
+        const bytes = utf8(text);
+        const added = middle.length / 2;
+        check.equal(bytes.length, 2 * half.length + added);
+        const at = text.startsWith("0") ? 2 * half.length : 0;
+        check.equal(hex(bytes.slice(at, at + added)), middle);
+        check.equal(hex(bytes.slice(at ? 0 : added, (at ? 0 : added) + 4)), "30313233");
+        const back = utf8Decode(bytes);
+        check.equal(back.length, 2 * half.length + utf8Decode(hexDecode(middle)).length);
+        check.ok(at ? back.startsWith(half) : back.endsWith(half), "and back");
+      }
+    },
+  },
+  {
     name: "what is not UTF-8 is refused",
     run(check, octets: readonly string[]) {
       for (const each of octets) check.throws("INVALID_UTF8", () => utf8Decode(hexDecode(each)), each);

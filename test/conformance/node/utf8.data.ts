@@ -39,6 +39,17 @@ export const data = {
       return [name, { pieces, bytes: bytes.toString("hex"), whole: !joins && bytes.toString() === text }];
     }),
   ),
+  "a long text, and what needs care anywhere in it, takes no more than a few copies of it": Object.fromEntries(
+    Object.entries({
+      NUL: ["a", "\0b"],
+      "a lone half": ["a", "\ud83d"],
+      "halves that join": ["a\ud83d", "\ude00b"],
+      Chinese: ["温", "度"],
+    }).map(([name, pieces]) => [
+      name,
+      { pieces, middle: Buffer.from(new TextEncoder().encode(pieces.join(""))).toString("hex") },
+    ]),
+  ),
   "what is not UTF-8 is refused": [
     "80",
     "bf",
