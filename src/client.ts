@@ -185,9 +185,6 @@ export class Client {
    */
   async post(path: string, body: Uint8Array, options: RequestOptions = {}): Promise<Exchange> {
     checkObject("options", options);
-    // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that an
-    // ESP32 has by default.
-    await undefined;
     if (this.#closed) throw deviceClosed();
     checkTimeout(options.timeoutMs);
     const policy = readRetryOptions(options.retry, this.#policy);
@@ -201,6 +198,9 @@ export class Client {
     this.#pending.add(canceller);
     const late = timer.set(() => canceller.cancel(timedOut(timeoutMs)), Math.min(timeoutMs + GRACE_MS, MAX_TIMEOUT_MS));
     try {
+      // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that
+      // an ESP32 has by default.
+      await undefined;
       const exchange = await this.#deliver(path, body, timeoutMs, policy, options.onRetry, canceller.signal);
       this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
       return exchange;
