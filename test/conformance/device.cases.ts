@@ -64,6 +64,7 @@ export const cases: readonly Case[] = [
     async run(check) {
       const { host, device } = create(never);
       const late = device.publish(message, { timeoutMs: 500 });
+      await undefined;
       host.advance(2000);
       await check.rejects("TIMEOUT", () => late);
 

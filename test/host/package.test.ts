@@ -87,7 +87,7 @@ describe("the installed package", () => {
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(cli|core|moddable|node|types|xs)|src|host\/moddable)\//;
+    const folders = /^(dist\/(bare|cli|core|moddable|node|types|xs)|src|host\/moddable)\//;
     const single = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest[a-z-]*\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$/.test(name))).toEqual([]);
