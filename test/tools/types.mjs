@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
-projects.push("test/sim", "test/sim/app");
+projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme());
 if (process.env.MODDABLE) projects.push(againstSdk(process.env.MODDABLE));
 let failed = 0;
