@@ -104,9 +104,39 @@ const MAX_CREDENTIAL_ERRORS = 5;
 const MAX_AUTO_DELAY_MS = 600000;
 const MAX_FLUSHES = 16;
 
+/**
+ * To the storage, closing is what a power cut is: no write is begun any more, so that none can meet those of the device
+ * that comes next.
+ */
+class ClosableStorage implements Storage {
+  readonly #storage: Storage;
+  closed = false;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  get(key: string): Promise<Uint8Array | undefined> {
+    return this.#storage.get(key);
+  }
+
+  set(key: string, value: Uint8Array): Promise<void> {
+    return this.closed ? Promise.reject(deviceClosed()) : this.#storage.set(key, value);
+  }
+
+  delete(key: string): Promise<void> {
+    return this.closed ? Promise.reject(deviceClosed()) : this.#storage.delete(key);
+  }
+
+  keys(): Promise<string[]> {
+    return this.#storage.keys();
+  }
+}
+
 export class Outbox<Result = unknown> {
   readonly #context: OutboxContext<Result>;
   readonly #options: OutboxOptions<Result>;
+  readonly #storage: ClosableStorage;
   readonly #queue: StoredQueue;
   readonly #maxMessages: number;
   readonly #maxBytes: number;
@@ -153,7 +183,8 @@ export class Outbox<Result = unknown> {
     this.#threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
     this.#context = context;
     this.#options = options;
-    this.#queue = new StoredQueue(this.#untilClosed(context.storage), name);
+    this.#storage = new ClosableStorage(context.storage);
+    this.#queue = new StoredQueue(this.#storage, name);
     // What an earlier start left is sent soon, but not by a whole fleet at once after a power cut.
     if (this.#intervalMs > 0) this.#setTimer(unit(context.random) * this.#intervalMs);
   }
@@ -244,6 +275,7 @@ export class Outbox<Result = unknown> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#storage.closed = true;
     this.#clearTimer();
     for (const end of [...this.#pending]) end();
   }
@@ -384,20 +416,6 @@ export class Outbox<Result = unknown> {
       throw error;
     });
     return this.#opening;
-  }
-
-  /**
-   * To the storage, closing is what a power cut is: no write is begun any more, so that none can meet those of the
-   * device that comes next.
-   */
-  #untilClosed(storage: Storage): Storage {
-    const unlessClosed = (write: () => Promise<void>) => (this.#closed ? Promise.reject(deviceClosed()) : write());
-    return {
-      get: (key) => storage.get(key),
-      set: (key, value) => unlessClosed(() => storage.set(key, value)),
-      delete: (key) => unlessClosed(() => storage.delete(key)),
-      keys: () => storage.keys(),
-    };
   }
 
   #inTurn<T>(operation: () => Promise<T>): Promise<T> {
