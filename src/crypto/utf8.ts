@@ -82,7 +82,7 @@ function mend(bytes: Uint8Array): Uint8Array {
       from += 3;
     }
   }
-  return to === length ? bytes : new Uint8Array(bytes.buffer.slice(0, to) as ArrayBuffer);
+  return to === length ? bytes : new Uint8Array((bytes.buffer as ArrayBuffer).slice(0, to));
 }
 
 /**
