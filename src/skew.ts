@@ -21,6 +21,8 @@ export interface ClockCorrectionOptions {
 const KEY = "clock";
 const VERSION = 1;
 const BYTES = 14;
+/** Whoever forges dates must not be able to wear out a flash memory: what is learned sooner is kept in memory only. */
+const SAVE_INTERVAL_MS = 3600000;
 const LIFETIME_MS = 20 * 365.25 * 86400000;
 
 export class ClockSkew {
@@ -31,6 +33,7 @@ export class ClockSkew {
   /** Whether the offset was learned while the host's clock had not been set. */
   #unset = false;
   #loaded = false;
+  #saveAfterMs = 0;
 
   constructor(clock: Clock, storage: Storage | undefined, maxStepMs = 86400000) {
     this.#clock = clock;
@@ -91,6 +94,9 @@ export class ClockSkew {
   }
 
   async #save(): Promise<void> {
+    const now = this.#clock.monotonicMs();
+    if (now < this.#saveAfterMs) return;
+    this.#saveAfterMs = now + SAVE_INTERVAL_MS;
     const bytes = new Uint8Array(BYTES);
     const view = new DataView(bytes.buffer);
     bytes[0] = VERSION;

@@ -11,6 +11,8 @@ import { bytesOf } from "./words.js";
 // DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1.
 const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
+const HASH_BYTES = 32;
+
 /** Bits of the random multiple of p - 1 that is added to an exponent. */
 const BLINDING_BITS = 64;
 
@@ -47,18 +49,19 @@ export class RsaSigner {
     this.#n = new Montgomery(key.n);
     this.#e = key.e;
     this.#random = random;
-    const tail = `00${DIGEST_INFO}${"00".repeat(32)}`;
+    const tail = `00${DIGEST_INFO}${"00".repeat(HASH_BYTES)}`;
     this.#encoding = BigInt(`0x0001${"ff".repeat(key.bytes - 2 - tail.length / 2)}${tail}`);
     this.#prepared = prepare(key, this.#n);
   }
 
   /**
    * The signature of a message whose SHA-256 is given: as many bytes as the modulus has.
-   * @throws {IotHubError} SIGNER_CLOSED; SIGNING_FAULT if the result does not verify
+   * @throws {IotHubError} SIGNER_CLOSED; SIGNING_FAULT if the result does not verify; INVALID_OPTION for no SHA-256
    */
   sign(hash: Uint8Array): Uint8Array {
     const prepared = this.#prepared;
     if (prepared === undefined) throw new IotHubError("SIGNER_CLOSED", "The signer has been closed.");
+    if (hash.length !== HASH_BYTES) throw new IotHubError("INVALID_OPTION", "A SHA-256 has 32 bytes.");
     const { p, q, qInv } = prepared;
     const m = this.#encode(hash);
     const blinding = this.#blinding(prepared.hmac, hash);
@@ -75,7 +78,7 @@ export class RsaSigner {
 
   /** Whether a signature is that of a message whose SHA-256 is given (RFC 8017 section 8.2.2, by comparing encodings). */
   verify(hash: Uint8Array, signature: Uint8Array): boolean {
-    if (signature.length !== this.#bytes) return false;
+    if (signature.length !== this.#bytes || hash.length !== HASH_BYTES) return false;
     const s = BigInt(`0x${hex(signature)}`);
     return s < this.#n.modulus && this.#n.publicPower(s, this.#e) === this.#encode(hash);
   }

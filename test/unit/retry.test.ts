@@ -444,6 +444,27 @@ describe("clock correction", () => {
     expect(Math.max(...stamps(host)) * 1000 - host.clock.nowMs()).toBeLessThanOrEqual(86400000);
   });
 
+  test("forged dates do not wear out the storage", async () => {
+    let forged = now;
+    const memory = createMemoryStorage();
+    const written: number[] = [];
+    const storage = {
+      ...memory,
+      set: async (key: string, value: Uint8Array) => {
+        written.push(host.elapsedMs);
+        await memory.set(key, value);
+      },
+    };
+    const host = virtualHost(() => expired((forged += 60000)), { storage }, 0);
+    const { device } = setup(turns(taken), { url: "http://gateway.test", rateLimit: false }, host);
+    for (let i = 0; i < 50; i++) await failure(device.publish(message));
+    expect(written).toEqual([0]);
+    // An hour later another one is kept.
+    await new Promise<void>((resolve) => host.timer.set(resolve, 3600000));
+    await failure(device.publish(message));
+    expect(written).toEqual([0, 3600000]);
+  });
+
   test("what was learned before the host set its clock is forgotten afterwards", async () => {
     const host = virtualHost(
       gateway(() => now + host.elapsedMs),

@@ -25,6 +25,17 @@ const expected = nodeSign("sha256", Buffer.from("message"), privateKey).toString
 const sign = (changes: Partial<RsaPrivateKey> = {}) =>
   Buffer.from(new RsaSigner({ ...key, ...changes }).sign(hash)).toString("hex");
 
+test.each([0, 20, 31, 33, 64])(
+  "a hash of %d bytes, which is no SHA-256, is not signed and verifies nothing",
+  (length) => {
+    const signer = new RsaSigner(key);
+    expect(() => signer.sign(new Uint8Array(length).fill(255))).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION" }),
+    );
+    expect(signer.verify(new Uint8Array(length), signer.sign(new Uint8Array(32)))).toBe(false);
+  },
+);
+
 afterEach(() => {
   jest.restoreAllMocks();
 });
