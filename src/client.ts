@@ -249,7 +249,8 @@ export class Client {
           const waitMs = Math.max(0, totalMs - spent.signMs - spent.sendMs);
           return { answer, attempts, timing: { ...timing, waitMs, signMs: spent.signMs, totalMs } };
         } catch (cause) {
-          this.#fresh = !(cause instanceof AnswerError) || cause.code === "ANSWER_REPEATED";
+          // Only an answer that made sense, a refusal or another's page, shows that the connection is in order.
+          this.#fresh = !(cause instanceof AnswerError && /^(GATEWAY_REJECTED|HTTP_STATUS)$/.test(cause.code));
           if (signal.aborted) throw cause;
           const error = typed(cause);
           const errorClass = classifyBy(policy.classify, error);

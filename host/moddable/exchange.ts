@@ -25,6 +25,8 @@ const waitingFor: Readonly<Record<Phase, string>> = Object.freeze({
 export class Exchange {
   readonly request: HttpRequest;
   readonly maxResponseBytes: number;
+  /** True if it must not run on a kept connection. */
+  readonly fresh: boolean;
   readonly promise: Promise<HttpResponse>;
   /** Runs once when the exchange has settled for whatever reason. */
   onSettled: (() => void) | undefined;
@@ -54,6 +56,7 @@ export class Exchange {
     this.request = request;
     this.#options = options;
     this.maxResponseBytes = options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES;
+    this.fresh = options.fresh === true;
     this.#now = now;
     this.#start = this.#phaseStart = now();
     this.promise = new Promise((resolve, reject) => {

@@ -133,7 +133,7 @@ export class Http implements HttpClient {
     if (!exchange) return;
     origin.current = exchange;
     const connection = origin.connection;
-    if (connection?.idle) {
+    if (connection?.idle && !exchange.fresh) {
       exchange.reused = true;
       connection.start(exchange);
     } else {

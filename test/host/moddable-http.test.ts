@@ -111,6 +111,8 @@ describe.each([
     }
     expect(server.connections).toBe(1);
     expect(reused).toEqual([false, ...Array(9).fill(true)]);
+    expect((await http.send(request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
+    expect(server.connections).toBe(2);
   });
 
   const large = "z".repeat(3000);

@@ -76,6 +76,32 @@ test("ten requests take one connection, and say so", async () => {
   expect(reused).toEqual([false, ...Array(9).fill(true)]);
 });
 
+test("a fresh request takes none of the kept connections", async () => {
+  const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
+  const http = client();
+  const reused: (boolean | undefined)[] = [];
+  for (const fresh of [false, false, true, false]) {
+    reused.push((await http.send(request(server.port), { timeoutMs: 5000, fresh })).timing?.reused);
+  }
+  expect(reused).toEqual([false, true, false, true]);
+  expect(server.connections).toBe(2);
+});
+
+test("bytes that nobody asked for end the connection and are not taken for the next answer", async () => {
+  const server = await serve((socket, index) =>
+    onRequest(socket, () => {
+      socket.write(answer(OK));
+      if (index === 0) socket.write(answer('{"Response":{"RequestId":"late"}}'));
+    }),
+  );
+  const http = client();
+  for (let i = 0; i < 3; i++) {
+    const { body } = await http.send(request(server.port), { timeoutMs: 5000 });
+    expect(Buffer.from(body).toString()).toBe(OK);
+  }
+  expect(server.connections).toBe(2);
+});
+
 test("a kept connection that died says so, and the next request takes a new one", async () => {
   const server = await serve((socket, index) => {
     let count = 0;
