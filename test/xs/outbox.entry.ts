@@ -1,6 +1,9 @@
 /** Runs on the bare engine: readings through an outbox in memory, in a loop as a device would. */
 
-import { createMemoryStorage, Device, type HttpRequest, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { Device } from "../../src/device.js";
+import type { HttpRequest } from "../../src/host.js";
+import { createMemoryStorage } from "../../src/memory.js";
 
 declare const print: (text: string) => void;
 declare const mark: (name: string) => void;

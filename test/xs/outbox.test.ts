@@ -8,7 +8,7 @@ test("1000 readings are enqueued and delivered in a heap of 32 KB, which stays a
   const entry = fileURLToPath(new URL("./outbox.entry.ts", import.meta.url));
   const path = await bundleFile(entry, "outbox");
   const report = await run(
-    { script: "outbox.run(1000, 5);", heapBytes: 32768, stackBytes: 12288 },
+    { script: "outbox.run(1000, 2);", heapBytes: 32768, stackBytes: 12288 },
     { preload: [path], timeoutMs: 120_000 },
   );
   expect(report).toMatchObject({ end: "ok", message: "", output: "1000 delivered, 1000 requests, 0 timers\n" });
