@@ -3,7 +3,7 @@
 import { Canceller } from "./cancel.js";
 import { type RequestOptions, type RetryNotice, unit } from "./client.js";
 import { copyBytes } from "./crypto/words.js";
-import { IotHubError } from "./errors.js";
+import { AnswerError, IotHubError } from "./errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "./host.js";
 import { StoredQueue } from "./queue.js";
 import { MAX_PARTS, type StoredMessage } from "./record.js";
@@ -15,7 +15,7 @@ export type { StoredMessage };
 export type DropReason =
   /** The outbox was full, and this was the oldest. */
   | "full"
-  /** The gateway refused this very message. */
+  /** The gateway refused this very message, or a page with HTTP status 400, 414, 415 or 431 came for it five times. */
   | "refused"
   /** What lay in storage does not fit its checksum. */
   | "damaged"
@@ -101,6 +101,8 @@ const MAX_MS = 2147483647;
 const DEFAULT_DEADLINE_MS = 300000;
 /** After so many credential errors in a row only an explicit flush tries again. */
 const MAX_CREDENTIAL_ERRORS = 5;
+/** So often a message is refused by what may not be the gateway before it is dropped. */
+const MAX_DOUBTS = 5;
 const MAX_AUTO_DELAY_MS = 600000;
 const MAX_FLUSHES = 16;
 
@@ -154,6 +156,7 @@ export class Outbox<Result = unknown> {
   #held: number | undefined;
   /** The message that was taken by the gateway and could not be deleted yet. */
   #taken: { readonly message: StoredMessage; readonly result: Result } | undefined;
+  #doubt = { sequence: -1, times: 0 };
   #enqueuing = 0;
   #flushing = 0;
   #closed = false;
@@ -360,6 +363,7 @@ export class Outbox<Result = unknown> {
               if (ended === "cancelled" || clock.monotonicMs() >= end) break;
               return { ended, error };
             }
+            if (this.#isDoubtful(sequence, error)) return { ended: "server", error };
             await this.#inTurn(() => this.#queue.remove(0));
             tally.dropped++;
             this.#dropped({ sequence, reason: "refused", message, error });
@@ -490,6 +494,17 @@ export class Outbox<Result = unknown> {
   #clearTimer(): void {
     if (this.#timer !== undefined) this.#context.timer.clear(this.#timer);
     this.#timer = undefined;
+  }
+
+  /**
+   * Whether a refusal may be of something before the gateway, which would refuse any message: a page with a status that
+   * says nothing of the size or content. It is believed when the same message has got one several times.
+   */
+  #isDoubtful(sequence: number, error: IotHubError): boolean {
+    if (!(error instanceof AnswerError) || error.code !== "HTTP_STATUS") return false;
+    if (error.status === 413 || error.status === 422) return false;
+    if (this.#doubt.sequence !== sequence) this.#doubt = { sequence, times: 0 };
+    return ++this.#doubt.times < MAX_DOUBTS;
   }
 
   /** What was taken is gone from the storage. */

@@ -11,7 +11,7 @@ import {
   type Storage,
   type StoredMessage,
 } from "../../src/index.js";
-import { type Reply, refused, taken, virtualHost } from "./virtual-host.js";
+import { page, type Reply, refused, taken, virtualHost } from "./virtual-host.js";
 
 function setup(
   reply: Reply = () => taken(),
@@ -238,4 +238,35 @@ test("a topic that a record cannot hold is refused, not stored in a way that can
     await expect(box.enqueue({ topic, payload: "", qos: 1, kind: 0 })).rejects.toMatchObject({ code: "INVALID_TOPIC" });
   }
   expect(box.size).toBe(0);
+});
+
+describe("a refusal that is not the gateway's", () => {
+  test("empties no outbox", async () => {
+    let portal = true;
+    const { device, dropped, payloads } = setup(() => (portal ? page(400) : taken()));
+    for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
+    for (let i = 0; i < 4; i++) {
+      expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 3, ended: "server" });
+    }
+    portal = false;
+    expect(await device.flush()).toMatchObject({ delivered: 3, kept: 0, ended: "empty" });
+    expect(dropped).toEqual([]);
+    expect(payloads()).toEqual(["a", "a", "a", "a", "a", "b", "c"]);
+  });
+
+  test("holds up no outbox: after five times the message goes", async () => {
+    const { device, dropped } = setup((request) =>
+      new TextDecoder().decode(request.body).includes('"bad"') ? page(400) : taken(),
+    );
+    for (const payload of ["bad", "good"]) await device.enqueue(reading(payload));
+    for (let i = 0; i < 4; i++) await device.flush();
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, kept: 0, ended: "empty" });
+    expect(dropped).toMatchObject([{ reason: "refused", message: { payload: "bad" }, error: { status: 400 } }]);
+  });
+
+  test.each([413, 422])("HTTP %d speaks of the message and counts at once", async (status) => {
+    const { device } = setup((_request, index) => (index === 0 ? page(status) : taken()));
+    for (const payload of ["a", "b"]) await device.enqueue(reading(payload));
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
+  });
 });
