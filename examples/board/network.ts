@@ -8,12 +8,14 @@ const ADDRESSED = 500;
 /** Below it nothing is under way. */
 const CONNECTING = 300;
 
+let started: Promise<void> | undefined;
+
 /**
  * Connects to the network that the manifest's `wifi` and `wifiPassword` name, and again whenever it is lost. Resolves
  * when the board has got its first address.
  */
 export function startNetwork(): Promise<void> {
-  return new Promise((resolve) => {
+  started ??= new Promise((resolve) => {
     const wifi = new WiFi({
       onChanged() {
         if (this.connection === ADDRESSED) resolve();
@@ -30,4 +32,5 @@ export function startNetwork(): Promise<void> {
     };
     connect();
   });
+  return started;
 }
