@@ -154,8 +154,8 @@ export class Outbox<Result = unknown> {
   readonly #pending = new Set<() => void>();
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
-  /** The message that was taken by the gateway and could not be deleted yet. */
-  #taken: { readonly message: StoredMessage; readonly result: Result } | undefined;
+  /** The message of which the gateway has said its last word, and that could not be deleted yet. */
+  #settled: { readonly sequence: number; readonly as: "delivered" | "dropped"; readonly tell: () => void } | undefined;
   #doubt = { sequence: -1, times: 0 };
   #enqueuing = 0;
   #flushing = 0;
@@ -339,41 +339,39 @@ export class Outbox<Result = unknown> {
           return this.#held;
         });
         if (sequence === undefined) return { ended: "empty" };
-        if (this.#taken?.message.sequence !== sequence) {
+        if (this.#settled?.sequence !== sequence) {
           const message = await this.#inTurn(() => this.#queue.read(0));
-          if (message === undefined) {
-            await this.#inTurn(() => this.#queue.remove(0));
-            tally.dropped++;
-            this.#dropped({ sequence, reason: "damaged" });
-            continue;
-          }
           const timeoutMs = Math.min(MAX_MS, Math.floor(end - clock.monotonicMs()));
-          if (signal.aborted || timeoutMs < 1) break;
-          let result: Result;
-          try {
-            result = await this.#context.send(message, {
-              timeoutMs,
-              signal,
-              onRetry: (notice) => this.#call(() => this.#options.onRetried?.(message, notice)),
-            });
-          } catch (cause) {
-            const error = cause as IotHubError;
-            const ended = this.#context.classify(error);
-            if (ended !== "permanent") {
-              if (ended === "cancelled" || clock.monotonicMs() >= end) break;
-              return { ended, error };
+          if (message === undefined) {
+            this.#settled = { sequence, as: "dropped", tell: () => this.#dropped({ sequence, reason: "damaged" }) };
+          } else if (signal.aborted || timeoutMs < 1) {
+            break;
+          } else {
+            try {
+              const result = await this.#context.send(message, {
+                timeoutMs,
+                signal,
+                onRetry: (notice) => this.#call(() => this.#options.onRetried?.(message, notice)),
+              });
+              const tell = () => this.#call(() => this.#options.onDelivered?.(message, result));
+              this.#settled = { sequence, as: "delivered", tell };
+            } catch (cause) {
+              const error = cause as IotHubError;
+              const ended = this.#context.classify(error);
+              if (ended !== "permanent") {
+                if (ended === "cancelled" || clock.monotonicMs() >= end) break;
+                return { ended, error };
+              }
+              if (this.#isDoubtful(sequence, error)) return { ended: "server", error };
+              const tell = () => this.#dropped({ sequence, reason: "refused", message, error });
+              this.#settled = { sequence, as: "dropped", tell };
             }
-            if (this.#isDoubtful(sequence, error)) return { ended: "server", error };
-            await this.#inTurn(() => this.#queue.remove(0));
-            tally.dropped++;
-            this.#dropped({ sequence, reason: "refused", message, error });
-            continue;
           }
-          this.#taken = { message, result };
         }
+        const { as } = this.#settled;
         await this.#inTurn(() => this.#queue.remove(0));
-        tally.delivered++;
-        this.#delivered();
+        tally[as]++;
+        this.#tellSettled();
       }
     } catch (error) {
       return { ended: "storage", error: storageError(error) };
@@ -394,9 +392,9 @@ export class Outbox<Result = unknown> {
     while (queue.size >= this.#maxMessages || queue.bytes + bytes > this.#maxBytes) {
       const oldest = queue.sequenceAt(0);
       const held = oldest !== undefined && oldest === this.#held;
-      if (oldest !== undefined && oldest === this.#taken?.message.sequence && !held) {
+      if (oldest !== undefined && oldest === this.#settled?.sequence && !held) {
         await queue.remove(0);
-        this.#delivered();
+        this.#tellSettled();
         continue;
       }
       const index = held ? 1 : 0;
@@ -507,11 +505,11 @@ export class Outbox<Result = unknown> {
     return ++this.#doubt.times < MAX_DOUBTS;
   }
 
-  /** What was taken is gone from the storage. */
-  #delivered(): void {
-    const taken = this.#taken;
-    this.#taken = undefined;
-    if (taken !== undefined) this.#call(() => this.#options.onDelivered?.(taken.message, taken.result));
+  /** It is gone from the storage. */
+  #tellSettled(): void {
+    const settled = this.#settled;
+    this.#settled = undefined;
+    settled?.tell();
   }
 
   #dropped(dropped: DroppedMessage): void {

@@ -152,6 +152,21 @@ describe("what was taken and could not be deleted at once", () => {
     expect(payloads()).toEqual(["a"]);
   });
 
+  test("nor is what was refused asked again or called damaged", async () => {
+    const gate = gated();
+    const reply: Reply = (_request, index) => (index === 0 ? refused("InvalidParameter") : taken());
+    const { device, dropped, payloads } = setup(reply, {}, { storage: gate.storage });
+    await device.enqueue(reading("a"));
+    await device.enqueue(reading("b"));
+    gate.failing = true;
+    expect(await device.flush()).toMatchObject({ dropped: 0, kept: 2, ended: "storage" });
+    expect(dropped).toEqual([]);
+    gate.failing = false;
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
+    expect(dropped).toMatchObject([{ reason: "refused", message: { payload: "a" } }]);
+    expect(payloads()).toEqual(["a", "b"]);
+  });
+
   test("or to make room", async () => {
     const gate = gated();
     const { device, delivered, dropped } = setup(undefined, { maxMessages: 1 }, { storage: gate.storage });
