@@ -22,7 +22,9 @@ const typescript = {
   name: "typescript",
   resolveId(source, importer) {
     if (!importer || !source.startsWith(".")) return null;
-    const path = resolve(dirname(importer), source).replace(/\.js$/, ".ts");
+    const path = resolve(dirname(importer), source)
+      .replace(/(\.js)?$/, ".ts")
+      .replace(/\.ts\.ts$/, ".ts");
     return existsSync(path) ? path : null;
   },
   async transform(code, id) {

@@ -6,7 +6,7 @@
 export { base64 } from "./crypto/base64.js";
 export { hex } from "./crypto/hex.js";
 export { Hmac } from "./crypto/hmac.js";
-export { sha256 } from "./crypto/sha256.js";
+export { sha256, sha256Hex } from "./crypto/sha256.js";
 export { utf8 } from "./crypto/utf8.js";
 export { IotHubError } from "./errors.js";
 export { publishBody } from "./message.js";

@@ -10,7 +10,7 @@ export { Hmac, type HmacHash, hmac } from "./crypto/hmac.js";
 export { type RsaPrivateKey, readRsaPrivateKey } from "./crypto/key.js";
 export { RsaSigner } from "./crypto/rsa.js";
 export { Sha1, sha1 } from "./crypto/sha1.js";
-export { Sha256, sha256 } from "./crypto/sha256.js";
+export { Sha256, sha256, sha256Hex } from "./crypto/sha256.js";
 export { utf8, utf8Decode } from "./crypto/utf8.js";
 export { Device, type DeviceOptions, type PublishResult, type Reading } from "./device.js";
 export type { Endpoint, Region } from "./endpoint.js";

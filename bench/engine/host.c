@@ -1,33 +1,53 @@
 /*
- * Runs one script on XS as a device would: built-ins in a shared read-only machine, bytecode outside the heap, one
- * block of memory of a given size for stack, slots and chunks. The script finds these functions:
+ * Runs scripts on XS as a device would: built-ins and preloaded scripts in a shared read-only machine, bytecode outside
+ * the heap, one block of memory of a given size for stack, slots and chunks. Scripts find these functions:
  *
  *   print(text)            writes one line
  *   measure(f, a, b, c)    calls f(a, b, c), returns the instructions that it took (RISC-V), or nanoseconds (elsewhere)
  *   garbage(f, a, b, c)    calls f(a, b, c), returns the bytes of chunks and slots that it took, before any collection
  *   used()                 bytes of chunks and slots in use after a collection
  *
- * Arguments: heap bytes, stack bytes, files. Each file is one script. Exit code 2: memory full, 3: exception.
+ * Arguments: heap bytes, stack bytes, files. Each file is one script; one that begins with + is preloaded. Exit code 2:
+ * memory full, 3: exception; a signal, where a preloaded script writes to what is read-only.
  */
 #include "xsAll.h"
 #include "xsScript.h"
 
 #ifdef __riscv
 #include <semihost.h>
+#else
+#include <sys/mman.h>
 #endif
 
-enum { FULL = 2, THROWN = 3 };
+enum { FULL = 2, THROWN = 3, FLASH_BYTES = 48 * 1024 * 1024 };
 
-static uint8_t* gPool = NULL;
+static void* gBytecode = NULL;
+
+void benchFree(void* memory)
+{
+  if (memory != gBytecode)
+    free(memory);
+}
+
 static uint8_t* gPoolLow;
 static uint8_t* gPoolHigh;
+
+/* Where the machine that is created next has its memory. */
+static uint8_t* pool(size_t size)
+{
+#ifdef __riscv
+  gPoolLow = malloc(size);
+#else
+  gPoolLow = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#endif
+  gPoolHigh = gPoolLow + size;
+  return gPoolLow;
+}
 
 /* Slots come from the top of the pool downwards, chunks from its bottom upwards, as in the ports for small devices. */
 void* fxAllocateChunks(txMachine* the, txSize size)
 {
   uint8_t* result = gPoolLow;
-  if (!gPool)
-    return malloc(size);
   if (size > gPoolHigh - gPoolLow)
     return NULL;
   gPoolLow += size;
@@ -41,8 +61,6 @@ void fxFreeChunks(txMachine* the, void* chunks)
 txSlot* fxAllocateSlots(txMachine* the, txSize count)
 {
   txSize size = count * sizeof(txSlot);
-  if (!gPool)
-    return malloc(size);
   if (size > gPoolHigh - gPoolLow)
     return NULL;
   gPoolHigh -= size;
@@ -184,7 +202,7 @@ static void keepOutsideTheHeap(txScript* script)
   }
 }
 
-static void run(txMachine* the, txString path)
+static uint64_t run(txMachine* the, txString path)
 {
   txStringCStream stream;
   txScript* script;
@@ -215,12 +233,83 @@ static void run(txMachine* the, txString path)
     exit(1);
   }
   keepOutsideTheHeap(script);
+  gBytecode = script->codeBuffer;
   start = ticks();
   fxRunScript(the, script, mxRealmGlobal(realm), C_NULL, mxRealmClosures(realm)->value.reference, C_NULL, mxProgram.value.reference);
   start = ticks() - start;
   mxPop();
   free(text);
-  printf("loaded %llu\n", (unsigned long long)start);
+  return start;
+}
+
+/* The global object's table of built-ins fills up as they are used, which it cannot in flash. */
+static void plainGlobal(txMachine* the)
+{
+  txSlot* instance = mxGlobal.value.reference;
+  instance->flag &= ~XS_EXOTIC_FLAG;
+  instance->next = instance->next->next;
+}
+
+/* Tells XS of a slot whose value is in flash: it is neither collected nor changed in place. */
+static void intoFlash(txSlot* slot)
+{
+  switch (slot->kind) {
+  case XS_STRING_KIND: slot->kind = XS_STRING_X_KIND; break;
+  case XS_BIGINT_KIND: slot->kind = XS_BIGINT_X_KIND; break;
+  case XS_KEY_KIND: slot->kind = XS_KEY_X_KIND; break;
+  case XS_CODE_KIND: slot->kind = XS_CODE_X_KIND; break;
+  case XS_REGEXP_KIND: slot->value.regexp.data = NULL; break;
+  case XS_ARRAY_BUFFER_KIND:
+  case XS_DATE_KIND:
+  case XS_MAP_KIND:
+  case XS_SET_KIND:
+  case XS_WEAK_MAP_KIND:
+  case XS_WEAK_SET_KIND: slot->flag |= XS_DONT_SET_FLAG; break;
+  case XS_ARRAY_KIND:
+    if (slot->value.array.address) {
+      txChunk* chunk = (txChunk*)((txByte*)slot->value.array.address - sizeof(txChunk));
+      txIndex i, count = (txIndex)(chunk->size / (txSize)sizeof(txSlot));
+      for (i = 0; i < count; i++) {
+        if (slot->value.array.address[i].kind != XS_ARRAY_KIND)
+          intoFlash(slot->value.array.address + i);
+      }
+    }
+    break;
+  default: break;
+  }
+}
+
+static void allIntoFlash(txMachine* the)
+{
+  txSlot *heap, *slot;
+  for (heap = the->firstHeap; heap; heap = heap->next) {
+    for (slot = heap + 1; slot < heap->value.reference; slot++)
+      intoFlash(slot);
+  }
+  for (slot = the->stack; slot < the->stackTop; slot++)
+    intoFlash(slot);
+}
+
+/* Runs the scripts that are to be preloaded, or the others; gives the time of the last one. */
+static uint64_t runAll(txMachine* the, int argc, char* argv[], int preloaded)
+{
+  volatile uint64_t last = 0;
+  volatile int i;
+  mxTry(the) {
+    for (i = 3; i < argc; i++) {
+      if ((argv[i][0] == '+') == preloaded)
+        last = run(the, argv[i] + preloaded);
+    }
+    while (the->promiseJobs) {
+      the->promiseJobs = 0;
+      fxRunPromiseJobs(the);
+    }
+  }
+  mxCatch(the) {
+    fprintf(stderr, "exception: %s\n", fxToString(the, &mxException));
+    exit(THROWN);
+  }
+  return last;
 }
 
 int main(int argc, char* argv[])
@@ -228,9 +317,9 @@ int main(int argc, char* argv[])
   txMachine* root;
   txMachine* the;
   long heapBytes, stackBytes;
+  uint8_t* flash;
   /* So large that nothing is collected while a job is counted. */
   int roomy;
-  int i;
 #ifdef __riscv
   static char line[1024];
   static char* words[64];
@@ -248,24 +337,29 @@ int main(int argc, char* argv[])
   heapBytes = atol(argv[1]);
   stackBytes = atol(argv[2]);
   roomy = heapBytes >= 512 * 1024;
+  flash = pool(FLASH_BYTES);
   {
     txCreation creation = {
-      .initialChunkSize = 128 * 1024, .incrementalChunkSize = 16 * 1024, .initialHeapCount = 16 * 1024,
-      .incrementalHeapCount = 1024, .stackCount = 1024, .initialKeyCount = 1024, .incrementalKeyCount = 64,
+      .initialChunkSize = 1024 * 1024, .incrementalChunkSize = 256 * 1024, .initialHeapCount = 64 * 1024,
+      .incrementalHeapCount = 16 * 1024, .stackCount = 8 * 1024, .initialKeyCount = 4096, .incrementalKeyCount = 1024,
       .nameModulo = 127, .symbolModulo = 127, .parserBufferSize = 64 * 1024, .parserTableModulo = 1993,
     };
     root = fxCreateMachine(&creation, "root", NULL, XS_NO_ID);
+    plainGlobal(root);
     fxBeginHost(root);
     define(root, "print", print, 1);
     define(root, "measure", measure, 1);
     define(root, "garbage", garbage, 1);
     define(root, "used", used, 0);
+    runAll(root, argc, argv, 1);
     fxEndHost(root);
     fxShareMachine(root);
+    allIntoFlash(root);
+#ifndef __riscv
+    mprotect(flash, FLASH_BYTES, PROT_READ);
+#endif
   }
-  gPool = malloc(heapBytes + 16);
-  gPoolLow = (uint8_t*)(((uintptr_t)gPool + 15) & ~(uintptr_t)15);
-  gPoolHigh = gPoolLow + (heapBytes & ~15L);
+  pool((heapBytes + 15) & ~15L);
   {
     txCreation creation = {
       .initialChunkSize = roomy ? heapBytes / 2 : 1024, .incrementalChunkSize = 256,
@@ -280,20 +374,7 @@ int main(int argc, char* argv[])
     }
   }
   fxBeginHost(the);
-  {
-    mxTry(the) {
-      for (i = 3; i < argc; i++)
-        run(the, argv[i]);
-      while (the->promiseJobs) {
-        the->promiseJobs = 0;
-        fxRunPromiseJobs(the);
-      }
-    }
-    mxCatch(the) {
-      fprintf(stderr, "exception: %s\n", fxToString(the, &mxException));
-      exit(THROWN);
-    }
-  }
+  printf("loaded %llu\n", (unsigned long long)runAll(the, argc, argv, 0));
   fxEndHost(the);
   return 0;
 }

@@ -23,6 +23,10 @@
 #define PATH_MAX 256
 #endif
 
+/* XS frees a script once its top level has run; its functions still need the bytecode. */
+extern void benchFree(void* memory);
+#define c_free benchFree
+
 #define mxExport extern
 #define mxImport extern
 #define XS_FUNCTION_NORETURN __attribute__((noreturn))

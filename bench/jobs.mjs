@@ -1,0 +1,160 @@
+/** The jobs that are measured, as scripts for the engine, and what their results have to be. */
+import { createHash, createHmac, createPrivateKey, sign } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { bundle } from "./bundle.mjs";
+import { OURS, peers, rsaPeers } from "./peers.mjs";
+
+export const SECRET = "MTIzNDU2Nzg5MDEyMzQ1Ng==";
+const IDENTITY = { productId: "ABCDEFGHIJ", deviceName: "sensor-1" };
+const MESSAGE = { topic: "data", payload: { temperature: 21.5, humidity: 44, ts: 1764000000 }, qos: 1 };
+const REQUEST = { host: "ap-guangzhou.gateway.tencentdevices.com", path: "/device/publish" };
+const TIME = { timestampSeconds: 1764000000, nonce: 1234567890 };
+
+/** The body of a publish, and the string to sign that belongs to it. */
+const BODY =
+  `{"ProductId":"${IDENTITY.productId}","DeviceName":"${IDENTITY.deviceName}",` +
+  `"TopicName":"${IDENTITY.productId}/${IDENTITY.deviceName}/${MESSAGE.topic}",` +
+  `"Payload":${JSON.stringify(JSON.stringify(MESSAGE.payload))},"Qos":1}`;
+const sha256 = (text) => createHash("sha256").update(text).digest("hex");
+const TEXT = [
+  "POST",
+  REQUEST.host,
+  REQUEST.path,
+  "",
+  "hmacsha256",
+  TIME.timestampSeconds,
+  TIME.nonce,
+  sha256(BODY),
+].join("\n");
+const EMOJI = "21.5 °C 😀";
+const hmac = createHmac("sha256", SECRET).update(TEXT).digest();
+
+const keys = JSON.parse(readFileSync(new URL("../test/vectors/peers.json", import.meta.url), "utf8")).rsa_test_key;
+export const PEM = keys["rsa2048_pkcs1.pem"];
+const RSA_SIGNATURE = sign("sha256", Buffer.from(TEXT), createPrivateKey(PEM)).toString("hex");
+
+/** What is hashed, in bytes, for the README. */
+export const sizes = { key: SECRET.length, text: TEXT.length, body: BODY.length, bulk: 4096 };
+
+/** Some libraries ask for these; none is used by what is measured. */
+const PRELUDE = "var window = globalThis, self = globalThis;";
+
+const text = JSON.stringify;
+/** The bytes of ASCII text, made without a trace on the heap but the bytes. */
+const bytes = (value) => `new Uint8Array(ArrayBuffer.fromString(${text(value)}))`;
+
+const setUp = `
+  var sign = peer.signer(${bytes(SECRET)});
+  var message = peer.input(${bytes(TEXT)}, ${text(TEXT)});
+  var body = peer.input(${bytes(BODY)}, ${text(BODY)});
+  var job = function () { sign(message); peer.digest(body); };
+`;
+const wrong = (what) => `throw new Error(${text(`${what} is wrong`)});`;
+const checks = `
+  if (peer.code(sign(message)) !== ${text(hmac.toString("hex"))}) ${wrong("the HMAC")}
+  if (peer.digest(body) !== ${text(sha256(BODY))}) ${wrong("the hash")}
+`;
+const scope = (code) => `(function () {\n${code}\n})();\n`;
+
+const library = async (code, name = "peer") => `${PRELUDE}\n${await bundle(code, { name })}`;
+
+/** The library as it is measured, and as firmware would carry it. */
+export async function libraries(name) {
+  return { script: await library(peers[name]), minified: await bundle(peers[name], { minify: true }) };
+}
+
+export const count = scope(`${setUp}${checks} job(); print(measure(job));`);
+export const garbage = scope(`${setUp} job(); print(garbage(job));`);
+/** Nanoseconds of the fastest of some runs. */
+export const time = scope(
+  `${setUp} var best = Infinity; for (var i = 0; i < 200; i++) best = Math.min(best, measure(job)); print(best);`,
+);
+/** Three jobs, as on a device with little memory. */
+export const small = scope(`${setUp} job(); job(); job();`);
+/** Whether a text that XS keeps in its own way is hashed as everywhere else. */
+export const emoji = scope(`print(!peer.textDigest || peer.textDigest(${text(EMOJI)}) === ${text(sha256(EMOJI))});`);
+export const bulk = scope(`
+    var bytes = new Uint8Array(${sizes.bulk});
+    for (var i = 0; i < bytes.length; i++) bytes[i] = i * 7;
+    var body = peer.input(bytes, String.fromCharCode.apply(null, bytes));
+    peer.digest(body); print(measure(function () { peer.digest(body); }));`);
+
+/** 10 000 signatures in a small heap, after which no more is in use than after the first ones. */
+export const leak = scope(`${setUp}
+    for (var i = 0; i < 10; i++) job();
+    var before = used();
+    for (i = 0; i < 10000; i++) job();
+    print(used() - before);${checks}`);
+
+const whole = `
+  import { createSigner, signRequest } from "../src/signature.js";
+  import { publishBody } from "../src/message.js";
+  export { createSigner, signRequest, publishBody };`;
+
+/** A message's body, and the request signed: everything between a reading and the socket. */
+export const requestLibrary = () => library(whole, "core");
+export const request = scope(`
+    var signer = core.createSigner({ secret: ${text(SECRET)} });
+    var identity = ${JSON.stringify(IDENTITY)}, message = ${JSON.stringify(MESSAGE)}, time = ${JSON.stringify(TIME)};
+    var sign = function (body) {
+      return core.signRequest({ host: ${text(REQUEST.host)}, path: ${text(REQUEST.path)}, body: body }, signer, time);
+    };
+    var job = function () { return sign(core.publishBody(identity, message).body); };
+    if (job().signature !== ${text(hmac.toString("base64"))}) ${wrong("the signature")}
+    job();
+    var body = core.publishBody(identity, message).body;
+    print(measure(job));
+    print(measure(function () { core.publishBody(identity, message); }));
+    print(measure(function () { sign(body); }));`);
+
+/** A device is made, one message is published, and the answer is read. */
+export const deviceLibrary = () => library(`export { Device } from "../src/device.js";`, "core");
+export const device = scope(`
+    var answer = new Uint8Array(ArrayBuffer.fromString('{"Response":{"RequestId":"f4da4f1f-d72e-40f1-8c7a-2e7b6c1a0d11"}}'));
+    var headers = { "content-type": "application/json" };
+    var host = {
+      http: {
+        send: function () { return Promise.resolve({ status: 200, headers: headers, body: answer }); },
+        close: function () {},
+      },
+      clock: { nowMs: function () { return ${TIME.timestampSeconds * 1000}; }, monotonicMs: function () { return 5; } },
+      random: { bytes: function (length) { return new Uint8Array(length); } },
+      timer: { set: function () { return 1; }, clear: function () {} },
+    };
+    var device = new core.Device({
+      productId: ${text(IDENTITY.productId)},
+      deviceName: ${text(IDENTITY.deviceName)},
+      credential: { secret: ${text(SECRET)} },
+    }, host);
+    device.publish(${JSON.stringify(MESSAGE)}).then(function (result) { print(result.requestId); });`);
+
+/** An RSA signature: its cost, and that of the key's preparation. */
+export const rsaLibrary = (name) => library(rsaPeers[name]);
+export const rsa = scope(`
+    var sign, result;
+    var prepare = measure(function () { sign = peer.signer(${text(PEM)}); });
+    print(measure(function () { result = sign(${text(TEXT)}); }));
+    print(prepare);
+    if (result !== ${text(RSA_SIGNATURE)}) ${wrong("the signature")}`);
+
+/** Firmware that signs with a secret and nothing else. */
+export const core = () => bundle(`export * from "../src/bare.js";`, { minify: true, name: "TencentIoTHub" });
+
+/** For the measurement on Node: the bundle's module and its inputs. */
+export function onNode(library) {
+  const peer = new Function(`${library}; return peer;`)();
+  const sign = peer.signer(new Uint8Array(Buffer.from(SECRET)));
+  const [message, body] = [TEXT, BODY].map((value) => peer.input(new Uint8Array(Buffer.from(value)), value));
+  return () => {
+    sign(message);
+    peer.digest(body);
+  };
+}
+
+/** The native limit. */
+export function nodeCrypto() {
+  createHmac("sha256", SECRET).update(TEXT).digest();
+  createHash("sha256").update(BODY).digest("hex");
+}
+
+export { OURS };

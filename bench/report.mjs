@@ -1,0 +1,155 @@
+/** The table and the chart that the README shows, made from bench/results.json. `--check` only compares. */
+import { readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { packages } from "./engine.mjs";
+import { OURS, sizes } from "./jobs.mjs";
+
+const readmeFile = new URL("../README.md", import.meta.url);
+const chartFile = new URL("chart.svg", import.meta.url);
+const BEGIN = "<!-- bench:begin -->";
+const END = "<!-- bench:end -->";
+
+const millions = (value) => (value === undefined ? "–" : (value / 1e6).toFixed(2));
+const kilobytes = (value) => (value === undefined ? "–" : (value / 1024).toFixed(1));
+const plain = (value, digits = 0) => (value === undefined ? "–" : value.toFixed(digits));
+
+const byInstructions = ([, a], [, b]) => (a.rv32Instructions ?? Infinity) - (b.rv32Instructions ?? Infinity);
+
+export function table(results) {
+  const { job, bulk, rsa, core } = results;
+  const ours = job[OURS];
+  const rows = Object.entries(job)
+    .sort(byInstructions)
+    .map(([name, row]) => {
+      const cells = [
+        name === OURS ? `**${name}**` : `${name} ${results.versions[name] ?? ""}`.trim(),
+        row.correct === false ? `wrong (${millions(row.rv32Instructions)})` : millions(row.rv32Instructions),
+        plain(bulk[name]?.instructionsPerByte),
+        plain(row.xsMicroseconds),
+        `${kilobytes(row.leastHeapBytes)}${row.preloaded === false ? " †" : ""}`,
+        plain(row.garbageBytes),
+        millions(row.loadInstructions),
+        row.minifiedBytes === undefined ? "–" : `${kilobytes(row.minifiedBytes)} / ${kilobytes(row.gzipBytes)}`,
+        plain(row.nodeMicroseconds, 1),
+      ];
+      return `| ${cells.join(" | ")} |`;
+    });
+  const rsaRows = Object.entries(rsa)
+    .sort(byInstructions)
+    .map(([name, row]) => `| ${name === OURS ? `**${name}**` : name} | ${millions(row.rv32Instructions)} |`);
+  return [
+    `One hash job is what a publish costs in cryptography: an HMAC-SHA256 under a prepared key of ${sizes.key} bytes over ${sizes.text} bytes, and the`,
+    `hexadecimal SHA-256 of a body of ${sizes.body} bytes. Every library did it in the same run, and every result was checked.`,
+    "",
+    "| Library | XS, M instructions | a byte in bulk | XS, µs | least heap, KB | garbage, B | load, M instr. | minified / gzip, KB | Node, µs |",
+    "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |",
+    ...rows,
+    "",
+    "![M instructions of a hash job on XS, by library](bench/chart.svg)",
+    "",
+    `The whole of \`publishBody\` and \`signRequest\` takes ${millions(ours.signRequestInstructions)} M instructions, of which the body takes ${millions(ours.bodyInstructions)} M; a \`Device\` that is made,`,
+    `publishes once and reads the answer needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
+    `${plain(core.minifiedBytes)} bytes, ${plain(core.gzipBytes)} compressed.`,
+    "",
+    "| RSA-2048 signature | XS, M instructions |",
+    "| :-- | --: |",
+    ...rsaRows,
+    "",
+    "Ours is blinded, and the result verified before it is given away.",
+    "",
+    "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), a warm call in a roomy heap.",
+    "  *load*: running the library's top level. *wrong*: the library hashes a text with an emoji to another value on XS than elsewhere.",
+    "- *XS, µs*: the same engine as a 32-bit process of the machine that measured. *Node, µs*: the least of many rounds there; both compare",
+    "  libraries, not machines.",
+    "- *least heap*: of three jobs on 32-bit XS, the stack included, with the library in read-only memory as firmware has it. † keeps state in",
+    "  module variables, so it cannot be there and is in the heap. *garbage*: what one job leaves to be collected.",
+    "- Messages are in the form that each library likes best, made ready outside of what is counted.",
+    `- ${results.engine} ${results.versions["@agoric/xsnap"]}; ${results.compiler}, \`${results.flags}\`; ${results.emulator}; Node ${results.node}.`,
+    `- Repeat it with \`npm run bench\`; Debian's packages ${packages
+      .split(" ")
+      .map((name) => `\`${name}\``)
+      .join(", ")} do the counting.`,
+  ].join("\n");
+}
+
+/** A bar chart of instructions, as SVG. */
+export async function chart(results) {
+  const { parse, View } = await import("vega");
+  const values = Object.entries(results.job)
+    .filter(([, row]) => row.rv32Instructions !== undefined)
+    .sort(byInstructions)
+    .map(([name, row]) => ({
+      name: row.correct === false ? `${name} (wrong)` : name,
+      value: Math.round(row.rv32Instructions / 1e4) / 100,
+      colour: name === OURS ? "#0969da" : row.correct === false ? "#d9b3b3" : "#b6bec8",
+    }));
+  const spec = {
+    $schema: "https://vega.github.io/schema/vega/v6.json",
+    width: 560,
+    height: values.length * 24,
+    padding: 8,
+    background: "white",
+    data: [{ name: "rows", values }],
+    scales: [
+      { name: "y", type: "band", domain: { data: "rows", field: "name" }, range: "height", padding: 0.25 },
+      { name: "x", domain: { data: "rows", field: "value" }, range: "width", nice: true, zero: true },
+    ],
+    axes: [
+      { orient: "bottom", scale: "x", title: "M instructions of a hash job (RV32IMC, XS)", grid: true },
+      { orient: "left", scale: "y", domain: false, ticks: false },
+    ],
+    marks: [
+      {
+        type: "rect",
+        from: { data: "rows" },
+        encode: {
+          enter: {
+            y: { scale: "y", field: "name" },
+            height: { scale: "y", band: 1 },
+            x: { scale: "x", value: 0 },
+            x2: { scale: "x", field: "value" },
+            fill: { field: "colour" },
+          },
+        },
+      },
+      {
+        type: "text",
+        from: { data: "rows" },
+        encode: {
+          enter: {
+            y: { scale: "y", field: "name", band: 0.5 },
+            x: { scale: "x", field: "value", offset: 4 },
+            baseline: { value: "middle" },
+            text: { field: "value" },
+          },
+        },
+      },
+    ],
+  };
+  return `${await new View(parse(spec), { renderer: "none" }).toSVG()}\n`;
+}
+
+function withTable(readme, results) {
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`README.md has no ${BEGIN} … ${END}`);
+  return `${readme.slice(0, begin + BEGIN.length)}\n${table(results)}\n${readme.slice(end)}`;
+}
+
+export async function writeReport(results) {
+  writeFileSync(chartFile, await chart(results));
+  writeFileSync(readmeFile, withTable(readFileSync(readmeFile, "utf8"), results));
+}
+
+const script = fileURLToPath(import.meta.url);
+if (process.argv[1] && realpathSync(process.argv[1]) === script) {
+  const results = JSON.parse(readFileSync(new URL("results.json", import.meta.url), "utf8"));
+  if (!process.argv.includes("--check")) await writeReport(results);
+  else {
+    const readme = readFileSync(readmeFile, "utf8");
+    const stale = [];
+    if (withTable(readme, results) !== readme) stale.push("README.md");
+    if ((await chart(results)) !== readFileSync(chartFile, "utf8")) stale.push("bench/chart.svg");
+    if (stale.length) console.error(`${stale.join(" and ")} do not show what bench/results.json says.`);
+    process.exitCode = stale.length ? 1 : 0;
+  }
+}
