@@ -46,6 +46,8 @@ export class StoredQueue {
   #begin = 0;
   #end = 0;
   #bytes = 0;
+  /** What an opening that failed has found, and perhaps deleted, already. */
+  #found: Damaged[] = [];
   #next = 0;
   #mark = 0;
 
@@ -85,7 +87,9 @@ export class StoredQueue {
     this.#begin = 0;
     this.#end = 0;
     this.#bytes = 0;
-    const found: Damaged[] = [];
+    const find = (sequence: number, reason: Damaged["reason"]) => {
+      if (!this.#found.some((one) => one.sequence === sequence)) this.#found.push({ sequence, reason });
+    };
     const ids = (await this.#storage.keys()).map((key) => this.#parse(key)).filter((id) => id >= 0);
     ids.sort((a, b) => a - b);
     this.#mark = readMark(await this.#storage.get(this.#markKey()));
@@ -99,7 +103,7 @@ export class StoredQueue {
       i += count;
       const head = parts[0] === 0 ? await this.#readHead(sequence) : undefined;
       if (head === "newer") {
-        found.push({ sequence, reason: "unsupported" });
+        find(sequence, "unsupported");
         continue;
       }
       if (head !== undefined && head.parts === count) {
@@ -107,10 +111,12 @@ export class StoredQueue {
         continue;
       }
       // Without a first part it was being written or deleted: nobody waits for it.
-      if (parts[0] === 0) found.push({ sequence, reason: "damaged" });
+      if (parts[0] === 0) find(sequence, "damaged");
       if (sequence === highest) await this.#reserve(sequence);
       for (const part of parts) await this.#storage.delete(this.#key(sequence, part));
     }
+    const found = this.#found;
+    this.#found = [];
     return found;
   }
 

@@ -285,3 +285,31 @@ describe("a refusal that is not the gateway's", () => {
     expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
   });
 });
+
+test("what is damaged is reported once, however often the storage fails while it is found", async () => {
+  for (let failing = 1; failing < 12; failing++) {
+    const memory = createMemoryStorage();
+    const { device } = setup(undefined, {}, { storage: memory });
+    for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
+    await memory.set("out.00000000.0", new Uint8Array(20));
+    await memory.set("out.00000001.0", Uint8Array.of(2));
+    let operations = 0;
+    const count = async <T>(operation: () => Promise<T>): Promise<T> => {
+      const result = await operation();
+      if (++operations === failing) throw new Error("after it was done");
+      return result;
+    };
+    const storage: Storage = {
+      get: (key) => count(() => memory.get(key)),
+      set: (key, value) => count(() => memory.set(key, value)),
+      delete: (key) => count(() => memory.delete(key)),
+      keys: () => count(() => memory.keys()),
+    };
+    const next = setup(undefined, {}, { storage });
+    for (let i = 0; i < 3; i++) await next.device.flush().catch(() => {});
+    expect(next.dropped.map(({ sequence, reason }) => [sequence, reason])).toEqual([
+      [0, "damaged"],
+      [1, "damaged"],
+    ]);
+  }
+});
