@@ -8,10 +8,10 @@ import { HAS_NATIVE_TEXT, nativeBytes, nativeText } from "./words.js";
  * side by side become their character, also on XS, where strings are code points and joining does not merge them.
  */
 export function utf8(text: string): Uint8Array {
+  if (!HAS_NATIVE_TEXT) return encode(text);
   const native = nativeBytes(text);
   // As many bytes as characters: ASCII. What XS keeps otherwise is UTF-8 unless there is a NUL or a surrogate.
-  if (native !== undefined && (native.length === text.length || !/[\0\ud800-\udfff]/.test(text))) return native;
-  return native === undefined ? encode(text) : mend(native);
+  return native.length === text.length || !/[\0\ud800-\udfff]/.test(text) ? native : mend(native);
 }
 
 /** Of text in UTF-16. */
@@ -93,7 +93,7 @@ export function utf8Decode(bytes: Uint8Array): string {
   const { length } = bytes;
   let native: string | undefined;
   try {
-    native = nativeText(bytes);
+    if (HAS_NATIVE_TEXT) native = nativeText(bytes);
   } catch {
     // Not UTF-8: the loop tells why.
   }
@@ -136,5 +136,5 @@ export function utf8Decode(bytes: Uint8Array): string {
       kept[to++] = bytes[i];
     }
   }
-  return nativeText(kept) ?? "";
+  return nativeText(kept);
 }
