@@ -22,6 +22,9 @@ import {
   makeClientCertificate,
   startGateway,
 } from "../../mocks/gateway/index.js";
+import { Check } from "../conformance/check.js";
+import { type SingleCase, singleCases } from "../conformance/node/single.js";
+import { suites } from "../conformance/suites.js";
 import { type CertificateCase, certificateCases } from "./certificates.js";
 import { Control } from "./control.js";
 import { faultCases } from "./faults.js";
@@ -428,6 +431,57 @@ async function faults(session: Session, expect: Expectations, each: (typeof faul
   return outcome.ok ? "ok" : `${outcome.code} (${outcome.phase}): ${outcome.message}`;
 }
 
+/** The same cases as on Node, where they are run beforehand: as many, with as many checks. */
+class Conformance {
+  readonly #counts = new Map<string, { readonly cases: number; readonly checks: number }>();
+
+  async list(session: Session, expect: Expectations): Promise<string> {
+    const listed = (await session.run("cases")).suites;
+    const expected = Object.entries(suites).map(([suite, cases]) => [suite, cases.map((each) => each.name)]);
+    expect.equal(listed, expected, "cases that the app has");
+    return `${listed.length} suites`;
+  }
+
+  async suite(session: Session, expect: Expectations, name: string): Promise<string> {
+    const singles = singleCases.filter((each) => each.suite === name);
+    const onNode = await Promise.all(singles.map(checksOnNode));
+    let cases = 0;
+    let checks = 0;
+    for (const [index, single] of singles.entries()) {
+      const { suite, each, input } = single;
+      let result: { outcome: { ok: boolean; message?: string }; checks: number };
+      try {
+        result = await session.run("conformance", { suite, name: each.name, input });
+      } catch (error) {
+        throw new Error(`${single.name}, after ${cases} of ${singles.length} cases: ${error}`, { cause: error });
+      }
+      expect.ok(result.outcome.ok, `${single.name}: ${result.outcome.message}`);
+      expect.equal(result.checks, onNode[index], `${single.name}: checks`);
+      if (!result.outcome.ok) continue;
+      cases++;
+      checks += result.checks;
+    }
+    expect.ok(cases > 0, "no case passed");
+    this.#counts.set(name, { cases, checks });
+    return `${cases} cases, ${checks} checks`;
+  }
+
+  /** Of all that was run, in one line; empty if no suite came to its end. */
+  summary(): string {
+    const counts = [...this.#counts.values()];
+    if (counts.length === 0) return "";
+    const cases = counts.reduce((sum, count) => sum + count.cases, 0);
+    const checks = counts.reduce((sum, count) => sum + count.checks, 0);
+    return `conformance: ${cases} of ${singleCases.length} cases passed on the simulator (${checks} checks, as on Node)`;
+  }
+}
+
+async function checksOnNode({ each, input }: SingleCase): Promise<number> {
+  const check = new Check();
+  await each.run(check, input === undefined ? undefined : JSON.parse(input));
+  return check.count;
+}
+
 /** Two starts of the app. */
 async function starts(library: string, display: Display, control: Control): Promise<Line> {
   const expect = new Expectations();
@@ -488,6 +542,7 @@ export async function main(filters: readonly string[]): Promise<number> {
     const library = await build(fileURLToPath(new URL("./app", import.meta.url)), output, { control: String(port) });
     console.log(`built in ${Math.round(performance.now() - start)} ms`);
 
+    const conformance = new Conformance();
     const tests: [string, string, Test][] = [
       ...Object.entries(basics).map(([name, test]): [string, string, Test] => ["basics", name, test]),
       ...certificateCases.map((each): [string, string, Test] => [
@@ -499,6 +554,12 @@ export async function main(filters: readonly string[]): Promise<number> {
         "faults",
         `${each.secure ? "https" : "http"} ${each.kept ? "kept " : ""}${JSON.stringify(each.fault)}`,
         (session, expect) => faults(session, expect, each),
+      ]),
+      ["conformance", "the list of cases", (session, expect) => conformance.list(session, expect)],
+      ...Object.keys(suites).map((name): [string, string, Test] => [
+        "conformance",
+        name,
+        (session, expect) => conformance.suite(session, expect, name),
       ]),
     ];
     let simulator: Simulator | undefined;
@@ -529,6 +590,8 @@ export async function main(filters: readonly string[]): Promise<number> {
     if (filters.length === 0 || filters.some((filter) => "restart".includes(filter))) {
       report(lines, await starts(library, display, control));
     }
+    const summary = conformance.summary();
+    if (summary) console.log(summary);
   } finally {
     await display.close();
     await control.close();

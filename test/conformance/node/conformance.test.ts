@@ -4,32 +4,13 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { bundleFile } from "../../xs/bundle.js";
 import { type EngineReport, runAll } from "../../xs/engine.js";
-import type { Case } from "../case.js";
 import { Check } from "../check.js";
 import { suites } from "../suites.js";
 import { dataOfSuites } from "./data.js";
+import { singleCases } from "./single.js";
 
 // Cases that take a second here may take twenty on a machine that does much else.
 jest.setTimeout(60_000);
-
-interface SingleCase {
-  readonly name: string;
-  readonly suite: string;
-  readonly each: Case;
-  /** JSON, the same text for both engines. */
-  readonly input: string | undefined;
-}
-
-const singleCases: readonly SingleCase[] = Object.entries(suites).flatMap(([suite, cases]) =>
-  cases.flatMap((each): SingleCase[] => {
-    const data = dataOfSuites[suite]?.[each.name];
-    const single = (name: string, value: unknown) => ({ name, suite, each, input: JSON.stringify(value) });
-    if (!each.each) return [single(`${suite}: ${each.name}`, data)];
-    return Object.entries((data ?? {}) as object).map(([key, value]) =>
-      single(`${suite}: ${each.name}: ${key}`, value),
-    );
-  }),
-);
 
 /** How many checks held, by case; what failed is missing. */
 const onNode = new Map<string, number>();

@@ -167,6 +167,25 @@ const operations: Record<string, (command: any) => Promise<object>> = {
       signature: rsa && base64(rsa.sign(readRsaPrivateKey(base64Decode(key)).der, bytes)),
     };
   },
+  // The conformance suite is loaded when it is asked for: the other tests run in a heap without it.
+  /** The names of all its cases that were built into this app. */
+  async cases() {
+    const { suites } = await import("tencent-iothub-xs/test/conformance/suites");
+    return { suites: Object.entries(suites).map(([suite, cases]) => [suite, cases.map((each) => each.name)]) };
+  },
+  /** Runs one of its cases; `input` is JSON. */
+  async conformance({ suite, name, input }) {
+    const { Check } = await import("tencent-iothub-xs/test/conformance/check");
+    const { suites } = await import("tencent-iothub-xs/test/conformance/suites");
+    const found = suites[suite]?.find((each) => each.name === name);
+    if (!found) throw new Error(`There is no case "${name}" in the suite "${suite}".`);
+    const check = new Check();
+    const outcome = await attempt(async () => {
+      await found.run(check, input === undefined ? undefined : JSON.parse(input));
+      return {};
+    });
+    return { outcome, checks: check.count };
+  },
 };
 
 async function ask(result: object): Promise<any> {
