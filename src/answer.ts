@@ -56,7 +56,7 @@ export function readAnswer(response: HttpResponse): Answer {
   if (read.code !== undefined) {
     details.gatewayCode = read.code;
     if (read.message !== undefined) details.gatewayMessage = read.message;
-    const message = `The gateway refused the request: ${printable(String(read.code))}${read.message ? ` (${printable(read.message)})` : ""}.`;
+    const message = `The gateway refused the request: ${printable(String(read.code))}${read.message ? ` (${printable(read.message).replace(/\.$/, "")})` : ""}.`;
     throw new AnswerError("GATEWAY_REJECTED", message, details, mayPass(status) || isPassing(read.code));
   }
   if (failed || read.requestId === undefined) {

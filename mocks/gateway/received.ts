@@ -107,9 +107,11 @@ export function formatRequest(request: ReceivedRequest): string {
     device,
   ];
   if (request.topic !== undefined) {
-    parts.push(`${printable(request.topic)} qos ${request.qos} ${request.payload?.length ?? 0} B`);
+    parts.push(printable(request.topic));
+    if (request.qos !== undefined) parts.push(`qos ${request.qos} ${request.payload?.length ?? 0} B`);
   }
-  if (request.messages !== undefined) parts.push(`${request.messages.length} log lines`);
+  if (request.messages !== undefined)
+    parts.push(`${request.messages.length} log line${request.messages.length === 1 ? "" : "s"}`);
   if (request.registrationState !== undefined) parts.push(request.registrationState === 0 ? "new" : "known");
   if (request.verifiedBy !== undefined) parts.push(`${request.algorithm} by ${request.verifiedBy}`);
   if (request.error !== undefined) parts.push(`${request.error.code}: ${printable(request.error.message)}`);
