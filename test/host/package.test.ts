@@ -173,7 +173,7 @@ describe("the command line", () => {
     expect(await command([...publish, "--json", "hello"], given)).toMatchObject({ code: 0, stderr: "" });
     const refused = await command([...publish, "--device-name", "sensor9", "hello"], given);
     expect(refused).toMatchObject({ code: 5, stdout: "" });
-    expect(refused.stderr).toMatch(/^error: GATEWAY_REJECTED: .*\nhint: .*\n$/);
+    expect(refused.stderr).toMatch(/^error: GATEWAY_REJECTED: [^\n]*\n$/);
   });
 
   test("reads standard input", async () => {

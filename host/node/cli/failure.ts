@@ -1,4 +1,4 @@
-/** How a failure is told: one line with a stable code, a hint where there is one, and an exit code for its class. */
+/** How a failure is told: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
 
 import { AnswerError, type ErrorCode, IotHubError, NetworkError } from "../../../src/errors.js";
 import { duration } from "./io.js";
@@ -16,6 +16,7 @@ export const exitCodes = Object.freeze({
 export type CliErrorCode =
   | "USAGE"
   | "FILE_UNREADABLE"
+  | "FILE_TOO_LARGE"
   | "FILE_EXISTS"
   | "FILE_UNWRITABLE"
   | "INVALID_PROFILE"
@@ -54,22 +55,19 @@ export interface Failure {
 }
 
 const hints: Partial<Record<ErrorCode, string>> = {
-  INVALID_CREDENTIAL: "A psk is used as it stands in the console, with the = signs at its end.",
   INVALID_PRODUCT_SECRET: "It stands in the console with the product's settings, where dynamic registration is on.",
   WRONG_PRODUCT_SECRET: "Copy the ProductSecret again from the console, all of it.",
   REGISTRATION_INCOMPLETE: "A product with a CA of its own needs --client-cert and --client-key.",
   INVALID_TOPIC: 'Give a name such as "data", or a whole topic such as "PRODUCT/DEVICE/data".',
   TOPIC_WILDCARD: "Publish to one topic at a time.",
-  INVALID_QOS: "Use --qos 0 or --qos 1.",
   INVALID_REGION: "Known regions are ap-guangzhou, us-east, europe and ap-bangkok.",
   INVALID_URL: "For example --url http://127.0.0.1:8080.",
   INVALID_TIMESTAMP: "Seconds have ten digits in this century; `date +%s` prints them.",
   PAYLOAD_TOO_LARGE: "Split the message, or send only what has changed.",
-  KEY_ENCRYPTED: "Remove the passphrase first: openssl pkcs8 -topk8 -nocrypt -in key.pem -out plain.pem",
+  KEY_ENCRYPTED: "The command is: openssl pkcs8 -topk8 -nocrypt -in key.pem -out plain.pem",
   KEY_NOT_RSA: "The platform signs with RSA keys only; take the private key that came with the device's certificate.",
-  KEY_NOT_PRIVATE: "Take the device's private key, not its certificate or public key.",
+  KEY_NOT_PRIVATE: "Take the private key that came with the device's certificate.",
   KEY_MALFORMED: "The file may be cut off; download the key again.",
-  KEY_SIZE: "RSA keys of 2048 to 4096 bits can be used.",
   NAME_RESOLUTION: "Check the region or the url, and the name server of this machine.",
   CONNECTION_REFUSED: "Is the gateway running, and is this its port? `tencent-iothub gateway` starts a local one.",
   CONNECTION_RESET: "Try again; if it stays so, something between here and the gateway ends the connection.",
@@ -144,9 +142,11 @@ function answerHint(error: AnswerError, nowMs: number): string | undefined {
     ? `This machine's clock is ${duration(skew)} ${skew < 0 ? "behind" : "ahead of"} the gateway's; set it right.`
     : undefined;
   if (about(/expire|timestamp/i)) return clock ?? "Compare this machine's clock with the gateway's.";
+  if (about(/algorithm/i)) return "A device with a psk takes --psk-file, one with a certificate takes --key-file.";
   if (about(/signature|AuthFailure/i)) {
     return (
-      clock ?? "The psk or key is not the one of this device: copy it again from the console, with the = at its end."
+      clock ??
+      "The psk, private key or ProductSecret is not the right one: copy it again from the console, a psk with the = at its end."
     );
   }
   if (about(/ResourceNotFound|no device|not exist/i)) return "Check --product-id, --device-name and the region.";

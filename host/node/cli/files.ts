@@ -35,7 +35,8 @@ export async function readAll(stream: AsyncIterable<Uint8Array | string>, what: 
     const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
     length += bytes.length;
     if (length > MAX_FILE_BYTES) {
-      throw new CliError("PAYLOAD_TOO_LARGE", `The ${what} has more than ${MAX_FILE_BYTES} bytes.`);
+      const code = what.startsWith("payload") ? "PAYLOAD_TOO_LARGE" : "FILE_TOO_LARGE";
+      throw new CliError(code, `The ${what} has more than ${MAX_FILE_BYTES} bytes.`);
     }
     chunks.push(bytes);
   }

@@ -66,7 +66,11 @@ export async function gateway(io: Io, given: GatewayArguments): Promise<void> {
   }
   const { requests, accepted, refused } = running.counts;
   if (json) printLine(io.stdout, JSON.stringify({ requests, accepted, refused }));
-  else printLine(io.stdout, `stopped after ${requests} requests: ${accepted} accepted, ${refused} refused`);
+  else
+    printLine(
+      io.stdout,
+      `stopped after ${requests} request${requests === 1 ? "" : "s"}: ${accepted} accepted, ${refused} refused`,
+    );
 }
 
 interface Sample {

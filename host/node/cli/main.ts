@@ -15,7 +15,7 @@ Exit codes:
   4  network, TLS, or a port that cannot be listened on
   5  the gateway refused the request, or its answer was not understood
 
-A failure prints one line, "error: CODE: sentence", to standard error; with --json, one JSON object.`;
+A failure prints one line, "error: CODE: what is wrong and what helps", to standard error; with --json, one JSON object.`;
 
 const environmentHelp = `
 Environment (an option on the command line comes first, a profile last):
@@ -93,8 +93,7 @@ function fail(io: Io, { code, message, hint, exitCode, details }: Failure, json:
     printLine(io.stderr, JSON.stringify({ error: { code, message, hint, exitCode, ...details } }));
   } else {
     const c = colorsFor(io.stderr, io.env);
-    printLine(io.stderr, `${c.red("error:")} ${code}: ${message}`);
-    if (hint !== undefined) printLine(io.stderr, `${c.dim("hint:")} ${hint}`);
+    printLine(io.stderr, `${c.red("error:")} ${code}: ${message}${hint === undefined ? "" : ` ${c.dim(hint)}`}`);
   }
   return exitCode;
 }

@@ -59,7 +59,7 @@ function print(io: Io, body: string | Uint8Array, { stringToSign, signature, hea
   });
   out();
   const bytes = Buffer.from(body);
-  out(c.bold(`Body: ${bytes.length} bytes, hashed as they are`));
+  out(c.bold(`Body: ${bytes.length === 1 ? "1 byte, hashed as it is" : `${bytes.length} bytes, hashed as they are`}`));
   const shown = bytes.toString("utf8");
   const cut = shown.length > SHOWN_BODY_CHARACTERS;
   out(`  ${visible(cut ? shown.slice(0, SHOWN_BODY_CHARACTERS) : shown)}${cut ? c.dim(" … (cut here)") : ""}`);
@@ -116,12 +116,16 @@ async function readCredential(io: Io, given: SignArguments): Promise<Credential>
   }
   if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
   if (secret !== undefined) {
-    const c = colorsFor(io.stderr, io.env);
-    printLine(
-      io.stderr,
-      `${c.yellow("warning:")} a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.`,
-    );
+    warn(io, "a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.");
   }
   const key = secret ?? (await readSecret(secretFile as string, "secret file"));
+  // Only a warning: what is signed here may be with a key of any kind, a ProductSecret for example.
+  if (given.path !== "/device/register" && /^[A-Za-z0-9+/]{16,}$/.test(key) && key.length % 4 !== 0) {
+    warn(io, "the secret is no whole Base64; if it is a psk, it has lost the = signs at its end.");
+  }
   return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
+}
+
+function warn(io: Io, sentence: string): void {
+  printLine(io.stderr, `${colorsFor(io.stderr, io.env).yellow("warning:")} ${sentence}`);
 }
