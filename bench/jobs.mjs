@@ -158,4 +158,15 @@ export function nodeCrypto() {
   createHash("sha256").update(BODY).digest("hex");
 }
 
+/** For the app on the simulator. */
+export const simulatorInput = () => ({
+  secret: SECRET,
+  text: TEXT,
+  body: BODY,
+  pem: PEM,
+  hmac: hmac.toString("base64"),
+  hash: sha256(BODY),
+  signature: RSA_SIGNATURE,
+});
+
 export { OURS };

@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { build, packages, tools } from "./engine.mjs";
 import { OURS } from "./jobs.mjs";
 import * as measure from "./measure.mjs";
+import { measureSimulator } from "./moddable.mjs";
 import { peers, rsaPeers } from "./peers.mjs";
 import { writeReport } from "./report.mjs";
 
@@ -54,6 +55,8 @@ async function all() {
   if (engines.rv32) Object.assign(results.job[OURS], await measure.request(engines));
   if (engines.native) results.job[OURS].deviceHeapBytes = await measure.deviceHeapBytes(engines);
   results.core = await measure.coreBytes();
+  console.log(process.env.MODDABLE ? "on the simulator" : "The simulator is left out: MODDABLE names no Moddable SDK.");
+  results.moddable = (await measureSimulator()) ?? previous.moddable;
   console.log("all: on Node");
   const microseconds = await measure.onNode(Object.keys(peers));
   for (const [name, value] of Object.entries(microseconds)) {
