@@ -10,7 +10,7 @@
 
 const toHex = `const hexOf = (bytes) => Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");`;
 
-export const OURS = "tencent-iothub-xs";
+export const OURS = "ours";
 
 export const peers = {
   [OURS]: `
