@@ -1,7 +1,7 @@
 // Builds `dist`. All of it: `rollup -c`. Single parts, for speed: `rollup -c --configTarget cli` or `node,core`. Another
 // folder than dist: `--configDist FOLDER`.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
@@ -41,14 +41,7 @@ async function strip() {
     },
     async load(id) {
       if (!id.endsWith(".ts")) return null;
-      const jsc = { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } };
-      const { code } = await transform(readFileSync(id, "utf8"), {
-        filename: id,
-        configFile: false,
-        swcrc: false,
-        jsc,
-      });
-      return code;
+      return withoutTypes(transform, id);
     },
   };
 }
@@ -71,15 +64,63 @@ async function library(dist, folder, entries, project, external) {
   };
 }
 
+/**
+ * The library for mcpack, which takes the manifest beside the package.json that it finds first on its way up: here one
+ * with nothing but what the SDK has to contribute, as the library itself is built already. Each source becomes a module
+ * of its own, as in the library's manifest: to link a single large one, an app would need more stack than it has.
+ */
+async function firmware(dist, folder, entry, manifest, contribution) {
+  const { transform } = await import("@swc/core");
+  const read = (file) => JSON.parse(readFileSync(`${root}${file}`, "utf8"));
+  const { name } = read("package.json");
+  const manifests = [read("host/moddable/manifest.json"), read(manifest)];
+  // What is not a relative import is a module of the Moddable SDK.
+  const options = await library(dist, folder, { index: entry }, "host/moddable", /^[^./\0]/);
+  options.plugins.push({
+    name: "firmware",
+    async generateBundle(_options, bundle) {
+      for (const [file, { type }] of Object.entries(bundle)) if (type === "chunk") delete bundle[file];
+      const emit = (file, source) => this.emitFile({ type: "asset", fileName: `${folder}/${file}`, source });
+      const built = new Set([name]);
+      for (const id of this.getModuleIds()) {
+        if (!id.endsWith(".ts")) continue;
+        const module = relative(root, id).replace(/\.ts$/, "");
+        built.add(`${name}/${module}`);
+        emit(`${module}.js`, await withoutTypes(transform, id));
+      }
+      const preload = (part) =>
+        manifests.flatMap((one) => part(one)?.preload ?? []).filter((module) => built.has(module));
+      const json = (content) => `${JSON.stringify(content, null, 2)}\n`;
+      emit("package.json", json({ name, type: "module" }));
+      emit(
+        "manifest.json",
+        json({
+          include: [`../../host/moddable/${contribution}`],
+          preload: preload((one) => one),
+          platforms: { esp32: { preload: preload((one) => one.platforms?.esp32) } },
+        }),
+      );
+    },
+  });
+  return options;
+}
+
+async function withoutTypes(transform, file) {
+  const jsc = { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } };
+  const { code } = await transform(readFileSync(file, "utf8"), {
+    filename: file,
+    configFile: false,
+    swcrc: false,
+    jsc,
+  });
+  return code;
+}
+
 const targets = {
   core: (dist) => library(dist, "core", { index: "src/index.ts" }, "src"),
   node: (dist) => library(dist, "node", { index: "host/node/index.ts" }, "host/node", /^node:/),
-  moddable: (dist) => {
-    const entries = { index: "host/moddable/index.ts", plain: "host/moddable/plain.ts" };
-    const present = Object.entries(entries).filter(([, file]) => existsSync(root + file));
-    // What is not a relative import is a module of the Moddable SDK.
-    return library(dist, "moddable", Object.fromEntries(present), "host/moddable", /^[^./\0]/);
-  },
+  moddable: (dist) => firmware(dist, "moddable", "host/moddable/index.ts", "manifest.json", "sdk-tls.json"),
+  plain: (dist) => firmware(dist, "plain", "host/moddable/plain.ts", "manifest-http.json", "sdk.json"),
   // One script without imports for engines that load no modules: everything under one global name.
   xs: async (dist) => ({
     input: "src/index.ts",

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
@@ -87,7 +87,7 @@ describe("the installed package", () => {
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(bare|cli|core|moddable|node|types|xs)|src|host\/moddable)\//;
+    const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|src|host\/moddable)\//;
     const single = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest[a-z-]*\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$/.test(name))).toEqual([]);
@@ -275,18 +275,32 @@ describe("for other engines", () => {
     );
   });
 
-  test("the Moddable entries import modules of its SDK alone, and share what they have in common", async () => {
-    const names = (await files()).filter((name) => /^dist\/moddable\/.*\.js$/.test(name));
-    expect(names).toContain("dist/moddable/plain.js");
+  test("the Moddable entries import modules of its SDK alone, and bring what mcpack looks for", async () => {
+    const names = (await files()).filter((name) => /^dist\/(moddable|plain)\/.*\.js$/.test(name));
+    expect(names).toEqual(
+      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/plain/host/moddable/plain.js"]),
+    );
+    for (const folder of ["dist/moddable", "dist/plain"]) {
+      const read = async (name: string) => JSON.parse(await readFile(join(installed, folder, name), "utf8"));
+      expect(await read("package.json")).toEqual({ name: description.name, type: "module" });
+      const { include, preload, platforms } = await read("manifest.json");
+      expect(include.length).toBe(1);
+      expect(existsSync(join(installed, folder, include[0]))).toBe(true);
+      const modules: string[] = [...preload, ...platforms.esp32.preload];
+      expect(modules).toContain(description.name);
+      for (const module of modules.filter((module) => module !== description.name)) {
+        expect(names).toContain(`${folder}${module.slice(description.name.length)}.js`);
+      }
+    }
     for (const name of names) {
       const code = await readFile(join(installed, name), "utf8");
       const imported = [...code.matchAll(/^(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
         ([, from]) => from,
       );
-      const other = imported.filter((from) => !/^\.\/[a-z-]+\.js$/.test(from));
-      expect(other.filter((from) => from.startsWith("node:") || from.startsWith(".") || from.startsWith("/"))).toEqual(
-        [],
-      );
+      for (const from of imported) {
+        if (from.startsWith(".")) expect(names).toContain(join(dirname(name), from));
+        else expect(from).not.toMatch(/^(node:|\/)/);
+      }
     }
   });
 });
