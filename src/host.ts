@@ -57,7 +57,7 @@ export interface HttpTiming {
 
 export interface HttpResponse {
   readonly status: number;
-  /** Names in lower case; a header that came more than once is joined by ", ". */
+  /** Names in lower case. A header that came more than once is joined by ", ", or the last one, as the machine has it. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   readonly timing?: HttpTiming;
