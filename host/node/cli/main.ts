@@ -123,67 +123,59 @@ function build(io: Io): Command {
     })
     .addHelpText("after", exitHelp);
 
-  command(program, "publish", "publish one message")
-    .argument(
-      "[payload]",
-      "the message, or - to read it from standard input as it comes; after -- if it begins with a dash",
-    )
-    .option("--product-id <id>", "ProductId")
-    .option("--device-name <name>", "DeviceName")
-    .option(
-      "--topic <topic>",
-      "a name such as data or event, completed to <ProductId>/<DeviceName>/<name>, or a whole topic",
-    )
-    .option("--qos <0|1>", "quality of service (default: 1)", wholeNumber)
-    .option("--base64", "send the payload as Base64, with PayloadEncoding")
-    .option("--payload-file <file>", "read the payload from a file")
-    .option("--psk <text>", "the device's key; better in a file or the environment")
-    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
-    .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
-    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
-    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
-    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
-    .option("--timeout-ms <n>", "limit of the whole request in milliseconds (default: 20000)", wholeNumber)
-    .option("--profile <file>", "settings from a JSON file")
+  wayOptions(
+    keyOptions(
+      command(program, "publish", "publish one message")
+        .argument(
+          "[payload]",
+          "the message, or - to read it from standard input as it comes; after -- if it begins with a dash",
+        )
+        .option("--product-id <id>", "ProductId")
+        .option("--device-name <name>", "DeviceName")
+        .option(
+          "--topic <topic>",
+          "a name such as data or event, completed to <ProductId>/<DeviceName>/<name>, or a whole topic",
+        )
+        .option("--qos <0|1>", "quality of service (default: 1)", wholeNumber)
+        .option("--base64", "send the payload as Base64, with PayloadEncoding")
+        .option("--payload-file <file>", "read the payload from a file"),
+    ),
+    "the whole request",
+  )
     .addHelpText("after", publishExamples + environmentHelp + exitHelp)
     .action(async (payload, options) => {
       const { publish } = await import("./publish.js");
       await publish(io, payload, options);
     });
 
-  command(program, "log", "add lines to the platform's log of a device")
-    .argument("[message...]", "one line, or - to read lines from standard input")
-    .option("--level <level>", "debug, info, warn or error (default: info)")
-    .option("--product-id <id>", "ProductId")
-    .option("--device-name <name>", "DeviceName")
-    .option("--psk <text>", "the device's key; better in a file or the environment")
-    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
-    .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
-    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
-    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
-    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
-    .option("--timeout-ms <n>", "limit of each request in milliseconds (default: 20000)", wholeNumber)
-    .option("--profile <file>", "settings from a JSON file")
+  wayOptions(
+    keyOptions(
+      command(program, "log", "add lines to the platform's log of a device")
+        .argument("[message...]", "one line, or - to read lines from standard input")
+        .option("--level <level>", "debug, info, warn or error (default: info)")
+        .option("--product-id <id>", "ProductId")
+        .option("--device-name <name>", "DeviceName"),
+    ),
+    "each request",
+  )
     .addHelpText("after", logExamples + environmentHelp + exitHelp)
     .action(async (messages, options) => {
       const { log } = await import("./log.js");
       await log(io, messages, options);
     });
 
-  command(program, "register", "get a credential for a device by its product's secret, and keep it in a file")
-    .option("--product-id <id>", "ProductId")
-    .option("--device-name <name>", "DeviceName")
-    .option("--product-secret <text>", "ProductSecret; better in a file or the environment")
-    .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
-    .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
-    .option("--force", "register even if the file is there, and replace it")
-    .option("--client-cert <file>", "for a product with a CA of its own: the device's certificate, PEM")
-    .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent")
-    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
-    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
-    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
-    .option("--timeout-ms <n>", "limit of the whole request in milliseconds (default: 20000)", wholeNumber)
-    .option("--profile <file>", "settings from a JSON file")
+  wayOptions(
+    command(program, "register", "get a credential for a device by its product's secret, and keep it in a file")
+      .option("--product-id <id>", "ProductId")
+      .option("--device-name <name>", "DeviceName")
+      .option("--product-secret <text>", "ProductSecret; better in a file or the environment")
+      .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
+      .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
+      .option("--force", "register even if the file is there, and replace it")
+      .option("--client-cert <file>", "for a product with a CA of its own: the device's certificate, PEM")
+      .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent"),
+    "the whole request",
+  )
     .addHelpText("after", registerExamples + environmentHelp + exitHelp)
     .action(async (options) => {
       const { registerDevice } = await import("./register.js");
@@ -234,6 +226,24 @@ function build(io: Io): Command {
     });
 
   return program;
+}
+
+/** What a device signs with. */
+function keyOptions(command: Command): Command {
+  return command
+    .option("--psk <text>", "the device's key; better in a file or the environment")
+    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+    .option("--key-file <file>", "private key of the device's certificate, PEM or DER");
+}
+
+/** Where the gateway is and how long to wait for it. */
+function wayOptions(command: Command, limited: string): Command {
+  return command
+    .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
+    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
+    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
+    .option("--timeout-ms <n>", `limit of ${limited} in milliseconds (default: 20000)`, wholeNumber)
+    .option("--profile <file>", "settings from a JSON file");
 }
 
 function command(program: Command, name: string, description: string): Command {
