@@ -1,5 +1,5 @@
 import { BlockCipher, Mode } from "crypt";
-import type { NativeAes } from "../../src/index.js";
+import type { NativeAes } from "../../src/host.js";
 
 /** AES of the SDK's `crypt`, which TLS brings along. The core checks what comes of it against its own. */
 export class CryptAes implements NativeAes {

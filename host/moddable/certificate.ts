@@ -1,7 +1,7 @@
 /** X.509 certificates (RFC 5280), as far as a client has to understand them. */
 
 import { BIT_STRING, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "../../src/crypto/der.js";
-import { hex } from "../../src/index.js";
+import { hex } from "../../src/crypto/hex.js";
 
 const BOOLEAN = 0x01;
 const UTC_TIME = 0x17;

@@ -1,6 +1,7 @@
 import Time from "time";
 import Timer from "timer";
-import { type Clock, IotHubError, type Storage } from "../../src/index.js";
+import { IotHubError } from "../../src/errors.js";
+import type { Clock, Storage } from "../../src/host.js";
 import { querySntp } from "./sntp.js";
 
 export interface ClockOptions {

@@ -1,6 +1,8 @@
 import config from "mc/config";
 import Preference from "preference";
-import { type DeviceOptions, IotHubError, type ProvisionedDeviceOptions } from "../../src/index.js";
+import type { DeviceOptions } from "../../src/device.js";
+import { IotHubError } from "../../src/errors.js";
+import type { ProvisionedDeviceOptions } from "../../src/provisioning.js";
 
 /** Domain of the preferences from which settings are read. */
 const DOMAIN = "tencent-iothub";

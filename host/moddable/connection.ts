@@ -1,6 +1,6 @@
 import type HTTPClient from "embedded:network/http/client";
 import type { HTTPRequest } from "embedded:network/http/client";
-import { IotHubError, NetworkError, type RequestPhase } from "../../src/index.js";
+import { IotHubError, NetworkError, type RequestPhase } from "../../src/errors.js";
 import type { Exchange } from "./exchange.js";
 import { NameResolver } from "./resolver.js";
 import type { GuardedSocket, SocketLink, SocketOptions, TcpConstructor } from "./socket.js";
@@ -306,7 +306,7 @@ export class Connection implements SocketLink {
         return new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`);
       }
       const exchange = this.#exchange;
-      const stale = exchange !== undefined && exchange.reused && !exchange.answered;
+      const stale = exchange?.reused === true && !exchange.answered;
       return new NetworkError(
         "CONNECTION_RESET",
         phase,

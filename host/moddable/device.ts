@@ -1,11 +1,6 @@
-import {
-  type DeviceOptions,
-  forget,
-  type Host,
-  Device as PortableDevice,
-  type ProvisionedDeviceOptions,
-  provisionOptions,
-} from "../../src/index.js";
+import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
+import type { Host } from "../../src/host.js";
+import { forget, type ProvisionedDeviceOptions, provisionOptions } from "../../src/provisioning.js";
 import { completeOptions, completeProvisioning } from "./config.js";
 import type { ModdableHost } from "./host.js";
 
@@ -25,6 +20,7 @@ export abstract class HostedDevice extends PortableDevice {
    * @throws {IotHubError} what `provision` and the constructor throw
    */
   static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostedDevice> {
+    // biome-ignore-start lint/complexity/noThisInStatic: the subclass that is called makes the host and the device
     const own = host ? undefined : this.createHost();
     const used = host ?? (own as ModdableHost);
     try {
@@ -32,6 +28,7 @@ export abstract class HostedDevice extends PortableDevice {
         await provisionOptions(completeProvisioning(options), used),
         used,
       );
+      // biome-ignore-end lint/complexity/noThisInStatic: see above
       device.#own = own;
       return device;
     } catch (error) {

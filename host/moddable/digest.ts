@@ -1,5 +1,6 @@
 import { Digest } from "crypt";
-import { type NativeDigest, sha256 } from "../../src/index.js";
+import { sha256 } from "../../src/crypto/sha256.js";
+import type { NativeDigest } from "../../src/host.js";
 
 /** SHA-256 of the SDK's `crypt`, which TLS brings along. */
 export class CryptDigest implements NativeDigest {

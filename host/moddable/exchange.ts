@@ -1,13 +1,6 @@
 import Timer from "timer";
-import {
-  type CancelSignal,
-  type HttpRequest,
-  type HttpResponse,
-  type HttpSendOptions,
-  IotHubError,
-  NetworkError,
-  type RequestPhase,
-} from "../../src/index.js";
+import { IotHubError, NetworkError, type RequestPhase } from "../../src/errors.js";
+import type { CancelSignal, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
 
 type Phase = Exclude<RequestPhase, "total">;
 

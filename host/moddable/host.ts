@@ -1,5 +1,5 @@
 import Net from "net";
-import type { Host, NativeAes, NativeDigest, NativeRsa } from "../../src/index.js";
+import type { Host, NativeAes, NativeDigest, NativeRsa } from "../../src/host.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { PooledRandom } from "./random.js";

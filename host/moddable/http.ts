@@ -1,14 +1,7 @@
 import TCP from "embedded:io/socket/tcp";
 import HTTPClient from "embedded:network/http/client";
-import {
-  type Clock,
-  type HttpClient,
-  type HttpRequest,
-  type HttpResponse,
-  type HttpSendOptions,
-  IotHubError,
-  NetworkError,
-} from "../../src/index.js";
+import { IotHubError, NetworkError } from "../../src/errors.js";
+import type { Clock, HttpClient, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
 import { Connection, type Route } from "./connection.js";
 import { Exchange } from "./exchange.js";
 import { PlainSocket, type TcpConstructor } from "./socket.js";

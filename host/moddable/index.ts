@@ -1,7 +1,8 @@
 /** The library on Moddable: the portable core, and a Device that needs no host argument. */
 
 import RNG from "rng";
-import { base64Decode, IotHubError } from "../../src/index.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { IotHubError } from "../../src/errors.js";
 import { CryptAes } from "./aes.js";
 import { defaultAnchors } from "./anchors.js";
 import { Certificate } from "./certificate.js";

@@ -1,7 +1,8 @@
 import Net from "net";
 import Preference from "preference";
 import Time from "time";
-import { type Random, Sha256 } from "../../src/index.js";
+import { Sha256 } from "../../src/crypto/sha256.js";
+import type { Random } from "../../src/host.js";
 
 const DOMAIN = "tc-iothub.rnd";
 const KEY = "seed";

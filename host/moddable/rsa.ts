@@ -1,5 +1,8 @@
 import RSA from "rsa";
-import { hexDecode, IotHubError, type NativeDigest, type NativeRsa, readRsaPrivateKey } from "../../src/index.js";
+import { hexDecode } from "../../src/crypto/hex.js";
+import { readRsaPrivateKey } from "../../src/crypto/key.js";
+import { IotHubError } from "../../src/errors.js";
+import type { NativeDigest, NativeRsa } from "../../src/host.js";
 
 /** DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1. */
 const DIGEST_INFO = "3031300d060960864801650304020105000420";

@@ -1,5 +1,6 @@
 import Preference from "preference";
-import { IotHubError, type Storage, storageLimits } from "../../src/index.js";
+import { IotHubError } from "../../src/errors.js";
+import { type Storage, storageLimits } from "../../src/host.js";
 
 /**
  * Values in the preferences of the device: NVS on ESP32. Writing a preference erases the old value first, so a value is

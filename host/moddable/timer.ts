@@ -1,5 +1,5 @@
 import Clock from "timer";
-import type { Timer } from "../../src/index.js";
+import type { Timer } from "../../src/host.js";
 
 /** Timers of the engine. */
 export class ModdableTimer implements Timer {

@@ -3,7 +3,7 @@
 import SSLAlert from "ssl/alert";
 import CertificateManager from "ssl/cert";
 import Session from "ssl/session";
-import { NetworkError } from "../../src/index.js";
+import { NetworkError } from "../../src/errors.js";
 import { type Certificate, Rejection } from "./certificate.js";
 import { type Trust, verifyChain } from "./chain.js";
 import { HandshakeFault, HandshakeGuard, type HandshakeView } from "./handshake.js";

@@ -1,5 +1,5 @@
 import { Canceller, Device, type DeviceOptions, NetworkError, utf8Decode } from "../../src/index.js";
-import { fakeHost, type Respond, response, success } from "../unit/fake-host.js";
+import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
 const secret = "lDZ6Uqt+I9E0wW7rvDUs7Q==";

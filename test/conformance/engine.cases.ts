@@ -8,10 +8,7 @@ export const cases: readonly Case[] = [
       check.equal((0x7fffffff + 1) | 0, -0x80000000);
       check.equal(-1 >>> 0, 0xffffffff);
       check.equal((0xffffffff + 0xffffffff) | 0, -2);
-      check.equal(
-        Math.imul(0xdeadbeef, 0xcafebabe),
-        (0xdeadbeefn * 0xcafebaben) % 0x100000000n === 0x88cf5b62n ? -1999676574 : 0,
-      );
+      check.equal(Math.imul(0xdeadbeef, 0xcafebabe), Number(BigInt.asIntN(32, 0xdeadbeefn * 0xcafebaben)));
       check.equal(1 << 33, 2);
       check.equal(-8 >> 1, -4);
     },

@@ -8,7 +8,7 @@ import {
   utf8,
   utf8Decode,
 } from "../../src/index.js";
-import { fakeHost, response, success } from "../unit/fake-host.js";
+import { fakeHost, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
 interface Registration {

@@ -298,7 +298,8 @@ export async function runMatrix(host: HostUnderTest, parallel = 16): Promise<Map
   const work = async () => {
     const own: Partial<Record<Cell["scheme"], Gateway>> = {};
     for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
-      const gateway = (own[cell.scheme] ??= await startFor(cell.scheme, shared));
+      own[cell.scheme] ??= await startFor(cell.scheme, shared);
+      const gateway = own[cell.scheme] as Gateway;
       if (!gateways.includes(gateway)) gateways.push(gateway);
       const { fault, ...rest } = cell;
       try {

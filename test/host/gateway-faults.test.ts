@@ -312,7 +312,7 @@ test("chunks and bytes that are not HTTP", async () => {
 test("an interim answer comes before the real one", async () => {
   const { line } = await struck({ kind: "interim" });
   await line.until(() => line.text.includes("RequestId"));
-  expect(line.text).toMatch(/^HTTP\/1.1 103 [^]*\r\n\r\nHTTP\/1.1 200 /);
+  expect(line.text).toMatch(/^HTTP\/1.1 103 [\s\S]*\r\n\r\nHTTP\/1.1 200 /);
 });
 
 test("the answer of the request before", async () => {

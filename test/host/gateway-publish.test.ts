@@ -199,7 +199,7 @@ const cases: Case[] = [
   { name: "topic with a wildcard", call: body({ TopicName: "P1/dev1/#" }), code: "InvalidParameterValue.TopicName" },
   {
     name: "topic of 256 bytes",
-    call: body({ TopicName: "温".repeat(85) + "x" }),
+    call: body({ TopicName: `${"温".repeat(85)}x` }),
     code: "InvalidParameterValue.TopicName",
   },
   { name: "topic empty", call: body({ TopicName: "" }), code: "MissingParameter" },

@@ -3,7 +3,14 @@
 import type net from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Http } from "../../host/moddable/http.js";
-import { Canceller, type HttpRequest, type HttpResponse, IotHubError, NetworkError, utf8 } from "../../src/index.js";
+import {
+  Canceller,
+  type HttpRequest,
+  type HttpResponse,
+  IotHubError,
+  type NetworkError,
+  utf8,
+} from "../../src/index.js";
 import {
   clock,
   createModdableHost,

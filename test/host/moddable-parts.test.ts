@@ -153,17 +153,21 @@ describe("clock", () => {
     expect(server.requests.length).toBe(2);
   });
 
+  const edit = (reply: Buffer, change: () => void) => {
+    change();
+    return reply;
+  };
   const useless: [string, (reply: Buffer, request: Buffer) => Buffer[]][] = [
-    ["a kiss of death", (reply) => [(reply.writeUInt8(0, 1), reply)]],
-    ["a server without time itself", (reply) => [(reply.writeUInt8(0xe4, 0), reply)]],
-    ["stratum 16", (reply) => [(reply.writeUInt8(16, 1), reply)]],
+    ["a kiss of death", (reply) => [edit(reply, () => reply.writeUInt8(0, 1))]],
+    ["a server without time itself", (reply) => [edit(reply, () => reply.writeUInt8(0xe4, 0))]],
+    ["stratum 16", (reply) => [edit(reply, () => reply.writeUInt8(16, 1))]],
     ["no time", (reply) => [reply.fill(0, 40)]],
-    ["strangers' replies", (reply) => Array(8).fill((reply.writeUInt32BE(1, 24), reply))],
+    ["strangers' replies", (reply) => Array(8).fill(edit(reply, () => reply.writeUInt32BE(1, 24)))],
     ["replies that are too short", (reply) => Array(8).fill(reply.subarray(0, 40))],
     ["requests sent back", (_reply, request) => Array(8).fill(request)],
     [
       "a time forty years ahead",
-      (reply) => [(reply.writeUInt32BE((Math.floor(soon() / 1000) + EPOCH + 1262304000) % ERA, 40), reply)],
+      (reply) => [edit(reply, () => reply.writeUInt32BE((Math.floor(soon() / 1000) + EPOCH + 1262304000) % ERA, 40))],
     ],
   ];
   test.each(useless)("%s is passed over for the next server", async (_name, change) => {

@@ -1,7 +1,7 @@
 import type net from "node:net";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { createHttp } from "../../host/node/http.js";
-import { Canceller, type HttpClient, type HttpRequest, IotHubError, NetworkError, utf8 } from "../../src/index.js";
+import { Canceller, type HttpClient, type HttpRequest, IotHubError, type NetworkError, utf8 } from "../../src/index.js";
 import { answer, onRequest, type RawServer, rawServer } from "./servers.js";
 
 const cleanups: (() => unknown)[] = [];

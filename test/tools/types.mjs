@@ -48,7 +48,7 @@ function readme() {
   rmSync(`${root}${project}`, { recursive: true, force: true });
   mkdirSync(`${root}${project}`, { recursive: true });
   const around = "declare function trace(text: string): void;\ndeclare const productSecret: string;\nexport {};\n";
-  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```ts\n([^]*?)^```/gm);
+  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```ts\n([\s\S]*?)^```/gm);
   for (const [index, [, code]] of [...blocks].entries()) {
     writeFileSync(`${root}${project}/block-${index + 1}.ts`, `${around}${code}`);
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { AnswerError, readAnswer } from "../../src/index.js";
-import { response, success } from "./fake-host.js";
+import { response, success } from "../support/fake-host.js";
 
 type Changes = Parameters<typeof response>[1];
 

@@ -13,7 +13,7 @@ import {
   IotHubError,
   NetworkError,
 } from "../../src/index.js";
-import { fakeHost, type Respond, response, success } from "./fake-host.js";
+import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const options: DeviceOptions = {
@@ -287,7 +287,10 @@ test("a signer of one's own is used as it is", async () => {
     algorithm: inner.algorithm,
     hashBody: (b: Uint8Array) => inner.hashBody(b),
     close() {},
-    sign: (t: string) => (signed++, inner.sign(t)),
+    sign: (t: string) => {
+      signed++;
+      return inner.sign(t);
+    },
   };
   const { device: d } = device(() => response(success), { credential: signer });
   await d.publish(message);

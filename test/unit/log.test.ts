@@ -14,7 +14,7 @@ import {
   type Storage,
   type StoredMessage,
 } from "../../src/index.js";
-import { fakeHost, type Respond, response, success } from "./fake-host.js";
+import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 
 const taken: Respond = () => response(success);
 const down: Respond = () => {
@@ -261,7 +261,13 @@ describe("with an outbox", () => {
   const memory = () => {
     const storage = createMemoryStorage();
     let writes = 0;
-    const counted: Storage = { ...storage, set: (key, value) => (writes++, storage.set(key, value)) };
+    const counted: Storage = {
+      ...storage,
+      set: (key, value) => {
+        writes++;
+        return storage.set(key, value);
+      },
+    };
     return { storage: counted, writes: () => writes };
   };
   const withOutbox = (respond: Respond, outbox: OutboxOptions<PublishResult> = {}, storage = memory()) => {

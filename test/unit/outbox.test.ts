@@ -10,7 +10,7 @@ import {
   type HttpResponse,
   IotHubError,
   NetworkError,
-  Outbox,
+  type Outbox,
   type OutboxOptions,
   type Storage,
   type StoredMessage,
@@ -419,7 +419,7 @@ describe("bounds", () => {
     }
     const flash = new Flash();
     const { device } = setup(undefined, {}, { storage: flash.start().storage });
-    await device.enqueue({ topic: "t".repeat(200) + "/x", payload: new Uint8Array(16384) });
+    await device.enqueue({ topic: `${"t".repeat(200)}/x`, payload: new Uint8Array(16384) });
     expect(flash.peakBytes).toBeLessThanOrEqual(room);
   });
 });

@@ -12,7 +12,7 @@ import {
   sha256,
   storageLimits,
 } from "../../src/index.js";
-import { fakeHost, response } from "./fake-host.js";
+import { fakeHost, response } from "../support/fake-host.js";
 
 const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
 const options: ProvisionOptions = { productId: "P1", deviceName: "dev1", productSecret, url: "http://gateway.test" };
@@ -393,7 +393,12 @@ describe("what is stored", () => {
   test("is hashed natively where the host can", async () => {
     const { registrar, storage } = await stored("certificate");
     let calls = 0;
-    const counted = { sha256: (...parts: Uint8Array[]) => (calls++, digest.sha256(...parts)) };
+    const counted = {
+      sha256: (...parts: Uint8Array[]) => {
+        calls++;
+        return digest.sha256(...parts);
+      },
+    };
     const host = board(registrar, storage, { digest: counted });
     expect(await provision(withoutSecret, host)).toMatchObject(registrar.current);
     expect(calls).toBe(1);

@@ -11,7 +11,7 @@ import {
   type RegisterOptions,
   register,
 } from "../../src/index.js";
-import { type FakeHost, fakeHost, response } from "./fake-host.js";
+import { type FakeHost, fakeHost, response } from "../support/fake-host.js";
 
 const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";

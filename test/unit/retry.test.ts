@@ -416,7 +416,14 @@ describe("clock correction", () => {
     expect(near.host.sent.length).toBe(1);
 
     let shown = now;
-    const liar = virtualHost(() => expired((shown += 3600000)), {}, now);
+    const liar = virtualHost(
+      () => {
+        shown += 3600000;
+        return expired(shown);
+      },
+      {},
+      now,
+    );
     const always = setup(turns(taken), {}, liar);
     expect((await failure(always.device.publish(message))).gatewayCode).toBe("AuthFailure.SignatureExpire");
     expect(liar.sent.length).toBe(2);
@@ -438,7 +445,14 @@ describe("clock correction", () => {
 
   test("however often a forged Date comes, the time stays within a day of a clock that was set", async () => {
     let shown = now;
-    const host = virtualHost(() => expired((shown += 43200000)), {}, now);
+    const host = virtualHost(
+      () => {
+        shown += 43200000;
+        return expired(shown);
+      },
+      {},
+      now,
+    );
     const { device } = setup(turns(taken), {}, host);
     for (let i = 0; i < 20; i++) await failure(device.publish(message));
     expect(Math.max(...stamps(host)) * 1000 - host.clock.nowMs()).toBeLessThanOrEqual(86400000);
@@ -455,7 +469,14 @@ describe("clock correction", () => {
         await memory.set(key, value);
       },
     };
-    const host = virtualHost(() => expired((forged += 60000)), { storage }, 0);
+    const host = virtualHost(
+      () => {
+        forged += 60000;
+        return expired(forged);
+      },
+      { storage },
+      0,
+    );
     const { device } = setup(turns(taken), { url: "http://gateway.test", rateLimit: false }, host);
     for (let i = 0; i < 50; i++) await failure(device.publish(message));
     expect(written).toEqual([0]);

@@ -33,6 +33,10 @@ export function virtualHost(reply: Reply, changes: Partial<Host> = {}, startMs =
   let wall = startMs;
   let nextTimer = 1;
   let random = 1;
+  const next = () => {
+    random = (random * 69069 + 12345) >>> 0;
+    return random;
+  };
   let pumping = false;
   // Microtasks are done before this is called; then the earliest timer is due.
   const pump = () => {
@@ -69,7 +73,7 @@ export function virtualHost(reply: Reply, changes: Partial<Host> = {}, startMs =
       close: () => {},
     },
     clock: { nowMs: () => wall + now, monotonicMs: () => now },
-    random: { bytes: (length) => Uint8Array.from({ length }, () => (random = (random * 69069 + 12345) >>> 0) >>> 24) },
+    random: { bytes: (length) => Uint8Array.from({ length }, () => next() >>> 24) },
     timer: {
       set: (callback, delayMs) => {
         timers.set(nextTimer, { at: now + delayMs, callback });

@@ -3,5 +3,5 @@ declare function native(name: string): (...parameters: number[]) => void;
 
 /** Sleeps for so many seconds; the program starts anew afterwards. */
 export function deepSleep(seconds: number): void {
-  return native("xs_example_deepSleep").call(undefined, seconds);
+  native("xs_example_deepSleep").call(undefined, seconds);
 }

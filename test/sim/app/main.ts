@@ -6,7 +6,7 @@ import {
   createHost,
   Device,
   hex,
-  IotHubError,
+  type IotHubError,
   type ModdableHost,
   readRsaPrivateKey,
   sha256,

@@ -1,0 +1,92 @@
+/** The layers of the project are held by a lint rule: what a file of each layer must not import is reported. */
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+let folder: string;
+
+/** Lints one file, as if it stood at this path of the project. @returns the rules that it breaks */
+function rulesBrokenBy(path: string, source: string): string[] {
+  const file = join(folder, path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, source);
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    [join(root, "node_modules/@biomejs/biome/bin/biome"), "lint", "--reporter=github", "--max-diagnostics=100", path],
+    { cwd: folder, encoding: "utf8" },
+  );
+  rmSync(file);
+  const rules = [...stdout.matchAll(/title=lint\/([A-Za-z0-9/]+)/g)].map(([, rule]) => rule);
+  if (status !== 0 && rules.length === 0) throw new Error(stderr || `biome ended with ${status}`);
+  return rules;
+}
+
+const importing = (specifier: string) => `import * as it from "${specifier}";\nexport { it };\n`;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "layers-"));
+  const config = JSON.parse(readFileSync(join(root, "biome.json"), "utf8"));
+  // There is no repository whose ignore file could be read.
+  delete config.vcs;
+  delete config.$schema;
+  writeFileSync(join(folder, "biome.json"), JSON.stringify(config));
+  copyFileSync(join(root, ".gitattributes"), join(folder, ".gitattributes"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the lint rules hold the layers", () => {
+  const forbidden: [string, string][] = [
+    ["src/client.ts", "node:fs"],
+    ["src/client.ts", "nock"],
+    ["src/client.ts", "../host/node/index.js"],
+    ["src/crypto/aes.ts", "../../mocks/gateway/index.js"],
+    ["src/crypto/aes.ts", "../../test/support/fake-host.js"],
+    ["host/node/http.ts", "../../src/index.js"],
+    ["host/moddable/http.ts", "../../src/index.js"],
+    ["host/moddable/http.ts", "../../mocks/moddable/tcp.js"],
+    ["host/node/http.ts", "../../bench/jobs.mjs"],
+    ["host/node/index.ts", "../../test/support/fake-host.js"],
+    ["host/node/cli/demo.ts", "../../../test/support/fake-host.js"],
+    ["mocks/gateway/verify.ts", "../../src/signature.js"],
+    ["mocks/moddable/tcp.ts", "../../test/support/fake-host.js"],
+    ["bench/jobs.mjs", "../test/xs/engine.test.js"],
+    ["bench/jobs.mjs", "../test/unit/virtual-host.js"],
+    ["test/conformance/hash.cases.ts", "node:crypto"],
+    ["test/conformance/hash.cases.ts", "../unit/virtual-host.js"],
+  ];
+  test.each(forbidden)("%s must not import %s", (path, specifier) => {
+    expect(rulesBrokenBy(path, importing(specifier))).toEqual(["style/noRestrictedImports"]);
+  });
+
+  const allowed: [string, string][] = [
+    ["src/crypto/aes.ts", "../errors.js"],
+    ["src/client.ts", "./crypto/aes.js"],
+    ["host/moddable/http.ts", "../../src/errors.js"],
+    ["host/moddable/index.ts", "../../src/index.js"],
+    ["host/node/cli/demo.ts", "../../../mocks/gateway/index.js"],
+    ["test/conformance/hash.cases.ts", "../support/fake-host.js"],
+    ["test/conformance/hash.cases.ts", "../../src/index.js"],
+  ];
+  test.each(allowed)("%s may import %s", (path, specifier) => {
+    expect(rulesBrokenBy(path, importing(specifier))).toEqual([]);
+  });
+});
+
+describe("the lint rules report", () => {
+  test.each([
+    ["var", "var x = 1;\nexport { x };\n", "suspicious/noVar"],
+    ["loose equality", "export const f = (x: unknown) => x == 1;\n", "suspicious/noDoubleEquals"],
+    ["what is never used", "const unused = 1;\nexport {};\n", "correctness/noUnusedVariables"],
+    [
+      "a catch that only throws",
+      "export const f = () => { try { f(); } catch (e) { throw e; } };\n",
+      "complexity/noUselessCatch",
+    ],
+  ])("%s", (_name, source, rule) => {
+    expect(rulesBrokenBy("src/some.ts", source)).toContain(rule);
+  });
+});
