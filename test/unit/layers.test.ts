@@ -40,9 +40,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("the lint rules hold the layers", () => {
   const forbidden: [string, string][] = [
-    ["src/client.ts", "node:fs"],
-    ["src/client.ts", "nock"],
-    ["src/client.ts", "../host/node/index.js"],
+    ["src/request/client.ts", "node:fs"],
+    ["src/request/client.ts", "nock"],
+    ["src/request/client.ts", "../../host/node/index.js"],
     ["src/crypto/aes.ts", "../../mocks/gateway/index.js"],
     ["src/crypto/aes.ts", "../../test/support/fake-host.js"],
     ["host/node/http.ts", "../../src/index.js"],
@@ -51,7 +51,7 @@ describe("the lint rules hold the layers", () => {
     ["host/node/http.ts", "../../bench/jobs.mjs"],
     ["host/node/index.ts", "../../test/support/fake-host.js"],
     ["host/node/cli/demo.ts", "../../../test/support/fake-host.js"],
-    ["mocks/gateway/verify.ts", "../../src/signature.js"],
+    ["mocks/gateway/verify.ts", "../../src/signing/signer.js"],
     ["mocks/moddable/tcp.ts", "../../test/support/fake-host.js"],
     ["bench/jobs.mjs", "../test/xs/engine.test.js"],
     ["bench/jobs.mjs", "../test/unit/virtual-host.js"],
@@ -64,7 +64,7 @@ describe("the lint rules hold the layers", () => {
 
   const allowed: [string, string][] = [
     ["src/crypto/aes.ts", "../errors.js"],
-    ["src/client.ts", "./crypto/aes.js"],
+    ["src/request/client.ts", "../crypto/aes.js"],
     ["host/moddable/http.ts", "../../src/errors.js"],
     ["host/moddable/index.ts", "../../src/index.js"],
     ["host/node/cli/demo.ts", "../../../mocks/gateway/index.js"],
