@@ -1,6 +1,6 @@
 /** The one class that users meet. */
 
-import { IotHubError } from "./errors.js";
+import { classifyError, IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
 import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
 import {
@@ -20,9 +20,15 @@ import {
   Outbox,
   type OutboxOptions,
 } from "./outbox/outbox.js";
-import { Client, type ClientOptions, type RequestOptions, type RequestTiming } from "./request/client.js";
+import {
+  Client,
+  type ClientOptions,
+  type PostOptions,
+  type RequestOptions,
+  type RequestTiming,
+} from "./request/client.js";
 import { type Region, readEndpoint } from "./request/endpoint.js";
-import { checkObject, classifyBy, classifyError } from "./request/retry.js";
+import { checkObject, classifyBy } from "./request/retry.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
@@ -180,23 +186,24 @@ export class Device {
         return;
       } catch (error) {
         const errorClass = classifyError(error);
-        if (errorClass === "permanent" || errorClass === "cancelled") throw error;
+        // What cannot be sent at all is not kept; anything else may pass, as for a reading.
+        if (errorClass === "message" || errorClass === "cancelled") throw error;
       }
     }
     if (!outbox.isHalfEmpty) {
-      throw new IotHubError("OUTBOX_FULL", "The outbox keeps its room for readings.", undefined, true);
+      throw new IotHubError("OUTBOX_FULL", "The outbox is more than half full; log lines are not queued.");
     }
     await outbox.enqueue({ topic: LOG_PATH, payload: lines, qos: 0, kind: LOG_KIND });
   }
 
-  async #postLog(lines: string, options?: RequestOptions): Promise<PublishResult> {
+  async #postLog(lines: string, options?: PostOptions): Promise<PublishResult> {
     const body = logBody(this, lines);
     const { answer, attempts, timing } = await this.#client.post(LOG_PATH, body, options);
     const { requestId, status } = answer;
     return { requestId, status, topic: LOG_PATH, bodyBytes: body.length, attempts, timing };
   }
 
-  async #publish(message: CheckedMessage, options?: RequestOptions): Promise<PublishResult> {
+  async #publish(message: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
     const body = encodeMessage(this, message);
     const { answer, attempts, timing } = await this.#client.post("/device/publish", body, options);
     const { requestId, status } = answer;
@@ -210,6 +217,8 @@ export class Device {
     const classify = options.retry ? options.retry.classify : undefined;
     // The deadline of a flush and the budget are what limits its attempts.
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
+    // A response that is not the gateway's may be about this message alone: others are tried in its place.
+    const retryUnreadable = false;
     return new Outbox(
       {
         storage,
@@ -218,9 +227,10 @@ export class Device {
         clock,
         nowMs: () => this.#client.nowMs(),
         send: async (message, request) => {
-          if (message.kind === LOG_KIND) return this.#postLog(String(message.payload), { ...request, retry });
+          if (message.kind === LOG_KIND)
+            return this.#postLog(String(message.payload), { ...request, retry, retryUnreadable });
           const topic = completeTopic(this, message.topic);
-          return this.#publish({ ...message, topic }, { ...request, retry });
+          return this.#publish({ ...message, topic }, { ...request, retry, retryUnreadable });
         },
         classify: (error) => classifyBy(classify, error),
       },

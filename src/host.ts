@@ -3,6 +3,8 @@
  * remembers; it knows nothing of the gateway's protocol.
  */
 
+import type { ConnectionPhase } from "./errors.js";
+
 /** Cancels a request. An AbortSignal fits; so does the `signal` of {@link Canceller}, which needs no platform. */
 export interface CancelSignal {
   readonly aborted: boolean;
@@ -19,25 +21,30 @@ export interface HttpRequest {
   readonly method: "POST";
   /** Path, beginning with a slash. */
   readonly path: string;
-  /** Host, Content-Length and Connection are the host's business and do not stand here. */
+  /** Host, Content-Length and Connection are set by the host. */
   readonly headers: Readonly<Record<string, string>>;
   /** Sent exactly as it is: its hash has been signed. */
   readonly body: Uint8Array;
 }
 
-export interface HttpSendOptions {
-  /** For the whole request, from the call of `send` to the last byte of the answer, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Limits of single phases in milliseconds; each defaults to `timeoutMs`. */
-  readonly phaseTimeoutsMs?: Readonly<Partial<Record<Exclude<import("./errors.js").RequestPhase, "total">, number>>>;
-  /** Bytes of the answer's body, 16 384 unless given. */
-  readonly maxResponseBytes?: number;
-  /** True: kept connections are dropped first, as the answers on them may no longer belong to their requests. */
-  readonly fresh?: boolean;
-  readonly signal?: CancelSignal;
+/** What a host gets with a request. It keeps no other limits and no timers of its own. */
+export interface HttpContext {
+  /**
+   * Aborted when the request is given up: by a limit, by the caller, or as the device is closed. The host then ends the
+   * request's connection at once and rejects with the signal's `reason`.
+   */
+  readonly signal: CancelSignal;
+  /** Bytes that the response's body may have. */
+  readonly maxResponseBytes: number;
+  /** True: close kept connections first, they may be out of sync. */
+  readonly fresh: boolean;
+  /** What the core allows for `connect`, in milliseconds: a limit of the machine's own must not be shorter. */
+  readonly connectTimeoutMs: number;
+  /** To be called as the request enters each phase after `connect`. */
+  onPhase(phase: ConnectionPhase): void;
 }
 
-/** Where the time of one exchange went, in milliseconds, and how many bytes it moved. */
+/** Where the time of one attempt went, in milliseconds, and how many bytes it moved. */
 export interface HttpTiming {
   /** Name resolution and TCP; absent on a connection that was kept from an earlier request. */
   readonly connectMs?: number;
@@ -60,19 +67,21 @@ export interface HttpResponse {
   /** Names in lower case. A header that came more than once is joined by ", ", or the last one, as the machine has it. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
-  readonly timing?: HttpTiming;
+  /** True if it came on a connection that an earlier request had opened. */
+  readonly reused?: boolean;
 }
 
+/** Moves bytes. It knows no limits but those it is given, no retries, and nothing of the platform's protocol. */
 export interface HttpClient {
   /**
-   * Sends one request and reads its answer, whatever its status. Always settles. Connections are kept; where a kept
-   * one turns out dead before any byte of the answer, all kept ones are dropped and the error says `stale`: the caller
-   * signs anew and sends once more.
+   * Sends one request and reads its response, whatever its status. Connections are kept; where a kept one turns out
+   * dead before any byte of the response, all kept ones are dropped and the error says `stale`: the core signs anew and
+   * sends once more.
    * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, CERTIFICATE_REJECTED, TLS_FAILED,
-   * TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
+   * RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; the reason of `context.signal` once that is aborted
    */
-  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse>;
-  /** Closes kept connections; a request under way is rejected. */
+  send(request: HttpRequest, context: HttpContext): Promise<HttpResponse>;
+  /** Closes kept connections; a request under way is rejected with CANCELLED. */
   close(): void;
 }
 
@@ -90,8 +99,13 @@ export interface Clock {
 }
 
 export interface Random {
-  /** Unpredictable bytes, as good as the machine has them. */
+  /** Cryptographically secure bytes, as far as the machine has them. */
   bytes(length: number): Uint8Array;
+  /**
+   * Resolves when `bytes` is as good as it gets. Awaited before the first nonce; absent where nothing has to be read or
+   * collected first. It never rejects: a seed that cannot be read is done without.
+   */
+  ready?(): Promise<void>;
 }
 
 export interface Timer {
@@ -131,18 +145,6 @@ export interface NativeRsa {
   sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
 }
 
-/** AES in native code. */
-export interface NativeAes {
-  /**
-   * AES-128-CBC decryption (FIPS 197; NIST SP 800-38A section 6.2) that leaves padding alone. The core compares what
-   * comes back with its own result at two blocks, and does without it where they differ.
-   * @param key 16 bytes
-   * @param iv 16 bytes
-   * @param ciphertext whole blocks of 16 bytes, at least one
-   */
-  decryptCbc(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array;
-}
-
 export interface Host {
   readonly http: HttpClient;
   readonly clock: Clock;
@@ -151,10 +153,11 @@ export interface Host {
   readonly storage?: Storage;
   readonly digest?: NativeDigest;
   readonly rsa?: NativeRsa;
-  readonly aes?: NativeAes;
   /**
    * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
    * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
    */
   deviceName?(): string;
+  /** Closes what the host keeps open: connections, timers. */
+  close?(): void;
 }

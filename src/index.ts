@@ -18,7 +18,9 @@ export {
   type DroppedMessage,
   type DropReason,
   type EnqueueResult,
+  type FlushEnd,
   type FlushOptions,
+  type FlushReport,
   type FlushResult,
   Outbox,
   type OutboxContext,
@@ -44,12 +46,19 @@ export {
 } from "./provisioning/register.js";
 export { Canceller } from "./request/abort.js";
 export { backoffMs } from "./request/backoff.js";
-export type { ClientEvent, ClientOptions, RequestOptions, RequestTiming, RetryNotice } from "./request/client.js";
+export type {
+  ClientEvent,
+  ClientOptions,
+  FailureDetails,
+  RequestOptions,
+  RequestTiming,
+  RetryNotice,
+} from "./request/client.js";
 export type { ClockCorrectionOptions } from "./request/clock-offset.js";
 export type { Endpoint, Region } from "./request/endpoint.js";
 export { type RateLimit, TokenBucket } from "./request/rate-limit.js";
 export { type Answer, readAnswer } from "./request/response.js";
-export { classifyError, type ErrorClass, type RetryOptions, retryDefaults } from "./request/retry.js";
+export { type RetryOptions, retryDefaults } from "./request/retry.js";
 export {
   type Algorithm,
   type Credential,

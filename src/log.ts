@@ -1,7 +1,7 @@
 /** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
-import { IotHubError } from "./errors.js";
+import { classifyError, IotHubError } from "./errors.js";
 import type { Timer } from "./host.js";
 import type { Identity } from "./message.js";
 import { checkObject } from "./request/retry.js";
@@ -169,7 +169,8 @@ export class Log {
       this.#failures = 0;
     } catch (error) {
       this.#failures++;
-      if (error instanceof IotHubError && error.retryable) throw error;
+      // As a reading: only what can never be sent is given up.
+      if (classifyError(error) !== "message") throw error;
       this.#dropped += count;
       this.#discard(count, bytes);
       throw error;

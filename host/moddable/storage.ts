@@ -96,6 +96,6 @@ function attempt<T>(operation: () => T): T {
   try {
     return operation();
   } catch (error) {
-    throw new IotHubError("STORAGE_FAILED", "The preferences of the device cannot be used.", error, true);
+    throw new IotHubError("STORAGE_FAILED", "The preferences of the device cannot be used.", error);
   }
 }

@@ -1,22 +1,30 @@
-/** Keeps messages in storage until the gateway has taken them: at least once, in order, one at a time. */
+/**
+ * Keeps messages in storage until the gateway has acknowledged them: at least once, one at a time, and in order except
+ * for messages that were passed over because they were rejected. The queue and its format are in queue.ts and record.ts,
+ * one flush in delivery.ts, its times in schedule.ts.
+ */
 
 import { copyBytes } from "../crypto/bytes.js";
-import { AnswerError, IotHubError } from "../errors.js";
+import { type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { Canceller } from "../request/abort.js";
-import { backoffMs } from "../request/backoff.js";
-import { type RequestOptions, type RetryNotice, unit } from "../request/client.js";
-import type { ErrorClass } from "../request/retry.js";
+import type { RequestOptions, RetryNotice } from "../request/client.js";
+import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
 import { StoredQueue } from "./queue.js";
 import { MAX_PARTS, type StoredMessage } from "./record.js";
+import { Schedule } from "./schedule.js";
 
-export type { StoredMessage };
+export type { FlushEnd, StoredMessage };
 
 /** Why a message will not be delivered from this outbox. */
 export type DropReason =
   /** The outbox was full, and this was the oldest. */
   | "full"
-  /** The gateway refused this very message, or a page with HTTP status 400, 414, 415 or 431 came for it five times. */
+  /**
+   * The gateway rejected this very message: with a code that speaks of the message, again after it had acknowledged
+   * another one; with an unknown code, or an unreadable response that is the same each time, three times over with three
+   * others. Or it cannot be sent at all.
+   */
   | "refused"
   /** What lay in storage does not fit its checksum. */
   | "damaged"
@@ -28,7 +36,7 @@ export interface DroppedMessage {
   readonly reason: DropReason;
   /** Absent if it could not be read. */
   readonly message?: StoredMessage;
-  /** Why the gateway refused it. */
+  /** What the gateway rejected it with. */
   readonly error?: IotHubError;
 }
 
@@ -48,9 +56,9 @@ export interface OutboxOptions<Result = unknown> {
   /** What happens to a message when there is no room: `"dropOldest"`, unless given, or `"rejectNewest"`. */
   readonly policy?: "dropOldest" | "rejectNewest";
   /**
-   * How long a message waits at most before it is sent without being asked to, in milliseconds; 30 000 unless given, 0
-   * for never: then {@link Outbox.flush} has to be called. After failures it waits longer, up to ten minutes more; after
-   * five refusals of the credential in a row it stops until `flush` is called.
+   * Maximum delay before queued messages are sent automatically, in milliseconds; 0 for never: then {@link Outbox.flush}
+   * has to be called. After failures of any kind it waits longer, by a random part of up to ten minutes, and goes on.
+   * @default 30000
    */
   readonly flushIntervalMs?: number;
   /** Sends at once when so many messages wait; 10 unless given. Has no effect if `flushIntervalMs` is 0. */
@@ -60,6 +68,8 @@ export interface OutboxOptions<Result = unknown> {
   /** Called before a message is sent again. */
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
   readonly onDropped?: (dropped: DroppedMessage) => void;
+  /** Called when a flush has ended, whether it was started by the outbox or by {@link Outbox.flush}. */
+  readonly onFlushed?: (report: FlushReport) => void;
 }
 
 export interface EnqueueResult {
@@ -75,15 +85,25 @@ export interface FlushOptions {
 }
 
 export interface FlushResult {
-  /** Messages that the gateway took. */
+  /** Messages that the gateway acknowledged. */
   readonly delivered: number;
   /** Messages that wait still. */
   readonly kept: number;
-  /** Messages that the gateway refused for good, or that were damaged. */
+  /** Messages that left the outbox without being delivered: rejected on evidence, or damaged. */
   readonly dropped: number;
   /** Why it ended: the outbox is empty, the time is up, the device was closed, or the class of `error`. */
-  readonly ended: "empty" | "deadline" | "closed" | "storage" | ErrorClass;
+  readonly ended: FlushEnd;
+  /** What the last message met that could not be delivered. */
   readonly error?: IotHubError;
+}
+
+/** How a flush ended, and what comes next. */
+export interface FlushReport extends FlushResult {
+  /**
+   * Delay until the outbox sends by itself again, in milliseconds. Absent if it does not: nothing waits,
+   * `flushIntervalMs` is 0, or the device was closed.
+   */
+  readonly nextFlushMs?: number;
 }
 
 /** What an outbox needs of the device. */
@@ -100,17 +120,9 @@ export interface OutboxContext<Result> {
 
 const MAX_MS = 2147483647;
 const DEFAULT_DEADLINE_MS = 300000;
-/** After so many credential errors in a row only an explicit flush tries again. */
-const MAX_CREDENTIAL_ERRORS = 5;
-/** So often a message is refused by what may not be the gateway before it is dropped. */
-const MAX_DOUBTS = 5;
-const MAX_AUTO_DELAY_MS = 600000;
 const MAX_FLUSHES = 16;
 
-/**
- * To the storage, closing is what a power cut is: no write is begun any more, so that none can meet those of the device
- * that comes next.
- */
+/** After close no further writes are begun, as after a power cut: none can meet those of the device that comes next. */
 class ClosableStorage implements Storage {
   readonly #storage: Storage;
   closed = false;
@@ -143,28 +155,22 @@ export class Outbox<Result = unknown> {
   readonly #queue: StoredQueue;
   readonly #maxMessages: number;
   readonly #maxBytes: number;
-  readonly #intervalMs: number;
-  readonly #threshold: number;
+  readonly #schedule: Schedule;
   /** Operations on the queue, one after the other. */
   #last: Promise<unknown> = Promise.resolve();
   #opening: Promise<void> | undefined;
   #opened = false;
   /** Flushes, one after the other. */
   #flushes: Promise<unknown> = Promise.resolve();
-  /** What to call when the device is closed. */
+  /** Close handlers. */
   readonly #pending = new Set<() => void>();
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
-  /** The message of which the gateway has said its last word, and that could not be deleted yet. */
-  #settled: { readonly sequence: number; readonly as: "delivered" | "dropped"; readonly tell: () => void } | undefined;
-  #doubt = { sequence: -1, times: 0 };
+  /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
+  #settled: { readonly sequence: number; readonly verdict: Verdict<Result> } | undefined;
   #enqueuing = 0;
   #flushing = 0;
   #closed = false;
-  #timer: unknown;
-  #auto = false;
-  #failures = 0;
-  #credentialErrors = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(context: OutboxContext<Result>, options: OutboxOptions<Result>) {
@@ -183,14 +189,16 @@ export class Outbox<Result = unknown> {
     }
     this.#maxMessages = integer("maxMessages", options.maxMessages ?? 100, 1, 1000000);
     this.#maxBytes = integer("maxBytes", options.maxBytes ?? 17408, 256, Number.MAX_SAFE_INTEGER);
-    this.#intervalMs = integer("flushIntervalMs", options.flushIntervalMs ?? 30000, 0, MAX_MS);
-    this.#threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
+    const intervalMs = integer("flushIntervalMs", options.flushIntervalMs ?? 30000, 0, MAX_MS);
+    const threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
     this.#context = context;
     this.#options = options;
     this.#storage = new ClosableStorage(context.storage);
     this.#queue = new StoredQueue(this.#storage, name);
-    // What an earlier start left is sent soon, but not by a whole fleet at once after a power cut.
-    if (this.#intervalMs > 0) this.#setTimer(unit(context.random) * this.#intervalMs);
+    const { timer, random, clock } = context;
+    const waiting = () => (this.#opened ? this.size : undefined);
+    const run = () => this.#start(DEFAULT_DEADLINE_MS, undefined, true).catch(() => {});
+    this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
   }
 
   /** Messages that wait. 0 until the storage has been read: by `open`, `enqueue` or `flush`. */
@@ -241,14 +249,16 @@ export class Outbox<Result = unknown> {
         this.#enqueuing--;
       })
       .then((sequence) => {
-        this.#schedule();
+        this.#schedule.update();
         return { sequence, size: this.size };
       });
     return this.#settling(stored);
   }
 
   /**
-   * Sends what waits, in order, until nothing is left, the time is up, or going on makes no sense.
+   * Sends what waits until nothing is left, the time is up, or going on makes no sense. A message that is rejected is
+   * passed over: the flush goes on with the next one of another topic, else with the newest, and ends after four
+   * rejections in a row.
    * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED; QUEUE_FULL if 16 flushes wait already
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
@@ -260,19 +270,9 @@ export class Outbox<Result = unknown> {
     }
     if (this.#closed) return Promise.reject(deviceClosed());
     if (this.#flushing >= MAX_FLUSHES) {
-      return Promise.reject(new IotHubError("QUEUE_FULL", "Too many flushes are waiting already.", undefined, true));
+      return Promise.reject(new IotHubError("QUEUE_FULL", "Too many flushes are waiting already."));
     }
-    this.#credentialErrors = 0;
-    const flushed = this.#flush(deadlineMs, signal);
-    flushed.then(
-      ({ delivered }) => {
-        if (delivered === 0) return;
-        this.#failures = 0;
-        this.#schedule();
-      },
-      () => {},
-    );
-    return flushed;
+    return this.#start(deadlineMs, signal, false);
   }
 
   /** Ends what is under way. What is in storage stays there. */
@@ -280,8 +280,31 @@ export class Outbox<Result = unknown> {
     if (this.#closed) return;
     this.#closed = true;
     this.#storage.closed = true;
-    this.#clearTimer();
+    this.#schedule.close();
     for (const end of [...this.#pending]) end();
+  }
+
+  /** Flushes, tells the schedule how it ended, and reports it. */
+  async #start(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
+    let result: FlushResult;
+    try {
+      result = await this.#flush(deadlineMs, signal);
+    } catch (cause) {
+      const error = storageError(cause);
+      this.#ended(
+        { delivered: 0, dropped: 0, kept: this.size, ended: this.#closed ? "closed" : "storage", error },
+        planned,
+      );
+      throw error;
+    }
+    this.#ended(result, planned);
+    return result;
+  }
+
+  #ended(result: FlushResult, planned: boolean): void {
+    this.#schedule.ended(result, planned);
+    const { nextMs: nextFlushMs } = this.#schedule;
+    this.#call(() => this.#options.onFlushed?.(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
   }
 
   #flush(deadlineMs: number, signal: CancelSignal | undefined): Promise<FlushResult> {
@@ -332,54 +355,49 @@ export class Outbox<Result = unknown> {
     end: number,
     signal: CancelSignal,
   ): Promise<Pick<FlushResult, "ended" | "error">> {
-    const { clock } = this.#context;
+    const { clock, send, classify } = this.#context;
     try {
-      while (!signal.aborted) {
-        const sequence = await this.#inTurn(async () => {
-          this.#held = this.#queue.sequenceAt(0);
-          return this.#held;
-        });
-        if (sequence === undefined) return { ended: "empty" };
-        if (this.#settled?.sequence !== sequence) {
-          const message = await this.#inTurn(() => this.#queue.read(0));
-          const timeoutMs = Math.min(MAX_MS, Math.floor(end - clock.monotonicMs()));
-          if (message === undefined) {
-            this.#settled = { sequence, as: "dropped", tell: () => this.#dropped({ sequence, reason: "damaged" }) };
-          } else if (signal.aborted || timeoutMs < 1) {
-            break;
-          } else {
-            try {
-              const result = await this.#context.send(message, {
-                timeoutMs,
-                signal,
-                onRetry: (notice) => this.#call(() => this.#options.onRetried?.(message, notice)),
-              });
-              const tell = () => this.#call(() => this.#options.onDelivered?.(message, result));
-              this.#settled = { sequence, as: "delivered", tell };
-            } catch (cause) {
-              const error = cause as IotHubError;
-              const ended = this.#context.classify(error);
-              if (ended !== "permanent") {
-                if (ended === "cancelled" || clock.monotonicMs() >= end) break;
-                return { ended, error };
-              }
-              if (this.#isDoubtful(sequence, error)) return { ended: "server", error };
-              const tell = () => this.#dropped({ sequence, reason: "refused", message, error });
-              this.#settled = { sequence, as: "dropped", tell };
-            }
-          }
-        }
-        const { as } = this.#settled;
-        await this.#inTurn(() => this.#queue.remove(0));
-        tally[as]++;
-        this.#tellSettled();
-      }
+      if (this.#settled !== undefined) await this.#settle(tally, this.#settled.sequence, this.#settled.verdict);
+      const delivery = new Delivery<Result>(
+        {
+          queue: this.#queue,
+          inTurn: (operation) => this.#inTurn(operation),
+          hold: (sequence) => {
+            this.#held = sequence;
+          },
+          settle: (sequence, verdict) => this.#settle(tally, sequence, verdict),
+          send,
+          classify,
+          onRetried: (message, notice) => this.#call(() => this.#options.onRetried?.(message, notice)),
+          monotonicMs: () => clock.monotonicMs(),
+        },
+        end,
+        signal,
+      );
+      return await delivery.run();
     } catch (error) {
       return { ended: "storage", error: storageError(error) };
-    } finally {
-      this.#held = undefined;
     }
-    return { ended: "deadline" };
+  }
+
+  /** Deletes a message, and reports what it came to once that has been done. */
+  async #settle(tally: { delivered: number; dropped: number }, sequence: number, verdict: Verdict<Result>) {
+    this.#settled = { sequence, verdict };
+    await this.#inTurn(async () => {
+      const index = this.#queue.indexOf(sequence);
+      if (index >= 0) await this.#queue.remove(index);
+    });
+    // Where the outbox made room for another message, it has been deleted and reported already.
+    if (this.#settled?.sequence !== sequence) return;
+    tally[verdict.as]++;
+    this.#report(sequence, verdict);
+  }
+
+  /** Reports a settled message that is gone from the storage. */
+  #report(sequence: number, verdict: Verdict<Result>): void {
+    this.#settled = undefined;
+    if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict });
+    else this.#call(() => this.#options.onDelivered?.(verdict.message, verdict.result));
   }
 
   /** Makes room if it has to, and writes. */
@@ -391,15 +409,14 @@ export class Outbox<Result = unknown> {
       throw new IotHubError("PAYLOAD_TOO_LARGE", `The message takes ${bytes} bytes; the outbox has ${this.#maxBytes}.`);
     }
     while (queue.size >= this.#maxMessages || queue.bytes + bytes > this.#maxBytes) {
-      const oldest = queue.sequenceAt(0);
-      const held = oldest !== undefined && oldest === this.#held;
-      if (oldest !== undefined && oldest === this.#settled?.sequence && !held) {
-        await queue.remove(0);
-        this.#tellSettled();
+      const index = queue.sequenceAt(0) === this.#held ? 1 : 0;
+      const sequence = queue.sequenceAt(index);
+      const settled = this.#settled;
+      if (settled !== undefined && settled.sequence === sequence) {
+        await queue.remove(index);
+        this.#report(sequence, settled.verdict);
         continue;
       }
-      const index = held ? 1 : 0;
-      const sequence = queue.sequenceAt(index);
       if (this.#options.policy === "rejectNewest" || sequence === undefined) throw full();
       const dropped = await queue.read(index);
       await queue.remove(index);
@@ -450,69 +467,6 @@ export class Outbox<Result = unknown> {
     });
   }
 
-  /** Sends without being asked: at once if enough waits, otherwise after the interval, later after failures. */
-  #schedule(): void {
-    if (this.#closed || this.#intervalMs === 0 || this.#auto) return;
-    if (this.#credentialErrors >= MAX_CREDENTIAL_ERRORS || (this.#opened && this.size === 0)) {
-      this.#clearTimer();
-    } else if (this.#failures === 0 && this.size >= this.#threshold) {
-      this.#run();
-    } else if (this.#timer === undefined) {
-      const base = { baseDelayMs: this.#intervalMs, maxDelayMs: Math.max(MAX_AUTO_DELAY_MS, this.#intervalMs) };
-      const more = this.#failures === 0 ? 0 : backoffMs(this.#failures, base, unit(this.#context.random));
-      this.#setTimer(Math.min(MAX_MS, this.#intervalMs + more));
-    }
-  }
-
-  #run(): void {
-    this.#clearTimer();
-    this.#auto = true;
-    this.#flush(DEFAULT_DEADLINE_MS, undefined)
-      .then(
-        ({ ended, delivered }) => {
-          this.#failures = ended === "empty" || delivered > 0 ? 0 : this.#failures + 1;
-          this.#credentialErrors = ended === "credential" ? this.#credentialErrors + 1 : 0;
-        },
-        () => {
-          this.#failures++;
-        },
-      )
-      .then(() => {
-        this.#auto = false;
-        this.#schedule();
-      });
-  }
-
-  #setTimer(delayMs: number): void {
-    this.#timer = this.#context.timer.set(() => {
-      this.#timer = undefined;
-      this.#run();
-    }, delayMs);
-  }
-
-  #clearTimer(): void {
-    if (this.#timer !== undefined) this.#context.timer.clear(this.#timer);
-    this.#timer = undefined;
-  }
-
-  /**
-   * Whether a refusal may be of something before the gateway, which would refuse any message: a page with a status that
-   * says nothing of the size or content. It is believed when the same message has got one several times.
-   */
-  #isDoubtful(sequence: number, error: IotHubError): boolean {
-    if (!(error instanceof AnswerError) || error.code !== "HTTP_STATUS") return false;
-    if (error.status === 413 || error.status === 422) return false;
-    if (this.#doubt.sequence !== sequence) this.#doubt = { sequence, times: 0 };
-    return ++this.#doubt.times < MAX_DOUBTS;
-  }
-
-  /** It is gone from the storage. */
-  #tellSettled(): void {
-    const settled = this.#settled;
-    this.#settled = undefined;
-    settled?.tell();
-  }
-
   #dropped(dropped: DroppedMessage): void {
     this.#call(() => this.#options.onDropped?.(dropped));
   }
@@ -521,13 +475,13 @@ export class Outbox<Result = unknown> {
     try {
       callback();
     } catch {
-      // A listener's fault must not become a message's.
+      // A throwing callback must not affect delivery.
     }
   }
 }
 
 function full(): IotHubError {
-  return new IotHubError("OUTBOX_FULL", "The outbox is full.", undefined, true);
+  return new IotHubError("OUTBOX_FULL", "The outbox is full.");
 }
 
 function deviceClosed(): IotHubError {
@@ -536,5 +490,5 @@ function deviceClosed(): IotHubError {
 
 function storageError(error: unknown): IotHubError {
   if (error instanceof IotHubError) return error;
-  return new IotHubError("STORAGE_FAILED", "The storage could not be used.", error, true);
+  return new IotHubError("STORAGE_FAILED", "The storage could not be used.", error);
 }

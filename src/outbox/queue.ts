@@ -78,6 +78,21 @@ export class StoredQueue {
     return at < this.#end ? this.#table[at] : undefined;
   }
 
+  /** The index of a sequence number; -1 if it is not in the queue. */
+  indexOf(sequence: number): number {
+    // Numbers only rise.
+    let low = 0;
+    let high = this.size - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.#table[this.#begin + middle * STRIDE];
+      if (found === sequence) return middle;
+      if (found < sequence) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
   /**
    * Reads what is in the storage, and clears away what a power cut left half done.
    * @returns messages that cannot be read; what is damaged has been deleted

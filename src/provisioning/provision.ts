@@ -11,7 +11,7 @@
 import { Sha256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import type { DeviceOptions } from "../device.js";
-import { AnswerError, IotHubError } from "../errors.js";
+import { AnswerError, IotHubError, isTransient } from "../errors.js";
 import { type Host, type NativeDigest, type Storage, storageLimits } from "../host.js";
 import type { Identity } from "../message.js";
 import { parseObject } from "../request/response.js";
@@ -89,7 +89,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
     registration = await register({ ...options, ...identity, productSecret }, host);
   } catch (error) {
     // The gateway has said no for good. A refusal that follows a lost answer proves nothing about what is stored.
-    if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !error.retryable) {
+    if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass)) {
       if (!cutShort) await store.deleteMark();
       else if (stored.record !== undefined && !force) return provisioned(stored.record, identity, options);
     }
@@ -287,7 +287,7 @@ async function attempt<T>(operation: () => Promise<T>): Promise<T> {
     return await operation();
   } catch (cause) {
     if (cause instanceof IotHubError) throw cause;
-    throw new IotHubError("STORAGE_FAILED", "The storage for the credential cannot be used.", cause, true);
+    throw new IotHubError("STORAGE_FAILED", "The storage for the credential cannot be used.", cause);
   }
 }
 

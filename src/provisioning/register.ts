@@ -7,7 +7,7 @@ import { aes128CbcDecrypt } from "../crypto/aes.js";
 import { base64Decode } from "../crypto/base64.js";
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import type { CancelSignal, Host, NativeAes } from "../host.js";
+import type { CancelSignal, Host } from "../host.js";
 import { checkIdentity, type Identity } from "../message.js";
 import { Client, type ClientOptions } from "../request/client.js";
 import { type Region, readEndpoint } from "../request/endpoint.js";
@@ -91,7 +91,7 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
     });
     const { Payload: payload, Len: length, State: state } = answer.content;
     if (typeof payload !== "string" || typeof length !== "number") throw incomplete("Payload and Len");
-    const content = openRegistrationPayload(productSecret, payload, length, host);
+    const content = openRegistrationPayload(productSecret, payload, length);
     const said: { requestId: string; state?: 0 | 1 } = { requestId: answer.requestId };
     if (state === 0 || state === 1) said.state = state;
     if (content.encryptionType === 2) return { ...secretCredential(content.psk, algorithm), ...said };
@@ -110,7 +110,6 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
  * the IV sixteen characters `0`, the padding NUL bytes.
  * @param payloadBase64 `Payload` of the answer
  * @param length `Len` of the answer: bytes of the content without padding
- * @param native AES in native code, where the host has it
  * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not made of whole
  * blocks or the content has another length; WRONG_PRODUCT_SECRET if there is no JSON in it; REGISTRATION_TYPE for an
  * unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
@@ -119,7 +118,6 @@ export function openRegistrationPayload(
   productSecret: string,
   payloadBase64: string,
   length: number,
-  native: { readonly aes?: NativeAes } = {},
 ): RegistrationContent {
   checkProductSecret(productSecret);
   if (typeof payloadBase64 !== "string") {
@@ -134,7 +132,7 @@ export function openRegistrationPayload(
     throw wrongLength(`${ciphertext.length} bytes cannot hold the length that was announced`);
   }
   const key = utf8(productSecret.slice(0, BLOCK_BYTES));
-  const plain = decrypt(key, new Uint8Array(BLOCK_BYTES).fill(0x30), ciphertext, native.aes);
+  const plain = aes128CbcDecrypt(key, new Uint8Array(BLOCK_BYTES).fill(0x30), ciphertext);
   let end = plain.length;
   while (end > 0 && plain[end - 1] === 0) end--;
   const content = parseObject(plain.subarray(0, end));
@@ -203,31 +201,6 @@ function registerBody(identity: Identity, { clientCert, clientCertMembers }: Reg
         ? `,"clientCert":${JSON.stringify(clientCert)}`
         : `,"EncryptionType":1,"ClientCert":${JSON.stringify(clientCert)}`;
   return utf8(`{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}"${certificate}}`);
-}
-
-/** A native result counts where it agrees with the portable one in the first and the last block. */
-function decrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array, aes: NativeAes | undefined): Uint8Array {
-  if (aes !== undefined) {
-    try {
-      const plain = aes.decryptCbc(key.slice(), iv.slice(), ciphertext.slice());
-      const last = ciphertext.length - BLOCK_BYTES;
-      const before = last === 0 ? iv : ciphertext.subarray(last - BLOCK_BYTES, last);
-      if (
-        plain.length === ciphertext.length &&
-        equal(aes128CbcDecrypt(key, iv, ciphertext.subarray(0, BLOCK_BYTES)), plain.subarray(0, BLOCK_BYTES)) &&
-        equal(aes128CbcDecrypt(key, before, ciphertext.subarray(last)), plain.subarray(last))
-      ) {
-        return plain;
-      }
-    } catch {
-      // What the portable code says counts.
-    }
-  }
-  return aes128CbcDecrypt(key, iv, ciphertext);
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.every((byte, i) => byte === b[i]);
 }
 
 function readContent(content: Record<string, unknown>): RegistrationContent {

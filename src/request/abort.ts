@@ -39,3 +39,28 @@ class Signal implements CancelSignal {
     for (const listener of listeners) listener();
   }
 }
+
+/** Settles as the promise does, or at once with the signal's reason. */
+export function unlessCancelled<T>(promise: Promise<T>, signal: CancelSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      signal.removeEventListener("abort", abort);
+      reject(signal.reason);
+    };
+    if (signal.aborted) {
+      promise.catch(() => {});
+      return abort();
+    }
+    signal.addEventListener("abort", abort);
+    promise.then(
+      (value) => {
+        signal.removeEventListener("abort", abort);
+        resolve(value);
+      },
+      (error) => {
+        signal.removeEventListener("abort", abort);
+        reject(error);
+      },
+    );
+  });
+}

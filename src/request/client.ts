@@ -1,26 +1,47 @@
-/** Signed requests and their answers, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
+/** Signed requests and their responses, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
 
-import { AnswerError, IotHubError, NetworkError } from "../errors.js";
-import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "../host.js";
+import {
+  AnswerError,
+  type ErrorClass,
+  IotHubError,
+  isTransient,
+  NetworkError,
+  type RequestPhase,
+  ThrottledError,
+} from "../errors.js";
+import type { CancelSignal, Host, HttpTiming, Random } from "../host.js";
 import { type Signer, signRequest } from "../signing/signer.js";
-import { Canceller } from "./abort.js";
+import { Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
+import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
 import { type Answer, readAnswer } from "./response.js";
 import {
   checkObject,
   classifyBy,
-  type ErrorClass,
-  isTransient,
   RetryBudget,
   type RetryOptions,
   type RetryPolicy,
   readRetryOptions,
   retryDefaults,
 } from "./retry.js";
+
+/** What is known of a failure, for an app that shows it. Contains no secret. */
+export interface FailureDetails {
+  /** Stable code of the error. */
+  readonly code: string;
+  /** One sentence for people. */
+  readonly message: string;
+  /** Where the request was; only of a {@link NetworkError}. */
+  readonly requestPhase?: RequestPhase;
+  /** HTTP status; only of an {@link AnswerError}. */
+  readonly status?: number;
+  /** Error code in the gateway's response, unchanged; only of an {@link AnswerError}. */
+  readonly gatewayCode?: string | number;
+}
 
 /** What an app sees of a request while it happens. Never contains a key, a signature or a payload. */
 export type ClientEvent =
@@ -42,23 +63,27 @@ export type ClientEvent =
       readonly bodyBytes: number;
       readonly timing?: HttpTiming;
     }
-  | {
+  | ({
       readonly phase: "retry";
       readonly path: string;
       /** Attempts so far. */
       readonly attempts: number;
+      /** Attempts that may follow, at most. */
+      readonly retriesLeft: number;
+      /** Delay before the next attempt, in milliseconds. */
       readonly delayMs: number;
       readonly errorClass: ErrorClass;
-      readonly code: string;
-    }
+    } & FailureDetails)
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
-  | { readonly phase: "error"; readonly path: string; readonly code: string; readonly message: string };
+  | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
-/** What {@link RequestOptions.onRetry} is told before each retry. */
+/** What {@link RequestOptions.onRetry} gets before each retry. */
 export interface RetryNotice {
   /** Attempts so far. */
   readonly attempts: number;
+  /** Attempts that may follow, at most. */
+  readonly retriesLeft: number;
   readonly delayMs: number;
   readonly errorClass: ErrorClass;
   readonly error: IotHubError;
@@ -75,10 +100,22 @@ export interface RequestOptions {
   readonly onRetry?: (notice: RetryNotice) => void;
 }
 
+/** What the library itself asks of a request. */
+export interface PostOptions extends RequestOptions {
+  /** False: a response that is not the gateway's ends the request, so that others can be tried in its place. */
+  readonly retryUnreadable?: boolean;
+}
+
 export interface ClientOptions {
   /** Default limit of a request in milliseconds, 1 to 2147483647; 20 000 unless given. */
   readonly timeoutMs?: number;
-  /** Limit of an answer's body in bytes, 16 384 unless given. */
+  /**
+   * Limits of the phases of an attempt, in milliseconds, 1 to 2147483647: `connect` (name resolution and TCP), `tls`,
+   * `write`, `first-byte`, `read`.
+   * @default each may take what is left of `retry.attemptTimeoutMs`
+   */
+  readonly phaseTimeoutsMs?: PhaseTimeouts;
+  /** Limit of a response's body in bytes, 16 384 unless given. */
   readonly maxResponseBytes?: number;
   /** `application/json; charset=utf-8` unless given. */
   readonly contentType?: string;
@@ -100,7 +137,7 @@ export interface RequestTiming extends Partial<HttpTiming> {
   readonly waitMs: number;
   /** Signing, in milliseconds. */
   readonly signMs: number;
-  /** From the call to the answer, in milliseconds. */
+  /** From the call to the response, in milliseconds. */
   readonly totalMs: number;
 }
 
@@ -112,12 +149,19 @@ export interface Exchange {
 }
 
 const MAX_TIMEOUT_MS = 2147483647;
-/** What a host gets beyond the limit to report its own timeout, which names the phase. */
-const GRACE_MS = 1000;
+const DEFAULT_MAX_RESPONSE_BYTES = 16384;
+const PHASES = Object.freeze(["connect", "tls", "write", "first-byte", "read"]);
 /** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 /** How long a clock that could not be set is left alone while the gateway's serves. */
 const CLOCK_PAUSE_MS = 3600000;
+
+/** How far a request has come. */
+interface Progress {
+  signMs: number;
+  sendMs: number;
+  attempting: boolean;
+}
 
 export class Client {
   readonly #endpoint: Endpoint;
@@ -136,8 +180,9 @@ export class Client {
   /** What the gateway asked to wait for, and until when a host's clock is not asked: in monotonic time. */
   #pausedUntil = 0;
   #clockPausedUntil = 0;
-  /** Whether answers on kept connections may have lost their requests. */
+  /** Whether responses on kept connections may have lost their requests. */
   #fresh = false;
+  #isRandomReady = false;
   #lastRequestId = "";
   #idsVary = false;
 
@@ -154,6 +199,7 @@ export class Client {
     if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 0)) {
       throw new IotHubError("INVALID_OPTION", "maxQueued must be an integer from 0.");
     }
+    checkPhaseTimeouts(options.phaseTimeoutsMs);
     if (rateLimit !== false) checkObject("rateLimit", rateLimit);
     if (clockCorrection !== false) checkObject("clockCorrection", clockCorrection);
     if (clockCorrection !== false) {
@@ -173,17 +219,17 @@ export class Client {
     this.#bucket = rateLimit === false ? undefined : new TokenBucket(rateLimit);
   }
 
-  /** The time as the gateway is told it, in milliseconds since 1970. */
+  /** The time that requests are signed with, in milliseconds since 1970. */
   nowMs(): number {
     return this.#host.clock.nowMs() + (this.#skew?.offsetMs ?? 0);
   }
 
   /**
-   * Signs and sends a body, and reads the answer; sends it again where that may help.
+   * Signs and sends a body, and reads the response; sends it again where that may help.
    * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readAnswer} throw; TIMEOUT,
-   * CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
+   * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
-  async post(path: string, body: Uint8Array, options: RequestOptions = {}): Promise<Exchange> {
+  async post(path: string, body: Uint8Array, options: PostOptions = {}): Promise<Exchange> {
     checkObject("options", options);
     if (this.#closed) throw deviceClosed();
     checkTimeout(options.timeoutMs);
@@ -196,17 +242,21 @@ export class Client {
     if (signal?.aborted) forward();
     signal?.addEventListener("abort", forward);
     this.#pending.add(canceller);
-    const late = timer.set(() => canceller.cancel(timedOut(timeoutMs)), Math.min(timeoutMs + GRACE_MS, MAX_TIMEOUT_MS));
+    const progress: Progress = { signMs: 0, sendMs: 0, attempting: false };
+    const late = timer.set(() => {
+      // An attempt has a limit that ends no later, and names the phase.
+      if (!progress.attempting) canceller.cancel(timedOut(timeoutMs));
+    }, timeoutMs);
     try {
       // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that
       // an ESP32 has by default.
       await undefined;
-      const exchange = await this.#deliver(path, body, timeoutMs, policy, options.onRetry, canceller.signal);
+      const exchange = await this.#deliver(path, body, timeoutMs, policy, options, progress, canceller.signal);
       this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
       return exchange;
     } catch (cause) {
       const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
-      this.#emit({ phase: "error", path, code: error.code, message: error.message });
+      this.#emit({ phase: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
       throw error;
     } finally {
       timer.clear(late);
@@ -228,28 +278,32 @@ export class Client {
     body: Uint8Array,
     timeoutMs: number,
     policy: RetryPolicy,
-    onRetry: RequestOptions["onRetry"],
+    { onRetry, retryUnreadable = true }: PostOptions,
+    progress: Progress,
     signal: CancelSignal,
   ): Promise<Exchange> {
     const { clock, random } = this.#host;
     const start = clock.monotonicMs();
     const left = () => timeoutMs - (clock.monotonicMs() - start);
-    const spent = { signMs: 0, sendMs: 0 };
     await this.#turn(signal);
     try {
       let corrected = false;
       let resent = false;
       for (let attempts = 1, retries = 0; ; attempts++) {
-        await this.#ready(path, timeoutMs, left, signal);
+        await this.#ready(path, left, signal);
         try {
           const limitMs = Math.max(1, Math.min(left(), policy.attemptTimeoutMs));
-          const { answer, timing } = await this.#attempt(path, body, limitMs, spent, signal);
+          const { answer, timing } = await this.#attempt(path, body, limitMs, progress, signal);
           this.#budget.refund();
           const totalMs = clock.monotonicMs() - start;
-          const waitMs = Math.max(0, totalMs - spent.signMs - spent.sendMs);
-          return { answer, attempts, timing: { ...timing, waitMs, signMs: spent.signMs, totalMs } };
+          const { signMs, sendMs } = progress;
+          return {
+            answer,
+            attempts,
+            timing: { ...timing, waitMs: Math.max(0, totalMs - signMs - sendMs), signMs, totalMs },
+          };
         } catch (cause) {
-          // Only an answer that made sense, a refusal or another's page, shows that the connection is in order.
+          // Only a response that made sense, a rejection or another's page, shows that the connection is in order.
           this.#fresh = !(cause instanceof AnswerError && /^(GATEWAY_REJECTED|HTTP_STATUS)$/.test(cause.code));
           if (signal.aborted) throw cause;
           const error = typed(cause);
@@ -267,12 +321,14 @@ export class Client {
             continue;
           }
           const delayMs = this.#retryAfter(error, policy, retries++, unit(random));
+          const again = isTransient(errorClass) && (retryUnreadable || errorClass !== "unreadable");
+          const retriesLeft = policy.maxAttempts - retries;
           // Better the true reason now than a timeout later.
-          if (!isTransient(errorClass) || retries >= policy.maxAttempts || delayMs >= left()) throw error;
+          if (!again || retriesLeft <= 0 || delayMs >= left()) throw error;
           if (!this.#budget.take()) throw error;
-          this.#emit({ phase: "retry", path, attempts, delayMs, errorClass, code: error.code });
+          this.#emit({ phase: "retry", path, attempts, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
           try {
-            onRetry?.({ attempts, delayMs, errorClass, error });
+            onRetry?.({ attempts, retriesLeft, delayMs, errorClass, error });
           } catch {
             // As for onEvent.
           }
@@ -288,74 +344,88 @@ export class Client {
     path: string,
     body: Uint8Array,
     timeoutMs: number,
-    spent: { signMs: number; sendMs: number },
+    progress: Progress,
     signal: CancelSignal,
-  ): Promise<{ answer: Answer; timing: HttpTiming | undefined }> {
+  ): Promise<{ answer: Answer; timing: HttpTiming }> {
     await undefined;
-    const { clock, http } = this.#host;
+    const { clock } = this.#host;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
+    const headers = this.#sign(path, body);
+    const signed = clock.monotonicMs();
+    progress.signMs += signed - begun;
+    this.#emit({ phase: "send", path, host, port });
+    const attempt = new Attempt(this.#host, {
+      attemptTimeoutMs: Math.max(1, timeoutMs - (signed - begun)),
+      phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
+      maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
+      fresh: this.#fresh,
+    });
+    progress.attempting = true;
+    try {
+      const { response, timing } = await attempt.send(
+        { scheme, host, port, method: "POST", path, headers, body },
+        signal,
+      );
+      this.#fresh = false;
+      this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
+      const answer = readAnswer(response, this.nowMs());
+      this.#checkOwn(answer, response.reused !== false);
+      return { answer, timing };
+    } finally {
+      progress.attempting = false;
+      progress.sendMs += clock.monotonicMs() - signed;
+    }
+  }
+
+  /** Signs a body with the time as it is now and a nonce of its own. */
+  #sign(path: string, body: Uint8Array): Record<string, string> {
+    const { host } = this.#endpoint;
+    const signer = this.#signer;
     const nonce = this.#nonces.next();
     const timestampSeconds = Math.floor(this.nowMs() / 1000);
-    const signer = this.#signer;
     const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
-    const { headers } = signRequest({ host, path, body }, signer, time);
-    const algorithm = signer.algorithm;
-    this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-    const signed = clock.monotonicMs();
-    spent.signMs += signed - begun;
-    this.#emit({ phase: "send", path, host, port });
-    let response: HttpResponse;
+    let headers: Readonly<Record<string, string>>;
     try {
-      const sent = http.send(
-        { scheme, host, port, method: "POST", path, headers, body },
-        {
-          timeoutMs: Math.max(1, timeoutMs - (signed - begun)),
-          maxResponseBytes: this.#options.maxResponseBytes,
-          signal,
-          fresh: this.#fresh,
-        },
-      );
-      response = await unlessCancelled(sent, signal);
-      this.#fresh = false;
-    } finally {
-      spent.sendMs += clock.monotonicMs() - signed;
+      headers = signRequest({ host, path, body }, signer, time).headers;
+    } catch (error) {
+      if (!(error instanceof IotHubError) || error.code !== "INVALID_TIMESTAMP") throw error;
+      // It says nothing of the message.
+      throw new IotHubError("CLOCK_NOT_SET", "The clock shows no time that can be signed.", error);
     }
-    const timing = response.timing;
-    this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
-    const answer = readAnswer(response);
-    this.#checkOwn(answer, timing?.reused !== false);
-    return { answer, timing };
+    const { algorithm } = signer;
+    this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+    // No host unpacks a compressed body.
+    return { ...headers, "Accept-Encoding": "identity" };
   }
 
   /**
-   * An answer says of the request it belongs to no more than its own id: one that came before belongs to an earlier
-   * request. A gateway that gives the same id to all is left in peace, and on a connection of its own there is no
-   * earlier answer to come.
+   * A response says of the request it belongs to no more than its own id: one that came before belongs to an earlier
+   * request. Skipped for gateways that reuse one RequestId, and on a new connection, where no earlier response can come.
    */
   #checkOwn({ requestId, status }: Answer, kept: boolean): void {
     const repeated = requestId !== "" && requestId === this.#lastRequestId;
     if (repeated && kept && this.#idsVary) {
-      throw new AnswerError(
-        "ANSWER_REPEATED",
-        "The answer is that of an earlier request.",
-        { status, requestId },
-        true,
-      );
+      throw new AnswerError("ANSWER_REPEATED", "The response is that of an earlier request.", { status, requestId });
     }
     if (this.#lastRequestId !== "" && !repeated) this.#idsVary = true;
     this.#lastRequestId = requestId;
   }
 
   /** Waits for the gateway's pause, the rate limit and the clock. */
-  async #ready(path: string, timeoutMs: number, left: () => number, signal: CancelSignal): Promise<void> {
-    const { clock } = this.#host;
+  async #ready(path: string, left: () => number, signal: CancelSignal): Promise<void> {
+    const { clock, random } = this.#host;
     for (;;) {
       const now = clock.monotonicMs();
-      const waitMs = this.#pausedUntil > now ? this.#pausedUntil - now : (this.#bucket?.take(now) ?? 0);
+      const paused = this.#pausedUntil > now;
+      const waitMs = paused ? this.#pausedUntil - now : (this.#bucket?.take(now) ?? 0);
       if (waitMs === 0) break;
-      if (waitMs >= left()) throw timedOut(timeoutMs);
+      if (waitMs >= left()) throw throttled(paused, waitMs);
       await this.#sleep(waitMs, signal);
+    }
+    if (random.ready && !this.#isRandomReady) {
+      await unlessCancelled(random.ready(), signal);
+      this.#isRandomReady = true;
     }
     if (this.#skew !== undefined) await unlessCancelled(this.#skew.load(), signal);
     if (clock.ready && clock.monotonicMs() >= this.#clockPausedUntil) {
@@ -400,7 +470,7 @@ export class Client {
       };
       if (signal.aborted) return abort();
       if (waiting.length >= (this.#options.maxQueued ?? 32)) {
-        reject(new IotHubError("QUEUE_FULL", "Too many requests are waiting already.", undefined, true));
+        reject(new IotHubError("QUEUE_FULL", "Too many requests are waiting already."));
         return;
       }
       waiting.push(give);
@@ -427,7 +497,7 @@ export class Client {
     try {
       this.#options.onEvent?.(event);
     } catch {
-      // A listener's fault must not become the message's.
+      // A throwing callback must not affect delivery.
     }
   }
 }
@@ -439,40 +509,23 @@ export function checkTimeout(timeoutMs: number | undefined): void {
   }
 }
 
-/** Settles as the promise does, or at once with the signal's reason. */
-function unlessCancelled<T>(promise: Promise<T>, signal: CancelSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      signal.removeEventListener("abort", abort);
-      reject(signal.reason);
-    };
-    if (signal.aborted) {
-      promise.catch(() => {});
-      return abort();
-    }
-    signal.addEventListener("abort", abort);
-    promise.then(
-      (value) => {
-        signal.removeEventListener("abort", abort);
-        resolve(value);
-      },
-      (error) => {
-        signal.removeEventListener("abort", abort);
-        reject(error);
-      },
-    );
-  });
-}
-
 /** A random number from 0 to 1. */
 export function unit(random: Random): number {
   const bytes = random.bytes(2);
   return ((bytes[0] << 8) | bytes[1]) / 65536;
 }
 
+function detailsOf(error: IotHubError): FailureDetails {
+  const { code, message } = error;
+  if (error instanceof NetworkError) return { code, message, requestPhase: error.phase };
+  if (!(error instanceof AnswerError)) return { code, message };
+  const { status, gatewayCode } = error;
+  return gatewayCode === undefined ? { code, message, status } : { code, message, status, gatewayCode };
+}
+
 function typed(error: unknown): IotHubError {
   if (error instanceof IotHubError) return error;
-  const message = "The request failed for a reason that the host did not name.";
+  const message = "The request failed for an unknown reason.";
   return new NetworkError("NETWORK_FAILED", "total", message, error);
 }
 
@@ -486,4 +539,26 @@ function cancelled(reason: unknown): IotHubError {
 
 function timedOut(timeoutMs: number): NetworkError {
   return new NetworkError("TIMEOUT", "total", `The request took longer than ${Math.round(timeoutMs)} ms.`);
+}
+
+function throttled(paused: boolean, waitMs: number): ThrottledError {
+  const seconds = Math.ceil(waitMs / 1000);
+  const message = paused
+    ? `The gateway asked for a pause, of which ${seconds} s are left.`
+    : `The rate limit allows the next request in ${Math.round(waitMs)} ms.`;
+  return new ThrottledError(message, seconds);
+}
+
+/** @throws {IotHubError} INVALID_OPTION */
+function checkPhaseTimeouts(timeouts: PhaseTimeouts | undefined): void {
+  if (timeouts === undefined) return;
+  checkObject("phaseTimeoutsMs", timeouts);
+  for (const [phase, value] of Object.entries(timeouts)) {
+    if (!PHASES.includes(phase)) {
+      throw new IotHubError("INVALID_OPTION", `phaseTimeoutsMs has only the members ${PHASES.join(", ")}.`);
+    }
+    if (value !== undefined && !(typeof value === "number" && value >= 1 && value <= MAX_TIMEOUT_MS)) {
+      throw new IotHubError("INVALID_OPTION", `phaseTimeoutsMs.${phase} must be a number from 1 to ${MAX_TIMEOUT_MS}.`);
+    }
+  }
 }

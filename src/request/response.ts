@@ -1,68 +1,67 @@
-/** Reads what the gateway answered: today's shape and the two retired ones; everything else is a typed error. */
+/** Reads the gateway's response: today's shape and the two retired ones; everything else is a typed error. */
 
 import { utf8Decode } from "../crypto/utf8.js";
-import { type AnswerDetails, AnswerError, type AnswerErrorCode } from "../errors.js";
+import { type AnswerDetails, AnswerError } from "../errors.js";
 import type { HttpResponse } from "../host.js";
 
 export interface Answer {
   readonly requestId: string;
   /** HTTP status. */
   readonly status: number;
-  /** The answer's own object, for members beyond the RequestId. */
+  /** The response's own object, for members beyond the RequestId. */
   readonly content: Readonly<Record<string, unknown>>;
 }
 
-/** JSON.parse of a deeply nested text overflows a device's stack; an answer of the gateway has two braces or three. */
-const MAX_BRACKETS = 64;
+/** JSON.parse of a deeply nested text overflows a device's stack; a response of the gateway nests three deep. */
+const MAX_DEPTH = 64;
 const MAX_EXCERPT = 200;
+/** What a Retry-After may say at most, in seconds: 68 years, which every user of it limits further. */
+const MAX_SECONDS = 2147483647;
 
 /**
- * The gateway's success, or its refusal as an error.
+ * The gateway's success, or its rejection as an error. What counts is the JSON, not its label: a response of the gateway
+ * that is sent as text/plain is read like any other. Success needs a RequestId, and HTTP status 200 to 299.
+ * @param nowMs the own clock, in milliseconds since 1970, for a Retry-After date in a response that has no Date
  * @throws {AnswerError} GATEWAY_REJECTED with the gateway's own code and message; HTTP_STATUS, ANSWER_EMPTY,
  * ANSWER_NOT_JSON, ANSWER_UNKNOWN with the beginning of what came instead
  */
-export function readAnswer(response: HttpResponse): Answer {
-  const { status, headers, body } = response;
-  const details: { -readonly [K in keyof AnswerDetails]: AnswerDetails[K] } = { status };
-  const retryAfter = readRetryAfter(headers["retry-after"], headers.date);
-  if (retryAfter !== undefined) details.retryAfterSeconds = retryAfter;
+export function readAnswer(response: HttpResponse, nowMs?: number): Answer {
+  const { status, body } = response;
+  const text = body.length === 0 ? undefined : readText(body);
+  const root = text === undefined ? undefined : parseText(text);
+  const read = root === undefined ? undefined : readShapes(root, text as string);
+  if (read !== undefined && read.code === undefined && read.requestId !== undefined && status >= 200 && status <= 299) {
+    return { requestId: read.requestId, status, content: read.content };
+  }
+  throw failure(response, nowMs, root, read);
+}
+
+function failure(
+  { status, headers, body }: HttpResponse,
+  nowMs: number | undefined,
+  root: object | undefined,
+  read: Shape | undefined,
+): AnswerError {
+  // Read here and not before: a success needs no dates, and on XS each regular expression is compiled at each use.
   const dateMs = readDate(headers.date);
+  const details: { -readonly [K in keyof AnswerDetails]: AnswerDetails[K] } = { status };
   if (dateMs !== undefined) details.dateMs = dateMs;
-
-  const failed = status < 200 || status > 299;
-  const fail = (code: AnswerErrorCode, reason: string) => {
-    if (body.length > 0) details.excerpt = excerpt(body);
-    // A proxy's or a captive portal's page is not the gateway's last word; the same request may succeed later.
-    if (failed) {
-      return new AnswerError(
-        "HTTP_STATUS",
-        `The gateway answered with HTTP status ${status}.`,
-        details,
-        mayPass(status),
-      );
-    }
-    return new AnswerError(code, reason, details, true);
-  };
-
-  if (body.length === 0) throw fail("ANSWER_EMPTY", "The gateway's answer is empty.");
-  const type = headers["content-type"];
-  if (type !== undefined && !/\bjson\b/i.test(type)) throw fail("ANSWER_NOT_JSON", "The gateway's answer is not JSON.");
-  const root = parseObject(body);
-  if (root === undefined) throw fail("ANSWER_NOT_JSON", "The gateway's answer is not valid JSON.");
-
-  const read = readShapes(root);
-  if (read === undefined) throw fail("ANSWER_UNKNOWN", "The gateway's answer has none of the known shapes.");
-  if (read.requestId !== undefined) details.requestId = read.requestId;
-  if (read.code !== undefined) {
+  const retryAfterSeconds = readRetryAfter(headers["retry-after"], dateMs ?? nowMs);
+  if (retryAfterSeconds !== undefined) details.retryAfterSeconds = retryAfterSeconds;
+  if (read?.requestId !== undefined) details.requestId = read.requestId;
+  if (read?.code !== undefined) {
     details.gatewayCode = read.code;
     if (read.message !== undefined) details.gatewayMessage = read.message;
-    const message = `The gateway refused the request: ${printable(String(read.code))}${read.message ? ` (${printable(read.message).replace(/\.$/, "")})` : ""}.`;
-    throw new AnswerError("GATEWAY_REJECTED", message, details, mayPass(status) || isPassing(read.code));
+    const said = read.message ? ` (${printable(read.message).replace(/\.$/, "")})` : "";
+    const message = `The gateway rejected the request: ${printable(String(read.code))}${said}.`;
+    return new AnswerError("GATEWAY_REJECTED", message, details);
   }
-  if (failed || read.requestId === undefined) {
-    throw fail("ANSWER_UNKNOWN", "The gateway's answer has none of the known shapes.");
-  }
-  return { requestId: read.requestId, status, content: read.content };
+  if (body.length > 0) details.excerpt = excerpt(body);
+  // A proxy's or a captive portal's page is not the gateway's verdict; the same request may succeed later.
+  if (status < 200 || status > 299) return new AnswerError("HTTP_STATUS", `Unexpected HTTP status ${status}.`, details);
+  if (body.length === 0) return new AnswerError("ANSWER_EMPTY", "The response is empty.", details);
+  if (root === undefined) return new AnswerError("ANSWER_NOT_JSON", "The response is not JSON.", details);
+  return new AnswerError("ANSWER_UNKNOWN", "The response has none of the known shapes.", details);
 }
 
 interface Shape {
@@ -72,37 +71,84 @@ interface Shape {
   readonly message?: string;
 }
 
-function readShapes(root: Record<string, unknown>): Shape | undefined {
+function readShapes(root: Record<string, unknown>, text: string): Shape | undefined {
   const response = asObject(root.Response);
   if (response !== undefined) {
-    const shape = { content: response, requestId: asText(response.RequestId) };
+    const shape = { content: response, requestId: asId(response.RequestId, text) };
     if (response.Error === undefined || response.Error === null) return shape;
     const error = asObject(response.Error);
     const code = error && asCode(error.Code);
     return code === undefined ? undefined : { ...shape, code, message: asText(error?.Message) };
   }
-  // The retired endpoints: 0 is success.
-  const code = asCode(root.code) ?? asCode(root.returnCode);
-  if (code === undefined) return undefined;
-  const requestId = asText(root.requestId) ?? asText(root.RequestId);
-  if (code === 0 || code === "0") return { content: root, requestId: requestId ?? "" };
-  return { content: root, requestId, code, message: asText(root.message) ?? asText(root.returnMessage) };
+  // The retired endpoints: 0 is success. Other APIs say {"code":0} as well, so a success must have what these had.
+  const code = asCode(root.code);
+  if (code !== undefined) return readRetired(root, text, code, root.message, true);
+  const returnCode = asCode(root.returnCode);
+  return returnCode === undefined ? undefined : readRetired(root, text, returnCode, root.returnMessage, false);
+}
+
+function readRetired(
+  content: Record<string, unknown>,
+  text: string,
+  code: string | number,
+  said: unknown,
+  needsId: boolean,
+): Shape | undefined {
+  const requestId = asId(content.requestId ?? content.RequestId, text);
+  const message = asText(said);
+  if (code !== 0 && code !== "0") return { content, requestId, code, message };
+  if (message === undefined || (needsId && !requestId)) return undefined;
+  return { content, requestId: requestId ?? "" };
 }
 
 /** The object that JSON bytes hold; undefined if they do not, or nest deeper than anything of the gateway does. */
 export function parseObject(body: Uint8Array): Record<string, unknown> | undefined {
+  const text = readText(body);
+  return text === undefined ? undefined : parseText(text);
+}
+
+/** Text without a byte order mark, which RFC 8259 section 8.1 lets a parser pass over. */
+function readText(body: Uint8Array): string | undefined {
+  const marked = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
   try {
-    const text = utf8Decode(body);
-    let brackets = 0;
-    for (const bracket of "{[") {
-      for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
-        if (++brackets > MAX_BRACKETS) return undefined;
-      }
-    }
+    return utf8Decode(marked ? body.subarray(3) : body);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseText(text: string): Record<string, unknown> | undefined {
+  if (isTooDeep(text)) return undefined;
+  try {
     return asObject(JSON.parse(text));
   } catch {
     return undefined;
   }
+}
+
+/** Whether JSON nests deeper than {@link MAX_DEPTH}. Brackets inside of strings do not count. */
+function isTooDeep(text: string): boolean {
+  // Native searches first: on XS a loop over the characters costs a thousand times as much.
+  let brackets = 0;
+  for (const bracket of "{[") {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) brackets++;
+  }
+  if (brackets <= MAX_DEPTH) return false;
+  let depth = 0;
+  let inString = false;
+  let escaped = false;
+  // By iteration: on XS a character is found the slower the further back it stands.
+  for (const character of text) {
+    if (inString) {
+      if (escaped) escaped = false;
+      else if (character === "\\") escaped = true;
+      else if (character === '"') inString = false;
+    } else if (character === '"') inString = true;
+    else if (character === "{" || character === "[") {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (character === "}" || character === "]") depth--;
+  }
+  return false;
 }
 
 function asObject(value: unknown): Record<string, unknown> | undefined {
@@ -115,58 +161,66 @@ function asText(value: unknown): string | undefined {
   return typeof value === "string" ? value : typeof value === "number" ? String(value) : undefined;
 }
 
+/** A RequestId. Of a number beyond 2^53, JSON.parse keeps the beginning only: its digits are taken from the text. */
+function asId(value: unknown, text: string): string | undefined {
+  if (typeof value !== "number" || Number.isSafeInteger(value)) return asText(value);
+  return /"[Rr]equestId"\s*:\s*(-?[0-9]+)\s*[,}]/.exec(text)?.[1];
+}
+
 function asCode(value: unknown): string | number | undefined {
   return typeof value === "number" || (typeof value === "string" && value !== "") ? value : undefined;
 }
 
-/** HTTP statuses after which the same request may succeed (RFC 9110 section 15, RFC 6585 section 4). */
-function mayPass(status: number): boolean {
-  return status === 408 || status === 429 || status >= 500;
-}
-
-/** The platform's list of codes is not published; these prefixes mean the same in all of Tencent Cloud's API 3.0. */
-function isPassing(code: string | number): boolean {
-  return (
-    typeof code === "string" &&
-    /^(InternalError|RequestLimitExceeded|ResourceUnavailable|ServiceUnavailable)/.test(code)
-  );
-}
-
-/** RFC 9110 section 10.2.3: seconds, or a date, which is taken relative to the answer's own date. */
-function readRetryAfter(value: string | undefined, date: string | undefined): number | undefined {
+/** RFC 9110 section 10.2.3: seconds, or a date, which is taken relative to the response's own date. */
+function readRetryAfter(value: string | undefined, nowMs: number | undefined): number | undefined {
   if (value === undefined) return undefined;
-  if (/^[0-9]{1,9}$/.test(value)) return Number(value);
+  if (/^[0-9]+$/.test(value)) return Math.min(Number(value), MAX_SECONDS);
   const until = readDate(value);
-  const now = readDate(date);
-  return until === undefined || now === undefined ? undefined : Math.max(0, Math.ceil((until - now) / 1000));
+  if (until === undefined || nowMs === undefined) return undefined;
+  return Math.min(Math.max(0, Math.ceil((until - nowMs) / 1000)), MAX_SECONDS);
 }
 
 const MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/** IMF-fixdate, RFC 9110 section 5.6.7. Engines differ in what Date.parse takes, so it is read here. */
-function readDate(value: string | undefined): number | undefined {
-  const m = /^[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT$/.exec(
-    value ?? "",
-  );
-  if (m === null) return undefined;
-  const month = MONTHS.indexOf(m[2]) / 3;
-  if (!Number.isInteger(month) || month < 0) return undefined;
-  return Date.UTC(Number(m[3]), month, Number(m[1]), Number(m[4]), Number(m[5]), Number(m[6]));
+/**
+ * A date in any of the three forms of RFC 9110 section 5.6.7: IMF-fixdate, RFC 850 with two digits of the year, asctime.
+ * Engines differ in what Date.parse takes, so it is read here. A header that came twice is joined as "A, A".
+ */
+export function readDate(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const half = (header.length - 2) / 2;
+  const twice = header.slice(half) === `, ${header.slice(0, half)}`;
+  const value = (twice ? header.slice(0, half) : header).trim();
+  const time = "([0-9]{2}):([0-9]{2}):([0-9]{2})";
+  const fixed = new RegExp(`^[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ${time} GMT$`).exec(value);
+  if (fixed !== null) return utc(fixed[3], fixed[2], fixed[1], fixed[4], fixed[5], fixed[6]);
+  const rfc850 = new RegExp(`^[A-Z][a-z]{5,8}, ([0-9]{2})-([A-Z][a-z]{2})-([0-9]{2}) ${time} GMT$`).exec(value);
+  // Two digits mean the year that is not more than 50 years ahead; no gateway's clock is before 2000.
+  if (rfc850 !== null) return utc(`20${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]);
+  const asctime = new RegExp(`^[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ 0-9][0-9]) ${time} ([0-9]{4})$`).exec(value);
+  if (asctime !== null) return utc(asctime[6], asctime[1], asctime[2], asctime[3], asctime[4], asctime[5]);
+  return undefined;
 }
 
+function utc(year: string, month: string, day: string, hours: string, minutes: string, seconds: string) {
+  const index = MONTHS.indexOf(month) / 3;
+  if (!Number.isInteger(index) || index < 0) return undefined;
+  return Date.UTC(Number(year), index, Number(day), Number(hours), Number(minutes), Number(seconds));
+}
+
+/** The beginning of a body as text, at most 200 bytes: of UTF-8 all characters, of anything else what is ASCII. */
 function excerpt(body: Uint8Array): string {
-  const bytes = body.subarray(0, MAX_EXCERPT + 3);
-  // A cut may fall into a character: up to three bytes are left off until the rest is whole.
-  for (let end = Math.min(bytes.length, MAX_EXCERPT); end > 0 && end > MAX_EXCERPT - 4; end--) {
-    try {
-      return printable(utf8Decode(bytes.subarray(0, end)));
-    } catch {}
-    if (body.length <= MAX_EXCERPT) break;
+  let end = Math.min(body.length, MAX_EXCERPT);
+  // Not in the middle of a character (RFC 3629 section 3).
+  while (end > 0 && end < body.length && (body[end] & 0xc0) === 0x80) end--;
+  const bytes = body.subarray(0, end);
+  try {
+    return printable(utf8Decode(bytes));
+  } catch {
+    let text = "";
+    for (const byte of bytes) text += String.fromCharCode(byte < 0x80 ? byte : 0x2e);
+    return printable(text);
   }
-  let text = "";
-  for (let i = 0; i < bytes.length && i < MAX_EXCERPT; i++)
-    text += String.fromCharCode(bytes[i] < 0x80 ? bytes[i] : 0x2e);
-  return printable(text);
 }
 
 /** At most 200 characters, without control characters that could play tricks in a log. */

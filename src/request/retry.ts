@@ -1,31 +1,9 @@
 /**
- * When to send again: classes of errors, exponential backoff with full jitter, and a budget for all requests of a
- * device. Pure functions and small counters; who waits and sends is the client.
+ * How often to send again: the options, and a budget for all requests of a device. What an error means stands in
+ * errors.ts; who waits and sends is the client.
  */
 
-import { AnswerError, IotHubError, NetworkError } from "../errors.js";
-
-/**
- * What an error means for sending again:
- * - `network`: the way to the gateway is broken
- * - `timeout`: it took too long
- * - `throttled`: too much at once
- * - `server`: the gateway, or something before it, has a problem of its own
- * - `clock`: the timestamp was refused, or the clock is not set
- * - `credential`: the signature, the device's identity or the gateway's certificate was refused; waiting does not help,
- *   yet the message itself may be fine
- * - `permanent`: this message will never be taken
- * - `cancelled`: the caller gave up, or the device was closed
- */
-export type ErrorClass =
-  | "network"
-  | "timeout"
-  | "throttled"
-  | "server"
-  | "clock"
-  | "credential"
-  | "permanent"
-  | "cancelled";
+import { classifyError, type ErrorClass, errorClasses, IotHubError } from "../errors.js";
 
 export interface RetryOptions {
   /** How often a request is sent at most, 1 to 1000; 3 unless given. */
@@ -43,7 +21,10 @@ export interface RetryOptions {
    * so an outage does not multiply the requests.
    */
   readonly budget?: number;
-  /** Decides in place of {@link classifyError}, where it returns a class: the platform's codes are not all published. */
+  /**
+   * Decides in place of {@link classifyError}, where it returns a class: the platform's codes are not all published.
+   * Only the classes `message` and `unknown` let a message leave the outbox.
+   */
   readonly classify?: (error: IotHubError) => ErrorClass | undefined;
 }
 
@@ -100,69 +81,15 @@ export function checkObject(name: string, value: unknown): void {
   throw new IotHubError("INVALID_OPTION", `${name} must be an object with options.`);
 }
 
-/** The class of anything that {@link Client.post} rejects with. */
-export function classifyError(error: unknown): ErrorClass {
-  if (error instanceof NetworkError) {
-    if (error.code === "TIMEOUT") return "timeout";
-    if (error.code === "CERTIFICATE_REJECTED") return "credential";
-    if (error.code === "RESPONSE_TOO_LARGE" || error.code === "RESPONSE_MALFORMED") return "server";
-    return "network";
-  }
-  if (error instanceof AnswerError) return classifyAnswer(error);
-  if (!(error instanceof IotHubError)) return "network";
-  switch (error.code) {
-    case "CANCELLED":
-    case "DEVICE_CLOSED":
-      return "cancelled";
-    // A clock that shows no time that can be signed says nothing about the message.
-    case "CLOCK_NOT_SET":
-    case "INVALID_TIMESTAMP":
-      return "clock";
-    case "QUEUE_FULL":
-      return "throttled";
-    case "SIGNER_CLOSED":
-    case "SIGNING_FAULT":
-    case "INVALID_CREDENTIAL":
-      return "credential";
-    default:
-      return error.code.startsWith("KEY_") ? "credential" : "permanent";
-  }
-}
-
 /** The class that the app's own function gives, or else {@link classifyError}. */
 export function classifyBy(classify: RetryOptions["classify"], error: IotHubError): ErrorClass {
   try {
-    return classify?.(error) ?? classifyError(error);
+    const errorClass = classify?.(error);
+    if (errorClass !== undefined && Object.hasOwn(errorClasses, errorClass)) return errorClass;
   } catch {
     // A fault of the app's must not decide what becomes of a message.
-    return classifyError(error);
   }
-}
-
-// Codes follow Tencent Cloud's API 3.0 as far as is known (`Group.Detail`); 1010 is the retired API's "Check signature
-// failed". A code that says neither is this message's own refusal.
-function classifyAnswer({ code, status, gatewayCode, retryable }: AnswerError): ErrorClass {
-  const text = String(gatewayCode ?? "");
-  if (status === 429 || text.includes("LimitExceeded.") || /^(Request)?LimitExceeded$/.test(text)) return "throttled";
-  if (code === "GATEWAY_REJECTED") {
-    if (/nonce/i.test(text)) return "server";
-    if (/expire|timestamp/i.test(text)) return "clock";
-    if (/^AuthFailure|^1010$|^ResourceNotFound\.(Product|Device)|\.(ProductId|DeviceName|Algorithm)$/.test(text)) {
-      return "credential";
-    }
-    if (status === 401 || status === 407) return "credential";
-    return status === 408 ? "timeout" : retryable ? "server" : "permanent";
-  }
-  if (status === 401 || status === 407) return "credential";
-  if (status === 408) return "timeout";
-  // Statuses that speak of this request. Others may come from a proxy or a captive portal, and pass.
-  if (code === "HTTP_STATUS" && [400, 413, 414, 415, 422, 431].includes(status)) return "permanent";
-  return "server";
-}
-
-/** Whether the same request may be sent again after a while within one call. */
-export function isTransient(errorClass: ErrorClass): boolean {
-  return errorClass === "network" || errorClass === "timeout" || errorClass === "throttled" || errorClass === "server";
+  return classifyError(error);
 }
 
 /** How many retries all requests of a device have left. */

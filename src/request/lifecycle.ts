@@ -1,0 +1,128 @@
+/**
+ * One attempt of a request, from the connection to the last byte of the response. All limits are kept here: a host moves
+ * bytes, reports phases and obeys an abort, so that a limit means the same on every machine and there is one sentence
+ * for each.
+ */
+
+import { type ConnectionPhase, NetworkError } from "../errors.js";
+import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
+import { Canceller, unlessCancelled } from "./abort.js";
+
+/** Limits of an attempt in milliseconds. */
+export interface AttemptLimits {
+  /** For all phases together. */
+  readonly attemptTimeoutMs: number;
+  /** For single phases; a phase that is left out has what is left of the attempt. */
+  readonly phaseTimeoutsMs?: PhaseTimeouts;
+  /** Bytes of the response's body. */
+  readonly maxResponseBytes: number;
+  /** Whether kept connections must not be used. */
+  readonly fresh: boolean;
+}
+
+export type PhaseTimeouts = Readonly<Partial<Record<ConnectionPhase, number>>>;
+
+/** What had not happened when a phase's time was over. */
+const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
+  connect: "The connection was not established",
+  tls: "The TLS handshake did not finish",
+  write: "The request was not written",
+  "first-byte": "No response came",
+  read: "The response did not end",
+});
+
+/** Follows one attempt through its phases. */
+export class Attempt {
+  readonly #host: Pick<Host, "clock" | "http" | "timer">;
+  readonly #limits: AttemptLimits;
+  readonly #canceller = new Canceller();
+  readonly #spentMs: { -readonly [Phase in ConnectionPhase]?: number } = {};
+  readonly #startMs: number;
+  #phase: ConnectionPhase = "connect";
+  #phaseStartMs: number;
+  #timer: unknown;
+  #over = false;
+
+  constructor(host: Pick<Host, "clock" | "http" | "timer">, limits: AttemptLimits) {
+    this.#host = host;
+    this.#limits = limits;
+    this.#startMs = this.#phaseStartMs = host.clock.monotonicMs();
+  }
+
+  /**
+   * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
+   * does not obey.
+   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of `signal`
+   */
+  async send(request: HttpRequest, signal: CancelSignal): Promise<{ response: HttpResponse; timing: HttpTiming }> {
+    const own = this.#canceller;
+    const forward = () => own.cancel(signal.reason);
+    if (signal.aborted) throw signal.reason;
+    signal.addEventListener("abort", forward);
+    this.#limit();
+    try {
+      const { maxResponseBytes, fresh, phaseTimeoutsMs, attemptTimeoutMs } = this.#limits;
+      const sent = this.#host.http.send(request, {
+        signal: own.signal,
+        maxResponseBytes,
+        fresh,
+        connectTimeoutMs: Math.min(phaseTimeoutsMs?.connect ?? attemptTimeoutMs, attemptTimeoutMs),
+        onPhase: (phase) => this.#enter(phase),
+      });
+      const response = await unlessCancelled(sent, own.signal);
+      return { response, timing: this.#timing(request, response) };
+    } catch (error) {
+      // A host that is aborted may fail with something of its own.
+      throw own.signal.aborted ? own.signal.reason : error;
+    } finally {
+      this.#over = true;
+      signal.removeEventListener("abort", forward);
+      this.#host.timer.clear(this.#timer);
+    }
+  }
+
+  #enter(phase: ConnectionPhase): void {
+    if (this.#over || phase === this.#phase) return;
+    this.#count();
+    this.#phase = phase;
+    if (this.#limits.phaseTimeoutsMs !== undefined) this.#limit();
+  }
+
+  /** Adds what the phase has taken. */
+  #count(): void {
+    const now = this.#host.clock.monotonicMs();
+    this.#spentMs[this.#phase] = (this.#spentMs[this.#phase] ?? 0) + now - this.#phaseStartMs;
+    this.#phaseStartMs = now;
+  }
+
+  /** Sets the timer for what ends first: the phase or the attempt. */
+  #limit(): void {
+    const { timer } = this.#host;
+    const { attemptTimeoutMs, phaseTimeoutsMs } = this.#limits;
+    if (this.#timer !== undefined) timer.clear(this.#timer);
+    const leftMs = Math.max(0, attemptTimeoutMs - (this.#phaseStartMs - this.#startMs));
+    const phaseMs = phaseTimeoutsMs?.[this.#phase];
+    const isPhase = phaseMs !== undefined && phaseMs < leftMs;
+    this.#timer = timer.set(() => this.#timedOut(isPhase ? phaseMs : attemptTimeoutMs), isPhase ? phaseMs : leftMs);
+  }
+
+  #timedOut(limitMs: number): void {
+    const message = `${unfinished[this.#phase]} within ${Math.round(limitMs)} ms.`;
+    this.#canceller.cancel(new NetworkError("TIMEOUT", this.#phase, message));
+  }
+
+  #timing(request: HttpRequest, { reused = false, body }: HttpResponse): HttpTiming {
+    this.#count();
+    const spent = this.#spentMs;
+    return {
+      connectMs: reused ? undefined : spent.connect,
+      tlsMs: reused ? undefined : spent.tls,
+      writeMs: spent.write,
+      firstByteMs: spent["first-byte"],
+      totalMs: this.#phaseStartMs - this.#startMs,
+      reused,
+      bytesSent: request.body.length,
+      bytesReceived: body.length,
+    };
+  }
+}
