@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { PooledRandom } from "../../host/moddable/random.js";
-import { NonceSource } from "../../src/nonce.js";
+import { NonceSource } from "../../src/request/nonce.js";
 import { clock, flash, network, useMachine } from "../support/moddable-machine.js";
 
 useMachine();
