@@ -3,7 +3,7 @@
  * HTTPS, on any host that runs under Node. What must hold in each cell is checked here; what came of it goes into a table.
  */
 
-import { createPrivateKey, generateKeyPairSync, sign } from "node:crypto";
+import { createPrivateKey, sign } from "node:crypto";
 import {
   type CertificateSet,
   type Fault,
@@ -20,6 +20,7 @@ import {
   IotHubError,
   type PublishResult,
 } from "../../src/index.js";
+import { makeRsaKeys, psk } from "../support/keys.js";
 
 /** What the matrix needs of a host. */
 export interface HostUnderTest {
@@ -111,7 +112,6 @@ function waits(fault: Fault): boolean {
   return /hang|ignore|more|intervalMs 200/.test(faultName(fault));
 }
 
-const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const productId = "G8N9VAAAHB";
 
 export function cells(schemes: HostUnderTest["schemes"]): Cell[] {
@@ -142,12 +142,8 @@ export interface Shared {
 }
 
 export function prepare(): Shared {
-  const keys = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  return {
-    certificates: makeCertificates("chain"),
-    privateKey: keys.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
-    publicKey: keys.publicKey.export({ format: "pem", type: "spki" }) as string,
-  };
+  const { privatePem, publicPem } = makeRsaKeys();
+  return { certificates: makeCertificates("chain"), privateKey: privatePem, publicKey: publicPem };
 }
 
 function startFor(scheme: Cell["scheme"], shared: Shared): Promise<Gateway> {

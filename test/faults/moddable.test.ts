@@ -1,5 +1,5 @@
 import { test } from "@jest/globals";
-import { createModdableHost, useMachine } from "../host/moddable-machine.js";
+import { createModdableHost, useMachine } from "../support/moddable-machine.js";
 import { checkMatrix } from "./check.js";
 
 useMachine();

@@ -5,7 +5,7 @@ const sdk = process.env.MODDABLE;
 if (!sdk || !existsSync(`${sdk}/tools/VERSION`)) {
   console.log("Simulator tests are skipped: MODDABLE does not name a Moddable SDK.");
 } else {
-  await import("../tools/typescript.mjs");
+  await import("../support/typescript.mjs");
   const { main } = await import("./main.ts");
   process.exitCode = await main(process.argv.slice(2));
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { type Fault, type Gateway, mulberry32, startGateway } from "../../mocks/gateway/index.js";
+import { psk } from "../support/keys.js";
 import type { DeviceTask } from "./device.js";
 
 export interface SoakOptions {
@@ -82,9 +83,8 @@ export const soakFaults: readonly Fault[] = [
 
 const productId = "SOAK";
 const deviceName = "sensor";
-const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const script = fileURLToPath(new URL("./device.ts", import.meta.url));
-const typescript = new URL("../tools/typescript.mjs", import.meta.url).href;
+const typescript = new URL("../support/typescript.mjs", import.meta.url).href;
 
 export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const { readings, seed, faultProbability, killEvery, onProgress } = options;

@@ -1,29 +1,45 @@
-/** A host whose every part the test decides: answers by a function, time by hand, bytes by a counter. */
+/** A host whose every part the test decides: responses by a function, time by hand, bytes by a counter. */
 
 import { type Host, type HttpRequest, type HttpResponse, type HttpSendOptions, utf8 } from "../../src/index.js";
 
 export interface FakeHost extends Host {
-  readonly sent: { readonly request: HttpRequest; readonly options: HttpSendOptions }[];
-  /** Moves the monotonic and the wall clock, and calls what is due. */
-  advance(ms: number): void;
+  /** Requests, with the monotonic time at which each was sent. */
+  readonly sent: { readonly request: HttpRequest; readonly options: HttpSendOptions; readonly atMs: number }[];
+  /** Monotonic milliseconds since the start. */
+  readonly elapsedMs: number;
   /** Timers that are set. */
   readonly timers: number;
+  /** Moves the monotonic and the wall clock, and calls what is due. */
+  advance(ms: number): void;
+  /** Moves both clocks to the timer that is due first and calls it. @returns false if no timer is set */
+  advanceToNext(): boolean;
+  /** Sets the wall clock; it goes on from there. */
+  setNow(ms: number): void;
 }
 
 export type Respond = (
   request: HttpRequest,
-  options: HttpSendOptions,
   index: number,
+  options: HttpSendOptions,
 ) => HttpResponse | Promise<HttpResponse>;
 
-export function fakeHost(respond: Respond, changes: Partial<Host> = {}): FakeHost {
-  let now = 1735286744_000;
-  const sent: { request: HttpRequest; options: HttpSendOptions }[] = [];
+/** @param startMs what the wall clock shows at first */
+export function fakeHost(respond: Respond, changes: Partial<Host> = {}, startMs = 1735286744_000): FakeHost {
+  const sent: FakeHost["sent"] = [];
   const timers = new Map<number, { at: number; callback: () => void }>();
+  let now = 0;
+  let wall = startMs;
   let nextTimer = 1;
-  let random = 0;
+  let random = 1;
+  const nextByte = () => {
+    random = (random * 69069 + 12345) >>> 0;
+    return random >>> 24;
+  };
   return {
     sent,
+    get elapsedMs() {
+      return now;
+    },
     get timers() {
       return timers.size;
     },
@@ -33,15 +49,27 @@ export function fakeHost(respond: Respond, changes: Partial<Host> = {}): FakeHos
         if (at <= now && timers.delete(id)) callback();
       }
     },
+    advanceToNext() {
+      let first: { id: number; at: number; callback: () => void } | undefined;
+      for (const [id, timer] of timers) if (first === undefined || timer.at < first.at) first = { id, ...timer };
+      if (first === undefined) return false;
+      timers.delete(first.id);
+      now = Math.max(now, first.at);
+      first.callback();
+      return true;
+    },
+    setNow(ms) {
+      wall = ms - now;
+    },
     http: {
       send: async (request, options) => {
-        sent.push({ request, options });
-        return respond(request, options, sent.length - 1);
+        sent.push({ request, options, atMs: now });
+        return respond(request, sent.length - 1, options);
       },
       close: () => {},
     },
-    clock: { nowMs: () => now, monotonicMs: () => now },
-    random: { bytes: (length) => Uint8Array.from({ length }, () => (random = (random * 5 + 7) & 0xff)) },
+    clock: { nowMs: () => wall + now, monotonicMs: () => now },
+    random: { bytes: (length) => Uint8Array.from({ length }, nextByte) },
     timer: {
       set: (callback, delayMs) => {
         timers.set(nextTimer, { at: now + delayMs, callback });
@@ -53,7 +81,7 @@ export function fakeHost(respond: Respond, changes: Partial<Host> = {}): FakeHos
   };
 }
 
-/** An HTTP answer. */
+/** An HTTP response. */
 export function response(body: string | Uint8Array, changes: Partial<HttpResponse> = {}): HttpResponse {
   return {
     status: 200,

@@ -1,85 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
-import {
-  createMemoryStorage,
-  Device,
-  type DeviceOptions,
-  type DroppedMessage,
-  type Host,
-  IotHubError,
-  type Outbox,
-  type OutboxOptions,
-  type Storage,
-  type StoredMessage,
-} from "../../src/index.js";
-import { page, type Reply, refused, taken, virtualHost } from "./virtual-host.js";
-
-function setup(
-  reply: Reply = () => taken(),
-  outbox: OutboxOptions = {},
-  changes: Partial<Host> = {},
-  options: Partial<DeviceOptions> = {},
-) {
-  const host = virtualHost(reply, changes);
-  const delivered: StoredMessage[] = [];
-  const dropped: DroppedMessage[] = [];
-  const device = new Device(
-    {
-      productId: "P",
-      deviceName: "d",
-      credential: { secret: "secret" },
-      rateLimit: false,
-      outbox: {
-        flushIntervalMs: 0,
-        onDelivered: (message) => delivered.push(message),
-        onDropped: (one) => dropped.push(one),
-        ...outbox,
-      },
-      ...options,
-    },
-    host,
-  );
-  const payloads = () =>
-    host.sent.map(({ request }) => JSON.parse(new TextDecoder().decode(request.body)).Payload as string);
-  return { host, device, box: device.outbox as Outbox, delivered, dropped, payloads };
-}
-
-/** A storage whose operations wait until `release` is called, and whose deletions fail while `failing` is set. */
-function gated(storage: Storage = createMemoryStorage()) {
-  const held: (() => void)[] = [];
-  const gate = {
-    storage,
-    failing: false,
-    holding: false,
-    held,
-    release() {
-      gate.holding = false;
-      for (const go of held.splice(0)) go();
-    },
-  };
-  const pass = async () => {
-    if (gate.holding) await new Promise<void>((resolve) => held.push(resolve));
-  };
-  gate.storage = {
-    get: (key) => pass().then(() => storage.get(key)),
-    set: (key, value) => pass().then(() => storage.set(key, value)),
-    delete: async (key) => {
-      await pass();
-      if (gate.failing) throw new Error("worn");
-      await storage.delete(key);
-    },
-    keys: () => pass().then(() => storage.keys()),
-  };
-  return gate;
-}
-
-async function settled(): Promise<void> {
-  for (let i = 0; i < 100; i++) await Promise.resolve();
-}
-
-const reading = (payload: string | Uint8Array) => ({ topic: "data", payload });
+import { createMemoryStorage, IotHubError, type Storage } from "../../src/index.js";
+import { outboxDevice, reading, settled } from "../support/outbox-device.js";
+import { gated } from "../support/storage.js";
+import { page, type Reply, refused, taken } from "../support/virtual-host.js";
 
 test.each([Number.NaN, -5000, 1e18])("a clock that shows %d loses no reading", async (nowMs) => {
-  const { device, host, dropped, payloads } = setup();
+  const { device, host, dropped, payloads } = outboxDevice();
   await device.enqueue({ ...reading("a"), timeMs: 0 });
   await device.enqueue({ ...reading("b"), timeMs: 0 });
   host.setNow(nowMs);
@@ -100,7 +26,7 @@ test("a signer that cannot sign loses no reading", async () => {
       },
       close: () => {},
     };
-    const { device } = setup(undefined, {}, {}, { credential });
+    const { device } = outboxDevice(undefined, {}, {}, { credential });
     await device.enqueue(reading("a"));
     expect(await device.flush()).toMatchObject({ kept: 1, dropped: 0, ended: "credential" });
   }
@@ -111,7 +37,7 @@ test("classify that throws is as if it were not there", async () => {
     throw new Error("a fault of the app's");
   };
   const reply: Reply = (_request, index) => (index === 0 ? refused("InvalidParameter") : taken());
-  const { device, dropped } = setup(reply, {}, {}, { retry: { classify } });
+  const { device, dropped } = outboxDevice(reply, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
   await device.enqueue(reading("b"));
   expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
@@ -120,7 +46,7 @@ test("classify that throws is as if it were not there", async () => {
 
 describe("the caller's bytes", () => {
   test("may be used again at once", async () => {
-    const { device, delivered } = setup();
+    const { device, delivered } = outboxDevice();
     const buffer = Buffer.from([1, 2, 3]);
     const safe = device.enqueue(reading(buffer));
     buffer.fill(0);
@@ -141,7 +67,7 @@ describe("the caller's bytes", () => {
 describe("what was taken and could not be deleted at once", () => {
   test("is reported as delivered when it is, by a flush", async () => {
     const gate = gated();
-    const { device, delivered, payloads } = setup(undefined, {}, { storage: gate.storage });
+    const { device, delivered, payloads } = outboxDevice(undefined, {}, { storage: gate.storage });
     await device.enqueue(reading("a"));
     gate.failing = true;
     expect(await device.flush()).toMatchObject({ delivered: 0, kept: 1, ended: "storage" });
@@ -155,7 +81,7 @@ describe("what was taken and could not be deleted at once", () => {
   test("nor is what was refused asked again or called damaged", async () => {
     const gate = gated();
     const reply: Reply = (_request, index) => (index === 0 ? refused("InvalidParameter") : taken());
-    const { device, dropped, payloads } = setup(reply, {}, { storage: gate.storage });
+    const { device, dropped, payloads } = outboxDevice(reply, {}, { storage: gate.storage });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
     gate.failing = true;
@@ -169,7 +95,7 @@ describe("what was taken and could not be deleted at once", () => {
 
   test("or to make room", async () => {
     const gate = gated();
-    const { device, delivered, dropped } = setup(undefined, { maxMessages: 1 }, { storage: gate.storage });
+    const { device, delivered, dropped } = outboxDevice(undefined, { maxMessages: 1 }, { storage: gate.storage });
     await device.enqueue(reading("a"));
     gate.failing = true;
     await device.flush();
@@ -184,7 +110,7 @@ describe("what was taken and could not be deleted at once", () => {
 
 test("close is to the storage what a power cut is: the next device's readings are safe from the last one's", async () => {
   const gate = gated();
-  const first = setup(undefined, { maxBytes: 100000 }, { storage: gate.storage });
+  const first = outboxDevice(undefined, { maxBytes: 100000 }, { storage: gate.storage });
   await first.box.open();
   gate.holding = true;
   // Two parts: the device is closed while the first of them is being written.
@@ -195,7 +121,7 @@ test("close is to the storage what a power cut is: the next device's readings ar
   await expect(cut).rejects.toMatchObject({ code: "DEVICE_CLOSED" });
   const waiting = gate.held.splice(0);
   gate.holding = false;
-  const second = setup(undefined, {}, { storage: gate.storage });
+  const second = outboxDevice(undefined, {}, { storage: gate.storage });
   await second.device.enqueue(reading("accepted"));
   for (const go of waiting) go();
   await settled();
@@ -215,7 +141,7 @@ test("a message that was refused is no longer under way: the oldest makes room",
     },
   };
   const reply: Reply = (_request, index) => (index === 0 ? refused("InvalidParameter") : taken());
-  const { device, dropped, payloads } = setup(reply, { maxMessages: 3 }, { storage });
+  const { device, dropped, payloads } = outboxDevice(reply, { maxMessages: 3 }, { storage });
   for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
   await device.flush();
   await Promise.all(enqueued);
@@ -229,7 +155,7 @@ test("a message that was refused is no longer under way: the oldest makes room",
 test("an explicit flush that gets through brings the automatic one back", async () => {
   let wrong = true;
   let stop = () => {};
-  const { device, host } = setup(() => (wrong ? refused("AuthFailure.SignatureFailure") : taken()), {
+  const { device, host } = outboxDevice(() => (wrong ? refused("AuthFailure.SignatureFailure") : taken()), {
     flushIntervalMs: 1000,
     flushThreshold: 100,
     onDelivered: () => stop(),
@@ -248,7 +174,7 @@ test("an explicit flush that gets through brings the automatic one back", async 
 });
 
 test("a topic that a record cannot hold is refused, not stored in a way that cannot be read", async () => {
-  const { box } = setup();
+  const { box } = outboxDevice();
   for (const topic of ["", "t".repeat(256)]) {
     await expect(box.enqueue({ topic, payload: "", qos: 1, kind: 0 })).rejects.toMatchObject({ code: "INVALID_TOPIC" });
   }
@@ -258,7 +184,7 @@ test("a topic that a record cannot hold is refused, not stored in a way that can
 describe("a refusal that is not the gateway's", () => {
   test("empties no outbox", async () => {
     let portal = true;
-    const { device, dropped, payloads } = setup(() => (portal ? page(400) : taken()));
+    const { device, dropped, payloads } = outboxDevice(() => (portal ? page(400) : taken()));
     for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
     for (let i = 0; i < 4; i++) {
       expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 3, ended: "server" });
@@ -270,7 +196,7 @@ describe("a refusal that is not the gateway's", () => {
   });
 
   test("holds up no outbox: after five times the message goes", async () => {
-    const { device, dropped } = setup((request) =>
+    const { device, dropped } = outboxDevice((request) =>
       new TextDecoder().decode(request.body).includes('"bad"') ? page(400) : taken(),
     );
     for (const payload of ["bad", "good"]) await device.enqueue(reading(payload));
@@ -280,7 +206,7 @@ describe("a refusal that is not the gateway's", () => {
   });
 
   test.each([413, 422])("HTTP %d speaks of the message and counts at once", async (status) => {
-    const { device } = setup((_request, index) => (index === 0 ? page(status) : taken()));
+    const { device } = outboxDevice((_request, index) => (index === 0 ? page(status) : taken()));
     for (const payload of ["a", "b"]) await device.enqueue(reading(payload));
     expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
   });
@@ -289,7 +215,7 @@ describe("a refusal that is not the gateway's", () => {
 test("what is damaged is reported once, however often the storage fails while it is found", async () => {
   for (let failing = 1; failing < 12; failing++) {
     const memory = createMemoryStorage();
-    const { device } = setup(undefined, {}, { storage: memory });
+    const { device } = outboxDevice(undefined, {}, { storage: memory });
     for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
     await memory.set("out.00000000.0", new Uint8Array(20));
     await memory.set("out.00000001.0", Uint8Array.of(2));
@@ -305,7 +231,7 @@ test("what is damaged is reported once, however often the storage fails while it
       delete: (key) => count(() => memory.delete(key)),
       keys: () => count(() => memory.keys()),
     };
-    const next = setup(undefined, {}, { storage });
+    const next = outboxDevice(undefined, {}, { storage });
     for (let i = 0; i < 3; i++) await next.device.flush().catch(() => {});
     expect(next.dropped.map(({ sequence, reason }) => [sequence, reason])).toEqual([
       [0, "damaged"],

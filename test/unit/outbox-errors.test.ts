@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { createMemoryStorage, Device, NetworkError, type Storage } from "../../src/index.js";
-import { page, refused, taken, virtualHost } from "./virtual-host.js";
+import { page, refused, taken, virtualHost } from "../support/virtual-host.js";
 
 /** A small generator (mulberry32): each seed is one story, the same each time. */
 function generator(seed: number): () => number {

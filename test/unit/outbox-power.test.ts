@@ -10,8 +10,8 @@ import {
   type Storage,
   type StoredMessage,
 } from "../../src/index.js";
-import { type Cut, cuts, Flash } from "./power.js";
-import { virtualHost } from "./virtual-host.js";
+import { type Cut, cuts, Flash } from "../support/storage.js";
+import { virtualHost } from "../support/virtual-host.js";
 
 const bounds = { maxMessages: 6, maxBytes: 60000 };
 

@@ -3,76 +3,24 @@ import {
   AnswerError,
   createMemoryStorage,
   Device,
-  type DeviceOptions,
-  type DroppedMessage,
   type FlushResult,
-  type Host,
   type HttpResponse,
   IotHubError,
   NetworkError,
-  type Outbox,
   type OutboxOptions,
   type Storage,
-  type StoredMessage,
 } from "../../src/index.js";
-import { Flash } from "./power.js";
-import { hang, page, type Reply, refused, taken, virtualHost } from "./virtual-host.js";
+import { failure } from "../support/failure.js";
+import { outboxDevice, reading, settled } from "../support/outbox-device.js";
+import { Flash } from "../support/storage.js";
+import { hang, page, refused, taken, virtualHost } from "../support/virtual-host.js";
 
 const reset = () => new NetworkError("CONNECTION_RESET", "read", "The connection was closed.");
 const late = () => new NetworkError("TIMEOUT", "first-byte", "The request timed out.");
 
-function setup(
-  reply: Reply = () => taken(),
-  outbox: OutboxOptions = {},
-  changes: Partial<Host> = {},
-  options: Partial<DeviceOptions> = {},
-) {
-  const host = virtualHost(reply, changes);
-  const delivered: StoredMessage[] = [];
-  const dropped: DroppedMessage[] = [];
-  let retried = 0;
-  const device = new Device(
-    {
-      productId: "P",
-      deviceName: "d",
-      credential: { secret: "secret" },
-      rateLimit: false,
-      outbox: {
-        flushIntervalMs: 0,
-        onDelivered: (message) => delivered.push(message),
-        onDropped: (one) => dropped.push(one),
-        onRetried: () => retried++,
-        ...outbox,
-      },
-      ...options,
-    },
-    host,
-  );
-  const payloads = () =>
-    host.sent.map(({ request }) => JSON.parse(new TextDecoder().decode(request.body)).Payload as string);
-  const box = device.outbox as Outbox;
-  return { host, device, box, delivered, dropped, payloads, retried: () => retried };
-}
-
-async function failure(promise: Promise<unknown>): Promise<IotHubError> {
-  const error = await promise.then(
-    () => undefined,
-    (e) => e,
-  );
-  expect(error).toBeInstanceOf(IotHubError);
-  return error;
-}
-
-/** Everything that follows from what happened so far, but no timer. */
-async function settled(): Promise<void> {
-  for (let i = 0; i < 50; i++) await Promise.resolve();
-}
-
-const reading = (payload: unknown) => ({ topic: "data", payload: payload as string });
-
 describe("enqueue and flush", () => {
   test("what was enqueued is delivered in order, and gone", async () => {
-    const { device, box, host, delivered, payloads } = setup();
+    const { device, box, host, delivered, payloads } = outboxDevice();
     const results = [];
     for (let i = 0; i < 5; i++) results.push(await device.enqueue(reading(String(i))));
     expect(results.map(({ size }) => size)).toEqual([1, 2, 3, 4, 5]);
@@ -96,7 +44,7 @@ describe("enqueue and flush", () => {
       { topic: "data", payload: new Uint8Array(16384).fill(7) },
       { topic: `${"长".repeat(80)}/x`, payload: new Uint8Array(0) },
     ];
-    const { device, host, delivered } = setup(undefined, { maxBytes: 100000 });
+    const { device, host, delivered } = outboxDevice(undefined, { maxBytes: 100000 });
     for (const message of messages) await device.enqueue({ ...message, timeMs: 1700000000000 });
     expect((await device.flush()).delivered).toBe(messages.length);
     const stored = host.sent.map(({ request }) => new TextDecoder().decode(request.body));
@@ -108,7 +56,7 @@ describe("enqueue and flush", () => {
   });
 
   test("what publish refuses, enqueue refuses", async () => {
-    const { device, box } = setup();
+    const { device, box } = outboxDevice();
     expect((await failure(device.enqueue({ topic: "a+", payload: "" }))).code).toBe("TOPIC_WILDCARD");
     expect((await failure(device.enqueue(reading("x".repeat(16385))))).code).toBe("PAYLOAD_TOO_LARGE");
     expect((await failure(device.enqueue({ ...reading(""), timeMs: -1 }))).code).toBe("INVALID_TIMESTAMP");
@@ -132,7 +80,7 @@ describe("enqueue and flush", () => {
   });
 
   test("without storage or without the option there is no outbox", async () => {
-    expect(() => setup(undefined, {}, { storage: undefined })).toThrow(IotHubError);
+    expect(() => outboxDevice(undefined, {}, { storage: undefined })).toThrow(IotHubError);
     const device = new Device(
       { productId: "P", deviceName: "d", credential: { secret: "s" } },
       virtualHost(() => taken()),
@@ -144,23 +92,23 @@ describe("enqueue and flush", () => {
 
   test("a restart keeps messages, order, times and numbers", async () => {
     const storage = createMemoryStorage();
-    const first = setup(undefined, {}, { storage });
+    const first = outboxDevice(undefined, {}, { storage });
     for (let i = 0; i < 3; i++) await first.device.enqueue(reading(`a${i}`));
-    const second = setup(undefined, {}, { storage });
+    const second = outboxDevice(undefined, {}, { storage });
     await second.box.open();
     expect([second.box.size, second.box.bytes]).toEqual([first.box.size, first.box.bytes]);
     expect((await second.device.enqueue(reading("b"))).sequence).toBe(3);
     await second.device.flush();
     expect(second.payloads()).toEqual(["a0", "a1", "a2", "b"]);
-    const third = setup(undefined, {}, { storage });
+    const third = outboxDevice(undefined, {}, { storage });
     const { sequence } = await third.device.enqueue(reading("c"));
     expect(sequence).toBeGreaterThan(3);
   });
 
   test("two devices share a storage under two names", async () => {
     const storage = createMemoryStorage();
-    const a = setup(undefined, { name: "a" }, { storage });
-    const b = setup(undefined, { name: "ab" }, { storage });
+    const a = outboxDevice(undefined, { name: "a" }, { storage });
+    const b = outboxDevice(undefined, { name: "ab" }, { storage });
     await a.device.enqueue(reading("1"));
     await b.device.enqueue(reading("2"));
     await b.device.enqueue(reading("3"));
@@ -173,7 +121,7 @@ describe("enqueue and flush", () => {
 
 describe("what is refused, what fails", () => {
   test("a message that is refused for good lets the others through, and is handed back", async () => {
-    const { device, dropped, payloads } = setup((_r, index) =>
+    const { device, dropped, payloads } = outboxDevice((_r, index) =>
       index === 1 ? refused("InvalidParameterValue.TopicName") : taken(),
     );
     for (const name of ["a", "b", "c"]) await device.enqueue(reading(name));
@@ -189,7 +137,7 @@ describe("what is refused, what fails", () => {
     ["an unknown device", refused("ResourceNotFound.Device"), "credential"],
     ["a clock that cannot be mended", refused("AuthFailure.SignatureExpire"), "clock"],
   ])("%s ends a flush at once and loses nothing", async (_name, reply, ended) => {
-    const { device, host } = setup(() => {
+    const { device, host } = outboxDevice(() => {
       if (reply instanceof Error) throw reply;
       return reply;
     });
@@ -201,7 +149,7 @@ describe("what is refused, what fails", () => {
 
   test("an outage: retried until the budget is spent or the time is up, then kept", async () => {
     let up = false;
-    const { device, host, retried, payloads, box } = setup(() => {
+    const { device, host, retried, payloads, box } = outboxDevice(() => {
       if (up) return taken();
       throw reset();
     });
@@ -218,7 +166,7 @@ describe("what is refused, what fails", () => {
   });
 
   test("never later than the deadline, whatever hangs", async () => {
-    const http = setup((_r, _i, options) => hang(options, http.host, late));
+    const http = outboxDevice((_r, _i, options) => hang(options, http.host, late));
     await http.device.enqueue(reading("a"));
     expect(await http.device.flush({ deadlineMs: 700 })).toMatchObject({ kept: 1, ended: "deadline" });
     expect(http.host.elapsedMs).toBe(700);
@@ -226,19 +174,19 @@ describe("what is refused, what fails", () => {
     expect(http.host.timers).toBe(0);
 
     const never = () => new Promise<never>(() => {});
-    const deaf = setup(never);
+    const deaf = outboxDevice(never);
     await deaf.device.enqueue(reading("a"));
     expect(await deaf.device.flush({ deadlineMs: 50 })).toMatchObject({ kept: 1, ended: "deadline" });
     expect(deaf.host.elapsedMs).toBe(50);
 
     const memory = createMemoryStorage();
-    const disk = setup(undefined, {}, { storage: { ...memory, keys: never } });
+    const disk = outboxDevice(undefined, {}, { storage: { ...memory, keys: never } });
     expect(await disk.device.flush({ deadlineMs: 50 })).toMatchObject({ ended: "deadline" });
     expect(disk.host.elapsedMs).toBe(50);
   });
 
   test("a flush waits for the one under way", async () => {
-    const { device } = setup();
+    const { device } = outboxDevice();
     for (let i = 0; i < 4; i++) await device.enqueue(reading(String(i)));
     const [first, second] = await Promise.all([device.flush(), device.flush()]);
     expect([first.delivered, second.delivered]).toEqual([4, 0]);
@@ -255,7 +203,7 @@ describe("what is refused, what fails", () => {
       ["out.n", "0163f05003000000000063"],
     ];
     for (const [key, value] of stored) await storage.set(key, new Uint8Array(Buffer.from(value, "hex")));
-    const { device, delivered } = setup(undefined, {}, { storage });
+    const { device, delivered } = outboxDevice(undefined, {}, { storage });
     await device.flush();
     expect(delivered).toEqual([
       { sequence: 10, timeMs: 1793500000000, topic: "data", payload: '{"温度":21.5}', qos: 1, kind: 0 },
@@ -266,14 +214,18 @@ describe("what is refused, what fails", () => {
 
   test("what is damaged is skipped and reported, the rest survives", async () => {
     const flash = new Flash();
-    const first = setup(undefined, { maxBytes: 100000 }, { storage: flash.start().storage });
+    const first = outboxDevice(undefined, { maxBytes: 100000 }, { storage: flash.start().storage });
     for (const payload of ["a", "b".repeat(9000), "c", "d"]) await first.device.enqueue(reading(payload));
     const key = (sequence: number, part: number) => `out.0000000${sequence}.${part}`;
     (flash.values.get(key(0, 0)) as Uint8Array)[20] ^= 1;
     (flash.values.get(key(1, 2)) as Uint8Array)[3000 % 1000] ^= 128;
     flash.values.set(key(3, 0), flash.values.get(key(2, 0)) as Uint8Array);
     flash.values.set("other", Uint8Array.of(1, 2, 3));
-    const { device, dropped, payloads } = setup(undefined, { maxBytes: 100000 }, { storage: flash.start().storage });
+    const { device, dropped, payloads } = outboxDevice(
+      undefined,
+      { maxBytes: 100000 },
+      { storage: flash.start().storage },
+    );
     const result = await device.flush();
     expect(payloads()).toEqual(["c"]);
     expect(dropped).toMatchObject([0, 3, 1].map((sequence) => ({ sequence, reason: "damaged" })));
@@ -283,13 +235,13 @@ describe("what is refused, what fails", () => {
 
   test("what a later version stored is left to it", async () => {
     const flash = new Flash();
-    const first = setup(undefined, {}, { storage: flash.start().storage });
+    const first = outboxDevice(undefined, {}, { storage: flash.start().storage });
     for (const payload of ["a", "b"]) await first.device.enqueue(reading(payload));
     const value = flash.values.get("out.00000000.0") as Uint8Array;
     value[0] = 2;
     const { crc32 } = await import("../../src/crypto/crc32.js");
     new DataView(value.buffer).setInt32(1, crc32(value, 5, crc32(value.subarray(0, 1))));
-    const { device, dropped, payloads } = setup(undefined, {}, { storage: flash.start().storage });
+    const { device, dropped, payloads } = outboxDevice(undefined, {}, { storage: flash.start().storage });
     await device.flush();
     expect(payloads()).toEqual(["b"]);
     expect(dropped).toEqual([{ sequence: 0, reason: "unsupported" }]);
@@ -305,7 +257,7 @@ describe("what is refused, what fails", () => {
           ? Promise.reject(new Error("flash"))
           : (memory[name] as (...a: unknown[]) => unknown)(...args)) as Storage[K];
     const storage: Storage = { get: guard("get"), set: guard("set"), delete: guard("delete"), keys: guard("keys") };
-    const { device, host, box } = setup(undefined, {}, { storage });
+    const { device, host, box } = outboxDevice(undefined, {}, { storage });
     expect((await failure(device.enqueue(reading("a")))).code).toBe("STORAGE_FAILED");
     expect(box.size).toBe(0);
     broken = undefined;
@@ -324,7 +276,7 @@ describe("what is refused, what fails", () => {
     expect(await device.flush()).toMatchObject({ kept: 0, ended: "empty" });
     expect(host.sent.length).toBe(2);
     broken = "keys";
-    const unread = setup(undefined, {}, { storage });
+    const unread = outboxDevice(undefined, {}, { storage });
     expect((await failure(unread.device.flush())).code).toBe("STORAGE_FAILED");
     broken = undefined;
     expect((await unread.device.flush()).ended).toBe("empty");
@@ -333,7 +285,7 @@ describe("what is refused, what fails", () => {
 
 describe("bounds", () => {
   test("dropOldest: by count and by bytes, the oldest goes and is handed back", async () => {
-    const count = setup(undefined, { maxMessages: 3 });
+    const count = outboxDevice(undefined, { maxMessages: 3 });
     for (const name of ["a", "b", "c", "d", "e"]) await count.device.enqueue(reading(name));
     expect(count.dropped).toMatchObject([
       { sequence: 0, reason: "full", message: { payload: "a" } },
@@ -342,7 +294,7 @@ describe("bounds", () => {
     await count.device.flush();
     expect(count.payloads()).toEqual(["c", "d", "e"]);
 
-    const bytes = setup(undefined, { maxBytes: 3000 });
+    const bytes = outboxDevice(undefined, { maxBytes: 3000 });
     for (const name of ["a", "b", "c"]) await bytes.device.enqueue(reading(name.repeat(600)));
     await bytes.device.enqueue(reading("d".repeat(1900)));
     expect(bytes.dropped.map(({ sequence }) => sequence)).toEqual([0, 1]);
@@ -350,7 +302,7 @@ describe("bounds", () => {
   });
 
   test("rejectNewest: what is new is refused, what waits stays", async () => {
-    const { device, box, payloads, dropped } = setup(undefined, { maxMessages: 2, policy: "rejectNewest" });
+    const { device, box, payloads, dropped } = outboxDevice(undefined, { maxMessages: 2, policy: "rejectNewest" });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
     expect(await failure(device.enqueue(reading("c")))).toMatchObject({ code: "OUTBOX_FULL", retryable: true });
@@ -363,11 +315,11 @@ describe("bounds", () => {
   });
 
   test("what can never fit is refused at once", async () => {
-    const { device, dropped } = setup(undefined, { maxBytes: 4000 });
+    const { device, dropped } = outboxDevice(undefined, { maxBytes: 4000 });
     await device.enqueue(reading("a"));
     expect((await failure(device.enqueue(reading("x".repeat(4000))))).code).toBe("PAYLOAD_TOO_LARGE");
     expect(dropped).toEqual([]);
-    const large = setup(undefined, { maxBytes: 10 ** 7 }, {}, { maxPayloadBytes: 10 ** 6 });
+    const large = outboxDevice(undefined, { maxBytes: 10 ** 7 }, {}, { maxPayloadBytes: 10 ** 6 });
     expect((await failure(large.device.enqueue(reading("x".repeat(144000))))).code).toBe("PAYLOAD_TOO_LARGE");
     await large.device.enqueue(reading("x".repeat(143000)));
     expect((await large.device.flush()).delivered).toBe(1);
@@ -375,7 +327,7 @@ describe("bounds", () => {
 
   test("the message that is being sent is not the one that is dropped", async () => {
     let release: (response: HttpResponse) => void = () => {};
-    const { device, dropped, payloads, host } = setup(
+    const { device, dropped, payloads, host } = outboxDevice(
       (_r, index) => (index === 0 ? new Promise((resolve) => (release = resolve)) : taken()),
       { maxMessages: 2 },
     );
@@ -392,7 +344,11 @@ describe("bounds", () => {
 
   test("calls that wait are bounded, too", async () => {
     const never = () => new Promise<never>(() => {});
-    const { device } = setup(undefined, { maxMessages: 3 }, { storage: { ...createMemoryStorage(), set: never } });
+    const { device } = outboxDevice(
+      undefined,
+      { maxMessages: 3 },
+      { storage: { ...createMemoryStorage(), set: never } },
+    );
     const waiting = [1, 2, 3].map(() => failure(device.enqueue(reading(""))));
     expect((await failure(device.enqueue(reading("")))).code).toBe("OUTBOX_FULL");
     device.close();
@@ -412,13 +368,13 @@ describe("bounds", () => {
       "x".repeat(16384),
     ]) {
       const flash = new Flash();
-      const { device, box } = setup(undefined, {}, { storage: flash.start().storage });
+      const { device, box } = outboxDevice(undefined, {}, { storage: flash.start().storage });
       for (let i = 0; i < 110; i++) await device.enqueue(reading(payload));
       expect(box.size).toBeGreaterThanOrEqual(1);
       expect(flash.peakBytes).toBeLessThanOrEqual(room);
     }
     const flash = new Flash();
-    const { device } = setup(undefined, {}, { storage: flash.start().storage });
+    const { device } = outboxDevice(undefined, {}, { storage: flash.start().storage });
     await device.enqueue({ topic: `${"t".repeat(200)}/x`, payload: new Uint8Array(16384) });
     expect(flash.peakBytes).toBeLessThanOrEqual(room);
   });
@@ -430,7 +386,7 @@ describe("wear", () => {
     let starts = 0;
     let parts = 0;
     for (; starts < 4; starts++) {
-      const { device } = setup(undefined, { maxBytes: 10 ** 6 }, { storage: flash.start().storage });
+      const { device } = outboxDevice(undefined, { maxBytes: 10 ** 6 }, { storage: flash.start().storage });
       for (let i = 0; i < 100; i++) {
         const large = i % 10 === 0;
         await device.enqueue(reading(large ? "x".repeat(16384) : "21.5"));
@@ -452,9 +408,13 @@ describe("wear", () => {
 describe("automatic flushing", () => {
   test("at the interval, at the threshold, and for what an earlier start left", async () => {
     const storage = createMemoryStorage();
-    const earlier = setup(undefined, {}, { storage });
+    const earlier = outboxDevice(undefined, {}, { storage });
     await earlier.device.enqueue(reading("left"));
-    const { host, payloads, device } = setup(undefined, { flushIntervalMs: 30000, flushThreshold: 3 }, { storage });
+    const { host, payloads, device } = outboxDevice(
+      undefined,
+      { flushIntervalMs: 30000, flushThreshold: 3 },
+      { storage },
+    );
     while (host.timers > 0) await new Promise(setImmediate);
     expect(payloads()).toEqual(["left"]);
     expect(host.elapsedMs).toBeLessThanOrEqual(30000);
@@ -473,7 +433,7 @@ describe("automatic flushing", () => {
 
   test("an outage is asked ever less often, and what waits is sent when it ends", async () => {
     let up = false;
-    const { host, device, box } = setup(
+    const { host, device, box } = outboxDevice(
       () => {
         if (up) return taken();
         throw reset();
@@ -493,7 +453,7 @@ describe("automatic flushing", () => {
 
   test("a credential that is refused is not tried forever, until the app asks", async () => {
     let good = false;
-    const { host, device, box } = setup(() => (good ? taken() : refused("AuthFailure.SignatureFailure")), {
+    const { host, device, box } = outboxDevice(() => (good ? taken() : refused("AuthFailure.SignatureFailure")), {
       flushIntervalMs: 1000,
     });
     await device.enqueue(reading("a"));
@@ -510,10 +470,10 @@ describe("automatic flushing", () => {
 
   test("a storage that cannot be read yet is asked again", async () => {
     const memory = createMemoryStorage();
-    await setup(undefined, {}, { storage: memory }).device.enqueue(reading("a"));
+    await outboxDevice(undefined, {}, { storage: memory }).device.enqueue(reading("a"));
     let fails = 3;
     const keys = () => (fails-- > 0 ? Promise.reject(new Error("busy")) : memory.keys());
-    const { host, payloads } = setup(undefined, { flushIntervalMs: 1000 }, { storage: { ...memory, keys } });
+    const { host, payloads } = outboxDevice(undefined, { flushIntervalMs: 1000 }, { storage: { ...memory, keys } });
     while (host.timers > 0) await new Promise(setImmediate);
     expect(payloads()).toEqual(["a"]);
   });
@@ -523,7 +483,7 @@ describe("close", () => {
   test("settles every promise, stops every timer, keeps what is stored", async () => {
     const storage = createMemoryStorage();
     const never = () => new Promise<never>(() => {});
-    const { device, host, box } = setup(never, { flushIntervalMs: 1000 }, { storage });
+    const { device, host, box } = outboxDevice(never, { flushIntervalMs: 1000 }, { storage });
     await device.enqueue(reading("a"));
     const flushes: Promise<FlushResult>[] = [device.flush(), device.flush()];
     while (host.sent.length === 0) await Promise.resolve();
@@ -534,7 +494,7 @@ describe("close", () => {
     expect((await failure(device.enqueue(reading("b")))).code).toBe("DEVICE_CLOSED");
     expect((await failure(device.flush())).code).toBe("DEVICE_CLOSED");
     expect((await failure(box.open())).code).toBe("DEVICE_CLOSED");
-    const next = setup(undefined, {}, { storage });
+    const next = outboxDevice(undefined, {}, { storage });
     expect((await next.device.flush()).delivered).toBe(1);
   });
 
@@ -542,7 +502,7 @@ describe("close", () => {
     const bad = () => {
       throw new Error("listener");
     };
-    const { device } = setup((_r, index) => (index === 0 ? page(503) : index === 1 ? refused("X") : taken()), {
+    const { device } = outboxDevice((_r, index) => (index === 0 ? page(503) : index === 1 ? refused("X") : taken()), {
       onDelivered: bad,
       onDropped: bad,
       onRetried: bad,

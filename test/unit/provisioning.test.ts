@@ -13,8 +13,8 @@ import {
   storageLimits,
 } from "../../src/index.js";
 import { fakeHost, response } from "../support/fake-host.js";
+import { productSecret } from "../support/keys.js";
 
-const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
 const options: ProvisionOptions = { productId: "P1", deviceName: "dev1", productSecret, url: "http://gateway.test" };
 const { productSecret: _, ...withoutSecret } = options;
 

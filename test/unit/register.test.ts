@@ -12,9 +12,8 @@ import {
   register,
 } from "../../src/index.js";
 import { type FakeHost, fakeHost, response } from "../support/fake-host.js";
+import { productSecret, psk } from "../support/keys.js";
 
-const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
-const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const { aes_registration: vectors } = JSON.parse(
   readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"),
 );

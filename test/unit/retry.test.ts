@@ -16,7 +16,8 @@ import {
   retryDefaults,
   TokenBucket,
 } from "../../src/index.js";
-import { hang, page, type Reply, refused, taken, type VirtualHost, virtualHost } from "./virtual-host.js";
+import { failure } from "../support/failure.js";
+import { hang, page, type Reply, refused, taken, type VirtualHost, virtualHost } from "../support/virtual-host.js";
 
 const message = { topic: "data", payload: { t: 21.5 } };
 const reset = () => new NetworkError("CONNECTION_RESET", "read", "The connection was closed.");
@@ -44,15 +45,6 @@ function turns(...replies: (HttpResponse | Error | (() => HttpResponse))[]): Rep
     if (reply instanceof Error) throw reply;
     return typeof reply === "function" ? reply() : reply;
   };
-}
-
-async function failure(promise: Promise<unknown>): Promise<IotHubError & Record<string, unknown>> {
-  const error = await promise.then(
-    () => undefined,
-    (e) => e,
-  );
-  expect(error).toBeInstanceOf(IotHubError);
-  return error;
 }
 
 function stamps(host: VirtualHost): number[] {

@@ -1,11 +1,12 @@
-import { createHash, generateKeyPairSync, sign as nodeSign } from "node:crypto";
+import { createHash, sign as nodeSign } from "node:crypto";
 import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import type { RsaPrivateKey } from "../../src/crypto/key.js";
 import { Montgomery } from "../../src/crypto/montgomery.js";
 import { RsaSigner } from "../../src/crypto/rsa.js";
 import { createSigner } from "../../src/index.js";
+import { makeRsaKeys } from "../support/keys.js";
 
-const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const { privateKey } = makeRsaKeys();
 const jwk = privateKey.export({ format: "jwk" }) as Record<string, string>;
 const number = (name: string) => BigInt(`0x${Buffer.from(jwk[name], "base64url").toString("hex")}`);
 const key: RsaPrivateKey = {

@@ -1,8 +1,8 @@
 /** What a whole publish needs on a device: 24 KB, of which 6 KB are the stack that an ESP32 has by default. */
 
 import { expect, test } from "@jest/globals";
-import { bundleFile } from "./bundle.js";
-import { runAll } from "./engine.js";
+import { bundleFile } from "../support/bundle.js";
+import { runAll } from "../support/engine.js";
 
 test("a device is made and publishes in a stack of 6 KB and a heap of 18 KB", async () => {
   const preload = [await bundleFile(new URL("device.entry.ts", import.meta.url).pathname, "entry")];

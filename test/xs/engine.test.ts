@@ -2,7 +2,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "./engine.js";
+import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "../support/engine.js";
 
 const buildTimeoutMs = 180_000;
 

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@jest/globals";
-import { bundleFile } from "./bundle.js";
-import { build, run } from "./engine.js";
+import { bundleFile } from "../support/bundle.js";
+import { build, run } from "../support/engine.js";
 
 test("1000 readings are enqueued and delivered in a heap of 32 KB, which stays as it was", async () => {
   await build();

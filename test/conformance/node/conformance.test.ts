@@ -2,8 +2,8 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, jest, test } from "@jest/globals";
-import { bundleFile } from "../../xs/bundle.js";
-import { type EngineReport, runAll } from "../../xs/engine.js";
+import { bundleFile } from "../../support/bundle.js";
+import { type EngineReport, runAll } from "../../support/engine.js";
 import { Check } from "../check.js";
 import { suites } from "../suites.js";
 import { dataOfSuites } from "./data.js";

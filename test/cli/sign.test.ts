@@ -1,0 +1,130 @@
+import { spawnSync } from "node:child_process";
+import { createHash, createPublicKey, verify } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { describe, expect, test } from "@jest/globals";
+import { visible } from "../../host/node/cli/sign.js";
+import { file, PSK, publicKey } from "../support/cli-fixture.js";
+import { run } from "../support/run-cli.js";
+
+const vectors = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
+
+describe("sign", () => {
+  const { signing } = vectors;
+  const rsaKey = vectors.rsa_test_key["rsa2048_pkcs1.pem"];
+
+  test("gives what the official SDKs give", async () => {
+    await writeFile(file("rsa.key"), rsaKey);
+    let counted = 0;
+    for (const vector of signing) {
+      const { algorithm, timestamp, nonce, body_base64, string_to_sign, signature, key: used } = vector;
+      const [, host, pathname] = string_to_sign.split("\n");
+      await writeFile(file("body"), Buffer.from(body_base64, "base64"));
+      await writeFile(file("secret"), `${Object.values(used)[0]}\n`);
+      const key = algorithm === "rsa-sha256" ? ["--key-file", file("rsa.key")] : ["--secret-file", file("secret")];
+      const args = ["--host", host, "--path", pathname, "--body-file", file("body"), "--algorithm", algorithm];
+      const time = ["--timestamp", String(timestamp), "--nonce", String(nonce)];
+      const { code, stdout } = await run(["sign", ...args, ...time, ...key, "--json"]);
+      expect(code).toBe(0);
+      const answer = JSON.parse(stdout);
+      expect(Object.keys(answer)).toEqual(["stringToSign", "signature", "headers"]);
+      expect(answer.stringToSign).toBe(string_to_sign);
+      expect(answer.signature).toBe(signature);
+      expect(answer.headers["X-TC-Signature"]).toBe(signature);
+      counted++;
+    }
+    expect(counted).toBe(signing.length);
+  });
+
+  const base = (...more: string[]) => ["sign", "--host", "Example.COM:8443", "--path", "/device/publish", ...more];
+  const time = ["--timestamp", "0", "--nonce", "0"];
+
+  test("warns of a psk that lost its = signs, and of no ProductSecret", async () => {
+    await writeFile(file("cut"), PSK.replace(/=+$/, ""));
+    const cut = await run(base("--body", "x", "--secret-file", file("cut")));
+    expect(cut).toMatchObject({ code: 0, stderr: expect.stringMatching(/^warning: .* = signs at its end\.\n$/) });
+    const args = ["sign", "--host", "h", "--path", "/device/register", "--body", "x", "--secret-file", file("cut")];
+    expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("shows what one does not see", async () => {
+    await writeFile(file("body"), '{"a":"\u00a0\t"}\r\n');
+    const { code, stdout } = await run(
+      base("--body-file", file("body"), ...time, "--secret-file", file("sensor1.psk")),
+    );
+    expect(code).toBe(0);
+    const hash = createHash("sha256").update('{"a":"\u00a0\t"}\r\n').digest("hex");
+    const shown = stdout.split("\n").slice(1, 9);
+    expect(shown.map((line) => line.slice(15))).toEqual([
+      "POST␊",
+      "example.com␊",
+      "/device/publish␊",
+      "␊",
+      "hmacsha256␊",
+      "0␊",
+      "0␊",
+      hash,
+    ]);
+    expect(stdout).toContain('Body: 13 bytes, hashed as they are\n  {"a":"\\u{a0}␉"}␍␊\n');
+    expect(stdout).not.toContain(PSK);
+  });
+
+  test("makes everything visible that has no picture of its own", () => {
+    expect(visible("a b\0\x7f\u200b\u2028\u{e0001}\ud800\u3000")).toBe(
+      "a b␀␡\\u{200b}\\u{2028}\\u{e0001}\\u{d800}\\u{3000}",
+    );
+    expect(visible("温度 😀")).toBe("温度 😀");
+  });
+
+  test.each([
+    ["--body", 'it\'s {"a": "$HOME `x` \\n 温"}'],
+    ["--body", "@not-a-file"],
+    ["--body-file", "body.json"],
+  ])("prints a command that a shell reads as it is meant: %s %s", async (option, value) => {
+    const content = option === "--body" ? value : '{"a":1}\n';
+    if (option === "--body-file") await writeFile(file(value), content);
+    const body = option === "--body" ? value : file(value);
+    const { code, stdout, stderr } = await run(base(option, body, ...time, "--secret", PSK, "--curl"));
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning: a secret on the command line /);
+    expect(stdout + stderr).not.toContain(PSK);
+    // A function in the place of curl shows the words that it was given.
+    const shell = spawnSync("sh", ["-c", `curl() { for word do printf '%s\\0' "$word"; done; }\n${stdout}`]);
+    expect(shell.status).toBe(0);
+    const words = shell.stdout.toString().split("\0").slice(0, -1);
+    expect(words.slice(0, 4)).toEqual(["-sS", "-X", "POST", "https://Example.COM:8443/device/publish"]);
+    expect(words.slice(-2)).toEqual(option === "--body" ? ["--data-raw", body] : ["--data-binary", `@${body}`]);
+    expect(words.filter((word) => word.startsWith("X-TC-"))).toHaveLength(4);
+  });
+
+  test("signs with a private key, and takes time and nonce from the machine", async () => {
+    const { code, stdout } = await run(base("--body", "", "--key-file", file("sensor2.der"), "--json"));
+    expect(code).toBe(0);
+    const { stringToSign, signature, headers } = JSON.parse(stdout);
+    const key = createPublicKey(publicKey);
+    expect(verify("sha256", Buffer.from(stringToSign), key, Buffer.from(signature, "base64"))).toBe(true);
+    expect(headers["X-TC-Algorithm"]).toBe("rsa-sha256");
+    expect(Number(headers["X-TC-Timestamp"])).toBeGreaterThan(1_700_000_000);
+  });
+
+  test.each([
+    ["no body", [...time, "--secret", "x"], 2, "USAGE: Give either --body or --body-file"],
+    ["two keys", ["--body", "", "--secret", "x", "--key-file", "x"], 2, "USAGE: Give one of --secret"],
+    ["no key", ["--body", ""], 2, "USAGE: Give one of --secret"],
+    [
+      "upper case",
+      ["--body", "", "--secret", "x", "--algorithm", "HmacSha256"],
+      2,
+      "USAGE: The algorithm must be one of",
+    ],
+    ["a secret for RSA", ["--body", "", "--secret", "x", "--algorithm", "rsa-sha256"], 2, "goes with --key-file"],
+    ["milliseconds", ["--body", "", "--secret", "x", "--timestamp", "1700000000000"], 2, "INVALID_TIMESTAMP"],
+    ["hexadecimal", ["--body", "", "--secret", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],
+    ["no secret in it", ["--body", "", "--secret", ""], 3, "INVALID_CREDENTIAL"],
+    ["a path with a query", ["--body", "", "--secret", "x", "--path", "/a?b"], 2, "INVALID_PATH"],
+  ])("refuses %s", async (_, more, exitCode, text) => {
+    const { code, stdout, stderr } = await run(base(...more));
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
+    expect(stderr).toContain(text);
+  });
+});

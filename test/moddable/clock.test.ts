@@ -1,0 +1,302 @@
+/** Clock and SNTP of the Moddable host, on stand-ins for the SDK's modules. */
+
+import dgram from "node:dgram";
+import { describe, expect, test } from "@jest/globals";
+import { type ClockOptions, earliestMs, ModdableClock } from "../../host/moddable/clock.js";
+import { ntpTimeMs } from "../../host/moddable/sntp.js";
+import { PreferenceStorage } from "../../host/moddable/storage.js";
+import { startGateway } from "../../mocks/gateway/index.js";
+import { Device } from "../../src/index.js";
+import { cleanups } from "../support/cleanups.js";
+import { failure } from "../support/failure.js";
+import { psk } from "../support/keys.js";
+import { clock, createModdableHost, flash, network, until, useMachine } from "../support/moddable-machine.js";
+
+useMachine();
+
+const EPOCH = 2208988800;
+const ERA = 4294967296;
+
+interface TimeServer {
+  readonly address: string;
+  readonly requests: Buffer[];
+}
+
+/** An NTP server on loopback. `change` damages the reply, or leaves it out by returning undefined. */
+async function timeServer(
+  nowMs: () => number,
+  change: (reply: Buffer, request: Buffer) => Buffer[] = (reply) => [reply],
+): Promise<TimeServer> {
+  const requests: Buffer[] = [];
+  const socket = dgram.createSocket("udp4");
+  socket.on("message", (request, from) => {
+    requests.push(request);
+    const reply = Buffer.alloc(48);
+    reply[0] = (4 << 3) | 4;
+    reply[1] = 2;
+    request.copy(reply, 24, 40, 48);
+    const seconds = Math.floor(nowMs() / 1000) + EPOCH;
+    reply.writeUInt32BE(seconds % ERA, 40);
+    reply.writeUInt32BE(Math.floor(((nowMs() % 1000) / 1000) * ERA), 44);
+    for (const packet of change(reply, request)) socket.send(packet, from.port, from.address);
+  });
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  cleanups.push(() => new Promise<void>((resolve) => socket.close(() => resolve())));
+  return { address: `127.0.0.1:${socket.address().port}`, requests };
+}
+
+function makeClock(options: ClockOptions): ModdableClock {
+  const made = new ModdableClock(options);
+  cleanups.push(() => made.close());
+  return made;
+}
+
+const soon = () => earliestMs + 1234567890;
+
+describe("clock", () => {
+  test.each([true, false])("is set from a server, whether Time.set works: %s", async (settable) => {
+    clock.settable = settable;
+    clock.stop();
+    clock.setDate(5000);
+    const server = await timeServer(soon);
+    const c = makeClock({ servers: [server.address] });
+    await c.ready();
+    expect(Math.abs(c.nowMs() - soon())).toBeLessThan(1000);
+    expect(Math.abs(Date.now() - (settable ? soon() : 5000))).toBeLessThan(1000);
+    const before = c.nowMs();
+    await clock.advance(5000);
+    expect(c.nowMs() - before).toBe(5000);
+    expect(server.requests.length).toBe(1);
+    expect(server.requests[0].length).toBe(48);
+    expect(server.requests[0][0]).toBe(0x23);
+  });
+
+  test("half of the way there and back is allowed for", async () => {
+    clock.stop();
+    clock.setDate(0);
+    // The reply is on its way for two seconds of the stopped clock.
+    const socket = dgram.createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+    cleanups.push(() => socket.close());
+    const c = makeClock({ servers: [`127.0.0.1:${socket.address().port}`] });
+    const ready = c.ready();
+    const [request, from] = await new Promise<[Buffer, dgram.RemoteInfo]>((resolve) =>
+      socket.once("message", (...all) => resolve(all)),
+    );
+    await clock.advance(2000);
+    const reply = Buffer.alloc(48);
+    reply[0] = 0x24;
+    reply[1] = 1;
+    request.copy(reply, 24, 40, 48);
+    const seconds = Math.floor(soon() / 1000);
+    reply.writeUInt32BE((seconds + EPOCH) % ERA, 40);
+    socket.send(reply, from.port, from.address);
+    await ready;
+    expect(c.nowMs()).toBe(seconds * 1000 + 1000);
+  });
+
+  test("a system clock that is right is trusted, one before the build is not, and distrust is an option", async () => {
+    const server = await timeServer(soon);
+    await makeClock({ servers: [server.address] }).ready();
+    expect(server.requests.length).toBe(0);
+    await makeClock({ servers: [server.address], trustSystemClock: false }).ready();
+    expect(server.requests.length).toBe(1);
+    clock.setDate(earliestMs - 1000);
+    await makeClock({ servers: [server.address] }).ready();
+    expect(server.requests.length).toBe(2);
+  });
+
+  test("callers share one synchronization", async () => {
+    clock.setDate(0);
+    const server = await timeServer(soon);
+    const c = makeClock({ servers: [server.address] });
+    await Promise.all([c.ready(), c.ready(), c.synchronize(), c.ready()]);
+    await c.ready();
+    expect(server.requests.length).toBe(1);
+    await c.synchronize();
+    expect(server.requests.length).toBe(2);
+  });
+
+  const edit = (reply: Buffer, change: () => void) => {
+    change();
+    return reply;
+  };
+  const useless: [string, (reply: Buffer, request: Buffer) => Buffer[]][] = [
+    ["a kiss of death", (reply) => [edit(reply, () => reply.writeUInt8(0, 1))]],
+    ["a server without time itself", (reply) => [edit(reply, () => reply.writeUInt8(0xe4, 0))]],
+    ["stratum 16", (reply) => [edit(reply, () => reply.writeUInt8(16, 1))]],
+    ["no time", (reply) => [reply.fill(0, 40)]],
+    ["strangers' replies", (reply) => Array(8).fill(edit(reply, () => reply.writeUInt32BE(1, 24)))],
+    ["replies that are too short", (reply) => Array(8).fill(reply.subarray(0, 40))],
+    ["requests sent back", (_reply, request) => Array(8).fill(request)],
+    [
+      "a time forty years ahead",
+      (reply) => [edit(reply, () => reply.writeUInt32BE((Math.floor(soon() / 1000) + EPOCH + 1262304000) % ERA, 40))],
+    ],
+  ];
+  test.each(useless)("%s is passed over for the next server", async (_name, change) => {
+    clock.setDate(0);
+    const bad = await timeServer(soon, change);
+    const good = await timeServer(soon);
+    const c = makeClock({ servers: [bad.address, good.address] });
+    await c.ready();
+    expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
+    expect([bad.requests.length, good.requests.length]).toEqual([1, 1]);
+  });
+
+  test("a stranger's packet before the reply does no harm", async () => {
+    clock.setDate(0);
+    const server = await timeServer(soon, (reply) => [Buffer.alloc(48), Buffer.from("x"), reply]);
+    const c = makeClock({ servers: [server.address] });
+    await c.ready();
+    expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
+  });
+
+  test("a silent server and a name that is not found are passed over", async () => {
+    clock.stop();
+    clock.setDate(0);
+    const silent = await timeServer(soon, () => []);
+    const good = await timeServer(soon);
+    const c = makeClock({ servers: ["ntp.nowhere.test", silent.address, good.address] });
+    const ready = c.ready();
+    await until(() => silent.requests.length === 1);
+    await clock.advance(3000);
+    await ready;
+    expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
+  });
+
+  test("when no server answers, each has been asked twice, and the error says why; later it can succeed", async () => {
+    clock.stop();
+    clock.setDate(0);
+    let silent = true;
+    const server = await timeServer(soon, (reply) => (silent ? [] : [reply]));
+    const c = makeClock({ servers: [server.address, "ntp.nowhere.test"] });
+    const failed = failure(c.ready());
+    for (const count of [1, 2]) {
+      await until(() => server.requests.length === count);
+      await clock.advance(3000);
+    }
+    const error = await failed;
+    expect([error.code, error.retryable]).toEqual(["CLOCK_NOT_SET", true]);
+    expect(error.message).toContain(`${server.address}: no reply`);
+    expect(error.message).toContain("ntp.nowhere.test: name not resolved");
+    silent = false;
+    await c.ready();
+    expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
+  });
+
+  test("without servers it fails at once", async () => {
+    clock.setDate(0);
+    expect((await failure(makeClock({ servers: [] }).ready())).code).toBe("CLOCK_NOT_SET");
+  });
+
+  test("is refreshed once a day, and a quarter of an hour after a refresh that failed", async () => {
+    clock.stop();
+    clock.setDate(0);
+    let silent = false;
+    const server = await timeServer(
+      () => soon() + clock.ticks(),
+      (reply) => (silent ? [] : [reply]),
+    );
+    const c = makeClock({ servers: [server.address] });
+    await c.ready();
+    expect(clock.waiting).toEqual([86400000]);
+    await clock.advance(86400000);
+    await until(() => server.requests.length === 2);
+    await until(() => clock.waiting.includes(86400000));
+    silent = true;
+    await clock.advance(86400000);
+    for (const count of [3, 4]) {
+      await until(() => server.requests.length === count);
+      await clock.advance(3000);
+    }
+    await until(() => clock.waiting[0] === 900000);
+    silent = false;
+    await clock.advance(900000);
+    await until(() => clock.waiting[0] === 86400000);
+    expect(server.requests.length).toBe(5);
+    c.close();
+    expect(clock.waiting).toEqual([]);
+  });
+
+  test("after a restart with a clock that went on, the refresh is due when the day is over", async () => {
+    clock.stop();
+    clock.setDate(0);
+    const server = await timeServer(() => soon() + clock.ticks());
+    const storage = new PreferenceStorage();
+    const c = makeClock({ servers: [server.address], storage });
+    await c.ready();
+    await until(() => flash.steps > 0);
+    c.close();
+    await clock.advance(3600000);
+    // Asleep for an hour: the system's clock has gone on, the program starts anew.
+    const again = makeClock({ servers: [server.address], storage });
+    await again.ready();
+    await until(() => clock.waiting.length === 1);
+    expect(Math.abs(clock.waiting[0] - (86400000 - 3600000))).toBeLessThan(1000);
+    expect(server.requests.length).toBe(1);
+  });
+
+  test("2036 and 2038 are dates like others", () => {
+    const earliest = Date.UTC(2026, 10, 1);
+    for (const date of [
+      Date.UTC(2026, 10, 2),
+      Date.UTC(2036, 1, 7, 6, 28, 15),
+      Date.UTC(2036, 1, 7, 6, 28, 16),
+      Date.UTC(2036, 1, 7, 6, 28, 17),
+      Date.UTC(2038, 0, 19, 3, 14, 8),
+      Date.UTC(2050, 0, 1),
+    ]) {
+      expect(ntpTimeMs((date / 1000 + EPOCH) % ERA, 0, earliest)).toBe(date);
+    }
+    expect(ntpTimeMs(0, 2 ** 31, earliest)).toBe(Date.UTC(2036, 1, 7, 6, 28, 16, 500));
+    // Built after the era began.
+    expect(ntpTimeMs(100, 0, Date.UTC(2037, 0, 1))).toBeGreaterThan(Date.UTC(2037, 0, 1));
+  });
+
+  test.each([Date.UTC(2036, 1, 7, 6, 28, 17), Date.UTC(2038, 0, 19, 3, 14, 8)])("the server says %d", async (date) => {
+    clock.setDate(0);
+    const server = await timeServer(() => date);
+    const c = makeClock({ servers: [server.address] });
+    await c.ready();
+    expect(Math.abs(c.nowMs() - date)).toBeLessThan(1500);
+  });
+
+  test("the counter never goes back", () => {
+    const c = makeClock({});
+    let last = c.monotonicMs();
+    for (const date of [0, soon(), 5, soon() * 2]) {
+      clock.setDate(date);
+      expect(c.monotonicMs()).toBeGreaterThanOrEqual(last);
+      last = c.monotonicMs();
+    }
+  });
+
+  test("Device waits for it before the first request, and signs with it", async () => {
+    clock.setDate(0);
+    const server = await timeServer(() => clock.realNow());
+    const gateway = await startGateway({
+      now: clock.realNow,
+      devices: { products: { P: { devices: { D: { psk } } } } },
+    });
+    cleanups.push(() => gateway.close());
+    // The build is as old as this file's modules: a server on the same clock is just past it.
+    const host = createModdableHost({ clock: { servers: [server.address] } });
+    const device = new Device({ productId: "P", deviceName: "D", credential: { secret: psk }, url: gateway.url }, host);
+    cleanups.push(() => device.close());
+    const both = await Promise.all([1, 2].map((i) => device.publish({ topic: "data", payload: { i } })));
+    expect(both.map(({ status }) => status)).toEqual([200, 200]);
+    expect(server.requests.length).toBe(1);
+  });
+
+  test("Device reports a clock that cannot be set before it speaks TLS", async () => {
+    clock.setDate(0);
+    const host = createModdableHost({ clock: { servers: ["ntp.nowhere.test"] } });
+    const device = new Device(
+      { productId: "P", deviceName: "D", credential: { secret: "c2VjcmV0" }, url: "https://127.0.0.1:1" },
+      host,
+    );
+    expect((await failure(device.publish({ topic: "data", payload: "1" }))).code).toBe("CLOCK_NOT_SET");
+    expect(network.opened).toBe(0);
+  });
+});

@@ -1,0 +1,43 @@
+/** Digest and RSA of the SDK, as the Moddable host uses them, on stand-ins for the SDK's modules. */
+
+import { verify } from "node:crypto";
+import { describe, expect, test } from "@jest/globals";
+import { createDigest } from "../../host/moddable/digest.js";
+import { PooledRandom } from "../../host/moddable/random.js";
+import { ArithmeticRsa } from "../../host/moddable/rsa.js";
+import { createSigner, sha256, signRequest, utf8 } from "../../src/index.js";
+import { makeRsaKeys } from "../support/keys.js";
+import { Digest, RSA, useMachine } from "../support/moddable-machine.js";
+
+useMachine();
+
+describe("native parts", () => {
+  test("the digest is taken if it agrees with the portable one", () => {
+    const digest = createDigest();
+    const parts = [utf8("温度"), new Uint8Array(100).subarray(3, 90), new Uint8Array(0)];
+    expect(digest?.sha256(...parts)).toEqual(sha256(Buffer.concat(parts)));
+    Digest.broken = true;
+    expect(createDigest()).toBeUndefined();
+  });
+
+  const { privateKey, publicKey, privatePem: pem } = makeRsaKeys();
+
+  test("RSA signs as Node verifies", () => {
+    const digest = createDigest();
+    const rsa = new ArithmeticRsa(digest as NonNullable<typeof digest>);
+    const der = Uint8Array.from(privateKey.export({ format: "der", type: "pkcs1" }));
+    const signature = rsa.sign(der, utf8("message"));
+    expect(verify("sha256", Buffer.from("message"), publicKey, signature)).toBe(true);
+  });
+
+  test("a wrong result of RSA never leaves the device", () => {
+    const digest = createDigest();
+    const rsa = new ArithmeticRsa(digest as NonNullable<typeof digest>);
+    const signer = createSigner({ privateKey: pem }, { digest, rsa, random: new PooledRandom() });
+    RSA.broken = true;
+    const request = { host: "h.test", path: "/device/publish", body: "{}" };
+    expect(() => signRequest(request, signer, { timestampSeconds: 1, nonce: 1 })).toThrow(
+      expect.objectContaining({ code: "SIGNING_FAULT" }),
+    );
+  });
+});

@@ -1,0 +1,512 @@
+/** HTTP of the Moddable host on raw sockets, phase by phase, as the SDK's HTTP client and sockets behave. */
+
+import type net from "node:net";
+import { beforeEach, describe, expect, test } from "@jest/globals";
+import type { Http } from "../../host/moddable/http.js";
+import { Canceller, type HttpRequest, type HttpResponse, utf8 } from "../../src/index.js";
+import { failure } from "../support/failure.js";
+import {
+  clock,
+  createModdableHost,
+  createPlainModdableHost,
+  network,
+  turn,
+  until,
+  useMachine,
+} from "../support/moddable-machine.js";
+import { answer, onRequest, request, serve } from "../support/servers.js";
+
+useMachine();
+
+function client(options?: Parameters<typeof createModdableHost>[0]): Http {
+  return createModdableHost(options).http;
+}
+
+const text = (response: HttpResponse) => Buffer.from(response.body).toString();
+const OK = '{"Response":{"RequestId":"r"}}';
+const limit = { timeoutMs: 60000 };
+
+describe.each([
+  ["the simulator", true],
+  ["lwIP", false],
+])("with the order of callbacks of %s", (_name, writableFirst) => {
+  beforeEach(() => {
+    network.writableFirst = writableFirst;
+  });
+
+  test("sends the bytes as they are and reads status, headers and body", async () => {
+    let seen = "";
+    const server = await serve((socket) =>
+      onRequest(socket, (received) => {
+        seen = received;
+        socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\n"));
+      }),
+    );
+    const response = await client().send(request(server.port), limit);
+    expect(response.status).toBe(201);
+    expect(response.headers).toMatchObject({ "content-type": "application/json", "x-one": "a" });
+    expect(text(response)).toBe(OK);
+    expect(response.timing).toMatchObject({ reused: false, bytesSent: 9, bytesReceived: 30 });
+    expect(seen).toMatch(/^POST \/device\/publish HTTP\/1\.1\r\n/);
+    expect(seen).toMatch(/^host: 127\.0\.0\.1\r$/im);
+    expect(seen).toMatch(/^content-length: 9\r$/im);
+    expect(Buffer.from(seen.slice(-9), "latin1").toString()).toBe('{"温":1}');
+  });
+
+  test("a body larger than the socket's buffer arrives whole", async () => {
+    let seen = "";
+    const server = await serve((socket) =>
+      onRequest(socket, (received) => {
+        seen = received;
+        socket.write(answer(OK));
+      }),
+    );
+    const body = Uint8Array.from({ length: 30000 }, (_, i) => 32 + (i % 90));
+    network.sendBuffer = 200;
+    const { timing } = await client().send(request(server.port, { body }), limit);
+    expect(timing?.bytesSent).toBe(30000);
+    expect(Buffer.from(seen.slice(-30000), "latin1").equals(body)).toBe(true);
+  });
+
+  test("ten requests take one connection, and say so", async () => {
+    const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
+    const http = client();
+    const reused: (boolean | undefined)[] = [];
+    for (let i = 0; i < 10; i++) {
+      const { timing } = await http.send(request(server.port), limit);
+      reused.push(timing?.reused);
+      expect(timing?.connectMs === undefined).toBe(i > 0);
+    }
+    expect(server.connections).toBe(1);
+    expect(reused).toEqual([false, ...Array(9).fill(true)]);
+    expect((await http.send(request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
+    expect(server.connections).toBe(2);
+  });
+
+  const large = "z".repeat(3000);
+  const shapes: [string, string, string][] = [
+    ["of known length", answer(OK), OK],
+    ["larger than the receive buffer", answer(large), large],
+    ["without a body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""],
+    [
+      "in chunks",
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n${OK.slice(0, 5)}\r\n19;x=1\r\n${OK.slice(5)}\r\n0\r\n\r\n`,
+      OK,
+    ],
+  ];
+  test.each(shapes)("an answer %s, whole or byte by byte, keeps the connection", async (_name, bytes, body) => {
+    const server = await serve((socket) => {
+      socket.setNoDelay(true);
+      let first = true;
+      onRequest(socket, async () => {
+        if (first) socket.write(bytes);
+        else for (const byte of bytes) await new Promise<void>((resolve) => socket.write(byte, () => resolve()));
+        first = false;
+      });
+    });
+    const http = client();
+    for (const reused of [false, true, true]) {
+      const response = await http.send(request(server.port), limit);
+      expect(text(response)).toBe(body);
+      expect(response.timing?.reused).toBe(reused);
+    }
+  });
+
+  test("an answer that only the end of the connection ends", async () => {
+    const server = await serve((socket) => onRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${large}`)));
+    const http = client();
+    for (let i = 0; i < 2; i++) expect(text(await http.send(request(server.port), limit))).toBe(large);
+    expect(server.connections).toBe(2);
+  });
+
+  test("an answer that never has a body", async () => {
+    const server = await serve((socket) => onRequest(socket, () => socket.write("HTTP/1.1 204 No Content\r\n\r\n")));
+    const response = await client().send(request(server.port), limit);
+    expect([response.status, response.body.length]).toEqual([204, 0]);
+  });
+
+  test("an answer that announces the end of the connection", async () => {
+    const bytes = answer(OK, "200 OK", "Connection: close\r\n");
+    const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
+    const http = client();
+    for (let i = 0; i < 2; i++) {
+      expect((await http.send(request(server.port), limit)).timing?.reused).toBe(false);
+    }
+    expect(server.connections).toBe(2);
+  });
+
+  test("bytes that nobody asked for are not taken for the next answer", async () => {
+    const server = await serve((socket, index) =>
+      onRequest(socket, () => socket.write(index === 0 ? answer(OK) + answer("wrong") : answer("right"))),
+    );
+    const http = client();
+    expect(text(await http.send(request(server.port), limit))).toBe(OK);
+    expect(text(await http.send(request(server.port), limit))).toBe("right");
+    expect(server.connections).toBe(2);
+  });
+
+  describe("kept connections", () => {
+    test("one that the server has ended meanwhile costs nothing", async () => {
+      let served: net.Socket | undefined;
+      const server = await serve((socket) => {
+        served = socket;
+        onRequest(socket, () => socket.write(answer(OK)));
+      });
+      const http = client();
+      await http.send(request(server.port), limit);
+      served?.end();
+      await until(() => network.open === 0);
+      expect((await http.send(request(server.port), limit)).timing?.reused).toBe(false);
+    });
+
+    test.each(["resetAndDestroy", "end"] as const)("one that dies by %s of the next request is stale", async (how) => {
+      const server = await serve((socket, index) => {
+        let count = 0;
+        onRequest(socket, () => {
+          if (index === 0 && count++ === 1) socket[how]();
+          else socket.write(answer(OK));
+        });
+      });
+      const http = client();
+      await http.send(request(server.port), limit);
+      const error = await failure(http.send(request(server.port), limit));
+      expect([error.code, error.stale]).toEqual(["CONNECTION_RESET", true]);
+      const { timing } = await http.send(request(server.port), limit);
+      expect(timing?.reused).toBe(false);
+      expect(server.connections).toBe(2);
+    });
+
+    test("one that breaks in the middle of an answer is not stale", async () => {
+      const server = await serve((socket) => {
+        let count = 0;
+        onRequest(socket, () => (count++ === 1 ? socket.end(answer(OK).slice(0, -5)) : socket.write(answer(OK))));
+      });
+      const http = client();
+      await http.send(request(server.port), limit);
+      const error = await failure(http.send(request(server.port), limit));
+      expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "read", false]);
+    });
+  });
+
+  describe("failures", () => {
+    test("refused", async () => {
+      const server = await serve(() => {});
+      await server.close();
+      const error = await failure(client().send(request(server.port), limit));
+      expect([error.code, error.phase, error.retryable]).toEqual(["CONNECTION_REFUSED", "connect", true]);
+      expect(error.message).toContain(String(server.port));
+    });
+
+    test.each(["resetAndDestroy", "end"] as const)("%s before the request is out", async (how) => {
+      const server = await serve((socket) => socket.once("data", () => socket[how]()));
+      network.peerWindow = 400;
+      const body = new Uint8Array(5000);
+      const error = await failure(client().send(request(server.port, { body }), limit));
+      expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "write", false]);
+    });
+
+    test.each(["resetAndDestroy", "end"] as const)("%s instead of an answer", async (how) => {
+      const server = await serve((socket) => onRequest(socket, () => socket[how]()));
+      const error = await failure(client().send(request(server.port), limit));
+      expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "first-byte", false]);
+    });
+
+    test.each(["resetAndDestroy", "end"] as const)("%s in the middle of the headers", async (how) => {
+      const server = await serve((socket) =>
+        onRequest(socket, () => socket.write(answer(OK).slice(0, 30), () => setImmediate(() => socket[how]()))),
+      );
+      const error = await failure(client().send(request(server.port), limit));
+      expect(error.code).toBe("CONNECTION_RESET");
+      if (how === "end") expect(error.phase).toBe("read");
+    });
+
+    test("an answer that ends too early", async () => {
+      const server = await serve((socket) =>
+        onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
+      );
+      const error = await failure(client().send(request(server.port), limit));
+      expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
+    });
+
+    const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    test.each([
+      ["garbage", "\x00\x01 this is not HTTP\r\n\r\n"],
+      ["garbage in one word", "nonsense\r\nmore\r\n\r\n"],
+      ["a status that is none", "HTTP/1.1 abc Hello\r\nContent-Length: 0\r\n\r\n"],
+      ["an upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
+      ["a length that is no number", "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nxyz"],
+      ["a negative length", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nxyz"],
+      ["an unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: br\r\n\r\nxyz"],
+      ["a chunk size that is no number", `${chunked}zz\r\nxyz\r\n0\r\n\r\n`],
+      ["a negative chunk size", `${chunked}-3\r\nxyz\r\n0\r\n\r\n`],
+      ["a trailer", `${chunked}3\r\nxyz\r\n0\r\nX-Check: 1\r\n\r\n`],
+    ])("%s", async (_name, bytes) => {
+      const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
+      const error = await failure(client().send(request(server.port), limit));
+      expect([error.code, error.stale]).toEqual(["RESPONSE_MALFORMED", false]);
+      await until(() => network.open === 0);
+    });
+
+    test("an answer over the limit, by length, by chunks, by end, by headers", async () => {
+      const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
+      const error = await failure(client().send(request(server.port), { ...limit, maxResponseBytes: 1000 }));
+      expect([error.code, error.retryable]).toEqual(["RESPONSE_TOO_LARGE", false]);
+      const exact = await client().send(request(server.port), { ...limit, maxResponseBytes: 1001 });
+      expect(exact.body.length).toBe(1001);
+      for (const [head, more] of [
+        [chunked, `400\r\n${"y".repeat(0x400)}\r\n`],
+        ["HTTP/1.1 200 OK\r\n\r\n", "y".repeat(1000)],
+        ["HTTP/1.1 200 OK\r\n", `X-Long: ${"y".repeat(1000)}\r\n`],
+        ["HTTP/1.1 200 OK\r\nX-Endless: ", "y".repeat(1000)],
+      ]) {
+        const endless = await serve((socket) =>
+          onRequest(socket, () => {
+            socket.write(head);
+            const next = () => socket.writable && socket.write(more, next);
+            next();
+          }),
+        );
+        expect((await failure(client().send(request(endless.port), limit))).code).toBe("RESPONSE_TOO_LARGE");
+      }
+    });
+  });
+
+  describe("an answer that comes before the request is out", () => {
+    const body = new Uint8Array(5000);
+
+    test("is read, and no more is written", async () => {
+      let early = true;
+      const server = await serve((socket) =>
+        socket.on("data", () => {
+          if (early) socket.write(answer(OK, "413 Too Large"));
+          early = false;
+        }),
+      );
+      const http = client();
+      const response = await http.send(request(server.port, { body }), limit);
+      expect([response.status, text(response)]).toEqual([413, OK]);
+    });
+
+    test("is read, though the connection ends with it", async () => {
+      const server = await serve((socket) => socket.once("data", () => socket.end(answer(OK, "413 Too Large"))));
+      network.peerWindow = 400;
+      const response = await client().send(request(server.port, { body }), limit);
+      expect([response.status, text(response)]).toEqual([413, OK]);
+    });
+  });
+});
+
+describe("names", () => {
+  const named = { host: "gateway.test" };
+
+  test("are resolved by the network", async () => {
+    const server = await serve((socket) =>
+      onRequest(socket, (seen) => socket.write(answer(/host: (.*)\r/i.exec(seen)?.[1] ?? ""))),
+    );
+    network.names.set("gateway.test", "127.0.0.1");
+    expect(text(await client().send(request(server.port, named), limit))).toBe("gateway.test");
+    expect(text(await client().send(request(server.port, { host: "localhost" }), limit))).toBe("localhost");
+  });
+
+  test("that are not found, and that cannot be asked for", async () => {
+    const http = client();
+    const error = await failure(http.send(request(1, named), limit));
+    expect([error.code, error.phase, error.retryable]).toEqual(["NAME_RESOLUTION", "connect", true]);
+    network.resolverFull = true;
+    expect((await failure(http.send(request(1, named), limit))).code).toBe("NAME_RESOLUTION");
+  });
+
+  test("IPv6 addresses are refused with a reason", async () => {
+    const error = await failure(client().send(request(1, { host: "[::1]" }), limit));
+    expect([error.code, error.message]).toEqual(["NAME_RESOLUTION", expect.stringContaining("IPv6")]);
+  });
+
+  test("https is refused where the build has no TLS", async () => {
+    const { http } = createPlainModdableHost();
+    expect((await failure(http.send(request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
+  });
+});
+
+describe("time limits, on a stopped clock", () => {
+  interface Hang {
+    readonly prepare?: (port: number) => void;
+    readonly on: (socket: net.Socket, reached: () => void) => void;
+    readonly changes?: Partial<HttpRequest>;
+  }
+  const hangs: Record<string, Hang & { phase: string }> = {
+    "name resolution": {
+      phase: "connect",
+      prepare: () => network.silentNames.add("gateway.test"),
+      on: () => {},
+      changes: { host: "gateway.test" },
+    },
+    "the connection": { phase: "connect", prepare: (port) => network.blackHoles.add(port), on: () => {} },
+    "the request": {
+      phase: "write",
+      prepare: () => {
+        network.peerWindow = 300;
+      },
+      on: (socket, reached) => socket.once("data", reached),
+      changes: { body: new Uint8Array(5000) },
+    },
+    "the first byte": { phase: "first-byte", on: (socket, reached) => onRequest(socket, reached) },
+    "the headers": {
+      phase: "read",
+      on: (socket, reached) => onRequest(socket, () => socket.write(answer(OK).slice(0, 20), reached)),
+    },
+    "the body": {
+      phase: "read",
+      on: (socket, reached) => onRequest(socket, () => socket.write(answer(OK).slice(0, -3), reached)),
+    },
+    "the end of the connection": {
+      phase: "read",
+      on: (socket, reached) => onRequest(socket, () => socket.write("HTTP/1.1 200 OK\r\n\r\nabc", reached)),
+    },
+  };
+
+  test.each(Object.keys(hangs))("waiting for %s ends by the whole limit and by the phase's own", async (name) => {
+    const { phase, prepare, on, changes } = hangs[name];
+    let reached = prepare !== undefined && phase === "connect" ? 2 : 0;
+    const server = await serve((socket) => on(socket, () => reached++));
+    prepare?.(server.port);
+    clock.stop();
+    for (const [own, expected] of [
+      [{}, 60000],
+      [{ [phase]: 700 }, 700],
+    ] as const) {
+      const before = reached;
+      const http = client();
+      const sent = failure(http.send(request(server.port, changes), { ...limit, phaseTimeoutsMs: own }));
+      await until(() => reached > before || before >= 2);
+      // What was sent must also have come through the stand-ins' queues: an exchange in this phase waits so long.
+      await until(() => clock.waiting.includes(expected));
+      for (let i = 0; i < 50; i++) await turn();
+      await clock.advance(expected - 1);
+      expect(network.open + reached).toBeGreaterThan(0);
+      await clock.advance(1);
+      const error = await sent;
+      expect([error.code, error.phase, error.retryable]).toEqual(["TIMEOUT", phase, true]);
+      expect(error.message).toContain(`${expected} ms`);
+      expect(clock.waiting).toEqual([]);
+    }
+  });
+
+  test("a drip of bytes does not prolong the whole limit", async () => {
+    const server = await serve((socket) =>
+      onRequest(socket, () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n`)),
+    );
+    clock.stop();
+    const sent = failure(client().send(request(server.port), limit));
+    await until(() => server.connections === 1);
+    for (let i = 0; i < 100; i++) await clock.advance(600);
+    expect((await sent).code).toBe("TIMEOUT");
+  });
+});
+
+describe("giving up", () => {
+  test("cancelled before, while connecting, while waiting for the answer", async () => {
+    const server = await serve(() => {});
+    const before = new Canceller();
+    before.cancel();
+    const http = client();
+    expect((await failure(http.send(request(server.port), { ...limit, signal: before.signal }))).code).toBe(
+      "CANCELLED",
+    );
+    expect(network.opened).toBe(0);
+    for (const wait of [() => true, () => server.connections > 0]) {
+      const during = new Canceller();
+      const sent = failure(http.send(request(server.port), { ...limit, signal: during.signal }));
+      await until(wait);
+      during.cancel("enough");
+      expect(await sent).toMatchObject({ code: "CANCELLED", cause: "enough" });
+      await until(() => network.open === 0);
+    }
+  });
+
+  test("what is cancelled while it waits for its turn is never sent", async () => {
+    const bodies: string[] = [];
+    const sockets: net.Socket[] = [];
+    const server = await serve((socket) => {
+      sockets.push(socket);
+      onRequest(socket, (seen) => bodies.push(seen.slice(-1)));
+    });
+    const http = client();
+    const canceller = new Canceller();
+    const body = (letter: string) => request(server.port, { body: utf8(letter) });
+    const first = http.send(body("a"), limit);
+    const second = failure(http.send(body("b"), { ...limit, signal: canceller.signal }));
+    const third = http.send(body("c"), limit);
+    await until(() => bodies.length === 1);
+    canceller.cancel();
+    expect((await second).code).toBe("CANCELLED");
+    sockets[0].write(answer("1"));
+    expect(text(await first)).toBe("1");
+    await until(() => bodies.length === 2);
+    sockets[0].write(answer("3"));
+    expect(text(await third)).toBe("3");
+    expect(bodies).toEqual(["a", "c"]);
+    expect(server.connections).toBe(1);
+  });
+
+  test("close() rejects what is under way and what waits, and what comes later", async () => {
+    const server = await serve(() => {});
+    const http = client();
+    const sent = [1, 2, 3].map(() => failure(http.send(request(server.port), limit)));
+    await until(() => server.connections > 0);
+    http.close();
+    http.close();
+    for (const error of await Promise.all(sent)) expect(error.code).toBe("CANCELLED");
+    expect((await failure(http.send(request(server.port), limit))).code).toBe("CANCELLED");
+    expect(network.open).toBe(0);
+  });
+});
+
+describe("queueing", () => {
+  test("requests to one origin follow each other on one connection, in order", async () => {
+    const bodies: string[] = [];
+    const server = await serve((socket) =>
+      onRequest(socket, (seen) => {
+        bodies.push(seen.slice(-1));
+        socket.write(answer(seen.slice(-1)));
+      }),
+    );
+    const http = client();
+    const sent = [..."abcdefghij"].map((letter) => http.send(request(server.port, { body: utf8(letter) }), limit));
+    expect((await Promise.all(sent)).map(text).join("")).toBe("abcdefghij");
+    expect(bodies.join("")).toBe("abcdefghij");
+    expect(server.connections).toBe(1);
+  });
+
+  test("too many are refused at once", async () => {
+    const server = await serve(() => {});
+    const http = client({ maxWaiting: 3 });
+    const sent = [1, 2, 3, 4, 5].map(() => failure(http.send(request(server.port), limit)));
+    expect((await sent[4]).message).toContain("Too many");
+    http.close();
+    await Promise.all(sent);
+  });
+
+  test("a failure does not harm those that wait", async () => {
+    const server = await serve((socket, index) =>
+      onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(answer(OK)))),
+    );
+    const http = client();
+    const first = failure(http.send(request(server.port), limit));
+    const second = http.send(request(server.port), limit);
+    expect((await first).code).toBe("CONNECTION_RESET");
+    expect((await second).status).toBe(200);
+  });
+
+  test("connections to several origins are kept up to the limit, the one unused longest goes", async () => {
+    const servers = await Promise.all(
+      [0, 1, 2].map(() => serve((socket) => onRequest(socket, () => socket.write(answer(OK))))),
+    );
+    const http = client();
+    const reused: (boolean | undefined)[] = [];
+    for (const i of [0, 1, 0, 2, 0, 1]) {
+      reused.push((await http.send(request(servers[i].port), limit)).timing?.reused);
+      expect(network.open).toBeLessThanOrEqual(2);
+    }
+    expect(reused).toEqual([false, false, true, false, true, false]);
+  });
+});

@@ -1,0 +1,556 @@
+/** HTTPS of the Moddable host against the local gateway, on a stand-in for the SDK's TLS session. */
+
+import { createHash, createPrivateKey } from "node:crypto";
+import { describe, expect, test } from "@jest/globals";
+import { Certificate, Rejection } from "../../host/moddable/certificate.js";
+import { type Trust, verifyChain } from "../../host/moddable/chain.js";
+import { HandshakeFault, HandshakeGuard, type HandshakeView } from "../../host/moddable/handshake.js";
+import { createHost, defaultAnchors, digicertGlobalRootCA } from "../../host/moddable/index.js";
+import { isEcdsaInRange } from "../../host/moddable/verify.js";
+import {
+  type CertificateKind,
+  type CertificateOptions,
+  certificateKinds,
+  type Fault,
+  type Gateway,
+  type GatewayOptions,
+  type HttpsOptions,
+  type KeyType,
+  makeCertificates,
+  makeClientCertificate,
+  startGateway,
+} from "../../mocks/gateway/index.js";
+import { Device, type DeviceOptions } from "../../src/index.js";
+import { cleanups } from "../support/cleanups.js";
+import { failure } from "../support/failure.js";
+import { makeRsaKeys, psk } from "../support/keys.js";
+import { clock, createModdableHost, network, RSA, restart, until, useMachine } from "../support/moddable-machine.js";
+import { rawServer } from "../support/servers.js";
+
+useMachine();
+
+const { privatePem: privateKey, publicPem: publicKey } = makeRsaKeys();
+const devices = { products: { P: { devices: { D: { psk }, C: { publicKey } } } } };
+
+async function gateway(https: HttpsOptions = {}, options: GatewayOptions = {}): Promise<Gateway> {
+  const g = await startGateway({ devices, https, ...options });
+  cleanups.push(() => g.close());
+  return g;
+}
+
+/** Plain bytes: a Buffer's slice is a view, which no device knows. */
+const plain = (bytes: Uint8Array) => Uint8Array.from(bytes);
+const rootOf = (g: Gateway) => plain(g.certificates?.rootDer as Uint8Array);
+
+function made(kind: CertificateKind, options?: CertificateOptions) {
+  const { chainDer, rootDer, publicKeySha256 } = makeCertificates(kind, options);
+  return { chain: chainDer.map(plain), root: plain(rootDer), publicKeySha256 };
+}
+
+function device(g: Gateway, hostOptions: object = {}, changes: Partial<DeviceOptions> = {}): Device {
+  const host = createModdableHost({ certificates: [rootOf(g)], ...hostOptions });
+  const options = {
+    productId: "P",
+    deviceName: "D",
+    credential: { secret: psk },
+    url: g.url,
+    retry: false as const,
+    rateLimit: false as const,
+    ...changes,
+  };
+  const d = new Device(options, host);
+  cleanups.push(() => d.close());
+  return d;
+}
+
+const publish = (d: Device) => d.publish({ topic: "data", payload: { t: 21.5 } }, { timeoutMs: 10000 });
+
+describe("publishing", () => {
+  test.each([true, false])("ten take one connection and one handshake (writableFirst %s)", async (writableFirst) => {
+    network.writableFirst = writableFirst;
+    const g = await gateway();
+    const d = device(g);
+    for (let i = 0; i < 10; i++) {
+      const { timing } = await publish(d);
+      expect(timing.reused).toBe(i > 0);
+      expect(timing.tlsMs === undefined).toBe(i > 0);
+    }
+    expect(g.counts).toMatchObject({ connections: 1, tlsHandshakes: 1, accepted: 10 });
+  });
+
+  test("with a key and with a certificate's key, 16 KB through a small socket buffer", async () => {
+    network.sendBuffer = 500;
+    const g = await gateway();
+    for (const changes of [{}, { deviceName: "C", credential: { privateKey } }]) {
+      const d = device(g, {}, changes);
+      const payload = "温".repeat(5000);
+      expect((await d.publish({ topic: "data", payload })).status).toBe(200);
+    }
+    expect(g.counts.accepted).toBe(2);
+  });
+
+  test("mutual TLS", async () => {
+    const client = makeClientCertificate({ keyType: "rsa" });
+    const g = await gateway({ clientCertificate: { ca: client.root } });
+    const clientKey = createPrivateKey(client.key).export({ format: "der", type: "pkcs8" });
+    expect((await publish(device(g, { clientCertificates: client.chainDer, clientKey }))).status).toBe(200);
+    const error = await failure(publish(device(g)));
+    expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
+  });
+
+  test("a session is resumed on the next connection, and only while the same is trusted", async () => {
+    const g = await gateway();
+    const d = device(g);
+    await publish(d);
+    g.closeConnections();
+    await until(() => network.open === 0);
+    await publish(d);
+    expect(g.counts).toMatchObject({ connections: 2, tlsHandshakes: 2, tlsResumptions: 1 });
+    expect(await publish(device(g))).toMatchObject({ status: 200 });
+    expect(g.counts).toMatchObject({ connections: 3, tlsResumptions: 1 });
+  });
+
+  test("what the client draws differs between two starts", async () => {
+    const randoms: string[] = [];
+    const server = await rawServer((socket) =>
+      socket.once("data", (hello) => {
+        randoms.push(hello.subarray(11, 43).toString("hex"));
+        socket.end();
+      }),
+    );
+    cleanups.push(() => server.close());
+    const request = { scheme: "https", host: "127.0.0.1", port: server.port, method: "POST", path: "/" } as const;
+    for (let start = 0; start < 2; start++) {
+      restart();
+      const { http } = createModdableHost();
+      await failure(http.send({ ...request, headers: {}, body: new Uint8Array(0) }, { timeoutMs: 5000 }));
+    }
+    expect(randoms.length).toBe(2);
+    expect(randoms[0]).not.toBe(randoms[1]);
+  });
+});
+
+const sound: CertificateKind[] = ["chain", "direct", "rootVersion1", "ipName"];
+const named: Partial<Record<CertificateKind, string>> = {
+  wildcard: "device.gateway.test",
+  wildcardTooWide: "device.test",
+  wildcardPartial: "device.gateway.test",
+  wildcardTwoLabels: "a.device.gateway.test",
+};
+const bad = (Object.keys(certificateKinds) as CertificateKind[]).filter(
+  // A server with OpenSSL refuses to use a key for what it is not meant for; see the key exchange below.
+  (kind) => !sound.includes(kind) && kind !== "wildcard" && kind !== "leafKeyUsage",
+);
+
+describe("certificates", () => {
+  const certificateOptions = (kind: CertificateKind, keyType?: KeyType) => ({
+    keyType,
+    ...(named[kind] === undefined ? {} : { hosts: [named[kind]] }),
+  });
+
+  async function publishTo(kind: CertificateKind, hostOptions: object = {}, keyType?: KeyType) {
+    const g = await gateway({ certificates: makeCertificates(kind, certificateOptions(kind, keyType)) });
+    const host = named[kind];
+    if (host) network.names.set(host, "127.0.0.1");
+    const url = host ? `https://${host}:${g.port}` : g.url;
+    return { g, result: publish(device(g, hostOptions, { url })) };
+  }
+
+  test.each([...sound, "wildcard"] as CertificateKind[])("%s is accepted", async (kind) => {
+    expect((await (await publishTo(kind)).result).status).toBe(200);
+  });
+
+  test.each(["rsa", "ecdsa", "ecdsa-p384"] as const)("a chain of %s is accepted", async (keyType) => {
+    // The key exchange is signed by a key on P-256 or by RSA.
+    const leaf = keyType === "ecdsa-p384" ? "ecdsa" : keyType;
+    const certificates = makeCertificates("chain", { keyType: { root: keyType, intermediate: keyType, leaf } });
+    const g = await gateway({ certificates });
+    expect((await publish(device(g))).status).toBe(200);
+  });
+
+  test.each(bad)("%s is refused with a reason, and nothing is sent", async (kind) => {
+    const { g, result } = await publishTo(kind);
+    const error = await failure(result);
+    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", retryable: false });
+    expect(error.message).toMatch(/^The certificate of .* was refused: .+\.$/);
+    expect(g.counts).toMatchObject({ requests: 0, tlsHandshakes: 0 });
+  });
+
+  test("a curve that the SDK lacks is named", async () => {
+    const g = await gateway({ certificateOptions: { keyType: { intermediate: "ecdsa-p521" } } });
+    const error = await failure(publish(device(g)));
+    expect(error.code).toBe("CERTIFICATE_REJECTED");
+    expect(error.message).toContain("P-256 and P-384");
+  });
+
+  test("the library's own anchors do not vouch for it", async () => {
+    const g = await gateway();
+    expect((await failure(publish(device(g, { certificates: undefined })))).code).toBe("CERTIFICATE_REJECTED");
+  });
+
+  test("pins: the right one, one in reserve, the wrong one", async () => {
+    const g = await gateway();
+    const right = Buffer.from(g.certificates?.publicKeySha256 as string, "hex").toString("base64");
+    const wrong = createHash("sha256").update("x").digest("base64");
+    expect((await publish(device(g, { pins: [wrong, right] }))).status).toBe(200);
+    expect((await failure(publish(device(g, { pins: [wrong] })))).message).toContain("pinned");
+  });
+
+  test("verification can be given up, by a name that says so", async () => {
+    const { result } = await publishTo("selfSigned", { dangerouslyAcceptAnyCertificate: true });
+    expect((await result).status).toBe(200);
+  });
+
+  test("dates are judged by the host's clock", async () => {
+    const g = await gateway({}, { windowSeconds: 1e9 });
+    const d = device(g);
+    clock.setDate(clock.realNow() + 366 * 86400000);
+    expect((await failure(publish(d))).code).toBe("CERTIFICATE_REJECTED");
+  });
+
+  test("options that make no sense are refused", () => {
+    const options = [
+      { certificates: [] },
+      { certificates: [Uint8Array.of(1, 2, 3)] },
+      { pins: ["AAAA"] },
+      { pins: ["not base64!"] },
+      { clientCertificates: [Uint8Array.of(1)] },
+      { clientKey: Uint8Array.of(1) },
+    ];
+    for (const option of options) {
+      expect(() => createHost(option)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+    }
+  });
+});
+
+describe("faults of TLS", () => {
+  const faults: [string, Fault, Partial<HttpsOptions>, string][] = [
+    ["an alert instead of an answer", { kind: "tls-alert" }, {}, "TLS_FAILED"],
+    ["the end of the connection at once", { kind: "tls-close" }, {}, "TLS_FAILED|CONNECTION_RESET"],
+    [
+      "the end of the connection within the handshake",
+      { kind: "tls-close", afterBytes: 100 },
+      {},
+      "TLS_FAILED|CONNECTION_RESET",
+    ],
+    ["a damaged signature of the key exchange, ECDSA", { kind: "tls-key-exchange" }, {}, "TLS_FAILED"],
+    [
+      "a damaged signature of the key exchange, RSA",
+      { kind: "tls-key-exchange" },
+      { certificateOptions: { keyType: "rsa" } },
+      "TLS_FAILED",
+    ],
+    ["a reset before TLS", { kind: "reset", phase: "connect" }, {}, "CONNECTION_RESET|CONNECTION_REFUSED"],
+  ];
+  test.each(faults)("%s", async (_name, fault, https, codes) => {
+    const g = await gateway(https);
+    const d = device(g);
+    g.faults.next(fault);
+    const error = await failure(publish(d));
+    expect(codes.split("|")).toContain(error.code);
+    if (error.code === "TLS_FAILED") expect(error.phase).toBe("tls");
+    expect(g.counts.requests).toBe(0);
+    expect((await publish(d)).status).toBe(200);
+  });
+
+  test("a hang in the handshake ends by its own limit", async () => {
+    clock.stop();
+    const g = await gateway();
+    const { http } = createModdableHost({ certificates: [rootOf(g)] });
+    g.faults.next({ kind: "tls-hang" });
+    const request = { scheme: "https", host: "127.0.0.1", port: g.port, method: "POST", path: "/" } as const;
+    const sent = failure(
+      http.send(
+        { ...request, headers: {}, body: new Uint8Array(9) },
+        { timeoutMs: 60000, phaseTimeoutsMs: { tls: 900 } },
+      ),
+    );
+    await until(() => clock.waiting.includes(900));
+    await clock.advance(900);
+    expect(await sent).toMatchObject({ code: "TIMEOUT", phase: "tls", retryable: true });
+  });
+
+  test.each<[string, HttpsOptions]>([
+    ["TLS 1.1 only", { minVersion: "TLSv1.1", maxVersion: "TLSv1.1" }],
+    ["TLS 1.3 only", { minVersion: "TLSv1.3" }],
+    ["other curves only", { ecdhCurve: "P-521", ciphers: "ECDHE+AESGCM" }],
+  ])("a server that speaks %s", async (_name, https) => {
+    const g = await gateway(https);
+    const error = await failure(publish(device(g)));
+    expect(error).toMatchObject({ code: "TLS_FAILED", phase: "tls" });
+    expect(g.counts.requests).toBe(0);
+  });
+
+  test("plain HTTP where TLS is expected", async () => {
+    const server = await rawServer((socket) => socket.once("data", () => socket.end("HTTP/1.1 400 Bad\r\n\r\n")));
+    cleanups.push(() => server.close());
+    const g = await gateway();
+    const error = await failure(publish(device(g, {}, { url: `https://127.0.0.1:${server.port}` })));
+    expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
+    expect(error.phase).toBe("tls");
+  });
+});
+
+describe("the check of chains, on DER", () => {
+  const trust = (root: Uint8Array, changes: Partial<Trust> = {}): Trust => ({
+    anchors: [root],
+    pins: [],
+    acceptAnything: false,
+    nowMs: () => Date.now(),
+    ...changes,
+  });
+  const set = made("chain");
+
+  function refusal(run: () => unknown): Rejection {
+    try {
+      run();
+    } catch (error) {
+      expect(error).toBeInstanceOf(Rejection);
+      return error as Rejection;
+    }
+    throw new Error("was accepted");
+  }
+
+  test("what is sent besides, and twice, and in another order does no harm", () => {
+    const [leaf, intermediate] = set.chain;
+    const other = made("direct").chain[0];
+    for (const sent of [
+      [leaf, intermediate, set.root],
+      [leaf, other, intermediate, intermediate],
+      [leaf, set.root, intermediate],
+    ]) {
+      expect(verifyChain(sent, "localhost", trust(set.root)).dnsNames).toContain("localhost");
+    }
+  });
+
+  test("nothing, too much, and a chain that goes in circles", () => {
+    const [leaf, intermediate] = set.chain;
+    expect(refusal(() => verifyChain([], "localhost", trust(set.root))).message).toContain("none");
+    const many = Array(11).fill(intermediate);
+    expect(refusal(() => verifyChain([leaf, ...many], "localhost", trust(set.root))).message).toContain("many");
+    const stranger = made("selfSigned").root;
+    const unknown = made("unknownRoot");
+    refusal(() => verifyChain([...unknown.chain, unknown.root], "localhost", trust(stranger)));
+  });
+
+  test("every cut and every flipped byte is refused, and never worse than refused", () => {
+    const [leaf, intermediate] = set.chain;
+    let accepted = 0;
+    for (let at = 0; at < leaf.length; at += 3) {
+      const damaged = plain(leaf);
+      damaged[at] ^= 1 << (at % 8);
+      for (const der of [damaged, leaf.slice(0, at)]) {
+        try {
+          verifyChain([der, intermediate], "localhost", trust(set.root));
+          accepted++;
+        } catch (error) {
+          expect(error).toBeInstanceOf(Rejection);
+        }
+      }
+    }
+    expect(accepted).toBe(0);
+  });
+
+  test.each([
+    ["localhost", true],
+    ["127.0.0.1", true],
+    ["127.0.0.2", false],
+    ["localhost.test", false],
+    ["", false],
+  ])("the name %j: %s", (host, fits) => {
+    const run = () => verifyChain(set.chain, host, trust(set.root));
+    if (fits) expect(run().ca).not.toBe(true);
+    else expect(refusal(run).message).toMatch(/name|address/);
+  });
+
+  test("certificates read as they were made", () => {
+    const [leaf, intermediate] = set.chain.map((der) => new Certificate(der));
+    expect([leaf.dnsNames, leaf.ipAddresses]).toEqual([["localhost"], [Uint8Array.of(127, 0, 0, 1)]]);
+    expect([intermediate.ca, intermediate.pathLength]).toEqual([true, 0]);
+    expect(createHash("sha256").update(leaf.spki).digest("hex")).toBe(set.publicKeySha256);
+    expect(new Certificate(made("rootVersion1").root).ca).toBeUndefined();
+  });
+
+  test("the anchors that come with the library are roots of RSA and EC", () => {
+    const anchors = [...defaultAnchors(), ...digicertGlobalRootCA()].map((der) => new Certificate(der));
+    expect(anchors.length).toBe(6);
+    for (const anchor of anchors) {
+      expect(anchor.ca).toBe(true);
+      expect(Buffer.from(anchor.subject).equals(Buffer.from(anchor.issuer))).toBe(true);
+      expect(anchor.notAfterMs).toBeGreaterThan(Date.UTC(2027, 0, 1));
+      // It signed itself, and its key can be calculated with.
+      expect(["rsa", "ec"]).toContain(anchor.publicKey().type);
+    }
+  });
+
+  test("a signature of zeros is none", () => {
+    expect(isEcdsaInRange("secp256r1", Uint8Array.of(0x30, 6, 2, 1, 0, 2, 1, 0))).toBe(false);
+    expect(isEcdsaInRange("secp256r1", Uint8Array.of(0x30, 6, 2, 1, 1, 2, 1, 1))).toBe(true);
+    expect(isEcdsaInRange("secp256r1", Uint8Array.of(0x30, 6, 2, 1, 1, 2, 1, 1, 0))).toBe(false);
+    expect(isEcdsaInRange("secp256r1", Uint8Array.of(1, 2, 3))).toBe(false);
+  });
+
+  test("RSA signatures are compared with a fresh encoding", () => {
+    const rsa = made("chain", { keyType: "rsa" });
+    expect(verifyChain(rsa.chain, "localhost", trust(rsa.root)).ca).not.toBe(true);
+    RSA.broken = true;
+    expect(refusal(() => verifyChain(rsa.chain, "localhost", trust(rsa.root))).alert).toBe(42);
+  });
+});
+
+describe("the order of a handshake", () => {
+  const view: HandshakeView = {
+    offeredSession: undefined,
+    offeredSuite: undefined,
+    clientRandom: new ArrayBuffer(32),
+    serverRandom: new ArrayBuffer(32),
+    leaf: undefined,
+  };
+  const record = (type: number, ...parts: Uint8Array[]) => {
+    const body = Buffer.concat(parts);
+    return Buffer.concat([Buffer.from([type, 3, 3, body.length >> 8, body.length & 255]), body]);
+  };
+  const message = (type: number, body: Uint8Array = Buffer.alloc(0)) =>
+    Buffer.concat([Buffer.from([type, 0, body.length >> 8, body.length & 255]), body]);
+  const id = Buffer.alloc(32, 7);
+  const hello = (suite: number, extensions?: Buffer, session: Buffer = id, compression = 0) =>
+    message(
+      2,
+      Buffer.concat([
+        Buffer.from([3, 3]),
+        Buffer.alloc(32),
+        Buffer.of(session.length),
+        session,
+        Buffer.from([suite >> 8, suite & 255, compression]),
+        ...(extensions ? [Buffer.from([extensions.length >> 8, extensions.length & 255]), extensions] : []),
+      ]),
+    );
+  const ECDHE = 0xc02b;
+  const RSA_SUITE = 0x9c;
+  const changeCipher = record(20, Buffer.of(1));
+  const finished = record(22, Buffer.alloc(40));
+  const data = record(23, Buffer.alloc(40));
+
+  /** The alert with which the guard refuses one of the records; undefined if it lets all of them pass. */
+  function inspect(
+    records: Uint8Array[],
+    seen: HandshakeView = view,
+  ): { at: number; alert: number } | "established" | "open" {
+    const guard = new HandshakeGuard();
+    for (const [at, bytes] of records.entries()) {
+      try {
+        guard.inspect(bytes, seen);
+      } catch (error) {
+        expect(error).toBeInstanceOf(HandshakeFault);
+        return { at, alert: (error as HandshakeFault).alert };
+      }
+    }
+    return guard.established ? "established" : "open";
+  }
+
+  const full = [
+    record(22, hello(ECDHE)),
+    record(22, message(11)),
+    record(22, message(12)),
+    record(22, message(14)),
+    changeCipher,
+    finished,
+  ];
+
+  test("full, in one record or several, with and without a request for a certificate, and resumed", () => {
+    expect(inspect(full)).toBe("established");
+    const together = record(22, hello(ECDHE), message(11), message(12), message(13), message(14));
+    expect(inspect([together, changeCipher, finished, data, data])).toBe("established");
+    expect(inspect([record(22, hello(RSA_SUITE), message(11), message(14)), changeCipher, finished])).toBe(
+      "established",
+    );
+    const resuming = { ...view, offeredSession: id, offeredSuite: ECDHE };
+    expect(inspect([record(22, hello(ECDHE)), changeCipher, finished], resuming)).toBe("established");
+    expect(inspect(full, { ...resuming, offeredSession: Buffer.alloc(32, 8) })).toBe("established");
+  });
+
+  test("any record left out, doubled or swapped with the next is refused", () => {
+    for (let i = 0; i < full.length; i++) {
+      const without = full.filter((_, at) => at !== i);
+      expect(inspect(without)).not.toBe("established");
+      const twice = [...full.slice(0, i + 1), ...full.slice(i)];
+      expect(inspect(twice)).toHaveProperty("alert");
+      if (i + 1 < full.length) {
+        const swapped = [...full];
+        [swapped[i], swapped[i + 1]] = [swapped[i + 1], swapped[i]];
+        expect(inspect(swapped)).toHaveProperty("alert");
+      }
+    }
+  });
+
+  const resumption = { ...view, offeredSession: id, offeredSuite: RSA_SUITE };
+  const refused: [string, number, Uint8Array[], HandshakeView?][] = [
+    ["data before the handshake", 10, [data]],
+    ["data in place of the server's Finished", 10, [...full.slice(0, 5), data]],
+    ["the cipher changed before keys were agreed", 10, [full[0], changeCipher]],
+    ["a certificate where a session is resumed", 10, [record(22, hello(RSA_SUITE)), full[1]], resumption],
+    ["a session resumed with another suite", 47, [record(22, hello(ECDHE))], resumption],
+    ["a session that nobody asked to resume", 10, [record(22, hello(ECDHE)), changeCipher]],
+    ["TLS 1.1 in a record", 70, [Buffer.concat([Buffer.of(22, 3, 2), full[0].subarray(3)])]],
+    ["TLS 1.1 in the hello", 70, [Buffer.from(full[0]).fill(2, 10, 11)]],
+    ["compression", 47, [record(22, hello(ECDHE, undefined, id, 1))]],
+    ["an extension that was not offered", 110, [record(22, hello(ECDHE, Buffer.from([0, 23, 0, 0])))]],
+    ["an extension twice", 110, [record(22, hello(ECDHE, Buffer.from([0, 11, 0, 0, 0, 11, 0, 0])))]],
+    ["a record that is too long", 22, [record(22, Buffer.alloc(16385))]],
+    ["an empty record", 50, [record(22)]],
+    ["a message that goes beyond its record", 50, [full[0].subarray(0, 40)]],
+    ["a ServerHelloDone with contents", 50, [...full.slice(0, 3), record(22, message(14, Buffer.of(1)))]],
+    ["a ChangeCipherSpec with other contents", 50, [...full.slice(0, 4), record(20, Buffer.of(2))]],
+    ["a renegotiation", 10, [...full, record(22, Buffer.alloc(30))]],
+    ["an unknown message", 10, [record(22, message(99))]],
+  ];
+  test.each(refused)("%s: alert %d", (_name, alert, records, seen = view) => {
+    expect(inspect(records, seen)).toEqual({ at: records.length - 1, alert });
+  });
+
+  describe("the key exchange", () => {
+    const leaf = new Certificate(made("direct").chain[0]);
+    const point = Buffer.concat([Buffer.of(65, 4), Buffer.alloc(64, 1)]);
+    const exchange = (parameters: Buffer, algorithm: number[], signature = Buffer.from("3006020101020101", "hex")) =>
+      Buffer.concat([parameters, Buffer.from(algorithm), Buffer.from([0, signature.length]), signature]);
+    const p256 = Buffer.concat([Buffer.of(3, 0, 23), point]);
+
+    function check(body: Buffer, changes: Partial<HandshakeView> = { leaf }): number | undefined {
+      const guard = new HandshakeGuard();
+      guard.inspect(plain(record(22, hello(ECDHE), message(11), message(12, body))), view);
+      try {
+        guard.checkKeyExchange({ ...view, ...changes });
+        return undefined;
+      } catch (error) {
+        return (error as HandshakeFault | Rejection).alert;
+      }
+    }
+
+    test("on P-256, with an offered algorithm of the leaf's key, its numbers in range", () => {
+      expect(check(exchange(p256, [4, 3]))).toBeUndefined();
+    });
+
+    test.each<[string, Buffer, number]>([
+      ["no signature at all", p256, 50],
+      ["SHA-1", exchange(p256, [2, 3]), 47],
+      ["RSA by a key of ECDSA", exchange(p256, [4, 1]), 47],
+      ["no algorithm", exchange(p256, [0, 0]), 47],
+      ["a signature of zeros", exchange(p256, [4, 3], Buffer.from("3006020100020100", "hex")), 51],
+      ["another curve", exchange(Buffer.concat([Buffer.of(3, 0, 24), point]), [4, 3]), 47],
+      ["a curve of the server's own", exchange(Buffer.concat([Buffer.of(1, 0, 23), point]), [4, 3]), 47],
+      ["a compressed point", exchange(Buffer.concat([Buffer.of(3, 0, 23, 33, 2), Buffer.alloc(32)]), [4, 3]), 50],
+      ["bytes after its end", Buffer.concat([exchange(p256, [4, 3]), Buffer.of(0)]), 50],
+    ])("%s is refused", (_name, body, alert) => {
+      expect(check(body)).toBe(alert);
+    });
+
+    test("before the certificate was verified it is refused", () => {
+      expect(check(exchange(p256, [4, 3]), {})).toBe(10);
+    });
+
+    test("a key that may not sign is refused", () => {
+      const other = new Certificate(made("leafKeyUsage").chain[0]);
+      expect(check(exchange(p256, [4, 3]), { leaf: other })).toBe(43);
+    });
+  });
+});

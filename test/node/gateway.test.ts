@@ -1,0 +1,178 @@
+/** The library on Node against the local gateway, over real sockets and real TLS. */
+
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "@jest/globals";
+import {
+  createHost,
+  createMemoryStorage,
+  Device,
+  type DeviceOptions,
+  type NodeHostOptions,
+} from "../../host/node/index.js";
+import { type GatewayOptions, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
+import { cleanups } from "../support/cleanups.js";
+import { failure } from "../support/failure.js";
+import { makeRsaKeys, psk } from "../support/keys.js";
+
+const { privatePem: privateKey, publicPem: publicKey } = makeRsaKeys();
+const devices = {
+  products: { G8N9VAAAHB: { devices: { key: { psk }, sha1: { psk }, cert: { publicKey } } } },
+};
+
+async function gateway(options: GatewayOptions) {
+  const g = await startGateway({ devices, ...options });
+  cleanups.push(() => g.close());
+  return g;
+}
+
+function device(url: string, changes: Partial<DeviceOptions> = {}, hostOptions: NodeHostOptions = {}): Device {
+  const host = createHost(hostOptions);
+  const options = { productId: "G8N9VAAAHB", deviceName: "key", credential: { secret: psk }, url, ...changes };
+  const d = new Device(options, host);
+  cleanups.push(() => {
+    d.close();
+    host.http.close();
+  });
+  return d;
+}
+
+const credentials: [string, string, DeviceOptions["credential"]][] = [
+  ["a key, HMAC-SHA256", "key", { secret: psk }],
+  ["a key, HMAC-SHA1", "sha1", { secret: psk, algorithm: "hmacsha1" }],
+  ["a certificate's key, RSA-SHA256", "cert", { privateKey }],
+];
+
+for (const https of [false, true]) {
+  describe(https ? "HTTPS" : "HTTP", () => {
+    test.each(credentials)("%s is verified, whatever the payload", async (_name, deviceName, credential) => {
+      const g = await gateway({ https });
+      const d = device(g.url, { deviceName, credential }, { ca: g.ca });
+      for (const payload of ["温度\0\u2028😀\ud800", { t: 21.5 }, Uint8Array.of(0, 128, 255), "", "x".repeat(16384)]) {
+        const { requestId } = await d.publish({ topic: "data", payload, qos: 0 });
+        expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
+      }
+      expect(g.received.length).toBe(5);
+      expect(g.counts.connections).toBe(1);
+      expect(g.received.every((r) => r.status === 200)).toBe(true);
+    });
+  });
+}
+
+test("ten publishes take one connection and one TLS handshake", async () => {
+  const g = await gateway({ https: true });
+  const d = device(g.url, {}, { ca: g.ca });
+  for (let i = 0; i < 10; i++) {
+    const { timing } = await d.publish({ topic: "data", payload: { i } });
+    expect(timing.reused).toBe(i > 0);
+    expect((timing.tlsMs === undefined) === i > 0).toBe(true);
+  }
+  expect(g.counts).toMatchObject({ connections: 1, tlsHandshakes: 1 });
+});
+
+test("a gateway that restarts between two publishes costs no message", async () => {
+  const g = await gateway({ https: true });
+  const d = device(g.url, {}, { ca: g.ca });
+  await d.publish({ topic: "data", payload: "1" });
+  g.closeConnections();
+  await d.publish({ topic: "data", payload: "2" });
+  expect(g.received.length).toBe(2);
+});
+
+describe("certificates", () => {
+  test.each(["chain", "direct", "ipName"] as const)("%s is accepted", async (certificates) => {
+    const g = await gateway({ https: { certificates } });
+    const d = device(g.url, {}, { ca: g.ca });
+    expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
+  });
+
+  test.each([
+    "expired",
+    "notYetValid",
+    "wrongName",
+    "unknownRoot",
+    "selfSigned",
+    "forgedLeaf",
+    "issuerNotCa",
+    "expiredInChain",
+    "incomplete",
+  ] as const)("%s is refused, and nothing is sent", async (certificates) => {
+    const g = await gateway({ https: { certificates } });
+    const d = device(g.url, {}, { ca: g.ca });
+    const error = await failure(d.publish({ topic: "data", payload: "1" }));
+    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", retryable: false });
+    expect(g.received.length).toBe(0);
+  });
+
+  test("the system's roots do not vouch for it", async () => {
+    const g = await gateway({ https: true });
+    expect((await failure(device(g.url).publish({ topic: "data", payload: "1" }))).code).toBe("CERTIFICATE_REJECTED");
+  });
+
+  test("mutual TLS", async () => {
+    const client = makeClientCertificate();
+    const g = await gateway({ https: { clientCertificate: { ca: client.root } } });
+    const d = device(g.url, {}, { ca: g.ca, cert: client.chain, key: client.key });
+    expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
+    const without = device(g.url, {}, { ca: g.ca });
+    const error = await failure(without.publish({ topic: "data", payload: "1" }));
+    expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
+  });
+
+  test("a key that is none is refused when the host is made", () => {
+    expect(() => createHost({ cert: "x", key: "y" })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  });
+});
+
+describe("refusals reach the caller", () => {
+  test.each<[string, Partial<DeviceOptions>, string]>([
+    ["a wrong psk", { credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" } }, "AuthFailure"],
+    ["a wrong device", { deviceName: "nobody" }, "ResourceNotFound"],
+    ["a wrong product", { productId: "nothing" }, "ResourceNotFound"],
+  ])("%s", async (_name, changes, prefix) => {
+    const g = await gateway({});
+    const error = await failure(device(g.url, changes).publish({ topic: "data", payload: "1" }));
+    expect(error.code).toBe("GATEWAY_REJECTED");
+    expect(error.gatewayCode).toMatch(new RegExp(`^${prefix}`));
+    expect(error.message).not.toContain(psk);
+  });
+
+  test("a clock that is off, with the gateway's time", async () => {
+    const g = await gateway({ clockSkewSeconds: 7200 });
+    const d = device(g.url, { clockCorrection: false });
+    const error = await failure(d.publish({ topic: "data", payload: "1" }));
+    expect(error.gatewayCode).toBe("AuthFailure.SignatureExpire");
+    const ahead = (error.dateMs as number) - Date.now();
+    expect(ahead).toBeGreaterThan(7_100_000);
+    expect(ahead).toBeLessThan(7_300_000);
+  });
+
+  test("a clock that is off is corrected, and kept in storage, unless the app says no", async () => {
+    const g = await gateway({ clockSkewSeconds: 7200 });
+    const host = { ...createHost(), storage: createMemoryStorage() };
+    cleanups.push(() => host.http.close());
+    const options = { productId: "G8N9VAAAHB", deviceName: "key", credential: { secret: psk }, url: g.url };
+    for (const attempts of [2, 1]) {
+      const d = new Device(options, host);
+      expect((await d.publish({ topic: "data", payload: "1" })).attempts).toBe(attempts);
+      d.close();
+    }
+    const [refused, ...others] = g.received.map(({ headers }) => Number(headers["x-tc-timestamp"]));
+    expect(others.every((seconds) => Math.abs(seconds - refused - 7200) < 60)).toBe(true);
+  });
+
+  test("a topic that a device must not publish to", async () => {
+    const g = await gateway({});
+    const error = await failure(device(g.url).publish({ topic: "control", payload: "1" }));
+    expect(error.gatewayCode).toMatch(/^UnauthorizedOperation/);
+  });
+});
+
+test("the vectors' key signs as the device it belongs to", async () => {
+  const peers = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
+  const pem: string = peers.rsa_test_key["rsa2048_pkcs1.pem"];
+  const { createPublicKey } = await import("node:crypto");
+  const own = createPublicKey(pem).export({ format: "pem", type: "spki" }) as string;
+  const g = await gateway({ devices: { products: { P: { devices: { D: { publicKey: own } } } } } });
+  const d = device(g.url, { productId: "P", deviceName: "D", credential: { privateKey: pem } });
+  expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
+});

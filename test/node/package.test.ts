@@ -1,0 +1,318 @@
+import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runInNewContext } from "node:vm";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { run as runOnXs } from "../support/engine.js";
+
+// The whole of dist is built, packed and installed once, in a folder of its own: other tests may build at the same time.
+jest.setTimeout(240_000);
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const PSK = "c2VjcmV0IG9mIHNlbnNvcjE=";
+const description = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+// Installing must not depend on what the user of this machine has configured, nor on a registry.
+const npm = ["--offline", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"];
+
+let folder: string;
+let app: string;
+let installed: string;
+let gateway: Gateway;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tencent-iothub-package-"));
+  const stage = join(folder, "stage");
+  app = join(folder, "app");
+  installed = join(app, "node_modules", description.name);
+  await mkdir(stage);
+  await mkdir(app);
+  succeed(
+    spawnSync(
+      process.execPath,
+      ["node_modules/rollup/dist/bin/rollup", "-c", "--silent", "--configDist", join(stage, "dist")],
+      { cwd: root },
+    ),
+  );
+  const others = ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "host", "mocks", "test"];
+  const manifests = (await readdir(root)).filter((name) => /^manifest.*\.json$/.test(name));
+  for (const name of [...others, ...manifests]) await cp(join(root, name), join(stage, name), { recursive: true });
+  const packed = succeed(spawnSync("npm", ["pack", "--json", "--pack-destination", folder, ...npm], { cwd: stage }));
+  const [{ filename }] = JSON.parse(packed);
+  await writeFile(join(app, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  succeed(spawnSync("npm", ["install", ...npm, join(folder, filename)], { cwd: app }));
+  gateway = await startGateway({ devices: { products: { ABCDE12345: { devices: { sensor1: { psk: PSK } } } } } });
+});
+
+afterAll(async () => {
+  await gateway?.close();
+  if (folder !== undefined) await rm(folder, { recursive: true });
+});
+
+function succeed({ status, stdout, stderr, error }: SpawnSyncReturns<Buffer>): string {
+  if (error) throw error;
+  if (status !== 0) throw new Error(`It ended with ${status}: ${stderr}${stdout}`);
+  return stdout.toString();
+}
+
+const files = async () => {
+  const entries = await readdir(installed, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1))
+    .sort();
+};
+
+describe("the installed package", () => {
+  test("brings nothing else along", async () => {
+    expect(description.dependencies).toBeUndefined();
+    expect((await readdir(join(app, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual([
+      description.name,
+    ]);
+  });
+
+  test("has what it should have, and no more", async () => {
+    const names = await files();
+    for (const name of [
+      "README.md",
+      "LICENSE",
+      "CHANGELOG.md",
+      "package.json",
+      "src/index.ts",
+      "host/moddable/plain.ts",
+    ]) {
+      expect(names).toContain(name);
+    }
+    const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|src|host\/moddable)\//;
+    const single = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest[a-z-]*\.json)$/;
+    expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
+    expect(names.filter((name) => /test|tsconfig|\.map$/.test(name))).toEqual([]);
+  });
+
+  test("has a file for everything that its description names", () => {
+    const paths: string[] = [...Object.values<string>(description.bin)];
+    const collect = (target: unknown): void => {
+      if (typeof target === "string") paths.push(target);
+      else for (const inner of Object.values(target as object)) collect(inner);
+    };
+    collect(description.exports);
+    expect(paths.length).toBeGreaterThan(8);
+    const complete = existsSync(join(root, "host/moddable/index.ts"));
+    const wanted = paths.filter((path) => complete || !/moddable\/index/.test(path));
+    expect(wanted.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
+  });
+
+  test("says nothing of the machine that it was built on", async () => {
+    const telling: string[] = [];
+    for (const name of await files()) {
+      const content = await readFile(join(installed, name), "utf8");
+      if (content.includes(root) || content.includes(folder)) telling.push(name);
+    }
+    expect(telling).toEqual([]);
+  });
+});
+
+describe("import in Node", () => {
+  test("publishes", async () => {
+    const script = `
+      import { Device } from "${description.name}";
+      const device = new Device({
+        productId: "ABCDE12345", deviceName: "sensor1", url: ${JSON.stringify(gateway.url)},
+        credential: { secret: ${JSON.stringify(PSK)} },
+      });
+      console.log((await device.publish({ topic: "data", payload: { temperature: 21.5 } })).requestId);
+      device.close();`;
+    const stdout = await node(["--input-type=module", "--eval", script]);
+    const received = gateway.received.find(({ requestId }) => requestId === stdout.trim());
+    expect(received?.payload?.toString()).toBe('{"temperature":21.5}');
+  });
+
+  test("gives the portable core alone, too", async () => {
+    const script = `
+      import * as all from "${description.name}";
+      import * as core from "${description.name}/core";
+      console.log(JSON.stringify({ all: Object.keys(all), core: Object.keys(core) }));`;
+    const { all, core } = JSON.parse(await node(["--input-type=module", "--eval", script]));
+    expect(core).toContain("Device");
+    expect(all.filter((name: string) => !core.includes(name)).sort()).toEqual(["createHost", "createStorage"]);
+    expect(core.filter((name: string) => !all.includes(name))).toEqual([]);
+    expect(await readFile(join(installed, "dist/core/index.js"), "utf8")).not.toMatch(/^import|require\(/m);
+  });
+
+  test("is typed, strictly", async () => {
+    await writeFile(
+      join(app, "main.ts"),
+      `import { Device, IotHubError, type PublishResult } from "${description.name}";
+       import { Device as Portable, type Host } from "${description.name}/core";
+       const options = { productId: "A", deviceName: "b", credential: { secret: "c" } };
+       export const result: Promise<PublishResult> = new Device(options).publish({ topic: "data", payload: {} });
+       export const portable = (host: Host) => new Portable(options, host);
+       // @ts-expect-error the portable Device needs a host
+       export const without = () => new Portable(options);
+       // @ts-expect-error a code that does not exist
+       export const no = new IotHubError("NO_SUCH_CODE", "");`,
+    );
+    const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types"), "--skipLibCheck"];
+    const strict = ["--module", "NodeNext", "--strict", "--noEmit", "--target", "ES2022"];
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    succeed(spawnSync(process.execPath, [tsc, ...types, ...strict, "main.ts"], { cwd: app }));
+  });
+});
+
+describe("the command line", () => {
+  const bin = () => join(app, "node_modules/.bin/tencent-iothub");
+  const publish = ["publish", "--product-id", "ABCDE12345", "--device-name", "sensor1", "--topic", "data"];
+
+  test("runs by its name, and ends with the code of what happened", async () => {
+    expect(await command(["--version"])).toEqual({ code: 0, stdout: `${description.version}\n`, stderr: "" });
+    const given = { TENCENT_IOTHUB_PSK: PSK, TENCENT_IOTHUB_URL: gateway.url };
+    expect(await command([...publish, "--json", "hello"], given)).toMatchObject({ code: 0, stderr: "" });
+    const refused = await command([...publish, "--device-name", "sensor9", "hello"], given);
+    expect(refused).toMatchObject({ code: 5, stdout: "" });
+    expect(refused.stderr).toMatch(/^error: GATEWAY_REJECTED: [^\n]*\n$/);
+  });
+
+  test("reads standard input", async () => {
+    const given = { TENCENT_IOTHUB_PSK: PSK, TENCENT_IOTHUB_URL: gateway.url };
+    gateway.clearReceived();
+    expect(await command([...publish, "-"], given, "温度\n")).toMatchObject({ code: 0 });
+    expect(gateway.received[0].payload?.toString()).toBe("温度\n");
+  });
+
+  test("runs the demo", async () => {
+    const { code, stdout, stderr } = await command(["demo"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^([0-9]+) of \1 messages published, verified and received to the byte/m);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("ends the gateway cleanly on %s", async (signal) => {
+    const child = spawn(bin(), ["gateway", "--port", "0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+    let stdout = "";
+    const started = new Promise<void>((resolve) => {
+      child.stdout.on("data", (chunk) => {
+        stdout += chunk;
+        if (stdout.includes("\n")) resolve();
+      });
+    });
+    const end = once(child, "close");
+    await Promise.race([started, end]);
+    child.kill(signal);
+    expect(await end).toEqual([0, null]);
+    expect(stdout.trimEnd().split("\n").at(-1)).toBe('{"requests":0,"accepted":0,"refused":0}');
+  });
+
+  test("loads the gateway for those commands alone that need it", async () => {
+    expect(await loaded("sign.js")).not.toContain("local-gateway.js");
+    expect(await loaded("publish.js")).not.toContain("local-gateway.js");
+    expect(await loaded("tencent-iothub.js")).not.toContain("local-gateway.js");
+    expect(await loaded("demo.js")).toContain("local-gateway.js");
+  });
+
+  test("comes with the notices of everything that is bundled, under licences that go with MIT", async () => {
+    const notices = await readFile(join(installed, "dist/cli/THIRD-PARTY-NOTICES.txt"), "utf8");
+    const names = [...notices.matchAll(/^Name: (.*)$/gm)].map(([, name]) => name);
+    expect(names).toEqual(expect.arrayContaining(["commander", "fastify", "picocolors", "@peculiar/asn1-x509"]));
+    const licenses = [...notices.matchAll(/^License: (.*)$/gm)].map(([, license]) => license);
+    expect(licenses).toHaveLength(names.length);
+    expect(
+      licenses.filter((license) => !/^(MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|BlueOak-1\.0\.0)$/.test(license)),
+    ).toEqual([]);
+  });
+
+  async function command(args: string[], env: Record<string, string> = {}, stdin = "") {
+    const child = spawn(bin(), args, { env: { PATH: process.env.PATH, ...env } });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    child.stdin.end(stdin);
+    const [code] = await once(child, "close");
+    return { code, stdout, stderr };
+  }
+
+  /** All files that a file imports before it runs. */
+  async function loaded(name: string): Promise<string[]> {
+    const seen = [name];
+    for (const file of seen) {
+      const code = await readFile(join(installed, "dist/cli", file), "utf8");
+      for (const [, imported] of code.matchAll(/^(?:import|export)\b[^;]*?["']\.\/([^"']+)["'];/gm)) {
+        if (!seen.includes(imported)) seen.push(imported);
+      }
+    }
+    return seen;
+  }
+});
+
+describe("for other engines", () => {
+  const sign = `TencentIoTHub.signRequest(
+    { host: "Example.com:443", path: "/device/publish", body: '{"t":"温度"}' },
+    { secret: "${PSK}" }, { timestampSeconds: 1700000000, nonce: 42 }).signature`;
+
+  test("the script needs nothing but the language, and signs alike on Node and on XS", async () => {
+    const path = join(installed, "dist/xs/tencent-iothub.js");
+    const onNode = runInNewContext(`${await readFile(path, "utf8")}\n${sign}`, Object.create(null));
+    const { end, output, message } = await runOnXs({ script: `print(${sign});` }, { preload: [path] });
+    expect({ end, message }).toEqual({ end: "ok", message: "" });
+    expect(output.trim()).toBe(onNode);
+    expect(onNode).toBe(
+      JSON.parse(
+        succeed(
+          spawnSync(process.execPath, [
+            join(installed, "dist/cli/tencent-iothub.js"),
+            ...["sign", "--json", "--host", "example.com", "--body", '{"t":"温度"}', "--secret", PSK],
+            ...["--timestamp", "1700000000", "--nonce", "42"],
+          ]),
+        ),
+      ).signature,
+    );
+  });
+
+  test("the Moddable entries import modules of its SDK alone, and bring what mcpack looks for", async () => {
+    const names = (await files()).filter((name) => /^dist\/(moddable|plain)\/.*\.js$/.test(name));
+    expect(names).toEqual(
+      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/plain/host/moddable/plain.js"]),
+    );
+    for (const folder of ["dist/moddable", "dist/plain"]) {
+      const read = async (name: string) => JSON.parse(await readFile(join(installed, folder, name), "utf8"));
+      expect(await read("package.json")).toEqual({ name: description.name, type: "module" });
+      const { include, preload, platforms } = await read("manifest.json");
+      expect(include.length).toBe(1);
+      expect(existsSync(join(installed, folder, include[0]))).toBe(true);
+      const modules: string[] = [...preload, ...platforms.esp32.preload];
+      expect(modules).toContain(description.name);
+      for (const module of modules.filter((module) => module !== description.name)) {
+        expect(names).toContain(`${folder}${module.slice(description.name.length)}.js`);
+      }
+    }
+    for (const name of names) {
+      const code = await readFile(join(installed, name), "utf8");
+      const imported = [...code.matchAll(/^(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
+        ([, from]) => from,
+      );
+      for (const from of imported) {
+        if (from.startsWith(".")) expect(names).toContain(join(dirname(name), from));
+        else expect(from).not.toMatch(/^(node:|\/)/);
+      }
+    }
+  });
+});
+
+/** Not `spawnSync`: the gateway runs in this very process. */
+async function node(args: string[]): Promise<string> {
+  const child = spawn(process.execPath, args, { cwd: app, stdio: ["ignore", "pipe", "inherit"] });
+  let stdout = "";
+  child.stdout.on("data", (chunk) => {
+    stdout += chunk;
+  });
+  const [code] = await once(child, "close");
+  expect(code).toBe(0);
+  return stdout;
+}
