@@ -118,8 +118,6 @@ export class ModdableClock implements Clock {
     throw new IotHubError(
       "CLOCK_NOT_SET",
       `No time server gave a credible time (${reasons.join("; ") || "none is configured"}).`,
-      undefined,
-      true,
     );
   }
 

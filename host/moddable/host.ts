@@ -1,5 +1,5 @@
 import Net from "net";
-import type { Host, NativeAes, NativeDigest, NativeRsa } from "../../src/host.js";
+import type { Host, NativeDigest, NativeRsa } from "../../src/host.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { PooledRandom } from "./random.js";
@@ -25,14 +25,14 @@ export function assembleHost(
   parts: (
     clock: ModdableClock,
     random: PooledRandom,
-  ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa; aes?: NativeAes },
+  ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
   const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
   const clock = new ModdableClock({ ...options.clock, storage });
   const random = new PooledRandom(storage !== undefined);
-  const { secure, digest, rsa, aes } = parts(clock, random);
+  const { secure, digest, rsa } = parts(clock, random);
   const { addresses, maxConnections, maxWaiting } = options;
-  const http = new Http({ clock, secure, addresses, maxConnections, maxWaiting });
+  const http = new Http({ secure, addresses, maxConnections, maxWaiting });
   return {
     http,
     clock,
@@ -41,7 +41,6 @@ export function assembleHost(
     storage,
     digest,
     rsa,
-    aes,
     deviceName: boardName,
     close() {
       http.close();

@@ -1,7 +1,7 @@
 import TCP from "embedded:io/socket/tcp";
 import HTTPClient from "embedded:network/http/client";
 import { IotHubError, NetworkError } from "../../src/errors.js";
-import type { Clock, HttpClient, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
+import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
 import { Connection, type Route } from "./connection.js";
 import { Exchange } from "./exchange.js";
 import { PlainSocket, type TcpConstructor } from "./socket.js";
@@ -12,7 +12,6 @@ export type SecureRoute = Pick<Route, "Socket"> & {
 };
 
 export interface HttpOptions {
-  readonly clock: Pick<Clock, "monotonicMs">;
   /** How https is spoken; without it, https is refused. */
   readonly secure?: SecureRoute;
   /** IPv4 addresses of names that no server is to be asked for, as a hosts file has them. */
@@ -44,9 +43,8 @@ export class Http implements HttpClient {
     this.#options = options;
   }
 
-  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse> {
-    const clock = this.#options.clock;
-    const exchange = new Exchange(request, options, () => clock.monotonicMs());
+  send(request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
+    const exchange = new Exchange(request, context);
     if (exchange.settled) return exchange.promise;
     if (this.#closed) {
       exchange.fail(clientClosed());

@@ -3,7 +3,6 @@
 import RNG from "rng";
 import { base64Decode } from "../../src/crypto/base64.js";
 import { IotHubError } from "../../src/errors.js";
-import { CryptAes } from "./aes.js";
 import { defaultAnchors } from "./anchors.js";
 import { Certificate } from "./certificate.js";
 import type { Trust } from "./chain.js";
@@ -63,7 +62,6 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
     return {
       digest,
       rsa: digest && new ArithmeticRsa(digest),
-      aes: new CryptAes(),
       secure: {
         Socket: TlsSocket as never,
         settings: () => {

@@ -14,6 +14,7 @@ import {
   until,
   useMachine,
 } from "../support/moddable-machine.js";
+import { send } from "../support/send.js";
 import { answer, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
@@ -42,7 +43,7 @@ describe.each([
         socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\n"));
       }),
     );
-    const response = await client().send(request(server.port), limit);
+    const response = await send(client(), request(server.port), limit);
     expect(response.status).toBe(201);
     expect(response.headers).toMatchObject({ "content-type": "application/json", "x-one": "a" });
     expect(text(response)).toBe(OK);
@@ -63,7 +64,7 @@ describe.each([
     );
     const body = Uint8Array.from({ length: 30000 }, (_, i) => 32 + (i % 90));
     network.sendBuffer = 200;
-    const { timing } = await client().send(request(server.port, { body }), limit);
+    const { timing } = await send(client(), request(server.port, { body }), limit);
     expect(timing?.bytesSent).toBe(30000);
     expect(Buffer.from(seen.slice(-30000), "latin1").equals(body)).toBe(true);
   });
@@ -73,13 +74,13 @@ describe.each([
     const http = client();
     const reused: (boolean | undefined)[] = [];
     for (let i = 0; i < 10; i++) {
-      const { timing } = await http.send(request(server.port), limit);
+      const { timing } = await send(http, request(server.port), limit);
       reused.push(timing?.reused);
       expect(timing?.connectMs === undefined).toBe(i > 0);
     }
     expect(server.connections).toBe(1);
     expect(reused).toEqual([false, ...Array(9).fill(true)]);
-    expect((await http.send(request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
+    expect((await send(http, request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
     expect(server.connections).toBe(2);
   });
 
@@ -106,7 +107,7 @@ describe.each([
     });
     const http = client();
     for (const reused of [false, true, true]) {
-      const response = await http.send(request(server.port), limit);
+      const response = await send(http, request(server.port), limit);
       expect(text(response)).toBe(body);
       expect(response.timing?.reused).toBe(reused);
     }
@@ -115,13 +116,13 @@ describe.each([
   test("an answer that only the end of the connection ends", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${large}`)));
     const http = client();
-    for (let i = 0; i < 2; i++) expect(text(await http.send(request(server.port), limit))).toBe(large);
+    for (let i = 0; i < 2; i++) expect(text(await send(http, request(server.port), limit))).toBe(large);
     expect(server.connections).toBe(2);
   });
 
   test("an answer that never has a body", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write("HTTP/1.1 204 No Content\r\n\r\n")));
-    const response = await client().send(request(server.port), limit);
+    const response = await send(client(), request(server.port), limit);
     expect([response.status, response.body.length]).toEqual([204, 0]);
   });
 
@@ -130,7 +131,7 @@ describe.each([
     const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
     const http = client();
     for (let i = 0; i < 2; i++) {
-      expect((await http.send(request(server.port), limit)).timing?.reused).toBe(false);
+      expect((await send(http, request(server.port), limit)).timing?.reused).toBe(false);
     }
     expect(server.connections).toBe(2);
   });
@@ -140,8 +141,8 @@ describe.each([
       onRequest(socket, () => socket.write(index === 0 ? answer(OK) + answer("wrong") : answer("right"))),
     );
     const http = client();
-    expect(text(await http.send(request(server.port), limit))).toBe(OK);
-    expect(text(await http.send(request(server.port), limit))).toBe("right");
+    expect(text(await send(http, request(server.port), limit))).toBe(OK);
+    expect(text(await send(http, request(server.port), limit))).toBe("right");
     expect(server.connections).toBe(2);
   });
 
@@ -153,10 +154,10 @@ describe.each([
         onRequest(socket, () => socket.write(answer(OK)));
       });
       const http = client();
-      await http.send(request(server.port), limit);
+      await send(http, request(server.port), limit);
       served?.end();
       await until(() => network.open === 0);
-      expect((await http.send(request(server.port), limit)).timing?.reused).toBe(false);
+      expect((await send(http, request(server.port), limit)).timing?.reused).toBe(false);
     });
 
     test.each(["resetAndDestroy", "end"] as const)("one that dies by %s of the next request is stale", async (how) => {
@@ -168,10 +169,10 @@ describe.each([
         });
       });
       const http = client();
-      await http.send(request(server.port), limit);
-      const error = await failure(http.send(request(server.port), limit));
+      await send(http, request(server.port), limit);
+      const error = await failure(send(http, request(server.port), limit));
       expect([error.code, error.stale]).toEqual(["CONNECTION_RESET", true]);
-      const { timing } = await http.send(request(server.port), limit);
+      const { timing } = await send(http, request(server.port), limit);
       expect(timing?.reused).toBe(false);
       expect(server.connections).toBe(2);
     });
@@ -182,8 +183,8 @@ describe.each([
         onRequest(socket, () => (count++ === 1 ? socket.end(answer(OK).slice(0, -5)) : socket.write(answer(OK))));
       });
       const http = client();
-      await http.send(request(server.port), limit);
-      const error = await failure(http.send(request(server.port), limit));
+      await send(http, request(server.port), limit);
+      const error = await failure(send(http, request(server.port), limit));
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "read", false]);
     });
   });
@@ -192,7 +193,7 @@ describe.each([
     test("refused", async () => {
       const server = await serve(() => {});
       await server.close();
-      const error = await failure(client().send(request(server.port), limit));
+      const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.phase, error.retryable]).toEqual(["CONNECTION_REFUSED", "connect", true]);
       expect(error.message).toContain(String(server.port));
     });
@@ -201,13 +202,13 @@ describe.each([
       const server = await serve((socket) => socket.once("data", () => socket[how]()));
       network.peerWindow = 400;
       const body = new Uint8Array(5000);
-      const error = await failure(client().send(request(server.port, { body }), limit));
+      const error = await failure(send(client(), request(server.port, { body }), limit));
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "write", false]);
     });
 
     test.each(["resetAndDestroy", "end"] as const)("%s instead of an answer", async (how) => {
       const server = await serve((socket) => onRequest(socket, () => socket[how]()));
-      const error = await failure(client().send(request(server.port), limit));
+      const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "first-byte", false]);
     });
 
@@ -215,7 +216,7 @@ describe.each([
       const server = await serve((socket) =>
         onRequest(socket, () => socket.write(answer(OK).slice(0, 30), () => setImmediate(() => socket[how]()))),
       );
-      const error = await failure(client().send(request(server.port), limit));
+      const error = await failure(send(client(), request(server.port), limit));
       expect(error.code).toBe("CONNECTION_RESET");
       if (how === "end") expect(error.phase).toBe("read");
     });
@@ -224,7 +225,7 @@ describe.each([
       const server = await serve((socket) =>
         onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
       );
-      const error = await failure(client().send(request(server.port), limit));
+      const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
     });
 
@@ -242,16 +243,16 @@ describe.each([
       ["a trailer", `${chunked}3\r\nxyz\r\n0\r\nX-Check: 1\r\n\r\n`],
     ])("%s", async (_name, bytes) => {
       const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
-      const error = await failure(client().send(request(server.port), limit));
+      const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.stale]).toEqual(["RESPONSE_MALFORMED", false]);
       await until(() => network.open === 0);
     });
 
     test("an answer over the limit, by length, by chunks, by end, by headers", async () => {
       const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
-      const error = await failure(client().send(request(server.port), { ...limit, maxResponseBytes: 1000 }));
+      const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
       expect([error.code, error.retryable]).toEqual(["RESPONSE_TOO_LARGE", false]);
-      const exact = await client().send(request(server.port), { ...limit, maxResponseBytes: 1001 });
+      const exact = await send(client(), request(server.port), { ...limit, maxResponseBytes: 1001 });
       expect(exact.body.length).toBe(1001);
       for (const [head, more] of [
         [chunked, `400\r\n${"y".repeat(0x400)}\r\n`],
@@ -266,7 +267,7 @@ describe.each([
             next();
           }),
         );
-        expect((await failure(client().send(request(endless.port), limit))).code).toBe("RESPONSE_TOO_LARGE");
+        expect((await failure(send(client(), request(endless.port), limit))).code).toBe("RESPONSE_TOO_LARGE");
       }
     });
   });
@@ -283,14 +284,14 @@ describe.each([
         }),
       );
       const http = client();
-      const response = await http.send(request(server.port, { body }), limit);
+      const response = await send(http, request(server.port, { body }), limit);
       expect([response.status, text(response)]).toEqual([413, OK]);
     });
 
     test("is read, though the connection ends with it", async () => {
       const server = await serve((socket) => socket.once("data", () => socket.end(answer(OK, "413 Too Large"))));
       network.peerWindow = 400;
-      const response = await client().send(request(server.port, { body }), limit);
+      const response = await send(client(), request(server.port, { body }), limit);
       expect([response.status, text(response)]).toEqual([413, OK]);
     });
   });
@@ -304,26 +305,26 @@ describe("names", () => {
       onRequest(socket, (seen) => socket.write(answer(/host: (.*)\r/i.exec(seen)?.[1] ?? ""))),
     );
     network.names.set("gateway.test", "127.0.0.1");
-    expect(text(await client().send(request(server.port, named), limit))).toBe("gateway.test");
-    expect(text(await client().send(request(server.port, { host: "localhost" }), limit))).toBe("localhost");
+    expect(text(await send(client(), request(server.port, named), limit))).toBe("gateway.test");
+    expect(text(await send(client(), request(server.port, { host: "localhost" }), limit))).toBe("localhost");
   });
 
   test("that are not found, and that cannot be asked for", async () => {
     const http = client();
-    const error = await failure(http.send(request(1, named), limit));
+    const error = await failure(send(http, request(1, named), limit));
     expect([error.code, error.phase, error.retryable]).toEqual(["NAME_RESOLUTION", "connect", true]);
     network.resolverFull = true;
-    expect((await failure(http.send(request(1, named), limit))).code).toBe("NAME_RESOLUTION");
+    expect((await failure(send(http, request(1, named), limit))).code).toBe("NAME_RESOLUTION");
   });
 
   test("IPv6 addresses are refused with a reason", async () => {
-    const error = await failure(client().send(request(1, { host: "[::1]" }), limit));
+    const error = await failure(send(client(), request(1, { host: "[::1]" }), limit));
     expect([error.code, error.message]).toEqual(["NAME_RESOLUTION", expect.stringContaining("IPv6")]);
   });
 
   test("https is refused where the build has no TLS", async () => {
     const { http } = createPlainModdableHost();
-    expect((await failure(http.send(request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
+    expect((await failure(send(http, request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
   });
 });
 
@@ -376,7 +377,7 @@ describe("time limits, on a stopped clock", () => {
     ] as const) {
       const before = reached;
       const http = client();
-      const sent = failure(http.send(request(server.port, changes), { ...limit, phaseTimeoutsMs: own }));
+      const sent = failure(send(http, request(server.port, changes), { ...limit, phaseTimeoutsMs: own }));
       await until(() => reached > before || before >= 2);
       // What was sent must also have come through the stand-ins' queues: an exchange in this phase waits so long.
       await until(() => clock.waiting.includes(expected));
@@ -396,7 +397,7 @@ describe("time limits, on a stopped clock", () => {
       onRequest(socket, () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n`)),
     );
     clock.stop();
-    const sent = failure(client().send(request(server.port), limit));
+    const sent = failure(send(client(), request(server.port), limit));
     await until(() => server.connections === 1);
     for (let i = 0; i < 100; i++) await clock.advance(600);
     expect((await sent).code).toBe("TIMEOUT");
@@ -409,13 +410,13 @@ describe("giving up", () => {
     const before = new Canceller();
     before.cancel();
     const http = client();
-    expect((await failure(http.send(request(server.port), { ...limit, signal: before.signal }))).code).toBe(
+    expect((await failure(send(http, request(server.port), { ...limit, signal: before.signal }))).code).toBe(
       "CANCELLED",
     );
     expect(network.opened).toBe(0);
     for (const wait of [() => true, () => server.connections > 0]) {
       const during = new Canceller();
-      const sent = failure(http.send(request(server.port), { ...limit, signal: during.signal }));
+      const sent = failure(send(http, request(server.port), { ...limit, signal: during.signal }));
       await until(wait);
       during.cancel("enough");
       expect(await sent).toMatchObject({ code: "CANCELLED", cause: "enough" });
@@ -433,9 +434,9 @@ describe("giving up", () => {
     const http = client();
     const canceller = new Canceller();
     const body = (letter: string) => request(server.port, { body: utf8(letter) });
-    const first = http.send(body("a"), limit);
-    const second = failure(http.send(body("b"), { ...limit, signal: canceller.signal }));
-    const third = http.send(body("c"), limit);
+    const first = send(http, body("a"), limit);
+    const second = failure(send(http, body("b"), { ...limit, signal: canceller.signal }));
+    const third = send(http, body("c"), limit);
     await until(() => bodies.length === 1);
     canceller.cancel();
     expect((await second).code).toBe("CANCELLED");
@@ -451,12 +452,12 @@ describe("giving up", () => {
   test("close() rejects what is under way and what waits, and what comes later", async () => {
     const server = await serve(() => {});
     const http = client();
-    const sent = [1, 2, 3].map(() => failure(http.send(request(server.port), limit)));
+    const sent = [1, 2, 3].map(() => failure(send(http, request(server.port), limit)));
     await until(() => server.connections > 0);
     http.close();
     http.close();
     for (const error of await Promise.all(sent)) expect(error.code).toBe("CANCELLED");
-    expect((await failure(http.send(request(server.port), limit))).code).toBe("CANCELLED");
+    expect((await failure(send(http, request(server.port), limit))).code).toBe("CANCELLED");
     expect(network.open).toBe(0);
   });
 });
@@ -471,7 +472,7 @@ describe("queueing", () => {
       }),
     );
     const http = client();
-    const sent = [..."abcdefghij"].map((letter) => http.send(request(server.port, { body: utf8(letter) }), limit));
+    const sent = [..."abcdefghij"].map((letter) => send(http, request(server.port, { body: utf8(letter) }), limit));
     expect((await Promise.all(sent)).map(text).join("")).toBe("abcdefghij");
     expect(bodies.join("")).toBe("abcdefghij");
     expect(server.connections).toBe(1);
@@ -480,7 +481,7 @@ describe("queueing", () => {
   test("too many are refused at once", async () => {
     const server = await serve(() => {});
     const http = client({ maxWaiting: 3 });
-    const sent = [1, 2, 3, 4, 5].map(() => failure(http.send(request(server.port), limit)));
+    const sent = [1, 2, 3, 4, 5].map(() => failure(send(http, request(server.port), limit)));
     expect((await sent[4]).message).toContain("Too many");
     http.close();
     await Promise.all(sent);
@@ -491,8 +492,8 @@ describe("queueing", () => {
       onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(answer(OK)))),
     );
     const http = client();
-    const first = failure(http.send(request(server.port), limit));
-    const second = http.send(request(server.port), limit);
+    const first = failure(send(http, request(server.port), limit));
+    const second = send(http, request(server.port), limit);
     expect((await first).code).toBe("CONNECTION_RESET");
     expect((await second).status).toBe(200);
   });
@@ -504,7 +505,7 @@ describe("queueing", () => {
     const http = client();
     const reused: (boolean | undefined)[] = [];
     for (const i of [0, 1, 0, 2, 0, 1]) {
-      reused.push((await http.send(request(servers[i].port), limit)).timing?.reused);
+      reused.push((await send(http, request(servers[i].port), limit)).timing?.reused);
       expect(network.open).toBeLessThanOrEqual(2);
     }
     expect(reused).toEqual([false, false, true, false, true, false]);

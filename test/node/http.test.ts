@@ -4,6 +4,7 @@ import { createHttp } from "../../host/node/http.js";
 import { Canceller, type HttpClient } from "../../src/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
+import { send } from "../support/send.js";
 import { answer, onRequest, request, serve } from "../support/servers.js";
 
 function client(options?: Parameters<typeof createHttp>[0]): HttpClient {
@@ -22,7 +23,7 @@ test("sends the bytes as they are and reads status, headers and body", async () 
       socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\nX-One: b\r\n"));
     }),
   );
-  const response = await client().send(request(server.port), { timeoutMs: 5000 });
+  const response = await send(client(), request(server.port), { timeoutMs: 5000 });
   expect(response.status).toBe(201);
   expect(response.headers["x-one"]).toBe("a, b");
   expect(Buffer.from(response.body).toString()).toBe(OK);
@@ -37,7 +38,7 @@ test("ten requests take one connection, and say so", async () => {
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (let i = 0; i < 10; i++) {
-    const { timing } = await http.send(request(server.port), { timeoutMs: 5000 });
+    const { timing } = await send(http, request(server.port), { timeoutMs: 5000 });
     reused.push(timing?.reused);
     expect(timing?.connectMs === undefined).toBe(i > 0);
   }
@@ -50,7 +51,7 @@ test("a fresh request takes none of the kept connections", async () => {
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (const fresh of [false, false, true, false]) {
-    reused.push((await http.send(request(server.port), { timeoutMs: 5000, fresh })).timing?.reused);
+    reused.push((await send(http, request(server.port), { timeoutMs: 5000, fresh })).timing?.reused);
   }
   expect(reused).toEqual([false, true, false, true]);
   expect(server.connections).toBe(2);
@@ -65,7 +66,7 @@ test("bytes that nobody asked for end the connection and are not taken for the n
   );
   const http = client();
   for (let i = 0; i < 3; i++) {
-    const { body } = await http.send(request(server.port), { timeoutMs: 5000 });
+    const { body } = await send(http, request(server.port), { timeoutMs: 5000 });
     expect(Buffer.from(body).toString()).toBe(OK);
   }
   expect(server.connections).toBe(2);
@@ -80,18 +81,18 @@ test("a kept connection that died says so, and the next request takes a new one"
     });
   });
   const http = client();
-  await http.send(request(server.port), { timeoutMs: 5000 });
-  const error = await failure(http.send(request(server.port), { timeoutMs: 5000 }));
+  await send(http, request(server.port), { timeoutMs: 5000 });
+  const error = await failure(send(http, request(server.port), { timeoutMs: 5000 }));
   expect(error.code).toBe("CONNECTION_RESET");
   expect(error.stale).toBe(true);
-  const { timing } = await http.send(request(server.port), { timeoutMs: 5000 });
+  const { timing } = await send(http, request(server.port), { timeoutMs: 5000 });
   expect(timing?.reused).toBe(false);
   expect(server.connections).toBe(2);
 });
 
 test("a new connection that is reset is not stale", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.resetAndDestroy()));
-  const error = await failure(client().send(request(server.port), { timeoutMs: 5000 }));
+  const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
   expect([error.code, error.phase, error.stale, error.retryable]).toEqual([
     "CONNECTION_RESET",
     "first-byte",
@@ -104,7 +105,7 @@ describe("failures", () => {
   test("refused", async () => {
     const server = await serve(() => {});
     await server.close();
-    const error = await failure(client().send(request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
     expect([error.code, error.phase]).toEqual(["CONNECTION_REFUSED", "connect"]);
     expect(error.message).toContain(String(server.port));
     expect((error.cause as NodeJS.ErrnoException).code).toBe("ECONNREFUSED");
@@ -114,7 +115,7 @@ describe("failures", () => {
     const lookup: NonNullable<Parameters<typeof createHttp>[0]>["lookup"] = (_name, _options, callback) =>
       callback(Object.assign(new Error("no such name"), { code: "ENOTFOUND" }), "");
     const http = client({ lookup });
-    const error = await failure(http.send(request(1, { host: "gateway.example" }), { timeoutMs: 5000 }));
+    const error = await failure(send(http, request(1, { host: "gateway.example" }), { timeoutMs: 5000 }));
     expect([error.code, error.phase]).toEqual(["NAME_RESOLUTION", "connect"]);
   });
 
@@ -122,28 +123,28 @@ describe("failures", () => {
     const server = await serve((socket) =>
       onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
     );
-    const error = await failure(client().send(request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
     expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
   });
 
   test("garbage", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end("\x00\x01 this is not HTTP\r\n\r\n")));
-    const error = await failure(client().send(request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
   test("an upgrade that nobody asked for", async () => {
     const upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
     const server = await serve((socket) => onRequest(socket, () => socket.write(upgrade)));
-    const error = await failure(client().send(request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
   test("an answer over the limit, by length and by chunks", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
-    const error = await failure(client().send(request(server.port), { timeoutMs: 5000, maxResponseBytes: 1000 }));
+    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000, maxResponseBytes: 1000 }));
     expect([error.code, error.retryable]).toEqual(["RESPONSE_TOO_LARGE", false]);
-    const exact = await client().send(request(server.port), { timeoutMs: 5000, maxResponseBytes: 1001 });
+    const exact = await send(client(), request(server.port), { timeoutMs: 5000, maxResponseBytes: 1001 });
     expect(exact.body.length).toBe(1001);
     const endless = await serve((socket) =>
       onRequest(socket, () => {
@@ -152,18 +153,18 @@ describe("failures", () => {
         more();
       }),
     );
-    expect((await failure(client().send(request(endless.port), { timeoutMs: 5000 }))).code).toBe("RESPONSE_TOO_LARGE");
+    expect((await failure(send(client(), request(endless.port), { timeoutMs: 5000 }))).code).toBe("RESPONSE_TOO_LARGE");
   });
 
   test("plain HTTP where TLS is expected", async () => {
     const server = await serve((socket) => socket.once("data", () => socket.write(answer(OK))));
-    const error = await failure(client().send(request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
     expect([error.code, error.phase]).toEqual(["TLS_FAILED", "tls"]);
   });
 
   test("closed during the TLS handshake", async () => {
     const server = await serve((socket) => socket.once("data", () => socket.end()));
-    const error = await failure(client().send(request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
     expect([error.code, error.phase]).toEqual(["TLS_FAILED", "tls"]);
   });
 });
@@ -177,10 +178,10 @@ describe("limits", () => {
   for (const [phase, { scheme, on }] of Object.entries(hang)) {
     test(`a hang in phase ${phase} ends by the whole request's limit and by its own`, async () => {
       const server = await serve(on);
-      const whole = await failure(client().send(request(server.port, { scheme }), { timeoutMs: 60 }));
+      const whole = await failure(send(client(), request(server.port, { scheme }), { timeoutMs: 60 }));
       expect([whole.code, whole.phase, whole.retryable]).toEqual(["TIMEOUT", phase, true]);
       const own = { timeoutMs: 60000, phaseTimeoutsMs: { [phase]: 40 } };
-      const single = await failure(client().send(request(server.port, { scheme }), own));
+      const single = await failure(send(client(), request(server.port, { scheme }), own));
       expect([single.code, single.phase]).toEqual(["TIMEOUT", phase]);
     });
   }
@@ -188,7 +189,7 @@ describe("limits", () => {
   test("a peer that does not read ends in phase write", async () => {
     const server = await serve((socket) => socket.pause());
     const body = new Uint8Array(64 << 20);
-    const error = await failure(client().send(request(server.port, { body }), { timeoutMs: 200 }));
+    const error = await failure(send(client(), request(server.port, { body }), { timeoutMs: 200 }));
     expect([error.code, error.phase]).toEqual(["TIMEOUT", "write"]);
   });
 
@@ -198,21 +199,21 @@ describe("limits", () => {
     before.cancel();
     const http = client();
     const options = { timeoutMs: 5000 };
-    expect((await failure(http.send(request(server.port), { ...options, signal: before.signal }))).code).toBe(
+    expect((await failure(send(http, request(server.port), { ...options, signal: before.signal }))).code).toBe(
       "CANCELLED",
     );
     const during = new Canceller();
-    const sent = failure(http.send(request(server.port), { ...options, signal: during.signal }));
+    const sent = failure(send(http, request(server.port), { ...options, signal: during.signal }));
     during.cancel("enough");
     expect((await sent).cause).toBe("enough");
     const controller = new AbortController();
-    const aborted = failure(http.send(request(server.port), { ...options, signal: controller.signal }));
+    const aborted = failure(send(http, request(server.port), { ...options, signal: controller.signal }));
     controller.abort();
     expect((await aborted).code).toBe("CANCELLED");
-    const open = failure(http.send(request(server.port), options));
+    const open = failure(send(http, request(server.port), options));
     http.close();
     expect((await open).code).toBe("CANCELLED");
-    expect((await failure(http.send(request(server.port), options))).code).toBe("CANCELLED");
+    expect((await failure(send(http, request(server.port), options))).code).toBe("CANCELLED");
   });
 });
 

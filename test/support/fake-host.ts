@@ -1,10 +1,10 @@
 /** A host whose every part the test decides: responses by a function, time by hand, bytes by a counter. */
 
-import { type Host, type HttpRequest, type HttpResponse, type HttpSendOptions, utf8 } from "../../src/index.js";
+import { type Host, type HttpContext, type HttpRequest, type HttpResponse, utf8 } from "../../src/index.js";
 
 export interface FakeHost extends Host {
   /** Requests, with the monotonic time at which each was sent. */
-  readonly sent: { readonly request: HttpRequest; readonly options: HttpSendOptions; readonly atMs: number }[];
+  readonly sent: { readonly request: HttpRequest; readonly options: HttpContext; readonly atMs: number }[];
   /** Monotonic milliseconds since the start. */
   readonly elapsedMs: number;
   /** Timers that are set. */
@@ -20,7 +20,7 @@ export interface FakeHost extends Host {
 export type Respond = (
   request: HttpRequest,
   index: number,
-  options: HttpSendOptions,
+  options: HttpContext,
 ) => HttpResponse | Promise<HttpResponse>;
 
 /** @param startMs what the wall clock shows at first */

@@ -1,6 +1,6 @@
 /** A fake host whose time passes only when nothing else is to be done: no test waits, and none depends on speed. */
 
-import { createMemoryStorage, type Host, type HttpResponse, type HttpSendOptions, utf8 } from "../../src/index.js";
+import { createMemoryStorage, type Host, type HttpContext, type HttpResponse, utf8 } from "../../src/index.js";
 import { type FakeHost, fakeHost, type Respond } from "./fake-host.js";
 
 export type Reply = Respond;
@@ -50,13 +50,9 @@ function json(value: unknown, status: number, headers: Record<string, string>): 
   return { status, headers: { "content-type": "application/json", ...headers }, body: utf8(JSON.stringify(value)) };
 }
 
-/** A request that never gets a response: it ends by its timeout or its abort. */
-export function hang({ signal, timeoutMs }: HttpSendOptions, host: Host, timeout: () => Error): Promise<never> {
+/** A request that never gets a response: it ends when it is given up. */
+export function hang({ signal }: HttpContext): Promise<never> {
   return new Promise((_resolve, reject) => {
-    const handle = host.timer.set(() => reject(timeout()), timeoutMs);
-    signal?.addEventListener("abort", () => {
-      host.timer.clear(handle);
-      reject(new Error("aborted"));
-    });
+    signal.addEventListener("abort", () => reject(signal.reason));
   });
 }

@@ -21,7 +21,7 @@ const down: Respond = () => {
   throw new NetworkError("CONNECTION_REFUSED", "connect", "Nothing listens.");
 };
 const refused: Respond = () =>
-  response('{"Response":{"Error":{"Code":"InvalidParameterValue.Message","Message":"no"},"RequestId":"r"}}');
+  response('{"Response":{"Error":{"Code":"InvalidParameterValue.InvalidJSON","Message":"no"},"RequestId":"r"}}');
 
 function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, parts: Partial<Host> = {}) {
   let answer = respond;
@@ -198,7 +198,7 @@ describe("when the upload fails", () => {
     expect(t.host.timers).toBe(0);
   });
 
-  test("lines that will never be taken are dropped and counted", async () => {
+  test("lines that can never be accepted are dropped and counted", async () => {
     const t = setUp(refused);
     t.device.log("info", "a");
     t.device.log("info", "b");

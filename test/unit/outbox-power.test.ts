@@ -2,9 +2,9 @@
 
 import { expect, test } from "@jest/globals";
 import {
-  AnswerError,
   classifyError,
   type DroppedMessage,
+  IotHubError,
   NetworkError,
   Outbox,
   type Storage,
@@ -57,7 +57,8 @@ class World {
           if (gateway === "picky" && name.endsWith("!")) {
             this.received.pop();
             this.refused.add(name);
-            throw new AnswerError("GATEWAY_REJECTED", "m", { status: 200, gatewayCode: "X" }, false);
+            // Cannot be sent at all, which needs no evidence: order is kept.
+            throw new IotHubError("PAYLOAD_TOO_LARGE", "m");
           }
           return name;
         },

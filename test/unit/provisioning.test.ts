@@ -1,4 +1,4 @@
-import { createDecipheriv, createHash, createHmac } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
 import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
 import {
@@ -113,15 +113,8 @@ class FragileStorage implements Storage {
 
 /** Thousands of starts are quicker with it; the tests of what is stored do without. */
 const digest = { sha256: (...parts: Uint8Array[]) => createHash("sha256").update(Buffer.concat(parts)).digest() };
-const aes = {
-  decryptCbc(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array) {
-    const native = createDecipheriv("aes-128-cbc", key, iv).setAutoPadding(false);
-    return new Uint8Array(Buffer.concat([native.update(ciphertext), native.final()]));
-  },
-};
-
 function board(registrar: Registrar, storage: Storage, changes: Partial<Host> = {}) {
-  return fakeHost((request) => registrar.answer(request), { storage, digest, aes, ...changes });
+  return fakeHost((request) => registrar.answer(request), { storage, digest, ...changes });
 }
 
 describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
@@ -318,7 +311,7 @@ describe("what is stored", () => {
   const stored = async (kind: Kind) => {
     const registrar = new Registrar(kind);
     const storage = new FragileStorage();
-    await provision(options, board(registrar, storage, { digest: undefined, aes: undefined }));
+    await provision(options, board(registrar, storage, { digest: undefined }));
     return { registrar, storage };
   };
 

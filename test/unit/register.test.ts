@@ -1,16 +1,8 @@
 import { readFileSync } from "node:fs";
-import { describe, expect, jest, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
-import {
-  aes128CbcDecrypt,
-  type Host,
-  IotHubError,
-  type NativeAes,
-  openRegistrationPayload,
-  type RegisterOptions,
-  register,
-} from "../../src/index.js";
+import { type Host, IotHubError, openRegistrationPayload, type RegisterOptions, register } from "../../src/index.js";
 import { type FakeHost, fakeHost, response } from "../support/fake-host.js";
 import { productSecret, psk } from "../support/keys.js";
 
@@ -138,34 +130,6 @@ describe("openRegistrationPayload", () => {
       ),
       { numRuns: 500 },
     );
-  });
-
-  test("native AES is used where it is right, and not where it is wrong", () => {
-    const sealed = sealRegistrationPayload(productSecret, JSON.stringify(content));
-    const openWith = (aes: NativeAes) => openRegistrationPayload(productSecret, sealed.payload, sealed.length, { aes });
-    const right = jest.fn(aes128CbcDecrypt);
-    expect(openWith({ decryptCbc: right })).toEqual(content);
-    expect(right).toHaveBeenCalledTimes(1);
-    const wrong: [string, (plain: Uint8Array) => Uint8Array][] = [
-      ["its first block is wrong", (plain) => plain.map((byte, i) => (i === 0 ? byte ^ 1 : byte))],
-      ["its last block is wrong", (plain) => plain.map((byte, i) => (i === plain.length - 12 ? byte ^ 1 : byte))],
-      ["it cuts off what it takes for padding", (plain) => plain.subarray(0, sealed.length)],
-      ["it gives nothing", () => undefined as unknown as Uint8Array],
-    ];
-    for (const [, change] of wrong) {
-      expect(openWith({ decryptCbc: (...args) => change(aes128CbcDecrypt(...args)) })).toEqual(content);
-    }
-    const throws = () => {
-      throw new Error("no such cipher");
-    };
-    expect(openWith({ decryptCbc: throws })).toEqual(content);
-    const overwrites: NativeAes = {
-      decryptCbc: (key, iv, ciphertext) => {
-        for (const bytes of [key, iv, ciphertext]) bytes.fill(0);
-        return ciphertext;
-      },
-    };
-    expect(openWith(overwrites)).toEqual(content);
   });
 });
 

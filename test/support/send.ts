@@ -1,0 +1,31 @@
+import type { CancelSignal, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
+import { Canceller } from "../../src/request/abort.js";
+import { Attempt, type PhaseTimeouts } from "../../src/request/lifecycle.js";
+
+export interface SendOptions {
+  readonly timeoutMs?: number;
+  readonly phaseTimeoutsMs?: PhaseTimeouts;
+  readonly maxResponseBytes?: number;
+  readonly fresh?: boolean;
+  readonly signal?: CancelSignal;
+}
+
+/** Sends one request through a host's HTTP client as the core does: with its limits, and its account of the time. */
+export async function send(
+  http: HttpClient,
+  request: HttpRequest,
+  options: SendOptions = {},
+): Promise<HttpResponse & { readonly timing: HttpTiming }> {
+  const { timeoutMs = 60000, phaseTimeoutsMs, maxResponseBytes = 16384, fresh = false } = options;
+  const host = {
+    http,
+    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    timer: {
+      set: (callback: () => void, delayMs: number) => setTimeout(callback, delayMs),
+      clear: (handle: unknown) => clearTimeout(handle as NodeJS.Timeout),
+    },
+  };
+  const attempt = new Attempt(host, { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh });
+  const { response, timing } = await attempt.send(request, options.signal ?? new Canceller().signal);
+  return { ...response, timing };
+}
