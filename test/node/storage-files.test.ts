@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import fc from "fast-check";
+import type { OpenFile } from "../../host/node/file-system.js";
 import { createStorage, type IotHubError } from "../../host/node/index.js";
 import { createStorageOn, fileNameOf, keyOf } from "../../host/node/storage.js";
 import { type FileCall, fileError, intercepted, unsynchronized, windowsLike } from "../support/file-systems.js";
@@ -341,6 +342,7 @@ test("a process that ends at any call leaves the old or the new value, and nothi
   for (let at = 0; ; at++) {
     const path = join(folder, `${at}`);
     let calls = 0;
+    const opened: OpenFile[] = [];
     let ended = () => {};
     const end = new Promise<void>((resolve) => {
       ended = resolve;
@@ -356,7 +358,9 @@ test("a process that ends at any call leaves the old or the new value, and nothi
               await never;
             }
             const result = await call(...args);
-            return name === "open" ? stopping(result as object) : result;
+            if (name !== "open") return result;
+            opened.push(result as OpenFile);
+            return stopping(result as object);
           };
         },
       });
@@ -374,6 +378,8 @@ test("a process that ends at any call leaves the old or the new value, and nothi
       }
     })();
     await Promise.race([run, end]);
+    // The end of a process closes its files.
+    for (const file of opened) await file.close().catch(() => {});
     const next = createStorageOn(unsynchronized, path, NEXT);
     const found = new Map<string, string | undefined>();
     for (const key of await next.keys()) found.set(key, text(await next.get(key)));

@@ -94,7 +94,7 @@ export async function readKey(path: string, what = "key file"): Promise<string |
   // DER begins with the tag 0x30 and a length that is not 0.
   refuseUtf16(bytes, `${what} ${path}`, exitCodes.credential);
   const latin = Buffer.from(bytes).toString("latin1");
-  return latin.includes("-----BEGIN") ? latin.replace(/^\xef\xbb\xbf/, "") : bytes;
+  return latin.includes("-----BEGIN") ? latin : bytes;
 }
 
 /** @throws {CliError} FILE_UNREADABLE, INVALID_CA */
