@@ -130,12 +130,19 @@ export class DeviceRegistry {
  * @throws GatewayError DEVICES_UNREADABLE, INVALID_DEVICES
  */
 export function readDevicesFile(path: string): DevicesDescription {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = readFileSync(path, "utf8");
+    bytes = readFileSync(path);
   } catch (error) {
-    throw new GatewayError("DEVICES_UNREADABLE", `The devices file ${path} cannot be read.`, error);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new GatewayError("DEVICES_UNREADABLE", `The devices file ${path} cannot be read (${code}).`, error);
   }
+  // JSON begins with ASCII, so that in UTF-16 one of its first two bytes is NUL unless a byte order mark is there.
+  if (bytes.length > 1 && (bytes[0] >= 0xfe || bytes[0] === 0 || bytes[1] === 0)) {
+    throw new GatewayError("INVALID_DEVICES", `The devices file ${path} is UTF-16, not UTF-8.`);
+  }
+  // Without the byte order mark that some editors put in front.
+  const text = new TextDecoder().decode(bytes);
   try {
     return JSON.parse(text);
   } catch (error) {

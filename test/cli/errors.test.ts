@@ -68,12 +68,22 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
 
   test("a key file that cannot be read", async () => {
     const missing = file("missing.key");
-    await refused(["publish", "--key-file", missing, "x"], 3, /^error: FILE_UNREADABLE: .*it does not exist\.( |$)/, {
-      env: env(),
-    });
-    await refused(["publish", "--key-file", folder, "x"], 3, /^error: FILE_UNREADABLE: .*it is a folder\.( |$)/, {
-      env: env(),
-    });
+    await refused(
+      ["publish", "--key-file", missing, "x"],
+      3,
+      /^error: FILE_UNREADABLE: .*no such file or directory \(ENOENT\)\.( |$)/,
+      {
+        env: env(),
+      },
+    );
+    await refused(
+      ["publish", "--key-file", folder, "x"],
+      3,
+      /^error: FILE_UNREADABLE: .*is a directory \(EISDIR\)\.( |$)/,
+      {
+        env: env(),
+      },
+    );
     await refused(["publish", "--psk-file", missing, "x"], 3, /^error: FILE_UNREADABLE: The psk file/, { env: env() });
   });
 

@@ -124,12 +124,14 @@ describe("register", () => {
     expect(gateway.received).toHaveLength(0);
   });
 
-  test("loses no secret that cannot be moved to its place", async () => {
+  test("asks for no secret where the file is a directory", async () => {
     await mkdir(file("folder"));
     const { code, stderr } = await quiet(register("PSK", "--out", file("folder"), "--force"));
     expect(code).toBe(3);
-    const [, draft] = /It is in (\S+) instead\./.exec(stderr) ?? [];
-    expect(await readFile(draft, "utf8")).toMatch(/^[A-Za-z0-9+/]{22}==\n$/);
+    expect(stderr).toContain(
+      `error: FILE_UNWRITABLE: The credential cannot be written to ${file("folder")}: is a directory.`,
+    );
+    expect(gateway.received).toHaveLength(0);
   });
 
   test.each<[string, string, string[], number, string]>([

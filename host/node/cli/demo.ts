@@ -9,6 +9,7 @@ import { type Gateway, type ReceivedRequest, startGateway } from "../../../mocks
 import type { Message } from "../../../src/message.js";
 import type { ClientEvent } from "../../../src/request/client.js";
 import type { Credential } from "../../../src/signing/signer.js";
+import { describeFileError } from "../file-system.js";
 import { createHost, createStorage, Device } from "../index.js";
 import { CliError, exitCodes, explain } from "./failure.js";
 import { type Colors, colorsFor, duration, type Io, printLine } from "./io.js";
@@ -112,7 +113,10 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
   } finally {
     host.http.close();
     await gateway.close();
-    await rm(folder, { recursive: true, force: true });
+    // What remains of it is no failure of what has been shown.
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 }).catch((error) =>
+      printLine(io.stderr, `warning: the temporary folder ${folder} cannot be deleted: ${describeFileError(error)}.`),
+    );
   }
 
   const arrived = outcomes.filter((outcome) => outcome.identical);

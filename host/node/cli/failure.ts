@@ -19,6 +19,7 @@ export type CliErrorCode =
   | "FILE_TOO_LARGE"
   | "FILE_EXISTS"
   | "FILE_UNWRITABLE"
+  | "CREDENTIAL_LOST"
   | "INVALID_PROFILE"
   | "INVALID_CA"
   | "INVALID_UTF8"
@@ -31,16 +32,18 @@ export class CliError extends Error {
   readonly code: CliErrorCode;
   readonly exitCode: number;
   readonly hint: string | undefined;
+  readonly details: Failure["details"];
 
   constructor(
     code: CliErrorCode,
     message: string,
-    options: { exitCode?: number; hint?: string; cause?: unknown } = {},
+    options: { exitCode?: number; hint?: string; details?: Failure["details"]; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.exitCode = options.exitCode ?? exitCodes.input;
     this.hint = options.hint;
+    this.details = options.details;
   }
 }
 
@@ -50,7 +53,7 @@ export interface Failure {
   readonly message: string;
   readonly hint?: string;
   readonly exitCode: number;
-  /** For `--json`: what the gateway said. */
+  /** For `--json`: what the gateway said, or where a credential is. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
@@ -91,7 +94,8 @@ const NOTABLE_SKEW_SECONDS = 60;
 
 export function explain(error: unknown, nowMs: number = Date.now()): Failure {
   if (error instanceof CliError) {
-    return { code: error.code, message: error.message, hint: error.hint, exitCode: error.exitCode };
+    const { code, message, hint, exitCode, details } = error;
+    return { code, message, hint, exitCode, details };
   }
   if (error instanceof AnswerError) {
     const { status, gatewayCode, gatewayMessage, requestId, excerpt } = error;

@@ -2,26 +2,18 @@
 
 import { X509Certificate } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { describeFileError } from "../file-system.js";
 import { CliError, exitCodes } from "./failure.js";
 
 const MAX_FILE_BYTES = 1 << 20;
 
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "it does not exist",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EISDIR: "it is a folder",
-  ENOTDIR: "a part of its path is no folder",
-};
-
 /** @param what names the file in the error, as in "the key file" */
 export async function readFile(path: string, what: string, exitCode: number = exitCodes.input): Promise<Uint8Array> {
   try {
-    return await readAll(createReadStream(path), what);
+    return await readAll(createReadStream(path), `${what} ${path}`);
   } catch (cause) {
     if (cause instanceof CliError) throw cause;
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    throw new CliError("FILE_UNREADABLE", `The ${what} ${path} cannot be read: ${reasons[code] ?? code}.`, {
+    throw new CliError("FILE_UNREADABLE", `The ${what} ${path} cannot be read: ${describeFileError(cause)}.`, {
       exitCode,
       cause,
     });
@@ -44,31 +36,72 @@ export async function readAll(stream: AsyncIterable<Uint8Array | string>, what: 
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-/** @throws {CliError} INVALID_UTF8 */
-export function text(bytes: Uint8Array, what: string, hint?: string): string {
+/**
+ * Decodes UTF-8 as it is; a byte order mark stays.
+ * @throws {CliError} INVALID_UTF8
+ */
+export function text(bytes: Uint8Array, what: string, options: { hint?: string; exitCode?: number } = {}): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new CliError("INVALID_UTF8", `The ${what} is not valid UTF-8.`, { hint });
+    throw new CliError("INVALID_UTF8", `The ${what} is not valid UTF-8.`, options);
   }
 }
 
-/** A secret from a file: the one line feed that editors put at its end is not part of it. */
-export async function readSecret(path: string, what: string): Promise<string> {
-  const bytes = await readFile(path, what, exitCodes.credential);
-  return text(bytes, what).replace(/\r?\n$/, "");
+/**
+ * Decodes text that a person has typed: without the byte order mark that some editors put in front of UTF-8 (RFC 3629
+ * section 6).
+ * @throws {CliError} INVALID_UTF8
+ */
+export function typedText(bytes: Uint8Array, what: string, exitCode?: number): string {
+  refuseUtf16(bytes, what, exitCode);
+  return text(bytes, what, { exitCode }).replace(/^\ufeff/, "");
 }
 
-/** A private key: PEM as text, anything else as DER. What it is and whether it can be used is for the core to say. */
-export async function readKey(path: string): Promise<string | Uint8Array> {
-  const bytes = await readFile(path, "key file", exitCodes.credential);
+/** @throws {CliError} FILE_UNREADABLE, FILE_TOO_LARGE, INVALID_UTF8 */
+export async function readText(path: string, what: string, exitCode?: number): Promise<string> {
+  return typedText(await readFile(path, what, exitCode), `${what} ${path}`, exitCode);
+}
+
+/** @throws {CliError} INVALID_UTF8 */
+function refuseUtf16(bytes: Uint8Array, what: string, exitCode?: number): void {
+  if (!isUtf16(bytes)) return;
+  throw new CliError("INVALID_UTF8", `The ${what} is UTF-16, not UTF-8.`, {
+    exitCode,
+    hint: "Save it as UTF-8; Windows PowerShell 5 writes UTF-16 unless it gets -Encoding utf8.",
+  });
+}
+
+/** A byte order mark of UTF-16, or a first character of ASCII in UTF-16 without one. */
+function isUtf16(bytes: Uint8Array): boolean {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return true;
+  const isAscii = (byte: number) => byte >= 0x09 && byte < 0x7f;
+  return bytes.length % 2 === 0 && ((first === 0 && isAscii(second)) || (second === 0 && isAscii(first)));
+}
+
+/** Reads a secret. The one line feed, or CR and LF, that editors put at its end is not part of it. */
+export async function readSecret(path: string, what: string): Promise<string> {
+  return (await readText(path, what, exitCodes.credential)).replace(/\r?\n$/, "");
+}
+
+/**
+ * Reads a private key: PEM as text, anything else as DER. What it is and whether it can be used is for the core to say.
+ * @throws {CliError} FILE_UNREADABLE, FILE_TOO_LARGE, INVALID_UTF8
+ */
+export async function readKey(path: string, what = "key file"): Promise<string | Uint8Array> {
+  const bytes = await readFile(path, what, exitCodes.credential);
+  // DER begins with the tag 0x30 and a length that is not 0.
+  refuseUtf16(bytes, `${what} ${path}`, exitCodes.credential);
   const latin = Buffer.from(bytes).toString("latin1");
   return latin.includes("-----BEGIN") ? latin : bytes;
 }
 
 /** @throws {CliError} FILE_UNREADABLE, INVALID_CA */
 export async function readCa(path: string): Promise<string> {
-  const pem = Buffer.from(await readFile(path, "CA file")).toString("latin1");
+  const bytes = await readFile(path, "CA file");
+  refuseUtf16(bytes, `CA file ${path}`);
+  const pem = Buffer.from(bytes).toString("latin1");
   const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
   try {
     if (certificates === null) throw new Error("no certificate in PEM");

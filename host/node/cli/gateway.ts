@@ -11,6 +11,7 @@ import {
   type ReceivedRequest,
   startGateway,
 } from "../../../mocks/gateway/index.js";
+import { describeFileError } from "../file-system.js";
 import { CliError } from "./failure.js";
 import { type Colors, colorsFor, type Io, printLine, wholeNumber } from "./io.js";
 
@@ -149,7 +150,8 @@ async function writeCa(path: string, pem: string): Promise<void> {
   try {
     await writeFile(path, pem);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new CliError("FILE_UNWRITABLE", `The CA cannot be written to ${path} (${code}).`, { cause });
+    throw new CliError("FILE_UNWRITABLE", `The CA cannot be written to ${path}: ${describeFileError(cause)}.`, {
+      cause,
+    });
   }
 }

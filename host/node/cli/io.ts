@@ -12,7 +12,10 @@ export interface Io {
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Calls back once when the user (SIGINT) or the system (SIGTERM) wants the program to end. */
+  /**
+   * Calls back when the user (SIGINT) or the system (SIGTERM) wants the program to end, or nobody reads standard output
+   * any more; perhaps more than once. Without it a signal ends the process.
+   */
   onInterrupt(callback: () => void): void;
 }
 

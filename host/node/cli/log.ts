@@ -4,7 +4,7 @@ import type { LogLevel } from "../../../src/log.js";
 import type { ClientEvent } from "../../../src/request/client.js";
 import { createHost, Device } from "../index.js";
 import { CliError } from "./failure.js";
-import { readAll, readCa, text } from "./files.js";
+import { readAll, readCa, typedText } from "./files.js";
 import { colorsFor, type Io, printLine } from "./io.js";
 import { missing, readCredential, warnOfPsk } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -46,6 +46,8 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
       { productId, deviceName, credential, region, url, timeoutMs, onEvent, log: limits, ...once },
       host,
     );
+    // Lines that an upload has taken stay in the platform's log, whatever becomes of those after them.
+    let sent = 0;
     try {
       let count = 0;
       let bytes = 0;
@@ -53,6 +55,7 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
         const size = Buffer.byteLength(JSON.stringify(line)) + OVERHEAD_BYTES;
         if (count >= MAX_LINES || bytes + size > MAX_UPLOAD_BYTES) {
           await device.flushLog();
+          sent += count;
           count = 0;
           bytes = 0;
         }
@@ -61,6 +64,16 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
         bytes += Math.min(size, MAX_UPLOAD_BYTES);
       }
       await device.flushLog();
+    } catch (error) {
+      if (sent > 0) {
+        const c = colorsFor(io.stderr, io.env);
+        const first = sent === 1 ? "line was" : `${sent} lines were`;
+        printLine(
+          io.stderr,
+          `${c.yellow("warning:")} the first ${first} logged before this failed; send the rest only.`,
+        );
+      }
+      throw error;
     } finally {
       device.close();
     }
@@ -84,7 +97,7 @@ async function readLines(io: Io, messages: readonly string[]): Promise<string[]>
     });
   }
   if (messages.length > 1 || messages[0] !== "-") return [messages.join(" ")];
-  const input = text(await readAll(io.stdin, "log"), "log");
+  const input = typedText(await readAll(io.stdin, "log"), "log");
   const lines = input.split(/\r?\n/).filter((line) => line !== "");
   if (lines.length === 0) throw new CliError("USAGE", "Standard input has no line to log.");
   return lines;

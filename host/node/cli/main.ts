@@ -172,6 +172,7 @@ function build(io: Io): Command {
       .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
       .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
       .option("--force", "register even if the file is there, and replace it")
+      .option("--print-on-failure", "print a credential that no file takes, in place of losing it")
       .option("--client-cert <file>", "for a product with a CA of its own: the device's certificate, PEM")
       .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent"),
     "the whole request",

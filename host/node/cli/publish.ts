@@ -102,7 +102,9 @@ async function readPayload(
   }
   if (file === undefined && argument !== "-") return argument as string;
   const bytes = file === undefined ? await readAll(io.stdin, "payload") : await readFile(file, "payload file");
-  return base64 ? bytes : text(bytes, "payload", "Send bytes that are no text with --base64.");
+  const what = file === undefined ? "payload" : `payload file ${file}`;
+  // A byte order mark is the payload's own: what is sent is what is in the file.
+  return base64 ? bytes : text(bytes, what, { hint: "Send bytes that are not text with --base64." });
 }
 
 function encodingOf(payload: string | Uint8Array, base64: boolean): "Base64" | undefined {

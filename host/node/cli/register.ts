@@ -1,12 +1,12 @@
 /** `tencent-iothub register`: a credential for a device, kept in a file before anything is printed. */
 
-import { type FileHandle, open, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { type RegisterOptions, type Registration, register } from "../../../src/provisioning/register.js";
 import type { ClientEvent } from "../../../src/request/client.js";
+import { type FileSystem, nodeFileSystem } from "../file-system.js";
 import { createHost } from "../index.js";
+import { CredentialFiles, type KeptPart } from "./credential-files.js";
 import { CliError, exitCodes } from "./failure.js";
-import { readCa, readFile, readKey, readSecret, text } from "./files.js";
+import { readCa, readKey, readSecret, readText } from "./files.js";
 import { colorsFor, type Io, printLine } from "./io.js";
 import { missing } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -15,6 +15,7 @@ export interface RegisterArguments extends Settings {
   readonly profile?: string;
   readonly out?: string;
   readonly force?: boolean;
+  readonly printOnFailure?: boolean;
   readonly clientCert?: string;
   readonly clientKey?: string;
   readonly json?: boolean;
@@ -23,14 +24,15 @@ export interface RegisterArguments extends Settings {
 
 type Kind = "psk" | "certificate" | "own certificate";
 
-export async function registerDevice(io: Io, given: RegisterArguments): Promise<void> {
-  const { profile, out, force = false, clientCert, clientKey, json = false, debug = false, ...flags } = given;
+export async function registerDevice(io: Io, given: RegisterArguments, fs: FileSystem = nodeFileSystem): Promise<void> {
+  const { profile, out, force = false, printOnFailure = false, clientCert, clientKey, ...rest } = given;
+  const { json = false, debug = false, ...flags } = rest;
   const settings = await readSettings(flags, profile, io.env);
   const { productId, deviceName, region, url, timeoutMs } = settings;
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
   if ((clientCert === undefined) !== (clientKey === undefined)) {
-    throw new CliError("USAGE", "A certificate of one's own needs both --client-cert and --client-key.");
+    throw new CliError("USAGE", "--client-cert and --client-key go together.");
   }
   if ((out === undefined) === (clientCert === undefined)) {
     throw new CliError("USAGE", "Give either --out or a certificate of one's own.", {
@@ -44,6 +46,9 @@ export async function registerDevice(io: Io, given: RegisterArguments): Promise<
       `${c.yellow("warning:")} a ProductSecret on the command line is seen by other users and kept in the shell's history; use --product-secret-file or TENCENT_IOTHUB_PRODUCT_SECRET.`,
     );
   }
+  // Gives the reserved names up where no credential came; once one is there, it is kept.
+  const interruption = new AbortController();
+  io.onInterrupt(() => interruption.abort());
   const options: RegisterOptions = {
     productId,
     deviceName,
@@ -51,27 +56,34 @@ export async function registerDevice(io: Io, given: RegisterArguments): Promise<
     region,
     url,
     timeoutMs,
-    clientCert: clientCert === undefined ? undefined : text(await readFile(clientCert, "certificate"), "certificate"),
+    clientCert: clientCert === undefined ? undefined : await readText(clientCert, "certificate file"),
     privateKey: clientKey === undefined ? undefined : await readKey(clientKey),
     // By the clock as it is: who calls this wants to see what the gateway says.
     clockCorrection: false,
+    signal: interruption.signal,
     onEvent: debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined,
   };
   const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
   // Opened before the gateway is asked: a secret that cannot be kept must not be issued.
-  const files = out === undefined ? undefined : await CredentialFiles.open(out, force);
+  const files = out === undefined ? undefined : await CredentialFiles.open(fs, out, force);
   let registration: Registration;
-  let kind: Kind;
+  let kept: readonly KeptPart[] = [];
   try {
     registration = await register(options, host);
-    kind =
-      clientCert !== undefined ? "own certificate" : registration.certificate === undefined ? "psk" : "certificate";
-    await files?.keep(registration);
+    if (files !== undefined) kept = await files.keep(registration);
   } finally {
     await files?.close();
     host.http.close();
   }
+  if (kept.some(({ problem }) => problem !== undefined)) {
+    const homeless = kept.filter(({ path }) => path === undefined);
+    const printed = printOnFailure && homeless.length > 0;
+    if (printed) for (const { content } of homeless) printLine(io.stdout, Buffer.from(content).toString().trimEnd());
+    throw notKeptAsAsked(registration, kept, printed);
+  }
   const { requestId, state } = registration;
+  const kind: Kind =
+    clientCert !== undefined ? "own certificate" : registration.certificate === undefined ? "psk" : "certificate";
   const certificateFile = kind === "certificate" ? files?.certificatePath : undefined;
   if (json) {
     printLine(
@@ -88,90 +100,30 @@ export async function registerDevice(io: Io, given: RegisterArguments): Promise<
   printLine(io.stdout, `RequestId   ${requestId}`);
 }
 
-/** The file for the psk or private key, and the one beside it for the certificate. */
-class CredentialFiles {
-  readonly certificatePath: string;
-  readonly #path: string;
-  readonly #draft: string;
-  readonly #handle: FileHandle;
-  #written = false;
-
-  private constructor(path: string, draft: string, handle: FileHandle) {
-    this.certificatePath = `${path}.crt`;
-    this.#path = path;
-    this.#draft = draft;
-    this.#handle = handle;
-  }
-
-  /** @throws {CliError} FILE_EXISTS, FILE_UNWRITABLE */
-  static async open(path: string, force: boolean): Promise<CredentialFiles> {
-    const draft = `${path}.${process.pid}.new`;
-    if (!force && (await exists(path))) {
-      throw new CliError("FILE_EXISTS", `The file ${path} is there already, perhaps with the device's credential.`, {
-        exitCode: exitCodes.credential,
-        hint: "Registering again may invalidate the credential before; --force does it all the same.",
-      });
-    }
-    try {
-      return new CredentialFiles(path, draft, await open(draft, "wx", 0o600));
-    } catch (cause) {
-      throw unwritable(path, cause);
-    }
-  }
-
-  /** Safe on the disk when it resolves; what stood there before is replaced as a whole. */
-  async keep(registration: Registration): Promise<void> {
-    try {
-      const secret = registration.certificate === undefined ? `${registration.secret}\n` : registration.privateKey;
-      await this.#handle.writeFile(secret);
-      await this.#handle.sync();
-      this.#written = true;
-      await rename(this.#draft, this.#path);
-      await this.#syncFolder();
-    } catch (cause) {
-      const where = this.#written ? ` It is in ${this.#draft} instead.` : "";
-      throw unwritable(this.#path, cause, where);
-    }
-    if (registration.certificate === undefined) return;
-    try {
-      await writeFile(this.certificatePath, registration.certificate);
-    } catch (cause) {
-      throw unwritable(this.certificatePath, cause);
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close();
-    // Where it could not be renamed, it holds the only copy.
-    if (!this.#written) await rm(this.#draft, { force: true });
-  }
-
-  /** The name of a renamed file is safe only when its folder has been written (fsync(2), NOTES). */
-  async #syncFolder(): Promise<void> {
-    const folder = await open(dirname(this.#path), "r");
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function unwritable(path: string, cause: unknown, where = ""): CliError {
-  const { code } = cause as NodeJS.ErrnoException;
-  return new CliError("FILE_UNWRITABLE", `The credential cannot be written to ${path} (${code}).${where}`, {
-    exitCode: exitCodes.credential,
-    cause,
+/**
+ * A failure that says where each part of an issued credential is.
+ * @param printed the parts without a file are on standard output
+ */
+function notKeptAsAsked(registration: Registration, kept: readonly KeptPart[], printed: boolean): CliError {
+  const lost = !printed && kept.some(({ path }) => path === undefined);
+  const said = kept.map(({ what, path, problem }) => {
+    const where = path !== undefined ? `in ${path}` : printed ? "on standard output" : "lost";
+    return `the ${what} is ${where}${problem === undefined ? "" : ` and ${problem}`}`;
   });
+  return new CliError(
+    lost ? "CREDENTIAL_LOST" : "FILE_UNWRITABLE",
+    `The device is registered (RequestId ${registration.requestId}), but ${said.join("; ")}.`,
+    {
+      exitCode: exitCodes.credential,
+      hint: lost
+        ? "When files can be written again, register again with --force."
+        : "Keep this credential: registering again may invalidate it.",
+      details: {
+        requestId: registration.requestId,
+        files: kept.map(({ what, path, problem }) => ({ what, path, problem })),
+      },
+    },
+  );
 }
 
 async function readProductSecret({ productSecret, productSecretFile }: Settings): Promise<string> {
