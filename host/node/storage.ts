@@ -213,5 +213,5 @@ function checkKey(key: string): string {
 }
 
 function failed(what: string, cause: unknown): IotHubError {
-  return new IotHubError("STORAGE_FAILED", `${what}: ${describeFileError(cause)}.`, cause, true);
+  return new IotHubError("STORAGE_FAILED", `${what}: ${describeFileError(cause)}.`, cause);
 }
