@@ -7,6 +7,7 @@ import type { RateLimit } from "./ratelimit.js";
 import type { ReceivedRequest } from "./received.js";
 import { register } from "./registration.js";
 import { readLogLines } from "./reportlog.js";
+import { readTarget } from "./target.js";
 import {
   checkAlgorithmFits,
   checkTimestamp,
@@ -107,8 +108,7 @@ function checkSignature(
 ): void {
   const request: RawRequest = {
     method: entry.method,
-    url: entry.url,
-    hostHeader: entry.headers.host ?? "",
+    ...readTarget(entry.url, entry.headers.host ?? ""),
     headers: entry.headers,
     body: entry.body,
   };

@@ -14,6 +14,7 @@ import { answerBadly, answerWell, type Delivery } from "./misbehave.js";
 import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
+import { readTarget } from "./target.js";
 import { NonceMemory } from "./verify.js";
 
 /** A running gateway. */
@@ -115,6 +116,7 @@ class RunningGateway implements Gateway {
     let http: Server | undefined;
     this.#app = fastify({
       bodyLimit: options.maxBodyBytes ?? 65_536,
+      rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
       clientErrorHandler: (_error, socket) => this.#answerNonsense(socket as Socket),
       // Nothing but this gateway's own listener feeds the HTTP server, so that faults can come before it.
       serverFactory: (handler) => {
@@ -188,7 +190,7 @@ class RunningGateway implements Gateway {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
     app.addHook("onRequest", async (request, reply) => {
-      if (this.#begin(request.raw, reply.raw) === "done") reply.hijack();
+      if (this.#begin(request.raw, request.originalUrl, reply.raw) === "done") reply.hijack();
     });
     for (const endpoint of ["publish", "register", "reportlog"] as const) {
       app.post(`/device/${endpoint}`, async (request, reply) => {
@@ -214,7 +216,7 @@ class RunningGateway implements Gateway {
   }
 
   /** Once the headers were read. `"done"`: the body is of no interest. */
-  #begin(request: IncomingMessage, response: ServerResponse): "go on" | "done" {
+  #begin(request: IncomingMessage, url: string, response: ServerResponse): "go on" | "done" {
     const connection = this.#connections.of(request.socket);
     if (connection.silent !== undefined) {
       if (connection.silent === "reset") reset(connection);
@@ -228,7 +230,7 @@ class RunningGateway implements Gateway {
       receivedAtMs: this.#now(0),
       connection: connection.info,
       method: request.method ?? "",
-      url: request.url ?? "",
+      url,
       headers: plainHeaders(request),
       body: Buffer.alloc(0),
       accepted: false,
@@ -255,11 +257,13 @@ class RunningGateway implements Gateway {
       date,
       earlier: this.#earlier,
       later: (ms: number, action: () => void) => this.#later(ms, action),
+      onHead: (status: number) => {
+        entry.status = status;
+      },
     };
     this.#exchanges.set(request, { entry, fault, delivery, nowMs });
     response.on("close", () => {
       entry.durationMs = performance.now() - startedAt;
-      if (response.headersSent) entry.status = response.statusCode;
       if (!entry.accepted) counts.refused++;
       this.#options.onRequest?.(entry);
     });
@@ -310,8 +314,6 @@ class RunningGateway implements Gateway {
     if (entry.accepted) this.counts.accepted++;
     if (fault === undefined) answerWell({ ...delivery, answer });
     else answerBadly({ ...delivery, answer }, fault);
-    // Not only when the answer is out: whoever has it must find it here.
-    if (delivery.response.headersSent) entry.status = delivery.response.statusCode;
     this.#earlier = answer.body;
   }
 
