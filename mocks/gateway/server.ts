@@ -46,6 +46,8 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+const INJECTED = "Injected error.";
+
 /** What is known of a request between its headers and its answer. */
 interface Exchange {
   readonly entry: ReceivedRequest;
@@ -208,7 +210,7 @@ class RunningGateway implements Gateway {
         const message = `The body has more than ${this.#options.maxBodyBytes ?? 65_536} bytes.`;
         this.#refuse(request.raw, "RequestSizeLimitExceeded", message, 413);
       } else if (error.code?.startsWith("FST_ERR_CTP_INVALID_MEDIA_TYPE")) {
-        this.#refuse(request.raw, "InvalidParameter.ContentType", "Content-Type is not application/json.");
+        this.#refuse(request.raw, "InvalidParameter", "Content-Type is not application/json.");
       } else {
         this.#refuse(request.raw, "InternalError", "The request could not be read.", error.statusCode ?? 500);
       }
@@ -268,7 +270,7 @@ class RunningGateway implements Gateway {
       this.#options.onRequest?.(entry);
     });
     if (unreadable !== undefined) {
-      this.#refuse(request, "InvalidParameter.Fault", unreadable, 400);
+      this.#refuse(request, "InvalidParameterValue", unreadable, 400);
       return "done";
     }
     if (fault !== undefined) return this.#strikeEarly(request, connection, fault, delivery, entry);
@@ -304,7 +306,7 @@ class RunningGateway implements Gateway {
     if (fault !== undefined && refusesRequest(fault)) {
       const answer =
         fault.kind === "error"
-          ? this.#errorOf(entry, fault.code, fault.message ?? "The gateway was told to say so.")
+          ? this.#errorOf(entry, fault.code, fault.message ?? INJECTED, fault.status)
           : this.#madeUp(fault.kind === "status" ? fault.status : 502, entry);
       if (fault.kind === "error") answerWell({ ...delivery, answer });
       else answerBadly({ ...delivery, answer }, fault);
@@ -317,12 +319,7 @@ class RunningGateway implements Gateway {
     this.#earlier = answer.body;
   }
 
-  #refuse(
-    request: IncomingMessage,
-    code: Refusal["code"] | "InvalidParameter.Fault",
-    message: string,
-    status = 200,
-  ): void {
+  #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {
     const { entry, delivery } = this.#exchanges.get(request) as Exchange;
     const answer = this.#errorOf(entry, code, message);
     // Whatever of the body was not read must not be taken for the next request.
@@ -330,10 +327,10 @@ class RunningGateway implements Gateway {
     answerWell({ ...delivery, answer: { ...answer, status: Math.max(status, answer.status) } }, more);
   }
 
-  #errorOf(entry: ReceivedRequest, code: string, message: string): Answer {
+  #errorOf(entry: ReceivedRequest, code: string, message: string, status?: number): Answer {
     entry.requestId = randomUUID();
     entry.error = { code, message };
-    return errorAnswer(this.#rules.style, entry.requestId, code, message);
+    return errorAnswer(this.#rules.style, entry.requestId, code, message, status);
   }
 
   /** An answer that no rule led to: a success, or an error that fits the status. */
@@ -343,12 +340,12 @@ class RunningGateway implements Gateway {
       return successAnswer(this.#rules.style, entry.requestId);
     }
     const code = status === 429 ? "RequestLimitExceeded" : status >= 500 ? "InternalError" : "InvalidAction";
-    return { ...this.#errorOf(entry, code, "The gateway was told to say so."), status };
+    return { ...this.#errorOf(entry, code, INJECTED), status };
   }
 
   #answerNonsense(socket: Socket): void {
     if (!socket.writable) return;
-    const { body } = errorAnswer(this.#rules.style, randomUUID(), "InvalidAction", "This is not HTTP.");
+    const { body } = errorAnswer(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
     const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
     socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
   }
