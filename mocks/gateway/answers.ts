@@ -1,8 +1,10 @@
 /**
- * The gateway's answers.
+ * The gateway's responses and its error codes.
  *
- * The list of error codes of the real service is not public. Those below follow the style of Tencent Cloud's API 3.0
- * (`Group.Detail`) and are **this mock's own choice**: a client must pass codes through that it does not know.
+ * Tencent publishes no list of codes for the device gateway. It does publish the codes of the same product's API, in the
+ * same shape (iotcloud, version 2021-04-08), and those that all of its APIs share (API 3.0, "Common Error Codes"). This
+ * gateway gives those and no others, except for {@link unpublishedCodes}. Which published code a rule gives is this
+ * gateway's own choice, so a client must pass on every code, known or not.
  */
 
 /** Which of the three documented shapes an answer has. */
@@ -21,38 +23,65 @@ interface Meaning {
   readonly number: number;
 }
 
+/*
+ * Unless noted, the API publishes the code with the meaning that the rule has. Choices:
+ * - a Content-Type other than JSON gives the bare InvalidParameter, a member or header with a wrong value the bare
+ *   InvalidParameterValue: nothing narrower is published
+ * - a member that is missing gives ParamIncomplete ("a key field is missing"), a header that is missing MissingParameter
+ * - a topic without a policy gives TopicPolicyNotExist, one whose policy does not include publishing PermissionDenied
+ * - HMAC where the device has a certificate gives ProductNotSupportPSK, RSA where it has a psk WrongProductAuthType;
+ *   the wrong one of two HMAC algorithms gives SignatureFailure
+ * - log lines that are too many or too long give InvalidMsgLen
+ * - a product without dynamic registration gives ProductIsForbidden ("the product has this function switched off")
+ * - a second registration, where it is refused, gives ClientCertAlreadyGot, which is published for certificates; for a
+ *   psk nothing is published
+ * - a certificate that the product's CA did not sign gives CACertNotMatch, published for the CA's own upload
+ * - bytes that are not HTTP give UnsupportedProtocol, a path or method that does not exist InvalidAction
+ */
 const meanings = {
   "AuthFailure.SignatureFailure": { status: 401, number: 1010 },
   "AuthFailure.SignatureExpire": { status: 401, number: 1011 },
   "AuthFailure.NonceReused": { status: 401, number: 1012 },
-  "AuthFailure.AlgorithmMismatch": { status: 401, number: 1013 },
   InvalidAction: { status: 404, number: 1000 },
   MissingParameter: { status: 400, number: 1001 },
-  "InvalidParameter.ContentType": { status: 415, number: 1002 },
-  "InvalidParameter.Json": { status: 400, number: 1003 },
-  "InvalidParameterValue.ProductId": { status: 400, number: 1020 },
-  "InvalidParameterValue.DeviceName": { status: 400, number: 1021 },
-  "InvalidParameterValue.TopicName": { status: 400, number: 1022 },
-  "InvalidParameterValue.Payload": { status: 400, number: 1023 },
-  "InvalidParameterValue.PayloadEncoding": { status: 400, number: 1024 },
-  "InvalidParameterValue.PayloadTooLarge": { status: 413, number: 1025 },
-  "InvalidParameterValue.Qos": { status: 400, number: 1026 },
-  "InvalidParameterValue.Message": { status: 400, number: 1027 },
-  "InvalidParameterValue.Algorithm": { status: 400, number: 1028 },
-  "InvalidParameterValue.Timestamp": { status: 400, number: 1029 },
-  "InvalidParameterValue.Nonce": { status: 400, number: 1030 },
-  "InvalidParameterValue.ClientCert": { status: 400, number: 1031 },
+  InvalidParameter: { status: 415, number: 1002 },
+  UnsupportedProtocol: { status: 400, number: 1004 },
+  InvalidParameterValue: { status: 400, number: 1020 },
+  "InvalidParameterValue.InvalidJSON": { status: 400, number: 1003 },
+  "InvalidParameterValue.ParamIncomplete": { status: 400, number: 1005 },
+  "InvalidParameterValue.PayloadOverLimit": { status: 413, number: 1025 },
+  "InvalidParameterValue.CACertNotMatch": { status: 400, number: 1031 },
+  "FailedOperation.InvalidTopicName": { status: 400, number: 1022 },
+  "FailedOperation.InvalidMsgLen": { status: 400, number: 1027 },
+  "FailedOperation.AccountIsolated": { status: 403, number: 1080 },
+  "FailedOperation.DeviceAlreadyDisabled": { status: 403, number: 1081 },
   RequestSizeLimitExceeded: { status: 413, number: 1040 },
-  "ResourceNotFound.Product": { status: 404, number: 1050 },
-  "ResourceNotFound.Device": { status: 404, number: 1051 },
-  UnauthorizedOperation: { status: 403, number: 1060 },
-  "UnauthorizedOperation.Registration": { status: 403, number: 1061 },
+  "ResourceNotFound.ProductNotExist": { status: 404, number: 1050 },
+  "ResourceNotFound.DeviceNotExist": { status: 404, number: 1051 },
+  "ResourceNotFound.TopicPolicyNotExist": { status: 404, number: 1052 },
+  "UnauthorizedOperation.PermissionDenied": { status: 403, number: 1060 },
+  "UnauthorizedOperation.ProductIsForbidden": { status: 403, number: 1061 },
+  "UnauthorizedOperation.DeviceIsNotEnabled": { status: 403, number: 1062 },
+  "UnauthorizedOperation.ProductNotSupportPSK": { status: 403, number: 1063 },
+  "UnsupportedOperation.ClientCertAlreadyGot": { status: 403, number: 1064 },
+  "UnsupportedOperation.WrongProductAuthType": { status: 403, number: 1065 },
+  "LimitExceeded.DeviceExceedLimit": { status: 403, number: 1071 },
   RequestLimitExceeded: { status: 429, number: 1070 },
   InternalError: { status: 500, number: 2000 },
 } as const satisfies Record<string, Meaning>;
 
 /** The codes that this gateway gives of its own accord. */
 export type AnswerCode = keyof typeof meanings;
+
+/** All of them. */
+export const answerCodes = Object.keys(meanings) as readonly AnswerCode[];
+
+/** The codes that are published nowhere, and why the gateway gives them all the same. */
+export const unpublishedCodes: Readonly<Partial<Record<AnswerCode, string>>> = {
+  "AuthFailure.NonceReused":
+    "Whether the service refuses a nonce that was used before is not known. A test of replayed requests needs a code " +
+    "that cannot be taken for a wrong key or a wrong clock.",
+};
 
 /** A refusal on its way to becoming an answer. */
 export class Refusal extends Error {
@@ -86,8 +115,17 @@ export function successAnswer(style: AnswerStyle, requestId: string, members: Re
   return { status: 200, body: JSON.stringify(body) };
 }
 
-/** @param code one of {@link AnswerCode}, or any other text, which then has no number of its own */
-export function errorAnswer(style: AnswerStyle, requestId: string, code: string, message: string): Answer {
+/**
+ * @param code one of {@link AnswerCode}, or any other text, which then has the number 1999
+ * @param status HTTP status in place of the style's
+ */
+export function errorAnswer(
+  style: AnswerStyle,
+  requestId: string,
+  code: string,
+  message: string,
+  status?: number,
+): Answer {
   const meaning: Meaning = meanings[code as AnswerCode] ?? { status: 400, number: 1999 };
   const body =
     style.shape === "response"
@@ -95,7 +133,7 @@ export function errorAnswer(style: AnswerStyle, requestId: string, code: string,
       : style.shape === "code"
         ? { code: meaning.number, message, requestId }
         : { returnCode: meaning.number, returnMessage: message };
-  return { status: style.mapStatus ? meaning.status : 200, body: JSON.stringify(body) };
+  return { status: status ?? (style.mapStatus ? meaning.status : 200), body: JSON.stringify(body) };
 }
 
 // The retired registration names its members in camel case: `payload`, `len`.

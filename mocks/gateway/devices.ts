@@ -2,8 +2,23 @@ import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { GatewayError } from "./errors.js";
 
-/** What a device may do with a topic. Only `publish` and `both` let it publish. */
-export type TopicPermission = "publish" | "subscribe" | "both";
+/** What a device may do with a topic. Only `publish` and `both` let it publish; `none`: the topic has no policy. */
+export type TopicPermission = "publish" | "subscribe" | "both" | "none";
+
+/** `isolated`: in arrears (`FailedOperation.AccountIsolated`). */
+export type AccountState = "isolated";
+
+/** `forbidden`: switched off (`UnauthorizedOperation.ProductIsForbidden`). */
+export type ProductState = "forbidden";
+
+/**
+ * - `disabled`: in the console (`FailedOperation.DeviceAlreadyDisabled`)
+ * - `notEnabled`: not yet (`UnauthorizedOperation.DeviceIsNotEnabled`)
+ */
+export type DeviceState = "disabled" | "notEnabled";
+
+/** What the devices of a product sign with. */
+export type Authentication = "psk" | "certificate";
 
 /** One device as written by hand or in a JSON file: exactly one of `psk`, `publicKey` and `certificate`. */
 export interface DeviceDescription {
@@ -20,6 +35,8 @@ export interface DeviceDescription {
    * A default topic can be given another permission too.
    */
   readonly topics?: Readonly<Record<string, TopicPermission>>;
+  /** Refuses every request of the device that is signed rightly. */
+  readonly state?: DeviceState;
 }
 
 /** How a product answers `/device/register`. */
@@ -30,9 +47,11 @@ export interface RegistrationDescription {
   readonly open?: boolean;
   /**
    * What happens when a device registers again: `"same"` returns what it has (default), `"renew"` issues a new secret
-   * and invalidates the old one, `"refuse"` answers with an error.
+   * and invalidates the old one, `"refuse"` answers with `UnsupportedOperation.ClientCertAlreadyGot`.
    */
   readonly again?: "same" | "renew" | "refuse";
+  /** How many devices the product may have, registered or described; no limit by default. */
+  readonly maxDevices?: number;
   /** PEM of the product's own CA: devices bring a certificate that it signed and get no secret. */
   readonly ownCa?: string;
   /** Leave `State` out of the answer, as older pages show it. */
@@ -43,11 +62,20 @@ export interface ProductDescription {
   /** Signs registrations; at least 16 characters, of which the first 16 are the AES key of the answer. */
   readonly productSecret?: string;
   readonly registration?: RegistrationDescription;
+  /** Refuses every request of the product that is signed rightly, registrations included. */
+  readonly state?: ProductState;
+  /**
+   * What its devices sign with; by default each with what fits its credential. With `certificate`, HMAC is refused
+   * (`UnauthorizedOperation.ProductNotSupportPSK`), with `psk`, RSA (`UnsupportedOperation.WrongProductAuthType`).
+   */
+  readonly authentication?: Authentication;
   readonly devices?: Readonly<Record<string, DeviceDescription>>;
 }
 
 /** The content of a devices file. */
 export interface DevicesDescription {
+  /** Refuses every request that is signed rightly. */
+  readonly account?: AccountState;
   readonly products: Readonly<Record<string, ProductDescription>>;
 }
 
@@ -65,6 +93,8 @@ export interface DeviceRecord {
   credential: Credential;
   readonly algorithm: SignatureAlgorithm | undefined;
   readonly topics: ReadonlyMap<string, TopicPermission>;
+  /** May be set while the gateway runs. */
+  state?: DeviceState;
   /** What a registration handed out, so that it can be handed out again. */
   issued?: Readonly<Record<string, unknown>>;
 }
@@ -74,6 +104,9 @@ export interface ProductRecord {
   readonly productSecret: string | undefined;
   readonly registration: RegistrationDescription;
   readonly ownCa: X509Certificate | undefined;
+  /** May be set while the gateway runs. */
+  state?: ProductState;
+  readonly authentication: Authentication | undefined;
   readonly devices: Map<string, DeviceRecord>;
 }
 
@@ -89,10 +122,14 @@ const defaultTopics: readonly (readonly [string, TopicPermission])[] = [
 /** Products and devices by their names. */
 export class DeviceRegistry {
   readonly products = new Map<string, ProductRecord>();
+  /** May be set while the gateway runs. */
+  account: AccountState | undefined;
 
   /** @throws GatewayError INVALID_DEVICES that names the place, e.g. `products.P.devices.D.psk` */
   constructor(description: DevicesDescription) {
-    const root = object(description, "devices", ["products"]);
+    const root = object(description, "devices", ["products", "account"]);
+    oneOf(root.account, "account", ["isolated"]);
+    this.account = root.account as AccountState | undefined;
     const products = object(root.products, "products");
     for (const [productId, product] of Object.entries(products)) {
       this.products.set(productId, readProduct(productId, product));
@@ -156,7 +193,7 @@ export function readDevicesFile(path: string): DevicesDescription {
 function readProduct(productId: string, value: unknown): ProductRecord {
   const place = `products.${productId}`;
   if (!productIdPattern.test(productId)) throw invalid(place, "is not a ProductId (letters, digits and _)");
-  const product = object(value, place, ["productSecret", "registration", "devices"]);
+  const product = object(value, place, ["productSecret", "registration", "state", "authentication", "devices"]);
   const productSecret = optionalText(product.productSecret, `${place}.productSecret`);
   if (productSecret !== undefined && productSecret.length < 16) {
     throw invalid(`${place}.productSecret`, "must have at least 16 characters");
@@ -175,18 +212,26 @@ function readProduct(productId: string, value: unknown): ProductRecord {
   for (const [deviceName, device] of Object.entries(described)) {
     devices.set(deviceName, readDevice(productId, deviceName, device, `${place}.devices.${deviceName}`));
   }
-  return { productId, productSecret, registration, ownCa, devices };
+  oneOf(product.state, `${place}.state`, ["forbidden"]);
+  const state = product.state as ProductState | undefined;
+  oneOf(product.authentication, `${place}.authentication`, ["psk", "certificate"]);
+  const authentication = product.authentication as Authentication | undefined;
+  return { productId, productSecret, registration, ownCa, state, authentication, devices };
 }
 
 function readRegistration(value: unknown, place: string): RegistrationDescription {
   if (value === undefined) return {};
-  const registration = object(value, place, ["credential", "open", "again", "ownCa", "withoutState"]);
+  const registration = object(value, place, ["credential", "open", "again", "maxDevices", "ownCa", "withoutState"]);
   oneOf(registration.credential, `${place}.credential`, ["psk", "certificate"]);
   oneOf(registration.again, `${place}.again`, ["same", "renew", "refuse"]);
   for (const name of ["open", "withoutState"]) {
     if (registration[name] !== undefined && typeof registration[name] !== "boolean") {
       throw invalid(`${place}.${name}`, "must be true or false");
     }
+  }
+  const { maxDevices } = registration;
+  if (maxDevices !== undefined && !(Number.isInteger(maxDevices) && (maxDevices as number) >= 0)) {
+    throw invalid(`${place}.maxDevices`, "must be a non-negative integer");
   }
   optionalText(registration.ownCa, `${place}.ownCa`);
   return registration as RegistrationDescription;
@@ -196,7 +241,7 @@ function readDevice(productId: string, deviceName: string, value: unknown, place
   if (!deviceNamePattern.test(deviceName)) {
     throw invalid(place, "is not a DeviceName (1 to 48 letters, digits, colons, _ and -)");
   }
-  const device = object(value, place, ["psk", "publicKey", "certificate", "algorithm", "topics"]);
+  const device = object(value, place, ["psk", "publicKey", "certificate", "algorithm", "topics", "state"]);
   const given = ["psk", "publicKey", "certificate"].filter((name) => device[name] !== undefined);
   if (given.length !== 1) throw invalid(place, "needs exactly one of psk, publicKey and certificate");
   const text = optionalText(device[given[0]], `${place}.${given[0]}`) as string;
@@ -213,12 +258,13 @@ function readDevice(productId: string, deviceName: string, value: unknown, place
   for (const [name, permission] of defaultTopics) topics.set(`${productId}/${deviceName}/${name}`, permission);
   if (device.topics !== undefined) {
     for (const [name, permission] of Object.entries(object(device.topics, `${place}.topics`))) {
-      oneOf(permission, `${place}.topics.${name}`, ["publish", "subscribe", "both"]);
+      oneOf(permission, `${place}.topics.${name}`, ["publish", "subscribe", "both", "none"]);
       const topic = name.includes("/") ? name : `${productId}/${deviceName}/${name}`;
       topics.set(topic, permission as TopicPermission);
     }
   }
-  return { productId, deviceName, credential, algorithm, topics };
+  oneOf(device.state, `${place}.state`, ["disabled", "notEnabled"]);
+  return { productId, deviceName, credential, algorithm, topics, state: device.state as DeviceState | undefined };
 }
 
 function readPublicKey(pem: string, isCertificate: boolean, place: string): KeyObject {

@@ -1,4 +1,4 @@
-import { constants, createHash, createHmac, type KeyObject, publicDecrypt } from "node:crypto";
+import { constants, createHash, createHmac, type KeyObject, publicDecrypt, verify } from "node:crypto";
 import type { Credential } from "./devices.js";
 import {
   bodyHash,
@@ -12,14 +12,23 @@ import {
   stringToSign,
 } from "./verify.js";
 
-/** Why a signature is wrong. Holds no secret: what is known of the key is said in words. */
+/**
+ * Why a signature is wrong. Holds no secret: what is known of the key is said in words.
+ *
+ * An HMAC cannot be opened. A wrong key is told from a request that was changed after it was signed only where the
+ * original can be guessed from what was received: another form of the same host, path, body or time, or one of few known
+ * values. Another nonce, payload or host name leaves no trace, and looks the same as another key. An RSA signature gives
+ * its hash back, so there the key is certain and only the text is guessed.
+ */
 export interface Diagnosis {
   /**
    * - `explained`: with `deviations`, the signature would have been right
-   * - `key`: no change of the eight fields can make it right, the key is another
-   * - `unexplained`: none of the known mistakes leads to this signature; with an HMAC, most likely the key is another
+   * - `signature`: no text signed with the device's key gives this signature (RSA only)
+   * - `key-or-text`: the key is another, or something was changed after signing in a way that cannot be guessed (HMAC)
+   * - `text`: the key is right, and some of the eight fields differs in a way that is not known (RSA only)
+   * - `unreadable`: the header does not hold a signature
    */
-  readonly verdict: "explained" | "key" | "unexplained";
+  readonly verdict: "explained" | "signature" | "key-or-text" | "text" | "unreadable";
   /** The fields that would have had to differ; empty if it is the key or the encoding. */
   readonly fields: readonly SignedFieldName[];
   readonly deviations: readonly Deviation[];
@@ -79,6 +88,9 @@ export function diagnose(
     : diagnoseRsa(request, signed, expected, credential.publicKey, readings);
 }
 
+/** Other timestamps that are tried, in either direction: the time for which a signature is valid. */
+const GUESSED_SECONDS = 300;
+
 const digestBytes = { sha1: 20, sha256: 32 } as const;
 
 function diagnoseHmac(
@@ -135,12 +147,13 @@ function diagnoseHmac(
   }
   if (readings.length === 0) return unreadable(expected);
   return {
-    verdict: "unexplained",
+    verdict: "key-or-text",
     fields: [],
     deviations: [],
     expected,
     message:
-      "wrong signature: none of the eight fields differs in a way that is known, so most likely the key is another one",
+      "wrong signature: no known mistake leads to it; either the key is another one, or something was changed after it " +
+      "was signed (body, host, path, timestamp or nonce), which cannot be told apart",
   };
 }
 
@@ -168,22 +181,41 @@ function diagnoseRsa(
       }
     }
     return {
-      verdict: "unexplained",
+      verdict: "text",
       fields: [],
       deviations: [],
       expected,
       message: "wrong signature: the key is right, but some of the eight fields differs in a way that is not known",
     };
   }
-  return {
-    verdict: "key",
-    fields: [],
-    deviations: [],
-    expected,
-    message:
-      "wrong signature: all eight fields as expected would not do, it was made with another private key " +
-      "(or it is not RSASSA-PKCS1-v1_5)",
-  };
+  const right = { deviations: [], text: stringToSign(expected) };
+  const pss = explainPss(publicKey, readings, [right], expected);
+  if (pss !== undefined) return pss;
+  const keyBytes = (publicKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8;
+  const sizes = new Set(readings.map(({ bytes }) => bytes.length));
+  const message = sizes.has(keyBytes)
+    ? "no text signed with the device's private key gives it; the key is another one, the signature was changed on its " +
+      "way, or it is not RSASSA-PKCS1-v1_5"
+    : `it has ${[...sizes].join(" or ")} bytes, the device's key makes ${keyBytes}; it was made with a key of another size, or it is not RSA`;
+  return { verdict: "signature", fields: [], deviations: [], expected, message: `wrong signature: ${message}` };
+}
+
+/** The known texts, if the signature is RSASSA-PSS, which differs from what is wanted in its padding only. */
+function explainPss(
+  publicKey: KeyObject,
+  readings: readonly Reading[],
+  texts: Iterable<Text>,
+  expected: SignedFields,
+): Diagnosis | undefined {
+  const key = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO };
+  const padding: Deviation = { where: "encoding", what: "RSASSA-PSS instead of RSASSA-PKCS1-v1_5" };
+  for (const text of texts) {
+    for (const reading of readings) {
+      if (!verify("sha256", Buffer.from(text.text), key, reading.bytes)) continue;
+      return explained([padding, ...text.deviations, reading.deviation].filter(isDeviation), expected);
+    }
+  }
+  return undefined;
 }
 
 function explained(deviations: readonly Deviation[], expected: SignedFields): Diagnosis {
@@ -202,7 +234,7 @@ function explained(deviations: readonly Deviation[], expected: SignedFields): Di
 
 function unreadable(expected: SignedFields): Diagnosis {
   return {
-    verdict: "unexplained",
+    verdict: "unreadable",
     fields: [],
     deviations: [{ where: "encoding", what: "neither Base64 nor hex of a signature" }],
     expected,
@@ -364,13 +396,20 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
       lone: ms > 0,
     });
   }
-  for (const step of [1, -1, 2, -2, 3, -3]) {
-    add("timestamp", String(timestampSeconds + step), "the clock was read twice");
+  for (let seconds = 1; seconds <= GUESSED_SECONDS; seconds++) {
+    // Both clock readings of one request lie close together; what is further off was sent later or changed.
+    const what = seconds <= 3 ? "the clock was read twice" : "another time was signed";
+    for (const other of [timestampSeconds + seconds, timestampSeconds - seconds]) {
+      add("timestamp", String(other), what, { lone: seconds > 3 });
+    }
   }
   add("timestamp", `${signed.timestamp}.0`, "a number with a fraction");
   add("timestamp", "", "no timestamp");
   add("nonce", "", "no nonce");
   add("nonce", "0", "another nonce");
+  if (Number.isSafeInteger(Number(signed.nonce))) {
+    for (const step of [1, -1]) add("nonce", String(Number(signed.nonce) + step), "the nonce was counted on");
+  }
   add("nonce", `${signed.nonce}.0`, "a number with a fraction");
 
   addBodyHashes(request, signed, (value, what) => add("bodyHash", value, what, { show: false }));
@@ -432,6 +471,11 @@ function addBodyHashes(
     hashOf(form, `${again} (${how} when it was hashed)`);
     hashOf(escaped(form), `${again} (${how} and escaped to ASCII when it was hashed)`);
     hashOf(form.replaceAll("/", "\\/"), `${again} (${how} and with escaped slashes when it was hashed)`);
+  }
+  const topic = (value as Record<string, unknown> | null)?.TopicName;
+  if (typeof topic === "string" && topic.includes("/")) {
+    const short = { ...(value as object), TopicName: topic.slice(topic.lastIndexOf("/") + 1) };
+    hashOf(JSON.stringify(short), "the body before its topic was completed");
   }
   const payload = (value as Record<string, unknown> | null)?.Payload;
   if (typeof payload === "string") hashOf(payload, "the payload alone, the whole body is wanted");

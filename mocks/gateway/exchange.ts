@@ -1,12 +1,21 @@
 import { randomUUID } from "node:crypto";
-import { type Answer, type AnswerStyle, errorAnswer, Refusal, successAnswer } from "./answers.js";
-import type { Credential, DeviceRecord, DeviceRegistry, ProductRecord } from "./devices.js";
+import { type Answer, type AnswerCode, type AnswerStyle, errorAnswer, Refusal, successAnswer } from "./answers.js";
+import type {
+  AccountState,
+  Credential,
+  DeviceRecord,
+  DeviceRegistry,
+  DeviceState,
+  ProductRecord,
+  ProductState,
+} from "./devices.js";
 import { diagnose, type OtherKey } from "./diagnose.js";
 import { checkContentType, type JsonObject, parseBody, readIdentity, readMessage } from "./publish.js";
 import type { RateLimit } from "./ratelimit.js";
 import type { ReceivedRequest } from "./received.js";
 import { register } from "./registration.js";
 import { readLogLines } from "./reportlog.js";
+import { readTarget } from "./target.js";
 import {
   checkAlgorithmFits,
   checkTimestamp,
@@ -53,19 +62,22 @@ function accept(rules: Rules, endpoint: Endpoint, entry: ReceivedRequest, nowMs:
   Object.assign(entry, { productId, deviceName });
   const product = rules.registry.products.get(productId);
   if (product === undefined) {
-    throw new Refusal("ResourceNotFound.Product", `There is no product ${productId}.`);
+    throw new Refusal("ResourceNotFound.ProductNotExist", `There is no product ${productId}.`);
   }
   const device = product.devices.get(deviceName);
   if (endpoint === "register") {
     checkSignature(rules, entry, secretOf(product, deviceName), product, nowMs, "productSecret");
+    checkStates(rules.registry, product, device);
     const { members, state } = register(rules.registry, product, deviceName, body, nowMs);
     entry.registrationState = state;
     return { ...members };
   }
   if (device === undefined) {
-    throw new Refusal("ResourceNotFound.Device", `The product ${productId} has no device ${deviceName}.`);
+    throw new Refusal("ResourceNotFound.DeviceNotExist", `The product ${productId} has no device ${deviceName}.`);
   }
   checkSignature(rules, entry, device, product, nowMs, device.credential.kind);
+  // After the signature: whoever cannot sign is not told what state an account or a device is in.
+  checkStates(rules.registry, product, device);
   rules.rateLimit?.take(`${productId}/${deviceName}`, nowMs);
   deliverContent(rules, endpoint, entry, body, device);
   return {};
@@ -87,11 +99,29 @@ function deliverContent(
   Object.assign(entry, readMessage(body, device, rules.maxPayloadBytes));
 }
 
+const stateRefusals: Readonly<
+  Record<AccountState | ProductState | DeviceState, readonly [code: AnswerCode, message: string]>
+> = {
+  isolated: ["FailedOperation.AccountIsolated", "The account is in arrears."],
+  forbidden: ["UnauthorizedOperation.ProductIsForbidden", "The product is switched off."],
+  disabled: ["FailedOperation.DeviceAlreadyDisabled", "The device was disabled in the console."],
+  notEnabled: ["UnauthorizedOperation.DeviceIsNotEnabled", "The device is not enabled."],
+};
+
+/** @throws Refusal if the account, the product or the device is in a state in which nothing is accepted */
+function checkStates(registry: DeviceRegistry, product: ProductRecord, device: DeviceRecord | undefined): void {
+  const state = registry.account ?? product.state ?? device?.state;
+  if (state !== undefined) throw new Refusal(...stateRefusals[state]);
+}
+
 /** The ProductSecret in the place of a device's key. */
 function secretOf(product: ProductRecord, deviceName: string): DeviceRecord {
   const { productId, productSecret } = product;
   if (productSecret === undefined) {
-    throw new Refusal("UnauthorizedOperation.Registration", `The product ${productId} does not allow registration.`);
+    throw new Refusal(
+      "UnauthorizedOperation.ProductIsForbidden",
+      `The product ${productId} does not allow registration.`,
+    );
   }
   const credential: Credential = { kind: "psk", psk: productSecret };
   return { productId, deviceName, credential, algorithm: undefined, topics: new Map() };
@@ -107,14 +137,14 @@ function checkSignature(
 ): void {
   const request: RawRequest = {
     method: entry.method,
-    url: entry.url,
-    hostHeader: entry.headers.host ?? "",
+    ...readTarget(entry.url, entry.headers.host ?? ""),
     headers: entry.headers,
     body: entry.body,
   };
   const signed = readSignatureHeaders(request);
   entry.algorithm = signed.algorithm;
-  checkAlgorithmFits(device, signed.algorithm);
+  // A product's devices may have certificates, and its ProductSecret is a key all the same.
+  checkAlgorithmFits(device, signed.algorithm, verifiedBy === "productSecret" ? undefined : product.authentication);
   const nowSeconds = nowMs / 1000;
   checkTimestamp(signed.timestampSeconds, nowSeconds, rules.windowSeconds);
   const expected = expectedFields(request, signed, rules.signedHost);

@@ -26,8 +26,8 @@ export type Fault =
   | { readonly kind: "close"; readonly phase: FaultPhase }
   /** A status with its usual page of JSON; `retryAfter` is seconds or an HTTP date. */
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
-  /** A business error with any code, e.g. `InternalError`. */
-  | { readonly kind: "error"; readonly code: string; readonly message?: string }
+  /** A business error with any code, e.g. `InternalError`; by default with the status that other errors have. */
+  | { readonly kind: "error"; readonly code: string; readonly status?: number; readonly message?: string }
   /** A proxy's error page; status 502 unless given. */
   | { readonly kind: "html"; readonly status?: number }
   /** A body of no bytes; status 200 unless given. */
@@ -209,14 +209,14 @@ const optional =
     value === undefined || check(value);
 const phase = oneOf("connect", "read", "headers", "body");
 
-/** The members of each kind, the first of which `kind:value` sets. */
+/** The members of each kind, in the order in which `kind:value:value` sets them. */
 const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   delay: { ms: milliseconds, phase: optional(oneOf("headers", "body")) },
   hang: { phase },
   reset: { phase },
   close: { phase },
   status: { status, retryAfter: optional((value) => milliseconds(value) || isText(value)) },
-  error: { code: isText, message: optional(isText) },
+  error: { code: isText, status: optional(status), message: optional(isText) },
   html: { status: optional(status) },
   empty: { status: optional(status) },
   truncated: {},
@@ -261,7 +261,8 @@ export function checkFault(fault: unknown): asserts fault is Fault {
 }
 
 /**
- * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503`, `delay:200`, or JSON.
+ * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503:120`, `delay:200`,
+ * `error:FailedOperation.AccountIsolated:403`, or JSON. The last member may itself hold colons.
  *
  * @throws GatewayError INVALID_OPTION
  */
@@ -274,17 +275,26 @@ export function parseFault(text: string): Fault {
       throw invalid("The fault is not valid JSON.");
     }
   } else {
-    const [kind, ...rest] = text.trim().split(":");
-    const value = rest.join(":");
-    const first = Object.hasOwn(members, kind) ? Object.keys(members[kind as FaultKind])[0] : undefined;
-    if (value !== "" && first === undefined && Object.hasOwn(members, kind)) {
+    const [kind, ...values] = text.trim().split(":");
+    const names = Object.hasOwn(members, kind) ? Object.keys(members[kind as FaultKind]) : [];
+    if (values.length > 0 && names.length === 0 && Object.hasOwn(members, kind)) {
       throw invalid(`The fault ${kind} takes no value.`);
     }
-    fault =
-      value === "" || first === undefined ? { kind } : { kind, [first]: /^-?\d+$/.test(value) ? Number(value) : value };
+    if (values.length > names.length) values.push(values.splice(names.length - 1).join(":"));
+    const given = values.map((value, i) => [names[i], readValue(kind, names[i], value)] as const);
+    fault = { kind, ...Object.fromEntries(given.filter(([, value]) => value !== "")) };
   }
   checkFault(fault);
   return fault;
+}
+
+/** A number or `true` where the member takes one, else the text itself: codes of retired APIs are digits too. */
+function readValue(kind: string, name: string, value: string): unknown {
+  const number = /^-?\d+$/.test(value) ? Number(value) : undefined;
+  const check = members[kind as FaultKind]?.[name];
+  if (number !== undefined && check?.(number)) return number;
+  if (value === "true" && check?.(true)) return true;
+  return check?.(value) === false && number !== undefined ? number : value;
 }
 
 function invalid(message: string): GatewayError {

@@ -14,11 +14,11 @@
  * await gateway.close();
  * ```
  *
- * Where the real service's behaviour is not known (its error codes, the tolerance of its clock, whether it refuses a
- * nonce used twice), this gateway takes the strict side, and most of it can be set by an option.
+ * Where the real service's behaviour is not known (which error code it gives for what, the tolerance of its clock,
+ * whether it refuses a nonce used twice), this gateway takes the strict side, and most of it can be set by an option.
  */
 
-export type { AnswerCode, AnswerShape } from "./answers.js";
+export { type AnswerCode, type AnswerShape, answerCodes, unpublishedCodes } from "./answers.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -31,10 +31,14 @@ export {
 } from "./certificates.js";
 export type { TlsError } from "./connections.js";
 export {
+  type AccountState,
+  type Authentication,
   type DeviceDescription,
   type DeviceRegistry,
+  type DeviceState,
   type DevicesDescription,
   type ProductDescription,
+  type ProductState,
   type RegistrationDescription,
   readDevicesFile,
   type SignatureAlgorithm,

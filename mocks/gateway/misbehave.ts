@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Answer } from "./answers.js";
 import { type Connection, reset } from "./connections.js";
 import type { Fault } from "./faults.js";
@@ -14,6 +15,8 @@ export interface Delivery {
   readonly earlier: string;
   /** Runs later unless the gateway is closed before. */
   readonly later: (ms: number, action: () => void) => void;
+  /** Called with the status before the headers are sent, so that whoever has the response finds it recorded. */
+  readonly onHead: (status: number) => void;
 }
 
 const resetDelayMs = 10;
@@ -24,11 +27,22 @@ export function answerWell(delivery: Delivery, more: Record<string, string> = {}
   send(delivery, delivery.answer.status, Buffer.from(delivery.answer.body), more);
 }
 
-/** Sends the answer in the way of a fault. Faults that concern the connection or the reading are dealt with before. */
+/**
+ * Sends the answer in the way of a fault. Faults that concern the connection or the reading are dealt with before.
+ *
+ * A response has no socket until the one before it on the same connection is finished. Over TLS that regularly comes
+ * after the client's next request: the client may have read every byte while the server still waits to be told that
+ * they are written. So a missing socket means "not yet", never "gone".
+ */
 export function answerBadly(delivery: Delivery, fault: Fault): void {
+  const { response } = delivery;
+  if (response.socket === null) response.once("socket", (socket: Socket) => misbehave(delivery, fault, socket));
+  else misbehave(delivery, fault, response.socket);
+}
+
+function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
   const { response, connection, answer, later } = delivery;
-  const socket = response.socket;
-  if (socket === null || socket.destroyed) return;
+  if (socket.destroyed) return;
   const body = Buffer.from(answer.body);
   const half = body.subarray(0, Math.floor(body.length / 2));
   switch (fault.kind) {
@@ -108,7 +122,7 @@ export function answerBadly(delivery: Delivery, fault: Fault): void {
       return;
     }
     case "wrong-length":
-      answerWithWrongLength(delivery, fault.length, body);
+      answerWithWrongLength(delivery, fault.length, body, socket);
       return;
     case "bad-chunk":
       socket.write(rawHead(delivery, ["Transfer-Encoding: chunked"]));
@@ -156,10 +170,9 @@ function answerWithWrongLength(
   delivery: Delivery,
   length: "less" | "more" | "negative" | "text" | "twice",
   body: Buffer,
+  socket: Socket,
 ): void {
   const { response } = delivery;
-  const socket = response.socket;
-  if (socket === null) return;
   if (length === "less" || length === "more") {
     head(delivery, delivery.answer.status, body.length + (length === "less" ? -10 : 10));
     response.end(body);
@@ -180,6 +193,8 @@ function send(delivery: Delivery, status: number, body: Buffer, more: Record<str
 }
 
 function head(delivery: Delivery, status: number, length: number, more: Record<string, string> = {}): void {
+  // A client that has gone got nothing.
+  if (!delivery.response.destroyed) delivery.onHead(status);
   delivery.response.writeHead(status, {
     date: delivery.date,
     "content-type": json,

@@ -18,21 +18,21 @@ const maxTopicBytes = 255;
 export function checkContentType(value: string | undefined): void {
   const [type, ...parameters] = (value ?? "").split(";").map((part) => part.trim().toLowerCase());
   if (type !== "application/json") {
-    throw new Refusal("InvalidParameter.ContentType", `Content-Type is ${quote(value ?? "")}, not application/json.`);
+    throw new Refusal("InvalidParameter", `Content-Type is ${quote(value ?? "")}, not application/json.`);
   }
   const charset = parameters.find((parameter) => parameter.startsWith("charset="));
   if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) {
-    throw new Refusal("InvalidParameter.ContentType", `The body must be UTF-8, not ${quote(charset)}.`);
+    throw new Refusal("InvalidParameter", `The body must be UTF-8, not ${quote(charset)}.`);
   }
 }
 
-/** @throws Refusal InvalidParameter.Json unless the body is one JSON object in valid UTF-8 */
+/** @throws Refusal InvalidParameterValue.InvalidJSON unless the body is one JSON object in valid UTF-8 */
 export function parseBody(body: Buffer): JsonObject {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   } catch {
-    throw new Refusal("InvalidParameter.Json", "The body is not valid UTF-8.");
+    throw new Refusal("InvalidParameterValue.InvalidJSON", "The body is not valid UTF-8.");
   }
   let value: unknown;
   try {
@@ -40,10 +40,10 @@ export function parseBody(body: Buffer): JsonObject {
   } catch (error) {
     const position = /position (\d+)/.exec(String(error))?.[1];
     const where = position === undefined ? "" : ` (character ${position})`;
-    throw new Refusal("InvalidParameter.Json", `The body is not valid JSON${where}.`);
+    throw new Refusal("InvalidParameterValue.InvalidJSON", `The body is not valid JSON${where}.`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new Refusal("InvalidParameter.Json", "The body is not a JSON object.");
+    throw new Refusal("InvalidParameterValue.InvalidJSON", "The body is not a JSON object.");
   }
   return value as JsonObject;
 }
@@ -53,13 +53,10 @@ export function readIdentity(body: JsonObject): { productId: string; deviceName:
   const productId = text(body, "ProductId");
   const deviceName = text(body, "DeviceName");
   if (!productIdPattern.test(productId)) {
-    throw new Refusal("InvalidParameterValue.ProductId", "ProductId may hold letters, digits and _ only.");
+    throw new Refusal("InvalidParameterValue", "ProductId may hold letters, digits and _ only.");
   }
   if (!deviceNamePattern.test(deviceName)) {
-    throw new Refusal(
-      "InvalidParameterValue.DeviceName",
-      "DeviceName must be 1 to 48 letters, digits, colons, _ and -.",
-    );
+    throw new Refusal("InvalidParameterValue", "DeviceName must be 1 to 48 letters, digits, colons, _ and -.");
   }
   return { productId, deviceName };
 }
@@ -70,9 +67,9 @@ export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBy
   checkTopic(topic, device);
   const payloadText = text(body, "Payload", "allow empty");
   const qos = body.Qos;
-  if (qos === undefined) throw new Refusal("MissingParameter", "Qos is missing.");
+  if (qos === undefined) throw new Refusal("InvalidParameterValue.ParamIncomplete", "Qos is missing.");
   if (qos !== 0 && qos !== 1) {
-    throw new Refusal("InvalidParameterValue.Qos", `Qos must be the number 0 or 1, not ${quote(JSON.stringify(qos))}.`);
+    throw new Refusal("InvalidParameterValue", `Qos must be the number 0 or 1, not ${quote(JSON.stringify(qos))}.`);
   }
   const payloadEncoding = body.PayloadEncoding;
   let payload: Buffer;
@@ -81,14 +78,14 @@ export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBy
   } else if (payloadEncoding === "Base64") {
     payload = Buffer.from(payloadText, "base64");
     if (payload.toString("base64") !== payloadText) {
-      throw new Refusal("InvalidParameterValue.Payload", "Payload is not standard Base64 with padding.");
+      throw new Refusal("InvalidParameterValue", "Payload is not standard Base64 with padding.");
     }
   } else {
-    throw new Refusal("InvalidParameterValue.PayloadEncoding", "PayloadEncoding must be Base64 or left out.");
+    throw new Refusal("InvalidParameterValue", "PayloadEncoding must be Base64 or left out.");
   }
   if (payload.length > maxPayloadBytes) {
     throw new Refusal(
-      "InvalidParameterValue.PayloadTooLarge",
+      "InvalidParameterValue.PayloadOverLimit",
       `The payload has ${payload.length} bytes, at most ${maxPayloadBytes} are allowed.`,
     );
   }
@@ -97,40 +94,31 @@ export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBy
 
 function checkTopic(topic: string, device: DeviceRecord): void {
   if (Buffer.byteLength(topic) > maxTopicBytes) {
-    throw new Refusal("InvalidParameterValue.TopicName", `TopicName is longer than ${maxTopicBytes} bytes.`);
+    throw new Refusal("FailedOperation.InvalidTopicName", `TopicName is longer than ${maxTopicBytes} bytes.`);
   }
   if (/[+#\0]/.test(topic)) {
-    throw new Refusal("InvalidParameterValue.TopicName", "TopicName must not hold +, # or NUL.");
+    throw new Refusal("FailedOperation.InvalidTopicName", "TopicName must not hold +, # or NUL.");
   }
   const permission = device.topics.get(topic);
   if (permission === "publish" || permission === "both") return;
   if (permission === "subscribe") {
-    throw new Refusal("UnauthorizedOperation", `The device may only subscribe to ${quote(topic)}.`);
+    throw new Refusal("UnauthorizedOperation.PermissionDenied", `The device may only subscribe to ${quote(topic)}.`);
   }
   const { productId, deviceName } = device;
   if (topic.startsWith("$thing/up/") && topic.endsWith(`/${productId}/${deviceName}`)) {
     const kind = topic.slice("$thing/up/".length, -`/${productId}/${deviceName}`.length);
     if (/^[a-z_]+(\/[a-z_]+)?$/.test(kind)) return;
   }
-  throw new Refusal("UnauthorizedOperation", `The device may not publish to ${quote(topic)}.`);
+  throw new Refusal("ResourceNotFound.TopicPolicyNotExist", `The device may not publish to ${quote(topic)}.`);
 }
 
 /** A member that must be a text. */
 export function text(body: JsonObject, name: string, empty: "allow empty" | "refuse empty" = "refuse empty"): string {
   const value = body[name];
-  if (value === undefined || value === null) throw new Refusal("MissingParameter", `${name} is missing.`);
-  if (typeof value !== "string") {
-    const code = typeErrors[name] ?? "InvalidParameter.Json";
-    throw new Refusal(code, `${name} must be a text.`);
-  }
-  if (value === "" && empty === "refuse empty") throw new Refusal("MissingParameter", `${name} is empty.`);
+  if (value === undefined || value === null)
+    throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is missing.`);
+  if (typeof value !== "string") throw new Refusal("InvalidParameterValue", `${name} must be a text.`);
+  if (value === "" && empty === "refuse empty")
+    throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is empty.`);
   return value;
 }
-
-const typeErrors: Readonly<Record<string, Refusal["code"]>> = {
-  ProductId: "InvalidParameterValue.ProductId",
-  DeviceName: "InvalidParameterValue.DeviceName",
-  TopicName: "InvalidParameterValue.TopicName",
-  Payload: "InvalidParameterValue.Payload",
-  ClientCert: "InvalidParameterValue.ClientCert",
-};

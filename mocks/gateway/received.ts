@@ -30,6 +30,7 @@ export interface ReceivedRequest {
   readonly receivedAtMs: number;
   readonly connection: ConnectionInfo;
   readonly method: string;
+  /** The request target as sent: a path with its query, or a whole URL (absolute form). */
   readonly url: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>;

@@ -24,16 +24,23 @@ export function register(
 ): Registration {
   const { productId, registration, ownCa } = product;
   const known = product.devices.get(deviceName);
-  const refuse = (message: string): Refusal => new Refusal("UnauthorizedOperation.Registration", message);
   if (known === undefined && registration.open === false) {
-    throw new Refusal("ResourceNotFound.Device", `The product ${productId} has no device ${deviceName}.`);
+    throw new Refusal("ResourceNotFound.DeviceNotExist", `The product ${productId} has no device ${deviceName}.`);
+  }
+  if (known === undefined && product.devices.size >= (registration.maxDevices ?? Number.POSITIVE_INFINITY)) {
+    throw new Refusal(
+      "LimitExceeded.DeviceExceedLimit",
+      `The product ${productId} has as many devices as it may have.`,
+    );
   }
   const state = known === undefined ? 0 : 1;
-  if (known?.issued !== undefined && registration.again === "refuse") throw refuse("The device was registered before.");
+  if (known?.issued !== undefined && registration.again === "refuse") {
+    throw new Refusal("UnsupportedOperation.ClientCertAlreadyGot", "The device was registered before.");
+  }
 
   const kind = body.EncryptionType;
   if (kind !== undefined && kind !== 1) {
-    throw new Refusal("InvalidParameterValue.ClientCert", "EncryptionType must be the number 1 or left out.");
+    throw new Refusal("InvalidParameterValue", "EncryptionType must be the number 1 or left out.");
   }
   const issue = (credential: DeviceDescription, content: Readonly<Record<string, unknown>>): Registration => {
     const device = registry.setCredential(productId, deviceName, credential);
@@ -41,11 +48,16 @@ export function register(
     return { members: seal(product, content, state), state };
   };
   if (ownCa !== undefined) {
-    if (kind !== 1) throw new Refusal("MissingParameter", "EncryptionType is missing: the product has its own CA.");
+    if (kind !== 1) {
+      const message = "EncryptionType is missing: the product has its own CA.";
+      throw new Refusal("InvalidParameterValue.ParamIncomplete", message);
+    }
     const certificate = readCertificate(text(body, "ClientCert"), ownCa, nowMs);
     return issue({ certificate }, { encryptionType: 1 });
   }
-  if (kind !== undefined) throw refuse("The product has no CA of its own.");
+  if (kind !== undefined) {
+    throw new Refusal("UnsupportedOperation.WrongProductAuthType", "The product has no private CA.");
+  }
 
   const kept = registration.again === "renew" ? undefined : (known?.issued ?? issuedBefore(known));
   if (known !== undefined && kept !== undefined) {
@@ -85,7 +97,7 @@ export function sealRegistrationPayload(productSecret: string, content: string):
 }
 
 function readCertificate(pem: string, ca: X509Certificate, nowMs: number): string {
-  const bad = (message: string): Refusal => new Refusal("InvalidParameterValue.ClientCert", message);
+  const bad = (message: string): Refusal => new Refusal("InvalidParameterValue", message);
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(pem);
@@ -93,7 +105,7 @@ function readCertificate(pem: string, ca: X509Certificate, nowMs: number): strin
     throw bad("ClientCert is not a certificate in PEM.");
   }
   if (certificate.issuer !== ca.subject || !certificate.verify(ca.publicKey)) {
-    throw bad("ClientCert is not signed by the product's CA.");
+    throw new Refusal("InvalidParameterValue.CACertNotMatch", "ClientCert is not signed by the product's CA.");
   }
   if (nowMs < Date.parse(certificate.validFrom) || nowMs > Date.parse(certificate.validTo)) {
     throw bad("ClientCert is not valid today.");

@@ -14,6 +14,7 @@ import { answerBadly, answerWell, type Delivery } from "./misbehave.js";
 import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
+import { readTarget } from "./target.js";
 import { NonceMemory } from "./verify.js";
 
 /** A running gateway. */
@@ -44,6 +45,8 @@ export interface Gateway {
   /** Ends every connection at once and stops listening. Calling it again does nothing more. */
   close(): Promise<void>;
 }
+
+const INJECTED = "Injected error.";
 
 /** What is known of a request between its headers and its answer. */
 interface Exchange {
@@ -115,6 +118,7 @@ class RunningGateway implements Gateway {
     let http: Server | undefined;
     this.#app = fastify({
       bodyLimit: options.maxBodyBytes ?? 65_536,
+      rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
       clientErrorHandler: (_error, socket) => this.#answerNonsense(socket as Socket),
       // Nothing but this gateway's own listener feeds the HTTP server, so that faults can come before it.
       serverFactory: (handler) => {
@@ -188,7 +192,7 @@ class RunningGateway implements Gateway {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
     app.addHook("onRequest", async (request, reply) => {
-      if (this.#begin(request.raw, reply.raw) === "done") reply.hijack();
+      if (this.#begin(request.raw, request.originalUrl, reply.raw) === "done") reply.hijack();
     });
     for (const endpoint of ["publish", "register", "reportlog"] as const) {
       app.post(`/device/${endpoint}`, async (request, reply) => {
@@ -206,7 +210,7 @@ class RunningGateway implements Gateway {
         const message = `The body has more than ${this.#options.maxBodyBytes ?? 65_536} bytes.`;
         this.#refuse(request.raw, "RequestSizeLimitExceeded", message, 413);
       } else if (error.code?.startsWith("FST_ERR_CTP_INVALID_MEDIA_TYPE")) {
-        this.#refuse(request.raw, "InvalidParameter.ContentType", "Content-Type is not application/json.");
+        this.#refuse(request.raw, "InvalidParameter", "Content-Type is not application/json.");
       } else {
         this.#refuse(request.raw, "InternalError", "The request could not be read.", error.statusCode ?? 500);
       }
@@ -214,7 +218,7 @@ class RunningGateway implements Gateway {
   }
 
   /** Once the headers were read. `"done"`: the body is of no interest. */
-  #begin(request: IncomingMessage, response: ServerResponse): "go on" | "done" {
+  #begin(request: IncomingMessage, url: string, response: ServerResponse): "go on" | "done" {
     const connection = this.#connections.of(request.socket);
     if (connection.silent !== undefined) {
       if (connection.silent === "reset") reset(connection);
@@ -228,7 +232,7 @@ class RunningGateway implements Gateway {
       receivedAtMs: this.#now(0),
       connection: connection.info,
       method: request.method ?? "",
-      url: request.url ?? "",
+      url,
       headers: plainHeaders(request),
       body: Buffer.alloc(0),
       accepted: false,
@@ -255,16 +259,18 @@ class RunningGateway implements Gateway {
       date,
       earlier: this.#earlier,
       later: (ms: number, action: () => void) => this.#later(ms, action),
+      onHead: (status: number) => {
+        entry.status = status;
+      },
     };
     this.#exchanges.set(request, { entry, fault, delivery, nowMs });
     response.on("close", () => {
       entry.durationMs = performance.now() - startedAt;
-      if (response.headersSent) entry.status = response.statusCode;
       if (!entry.accepted) counts.refused++;
       this.#options.onRequest?.(entry);
     });
     if (unreadable !== undefined) {
-      this.#refuse(request, "InvalidParameter.Fault", unreadable, 400);
+      this.#refuse(request, "InvalidParameterValue", unreadable, 400);
       return "done";
     }
     if (fault !== undefined) return this.#strikeEarly(request, connection, fault, delivery, entry);
@@ -300,7 +306,7 @@ class RunningGateway implements Gateway {
     if (fault !== undefined && refusesRequest(fault)) {
       const answer =
         fault.kind === "error"
-          ? this.#errorOf(entry, fault.code, fault.message ?? "The gateway was told to say so.")
+          ? this.#errorOf(entry, fault.code, fault.message ?? INJECTED, fault.status)
           : this.#madeUp(fault.kind === "status" ? fault.status : 502, entry);
       if (fault.kind === "error") answerWell({ ...delivery, answer });
       else answerBadly({ ...delivery, answer }, fault);
@@ -310,17 +316,10 @@ class RunningGateway implements Gateway {
     if (entry.accepted) this.counts.accepted++;
     if (fault === undefined) answerWell({ ...delivery, answer });
     else answerBadly({ ...delivery, answer }, fault);
-    // Not only when the answer is out: whoever has it must find it here.
-    if (delivery.response.headersSent) entry.status = delivery.response.statusCode;
     this.#earlier = answer.body;
   }
 
-  #refuse(
-    request: IncomingMessage,
-    code: Refusal["code"] | "InvalidParameter.Fault",
-    message: string,
-    status = 200,
-  ): void {
+  #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {
     const { entry, delivery } = this.#exchanges.get(request) as Exchange;
     const answer = this.#errorOf(entry, code, message);
     // Whatever of the body was not read must not be taken for the next request.
@@ -328,10 +327,10 @@ class RunningGateway implements Gateway {
     answerWell({ ...delivery, answer: { ...answer, status: Math.max(status, answer.status) } }, more);
   }
 
-  #errorOf(entry: ReceivedRequest, code: string, message: string): Answer {
+  #errorOf(entry: ReceivedRequest, code: string, message: string, status?: number): Answer {
     entry.requestId = randomUUID();
     entry.error = { code, message };
-    return errorAnswer(this.#rules.style, entry.requestId, code, message);
+    return errorAnswer(this.#rules.style, entry.requestId, code, message, status);
   }
 
   /** An answer that no rule led to: a success, or an error that fits the status. */
@@ -341,12 +340,12 @@ class RunningGateway implements Gateway {
       return successAnswer(this.#rules.style, entry.requestId);
     }
     const code = status === 429 ? "RequestLimitExceeded" : status >= 500 ? "InternalError" : "InvalidAction";
-    return { ...this.#errorOf(entry, code, "The gateway was told to say so."), status };
+    return { ...this.#errorOf(entry, code, INJECTED), status };
   }
 
   #answerNonsense(socket: Socket): void {
     if (!socket.writable) return;
-    const { body } = errorAnswer(this.#rules.style, randomUUID(), "InvalidAction", "This is not HTTP.");
+    const { body } = errorAnswer(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
     const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
     socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
   }

@@ -1,6 +1,12 @@
 import { createHash, createHmac, verify as verifySignature } from "node:crypto";
 import { Refusal } from "./answers.js";
-import { type Credential, type DeviceRecord, type SignatureAlgorithm, signatureAlgorithms } from "./devices.js";
+import {
+  type Authentication,
+  type Credential,
+  type DeviceRecord,
+  type SignatureAlgorithm,
+  signatureAlgorithms,
+} from "./devices.js";
 
 /** The eight fields of the string to sign, in their order. */
 export interface SignedFields {
@@ -60,13 +66,13 @@ export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
   if (!signatureAlgorithms.includes(algorithm as SignatureAlgorithm)) {
     const lower = algorithm.toLowerCase();
     const hint = signatureAlgorithms.includes(lower as SignatureAlgorithm) ? `: write it in lower case, ${lower}` : "";
-    throw new Refusal("InvalidParameterValue.Algorithm", `X-TC-Algorithm ${quote(algorithm)} is not known${hint}.`);
+    throw new Refusal("InvalidParameterValue", `X-TC-Algorithm ${quote(algorithm)} is not known${hint}.`);
   }
   if (!/^(0|[1-9]\d{0,15})$/.test(timestamp)) {
-    throw new Refusal("InvalidParameterValue.Timestamp", "X-TC-Timestamp is not a decimal number of seconds.");
+    throw new Refusal("InvalidParameterValue", "X-TC-Timestamp is not a decimal number of seconds.");
   }
   if (!/^(0|[1-9]\d{0,18})$/.test(nonce)) {
-    throw new Refusal("InvalidParameterValue.Nonce", "X-TC-Nonce is not a decimal integer from zero.");
+    throw new Refusal("InvalidParameterValue", "X-TC-Nonce is not a decimal integer from zero.");
   }
   const timestampSeconds = Number(timestamp);
   return { algorithm: algorithm as SignatureAlgorithm, timestampSeconds, timestamp, nonce, signature };
@@ -117,15 +123,32 @@ export function hmacName(algorithm: SignatureAlgorithm): "sha1" | "sha256" {
   return algorithm === "hmacsha1" ? "sha1" : "sha256";
 }
 
-/** @throws Refusal AuthFailure.AlgorithmMismatch if the credential cannot be used with the algorithm */
-export function checkAlgorithmFits(device: DeviceRecord, algorithm: SignatureAlgorithm): void {
+/**
+ * @throws Refusal UnauthorizedOperation.ProductNotSupportPSK, UnsupportedOperation.WrongProductAuthType or
+ *   AuthFailure.SignatureFailure if neither the credential nor the product goes with the algorithm
+ */
+export function checkAlgorithmFits(
+  device: DeviceRecord,
+  algorithm: SignatureAlgorithm,
+  authentication?: Authentication,
+): void {
+  const usesKey = algorithm !== "rsa-sha256";
+  const hasKey = device.credential.kind === "psk";
+  if (usesKey && (authentication === "certificate" || !hasKey)) {
+    const what =
+      authentication === "certificate" ? "The product's devices have certificates" : "The device has a certificate";
+    throw new Refusal("UnauthorizedOperation.ProductNotSupportPSK", `${what}, which ${algorithm} does not go with.`);
+  }
+  if (!usesKey && (authentication === "psk" || hasKey)) {
+    const what = authentication === "psk" ? "The product's devices have keys" : "The device has a key";
+    throw new Refusal(
+      "UnsupportedOperation.WrongProductAuthType",
+      `${what} (psk), which ${algorithm} does not go with.`,
+    );
+  }
   const wanted = device.algorithm;
   if (wanted !== undefined && wanted !== algorithm) {
-    throw new Refusal("AuthFailure.AlgorithmMismatch", `The device signs with ${wanted}, not with ${algorithm}.`);
-  }
-  if ((algorithm === "rsa-sha256") !== (device.credential.kind === "publicKey")) {
-    const has = device.credential.kind === "psk" ? "key (psk)" : "certificate";
-    throw new Refusal("AuthFailure.AlgorithmMismatch", `The device has a ${has}, which does not go with ${algorithm}.`);
+    throw new Refusal("AuthFailure.SignatureFailure", `The device signs with ${wanted}, not with ${algorithm}.`);
   }
 }
 

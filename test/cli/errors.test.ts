@@ -39,14 +39,14 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     const stderr = await refused(
       sensor1("--device-name", "sensor9", "--topic", "data", "x"),
       5,
-      /ResourceNotFound\.Device/,
+      /ResourceNotFound\.DeviceNotExist/,
     );
     expect(stderr).toContain(" Check --product-id, --device-name and the region.");
   });
 
   test("an unknown topic", async () => {
-    const stderr = await refused(sensor1("--topic", "unheard-of", "x"), 5, /^error: GATEWAY_REJECTED: .*Unauthorized/);
-    expect(stderr).toContain(" The device needs the permission to publish to this topic");
+    const stderr = await refused(sensor1("--topic", "unheard-of", "x"), 5, /^error: GATEWAY_REJECTED: .*TopicPolicyNotExist/);
+    expect(stderr).toContain(" Add the topic with the permission to publish to the product in the console");
   });
 
   test("20 KB of payload", async () => {
@@ -219,7 +219,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     const json = await run(sensor1("--device-name", "sensor9", "--topic", "data", "--json", "x"));
     expect(json).toMatchObject({ code: 5, stdout: "" });
     expect(JSON.parse(json.stderr)).toMatchObject({
-      error: { code: "GATEWAY_REJECTED", exitCode: 5, status: 200, gatewayCode: "ResourceNotFound.Device" },
+      error: { code: "GATEWAY_REJECTED", exitCode: 5, status: 200, gatewayCode: "ResourceNotFound.DeviceNotExist" },
     });
     const debug = await run(sensor1("--topic", "data", "--qos", "2", "--debug", "x"));
     expect(debug.code).toBe(2);

@@ -43,7 +43,7 @@ describe("gateway", () => {
     const lines = stdout.trimEnd().split("\n");
     expect(lines).toHaveLength(4);
     expect(lines[1]).toMatch(/^ok .*ABCDE12345\/sensor1\/data qos 1 5 B/);
-    expect(lines[2]).toMatch(/^refused .*UnauthorizedOperation/);
+    expect(lines[2]).toMatch(/^refused .*ResourceNotFound\.TopicPolicyNotExist/);
     expect(lines[3]).toBe("stopped after 2 requests: 1 accepted, 1 refused");
   });
 

@@ -65,7 +65,7 @@ export const faults: readonly Fault[] = [
   { kind: "error", code: "AuthFailure.SignatureFailure" },
   { kind: "error", code: "AuthFailure.SignatureExpire" },
   { kind: "error", code: "AuthFailure.NonceReused" },
-  { kind: "error", code: "InvalidParameterValue.TopicName" },
+  { kind: "error", code: "FailedOperation.InvalidTopicName" },
   { kind: "error", code: "UnauthorizedOperation" },
   { kind: "error", code: "Code.Of.Tomorrow" },
   { kind: "html" },

@@ -409,7 +409,7 @@ test("a request may choose its own fault where that is allowed", async () => {
   for (const bad of ["nonsense", "hang:connect", "tls-alert", "{"]) {
     expect(await send(gateway, { headers: { "x-mock-fault": bad } })).toMatchObject({
       status: 400,
-      code: "InvalidParameter.Fault",
+      code: "InvalidParameterValue",
     });
   }
   expect((await send(gateway)).code).toBeUndefined();

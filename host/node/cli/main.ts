@@ -61,9 +61,11 @@ Devices file:
   {"products":{"ABCDE12345":{"devices":{
     "sensor1":{"psk":"c2VjcmV0IG9mIHNlbnNvcjE="},
     "sensor2":{"publicKey":"-----BEGIN PUBLIC KEY-----…"}}}}}
+  Add "state":"disabled" or "notEnabled" to a device, "state":"forbidden" to a product, or "account":"isolated" beside
+  "products", to have what is signed rightly refused.
 
-Faults: delay:MS, status:CODE, hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json, html, empty,
-  skew:SECONDS and more; PHASE is connect, read, headers or body.`;
+Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json,
+  html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
 
 /** Runs one command; resolves with the exit code and never rejects. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
