@@ -1,7 +1,7 @@
 /** Signed requests and their answers, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
 
 import { type Answer, readAnswer } from "./answer.js";
-import { Canceller } from "./cancel.js";
+import { AbortListeners, Canceller } from "./cancel.js";
 import type { Endpoint } from "./endpoint.js";
 import { AnswerError, IotHubError, NetworkError } from "./errors.js";
 import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "./host.js";
@@ -131,6 +131,7 @@ export class Client {
   readonly #skew: ClockSkew | undefined;
   readonly #pending = new Set<Canceller>();
   readonly #waiting: (() => void)[] = [];
+  readonly #aborts = new AbortListeners();
   #busy = false;
   #closed = false;
   /** What the gateway asked to wait for, and until when a host's clock is not asked: in monotonic time. */
@@ -194,7 +195,7 @@ export class Client {
     const canceller = new Canceller();
     const forward = () => canceller.cancel(cancelled(signal?.reason));
     if (signal?.aborted) forward();
-    signal?.addEventListener("abort", forward);
+    const unlisten = signal && this.#aborts.add(signal, forward);
     this.#pending.add(canceller);
     const late = timer.set(() => canceller.cancel(timedOut(timeoutMs)), Math.min(timeoutMs + GRACE_MS, MAX_TIMEOUT_MS));
     try {
@@ -211,7 +212,7 @@ export class Client {
     } finally {
       timer.clear(late);
       this.#pending.delete(canceller);
-      signal?.removeEventListener("abort", forward);
+      unlisten?.();
     }
   }
 

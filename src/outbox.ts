@@ -1,6 +1,6 @@
 /** Keeps messages in storage until the gateway has taken them: at least once, in order, one at a time. */
 
-import { Canceller } from "./cancel.js";
+import { AbortListeners, Canceller } from "./cancel.js";
 import { type RequestOptions, type RetryNotice, unit } from "./client.js";
 import { copyBytes } from "./crypto/words.js";
 import { AnswerError, IotHubError } from "./errors.js";
@@ -152,6 +152,7 @@ export class Outbox<Result = unknown> {
   #flushes: Promise<unknown> = Promise.resolve();
   /** What to call when the device is closed. */
   readonly #pending = new Set<() => void>();
+  readonly #aborts = new AbortListeners();
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
   /** The message of which the gateway has said its last word, and that could not be deleted yet. */
@@ -304,11 +305,11 @@ export class Outbox<Result = unknown> {
         this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
-        signal?.removeEventListener("abort", abort);
+        unlisten?.();
       };
       const handle = timer.set(() => finish("deadline"), deadlineMs);
       this.#pending.add(closed);
-      signal?.addEventListener("abort", abort);
+      const unlisten = signal && this.#aborts.add(signal, abort);
       if (signal?.aborted) return abort();
       const turn = this.#flushes.then(async () => {
         if (over) return;
