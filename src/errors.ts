@@ -64,6 +64,7 @@ export type NetworkErrorCode =
   | "NAME_RESOLUTION"
   | "CONNECTION_REFUSED"
   | "CONNECTION_RESET"
+  | "PROXY_FAILED"
   | "CERTIFICATE_REJECTED"
   | "TLS_FAILED"
   | "TIMEOUT"
