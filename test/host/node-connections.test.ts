@@ -3,7 +3,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { channel } from "node:diagnostics_channel";
 import { type EventEmitter, getEventListeners, once } from "node:events";
-import type { ClientRequest } from "node:http";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -34,10 +33,16 @@ function nodeHost(options?: Parameters<typeof createHost>[0]): Host {
   return host;
 }
 
+/** What a ClientRequest has once it is under way. */
+interface SeenRequest {
+  readonly socket: net.Socket;
+  readonly agent: EventEmitter;
+}
+
 /** The requests that Node begins from now on. */
-function requestsSeen(): ClientRequest[] {
-  const seen: ClientRequest[] = [];
-  const note = (event: unknown) => seen.push((event as { request: ClientRequest }).request);
+function requestsSeen(): SeenRequest[] {
+  const seen: SeenRequest[] = [];
+  const note = (event: unknown) => seen.push((event as { request: SeenRequest }).request);
   channel("http.client.request.start").subscribe(note);
   cleanups.push(() => channel("http.client.request.start").unsubscribe(note));
   return seen;
@@ -60,7 +65,7 @@ describe("listeners", () => {
         const { timing } = await device.publish(message, { signal });
         expect(timing.reused).toBe(n > 1);
         const { socket, agent } = requests[n - 1];
-        const last = [socket, agent as unknown as EventEmitter].map(listeners);
+        const last = [socket, agent].map(listeners);
         counts.set(n, [...last, getEventListeners(signal, "abort").length]);
       }
       expect(new Set(requests.map(({ socket }) => socket)).size).toBe(1);
