@@ -68,8 +68,8 @@ export interface HttpClient {
    * Sends one request and reads its answer, whatever its status. Always settles. Connections are kept; where a kept
    * one turns out dead before any byte of the answer, all kept ones are dropped and the error says `stale`: the caller
    * signs anew and sends once more.
-   * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, CERTIFICATE_REJECTED, TLS_FAILED,
-   * TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
+   * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, PROXY_FAILED, CERTIFICATE_REJECTED,
+   * TLS_FAILED, TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
    */
   send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse>;
   /** Closes kept connections; a request under way is rejected. */

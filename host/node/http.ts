@@ -266,7 +266,8 @@ class Exchange {
 
   /** A tunnel is being opened for this request, which ends with it. */
   opening(tunnel: http.ClientRequest): void {
-    this.#tunnel = tunnel;
+    if (this.#settled) tunnel.destroy();
+    else this.#tunnel = tunnel;
   }
 
   fail(error: IotHubError): void {

@@ -11,6 +11,7 @@ import { createHost, createMemoryStorage, Device, type DeviceOptions, type Host 
 import { startGateway } from "../../mocks/gateway/index.js";
 import { answer, rawServer } from "./servers.js";
 
+jest.setTimeout(60_000);
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
