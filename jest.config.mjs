@@ -18,7 +18,9 @@ const moddable = {
 };
 
 export default {
-  testEnvironment: "node",
+  testEnvironment: fileURLToPath(new URL("test/tools/guard/environment.mjs", import.meta.url)),
+  testEnvironmentOptions: { globalsCleanup: "on" },
+  reporters: ["default", fileURLToPath(new URL("test/tools/guard/reporter.mjs", import.meta.url))],
   extensionsToTreatAsEsm: [".ts"],
   transform: {
     "host/moddable/[^/]+\\.ts$": ["@swc/jest", moddable],

@@ -170,6 +170,8 @@ const networkErrors = classified({
   CONNECTION_REFUSED: "network",
   /** connection ended before the response was whole */
   CONNECTION_RESET: "network",
+  /** proxy refused the request, or could not reach the gateway */
+  PROXY_FAILED: "network",
   /** server's certificate was not accepted */
   CERTIFICATE_REJECTED: "certificate",
   /** TLS handshake failed otherwise */

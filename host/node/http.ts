@@ -1,12 +1,17 @@
-/** HTTP and HTTPS over Node's own modules, with kept connections and a limit for each phase. */
+/** HTTP and HTTPS over Node's own modules, with kept connections. Limits and timers are the core's. */
 
 import { X509Certificate } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
-import { createSecureContext, rootCertificates } from "node:tls";
-import { IotHubError, NetworkError, type NetworkErrorCode, type RequestPhase } from "../../src/errors.js";
-import type { HttpClient, HttpRequest, HttpResponse, HttpSendOptions } from "../../src/host.js";
+// The global of this name may be a test framework's fake timer, under which no request would ever end.
+import { setImmediate } from "node:timers";
+import { createSecureContext, rootCertificates, type TLSSocket } from "node:tls";
+import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
+import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
+import { classify, type Peer } from "./classify.js";
+import { authority, authorizationOf, type HttpProxy, type ProxyRule, proxyRule } from "./proxy.js";
+import { refusedByProxy, TunnelAgent, type TunnelOptions } from "./tunnel.js";
 
 export interface NodeHttpOptions {
   /** Trust anchors in PEM, in place of Node's own list. */
@@ -18,16 +23,27 @@ export interface NodeHttpOptions {
   readonly key?: string;
   /** Resolves a name in place of the system; for tests and private networks. */
   readonly lookup?: http.RequestOptions["lookup"];
+  /**
+   * HTTP proxy for every request, loopback included: `http://[user:password@]name[:port]`, port 80 by default; `false`
+   * for none. HTTPS goes through a CONNECT tunnel and stays encrypted up to the gateway.
+   * @default `https_proxy` or `http_proxy` of the environment, or the same in capitals, read when the host is created.
+   * Names and addresses in `no_proxy` or `NO_PROXY` and the loopback interface are connected to directly.
+   */
+  readonly proxy?: string | false;
 }
 
-const DEFAULT_MAX_RESPONSE_BYTES = 16384;
 /** Before the gateway's own limit, so that a connection is not used just when it closes. */
 const KEEP_ALIVE_MS = 30000;
 
 /** Sockets on which an answer has come whole: only a failure on one of these may be blamed on its idle time. */
 const proven = new WeakSet<Socket>();
 
-/** @throws {IotHubError} INVALID_OPTION if the certificates are no PEM */
+/** Parts of the time for connecting that Node may spend on one address of several before it takes the next. */
+const ADDRESS_SHARE = 4;
+/** Node's own limit for one address, in milliseconds. */
+const MIN_ADDRESS_MS = 250;
+
+/** @throws {IotHubError} INVALID_OPTION if the certificates are not PEM, or `proxy` is not the URL of an HTTP proxy */
 export function createHttp(options: NodeHttpOptions = {}): HttpClient {
   return new NodeHttp(options);
 }
@@ -36,11 +52,15 @@ class NodeHttp implements HttpClient {
   readonly #options: NodeHttpOptions;
   readonly #plain = watchIdle(new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS }));
   readonly #secure: https.Agent;
+  /** For HTTPS through the proxy, made at its first request. */
+  #tunnels: TunnelAgent | undefined;
+  readonly #proxyFor: ProxyRule;
   readonly #exchanges = new Set<Exchange>();
   #closed = false;
 
   constructor(options: NodeHttpOptions) {
     this.#options = options;
+    this.#proxyFor = proxyRule(options.proxy, process.env);
     try {
       const secure = new https.Agent({
         keepAlive: true,
@@ -68,46 +88,85 @@ class NodeHttp implements HttpClient {
     }
     this.#plain.destroy();
     this.#secure.destroy();
+    this.#tunnels?.destroy();
   }
 
-  send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse> {
+  send(request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new IotHubError("CANCELLED", "The HTTP client has been closed."));
         return;
       }
-      const secure = request.scheme === "https";
-      if (options.fresh) this.#dropKept(secure);
-      let outgoing: http.ClientRequest;
-      try {
-        outgoing = (secure ? https : http).request({
-          host: request.host.replace(/^\[|\]$/g, ""),
-          port: request.port,
-          method: request.method,
-          path: request.path,
-          headers: { ...request.headers, "Content-Length": request.body.length },
-          agent: secure ? this.#secure : this.#plain,
-          lookup: this.#options.lookup,
-        });
-      } catch (cause) {
-        reject(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
+      // A request that never starts must not leave a connection half made in the pool.
+      if (context.signal.aborted) {
+        reject(context.signal.reason);
         return;
       }
-      const exchange: Exchange = new Exchange(request, options, outgoing, (error, response) => {
+      const proxy = this.#proxyFor(request);
+      if (context.fresh) this.#dropKept(request.scheme);
+      const exchange: Exchange = new Exchange(request, context, proxy, (error, response) => {
         this.#exchanges.delete(exchange);
-        if (error instanceof NetworkError && error.stale) this.#dropKept(secure);
+        if (error instanceof NetworkError && error.stale) this.#dropKept(request.scheme);
         // What else has come by now is read first: it belongs to no request, and ends the connection.
         if (response !== undefined) setImmediate(resolve, response);
         else reject(error);
       });
+      let outgoing: http.ClientRequest;
+      try {
+        outgoing = this.#open(request, context, proxy, exchange);
+      } catch (cause) {
+        reject(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
+        return;
+      }
       this.#exchanges.add(exchange);
-      exchange.start();
+      exchange.start(outgoing);
     });
   }
 
-  #dropKept(secure: boolean): void {
-    for (const sockets of Object.values((secure ? this.#secure : this.#plain).freeSockets)) {
-      for (const socket of sockets ?? []) socket.destroy();
+  #open(
+    request: HttpRequest,
+    { connectTimeoutMs }: HttpContext,
+    proxy: HttpProxy | undefined,
+    exchange: Exchange,
+  ): http.ClientRequest {
+    const secure = request.scheme === "https";
+    const headers: http.OutgoingHttpHeaders = { ...request.headers, "Content-Length": request.body.length };
+    const options: TunnelOptions = {
+      host: request.host.replace(/^\[|\]$/g, ""),
+      port: request.port,
+      method: request.method,
+      path: request.path,
+      headers,
+      agent: this.#plain,
+      lookup: this.#options.lookup,
+      // Node gives up an address after 250 ms where there is another, which a cellular link may need for one round trip.
+      autoSelectFamilyAttemptTimeout: Math.max(MIN_ADDRESS_MS, Math.floor(connectTimeoutMs / ADDRESS_SHARE)),
+    };
+    if (secure) {
+      options.agent = proxy === undefined ? this.#secure : this.#tunnelsTo(proxy);
+      options.onTunnel = (tunnel) => exchange.opening(tunnel);
+      return https.request(options);
+    }
+    if (proxy === undefined) return http.request(options);
+    // RFC 9112 section 3.2.2: a proxy gets the whole URL.
+    const target = request.port === 80 ? request.host : authority(request);
+    options.host = proxy.host;
+    options.port = proxy.port;
+    options.path = `http://${target}${request.path}`;
+    Object.assign(headers, { Host: target }, authorizationOf(proxy));
+    return http.request(options);
+  }
+
+  #tunnelsTo(proxy: HttpProxy): TunnelAgent {
+    this.#tunnels ??= watchIdle(new TunnelAgent(proxy, this.#secure.options));
+    return this.#tunnels;
+  }
+
+  #dropKept(scheme: HttpRequest["scheme"]): void {
+    for (const agent of scheme === "https" ? [this.#secure, this.#tunnels] : [this.#plain]) {
+      for (const sockets of Object.values(agent?.freeSockets ?? {})) {
+        for (const socket of sockets ?? []) socket.destroy();
+      }
     }
   }
 }
@@ -149,44 +208,38 @@ function watchIdle<T extends http.Agent>(agent: T): T {
   return agent;
 }
 
-type Settle = (error: IotHubError | undefined, response?: HttpResponse) => void;
+type Settle = (error: unknown, response?: HttpResponse) => void;
 
-/** One request and its answer: follows the phases, keeps their limits, settles once. */
+/**
+ * One request and its response: reports the phases, settles once. What it hangs on a socket or a signal
+ * goes when it settles: both outlive it, a kept connection by many thousand requests.
+ */
 class Exchange {
   readonly #request: HttpRequest;
-  readonly #options: HttpSendOptions;
-  readonly #outgoing: http.ClientRequest;
+  readonly #context: HttpContext;
+  readonly #proxy: HttpProxy | undefined;
   readonly #settle: Settle;
-  readonly #start = performance.now();
-  readonly #spentMs: Partial<Record<RequestPhase, number>> = {};
-  readonly #abort = () =>
-    this.fail(new IotHubError("CANCELLED", "The request was cancelled.", this.#options.signal?.reason));
-  #phase: RequestPhase = "connect";
-  #phaseStart = this.#start;
-  #totalTimer: NodeJS.Timeout | undefined;
-  #phaseTimer: NodeJS.Timeout | undefined;
+  readonly #abort = () => this.fail(this.#context.signal.reason);
+  readonly #onConnect = () => this.#enter(this.#request.scheme === "https" ? "tls" : "write");
+  readonly #onSecureConnect = () => this.#enter("write");
+  #outgoing: http.ClientRequest | undefined;
+  #tunnel: http.ClientRequest | undefined;
+  #phase: ConnectionPhase = "connect";
   #socket: Socket | undefined;
   #reused = false;
   #settled = false;
 
-  constructor(request: HttpRequest, options: HttpSendOptions, outgoing: http.ClientRequest, settle: Settle) {
+  constructor(request: HttpRequest, context: HttpContext, proxy: HttpProxy | undefined, settle: Settle) {
     this.#request = request;
-    this.#options = options;
-    this.#outgoing = outgoing;
+    this.#context = context;
+    this.#proxy = proxy;
     this.#settle = settle;
   }
 
-  start(): void {
-    const { signal, timeoutMs } = this.#options;
-    const outgoing = this.#outgoing;
+  start(outgoing: http.ClientRequest): void {
+    this.#outgoing = outgoing;
     outgoing.on("error", (error) => this.#onError(error));
-    if (signal?.aborted) {
-      this.#abort();
-      return;
-    }
-    signal?.addEventListener("abort", this.#abort);
-    this.#totalTimer = setTimeout(() => this.#onTimeout(timeoutMs), timeoutMs);
-    this.#limitPhase();
+    this.#context.signal.addEventListener("abort", this.#abort);
     outgoing.on("socket", (socket) => this.#onSocket(socket));
     outgoing.on("finish", () => {
       if (this.#phase === "write") this.#enter("first-byte");
@@ -195,35 +248,55 @@ class Exchange {
     // Without a listener Node would end the connection and report nothing.
     outgoing.on("upgrade", (_incoming, socket) => {
       socket.destroy();
-      this.fail(new NetworkError("RESPONSE_MALFORMED", this.#phase, "The answer asks for another protocol."));
+      this.fail(new NetworkError("RESPONSE_MALFORMED", this.#phase, "Unexpected protocol upgrade (101)."));
     });
     outgoing.end(this.#request.body);
   }
 
-  fail(error: IotHubError): void {
+  /** A tunnel is being opened for this request, which ends with it. */
+  opening(tunnel: http.ClientRequest): void {
+    if (this.#settled) tunnel.destroy();
+    else this.#tunnel = tunnel;
+  }
+
+  fail(error: unknown): void {
     if (this.#settled) return;
     this.#finish();
-    this.#outgoing.destroy();
+    this.#tunnel?.destroy();
+    this.#outgoing?.destroy();
     this.#settle(error);
   }
 
   #onSocket(socket: Socket): void {
+    if (this.#settled) return;
     this.#socket = socket;
-    this.#reused = this.#outgoing.reusedSocket;
-    if (this.#reused) this.#enter("write");
-    socket.once("connect", () => this.#enter(this.#request.scheme === "https" ? "tls" : "write"));
-    socket.once("secureConnect", () => this.#enter("write"));
+    // Not `reusedSocket`: a connection that another request gave up while it was made is in the pool, too.
+    this.#reused = proven.has(socket);
+    if (this.#reused) {
+      this.#enter("write");
+      return;
+    }
+    if (socket.destroyed) return;
+    const secure = this.#request.scheme === "https";
+    const { connecting, secureConnecting } = socket as TLSSocket & { readonly secureConnecting?: boolean };
+    if (connecting) socket.once("connect", this.#onConnect);
+    else this.#enter(secure && secureConnecting !== false ? "tls" : "write");
+    if (secure) socket.once("secureConnect", this.#onSecureConnect);
   }
 
   #onResponse(incoming: http.IncomingMessage): void {
     this.#enter("read");
-    const { maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES } = this.#options;
+    if (this.#proxy !== undefined && incoming.statusCode === 407) {
+      this.fail(refusedByProxy(this.#proxy, this.#request, 407));
+      return;
+    }
+    const { maxResponseBytes } = this.#context;
     const chunks: Buffer[] = [];
     let length = 0;
     incoming.on("data", (chunk: Buffer) => {
       length += chunk.length;
       if (length > maxResponseBytes) {
-        const message = `The answer is larger than ${maxResponseBytes} bytes.`;
+        const message = `The response is larger than ${maxResponseBytes} bytes.`;
         this.fail(new NetworkError("RESPONSE_TOO_LARGE", "read", message));
       } else {
         chunks.push(chunk);
@@ -240,110 +313,43 @@ class Exchange {
     if (this.#settled) return;
     this.#finish();
     if (this.#socket !== undefined) proven.add(this.#socket);
-    // An answer that came before the request was out leaves the connection in no state to be used again.
-    if (!this.#outgoing.writableFinished) this.#outgoing.destroy();
+    const outgoing = this.#outgoing;
+    if (outgoing?.writableFinished === false) {
+      // Over TLS, Node says a turn later that a request is out, and a quick answer can come before it does.
+      setImmediate(() => {
+        // An answer that came before the request was out leaves the connection in no state to be used again.
+        if (!outgoing.writableFinished) outgoing.destroy();
+      });
+    }
     const headers: Record<string, string> = {};
     for (const [name, value] of Object.entries(incoming.headers)) {
       if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
     }
-    const spent = this.#spentMs;
     this.#settle(undefined, {
       status: incoming.statusCode ?? 0,
       headers,
       body: new Uint8Array(body),
-      timing: {
-        connectMs: this.#reused ? undefined : spent.connect,
-        tlsMs: spent.tls,
-        writeMs: spent.write,
-        firstByteMs: spent["first-byte"],
-        totalMs: performance.now() - this.#start,
-        reused: this.#reused,
-        bytesSent: this.#request.body.length,
-        bytesReceived: body.length,
-      },
+      reused: this.#reused,
     });
   }
 
   #onError(error: Error): void {
     const kept = this.#reused && this.#socket !== undefined && proven.has(this.#socket);
-    this.fail(classify(error, this.#phase, this.#request, kept));
+    const tunnelled = this.#request.scheme === "https";
+    const peer: Peer = this.#proxy === undefined || tunnelled ? this.#request : { ...this.#proxy, proxy: true };
+    this.fail(classify(error, this.#phase, peer, kept));
   }
 
-  #onTimeout(limit: number): void {
-    const message = `The request timed out after ${Math.round(limit)} ms (${phases[this.#phase]}).`;
-    this.fail(new NetworkError("TIMEOUT", this.#phase, message));
-  }
-
-  #enter(next: RequestPhase): void {
+  #enter(phase: ConnectionPhase): void {
     if (this.#settled) return;
-    const now = performance.now();
-    this.#spentMs[this.#phase] = now - this.#phaseStart;
-    this.#phase = next;
-    this.#phaseStart = now;
-    this.#limitPhase();
-  }
-
-  #limitPhase(): void {
-    clearTimeout(this.#phaseTimer);
-    const phase = this.#phase;
-    const limit = phase === "total" ? undefined : this.#options.phaseTimeoutsMs?.[phase];
-    if (limit !== undefined) this.#phaseTimer = setTimeout(() => this.#onTimeout(limit), limit);
+    this.#phase = phase;
+    this.#context.onPhase(phase);
   }
 
   #finish(): void {
     this.#settled = true;
-    clearTimeout(this.#totalTimer);
-    clearTimeout(this.#phaseTimer);
-    this.#options.signal?.removeEventListener("abort", this.#abort);
+    this.#context.signal.removeEventListener("abort", this.#abort);
+    this.#socket?.off("connect", this.#onConnect);
+    this.#socket?.off("secureConnect", this.#onSecureConnect);
   }
-}
-
-const phases: Record<RequestPhase, string> = {
-  connect: "while connecting",
-  tls: "during the TLS handshake",
-  write: "while sending",
-  "first-byte": "while waiting for the answer",
-  read: "while reading the answer",
-  total: "altogether",
-};
-
-function classify(
-  error: Error & { code?: string },
-  phase: RequestPhase,
-  { host, port }: HttpRequest,
-  kept = false,
-): NetworkError {
-  const code = error.code ?? "";
-  const make = (kind: NetworkErrorCode, message: string) => new NetworkError(kind, phase, message, error);
-  if (["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"].includes(code)) {
-    return make("NAME_RESOLUTION", `The name ${host} could not be resolved (${code}).`);
-  }
-  if (["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM"].includes(code)) {
-    return make("CONNECTION_REFUSED", `The connection to ${host} port ${port} was refused (${code}).`);
-  }
-  if (code === "ETIMEDOUT") return make("TIMEOUT", `The connection to ${host} port ${port} timed out.`);
-  // OpenSSL's X509_V_ERR_ names, as Node passes them on, and Node's own for a name that does not fit.
-  if (
-    /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|HOSTNAME_MISMATCH|ERR_TLS_CERT)/.test(
-      code,
-    )
-  ) {
-    return make("CERTIFICATE_REJECTED", `The certificate of ${host} was refused (${code}).`);
-  }
-  if (code.startsWith("HPE_")) return make("RESPONSE_MALFORMED", `The answer is not HTTP (${code}).`);
-  if (
-    code === "ERR_SSL_WRONG_VERSION_NUMBER" ||
-    code === "EPROTO" ||
-    code.startsWith("ERR_SSL") ||
-    code.startsWith("ERR_TLS")
-  ) {
-    return make("TLS_FAILED", `The TLS handshake with ${host} failed (${code}).`);
-  }
-  if (code === "ECONNRESET" || code === "EPIPE" || code === "ECONNABORTED" || code === "ERR_STREAM_PREMATURE_CLOSE") {
-    // Node says ECONNRESET for a peer that hung up in the middle of the handshake, too.
-    if (phase === "tls") return make("TLS_FAILED", `The connection to ${host} was closed during the TLS handshake.`);
-    const message = `The connection to ${host} was closed before the answer was whole.`;
-    return new NetworkError("CONNECTION_RESET", phase, message, error, kept && phase !== "read");
-  }
-  return make("NETWORK_FAILED", `The request to ${host} failed${code ? ` (${code})` : ""}.`);
 }

@@ -7,7 +7,7 @@
 import { copyBytes } from "../crypto/bytes.js";
 import { type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
-import { Canceller } from "../request/abort.js";
+import { AbortListeners, Canceller } from "../request/abort.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
 import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
 import { StoredQueue } from "./queue.js";
@@ -164,6 +164,7 @@ export class Outbox<Result = unknown> {
   #flushes: Promise<unknown> = Promise.resolve();
   /** Close handlers. */
   readonly #pending = new Set<() => void>();
+  readonly #aborts = new AbortListeners();
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
   /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
@@ -328,11 +329,11 @@ export class Outbox<Result = unknown> {
         this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
-        signal?.removeEventListener("abort", abort);
+        unlisten?.();
       };
       const handle = timer.set(() => finish("deadline"), deadlineMs);
       this.#pending.add(closed);
-      signal?.addEventListener("abort", abort);
+      const unlisten = signal && this.#aborts.add(signal, abort);
       if (signal?.aborted) return abort();
       const turn = this.#flushes.then(async () => {
         if (over) return;

@@ -11,7 +11,7 @@ import {
 } from "../errors.js";
 import type { CancelSignal, Host, HttpTiming, Random } from "../host.js";
 import { type Signer, signRequest } from "../signing/signer.js";
-import { Canceller, unlessCancelled } from "./abort.js";
+import { AbortListeners, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
@@ -175,6 +175,7 @@ export class Client {
   readonly #skew: ClockSkew | undefined;
   readonly #pending = new Set<Canceller>();
   readonly #waiting: (() => void)[] = [];
+  readonly #aborts = new AbortListeners();
   #busy = false;
   #closed = false;
   /** What the gateway asked to wait for, and until when a host's clock is not asked: in monotonic time. */
@@ -240,7 +241,7 @@ export class Client {
     const canceller = new Canceller();
     const forward = () => canceller.cancel(cancelled(signal?.reason));
     if (signal?.aborted) forward();
-    signal?.addEventListener("abort", forward);
+    const unlisten = signal && this.#aborts.add(signal, forward);
     this.#pending.add(canceller);
     const progress: Progress = { signMs: 0, sendMs: 0, attempting: false };
     const late = timer.set(() => {
@@ -261,7 +262,7 @@ export class Client {
     } finally {
       timer.clear(late);
       this.#pending.delete(canceller);
-      signal?.removeEventListener("abort", forward);
+      unlisten?.();
     }
   }
 

@@ -45,7 +45,11 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
   });
 
   test("an unknown topic", async () => {
-    const stderr = await refused(sensor1("--topic", "unheard-of", "x"), 5, /^error: GATEWAY_REJECTED: .*TopicPolicyNotExist/);
+    const stderr = await refused(
+      sensor1("--topic", "unheard-of", "x"),
+      5,
+      /^error: GATEWAY_REJECTED: .*TopicPolicyNotExist/,
+    );
     expect(stderr).toContain(" Add the topic with the permission to publish to the product in the console");
   });
 

@@ -11,7 +11,7 @@ function hintFor(gatewayCode: string | number, gatewayMessage?: string, skewSeco
     ...(gatewayMessage === undefined ? {} : { gatewayMessage }),
     ...(skewSeconds === undefined ? {} : { dateMs: NOW_MS - skewSeconds * 1000 }),
   };
-  return explain(new AnswerError("GATEWAY_REJECTED", "refused", details, false), NOW_MS).hint;
+  return explain(new AnswerError("GATEWAY_REJECTED", "refused", details), NOW_MS).hint;
 }
 
 describe("the hint for a code of the gateway", () => {

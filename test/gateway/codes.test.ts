@@ -12,7 +12,8 @@ import {
   startGateway,
   unpublishedCodes,
 } from "../../mocks/gateway/index.js";
-import { type Call, message, productSecret, psk, send } from "../host/gateway-client.js";
+import { type Call, message, send } from "../support/gateway-client.js";
+import { productSecret, psk } from "../support/keys.js";
 
 const { iotcloud, common } = JSON.parse(readFileSync(new URL("published-codes.json", import.meta.url), "utf8"));
 const published = new Set<string>([...iotcloud, ...common]);

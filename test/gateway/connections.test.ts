@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { type Fault, type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
-import { message, psk, send, signedHeaders } from "../host/gateway-client.js";
+import { message, send, signedHeaders } from "../support/gateway-client.js";
+import { psk } from "../support/keys.js";
 
 const open: Gateway[] = [];
 afterEach(async () => {

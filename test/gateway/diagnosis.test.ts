@@ -1,7 +1,8 @@
 import { constants, createHash, generateKeyPairSync, sign } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { type Diagnosis, type Gateway, startGateway } from "../../mocks/gateway/index.js";
-import { type Call, message, productSecret, psk, send } from "../host/gateway-client.js";
+import { type Call, message, send } from "../support/gateway-client.js";
+import { productSecret, psk } from "../support/keys.js";
 
 const SECONDS = 1_800_000_000;
 const rsa = generateKeyPairSync("rsa", {

@@ -2,7 +2,7 @@
 
 import type net from "node:net";
 import { beforeEach, describe, expect, test } from "@jest/globals";
-import type { Http } from "../../host/moddable/http.js";
+import type { ModdableHost } from "../../host/moddable/host.js";
 import { Canceller, type HttpRequest, type HttpResponse, utf8 } from "../../src/index.js";
 import { failure } from "../support/failure.js";
 import {
@@ -19,8 +19,8 @@ import { answer, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
 
-function client(options?: Parameters<typeof createModdableHost>[0]): Http {
-  return createModdableHost(options).http;
+function client(options?: Parameters<typeof createModdableHost>[0]): ModdableHost {
+  return createModdableHost(options);
 }
 
 const text = (response: HttpResponse) => Buffer.from(response.body).toString();
@@ -71,16 +71,16 @@ describe.each([
 
   test("ten requests take one connection, and say so", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
-    const http = client();
+    const host = client();
     const reused: (boolean | undefined)[] = [];
     for (let i = 0; i < 10; i++) {
-      const { timing } = await send(http, request(server.port), limit);
+      const { timing } = await send(host, request(server.port), limit);
       reused.push(timing?.reused);
       expect(timing?.connectMs === undefined).toBe(i > 0);
     }
     expect(server.connections).toBe(1);
     expect(reused).toEqual([false, ...Array(9).fill(true)]);
-    expect((await send(http, request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
+    expect((await send(host, request(server.port), { ...limit, fresh: true })).timing?.reused).toBe(false);
     expect(server.connections).toBe(2);
   });
 
@@ -105,9 +105,9 @@ describe.each([
         first = false;
       });
     });
-    const http = client();
+    const host = client();
     for (const reused of [false, true, true]) {
-      const response = await send(http, request(server.port), limit);
+      const response = await send(host, request(server.port), limit);
       expect(text(response)).toBe(body);
       expect(response.timing?.reused).toBe(reused);
     }
@@ -115,8 +115,8 @@ describe.each([
 
   test("an answer that only the end of the connection ends", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${large}`)));
-    const http = client();
-    for (let i = 0; i < 2; i++) expect(text(await send(http, request(server.port), limit))).toBe(large);
+    const host = client();
+    for (let i = 0; i < 2; i++) expect(text(await send(host, request(server.port), limit))).toBe(large);
     expect(server.connections).toBe(2);
   });
 
@@ -129,9 +129,9 @@ describe.each([
   test("an answer that announces the end of the connection", async () => {
     const bytes = answer(OK, "200 OK", "Connection: close\r\n");
     const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
-    const http = client();
+    const host = client();
     for (let i = 0; i < 2; i++) {
-      expect((await send(http, request(server.port), limit)).timing?.reused).toBe(false);
+      expect((await send(host, request(server.port), limit)).timing?.reused).toBe(false);
     }
     expect(server.connections).toBe(2);
   });
@@ -140,9 +140,9 @@ describe.each([
     const server = await serve((socket, index) =>
       onRequest(socket, () => socket.write(index === 0 ? answer(OK) + answer("wrong") : answer("right"))),
     );
-    const http = client();
-    expect(text(await send(http, request(server.port), limit))).toBe(OK);
-    expect(text(await send(http, request(server.port), limit))).toBe("right");
+    const host = client();
+    expect(text(await send(host, request(server.port), limit))).toBe(OK);
+    expect(text(await send(host, request(server.port), limit))).toBe("right");
     expect(server.connections).toBe(2);
   });
 
@@ -153,11 +153,11 @@ describe.each([
         served = socket;
         onRequest(socket, () => socket.write(answer(OK)));
       });
-      const http = client();
-      await send(http, request(server.port), limit);
+      const host = client();
+      await send(host, request(server.port), limit);
       served?.end();
       await until(() => network.open === 0);
-      expect((await send(http, request(server.port), limit)).timing?.reused).toBe(false);
+      expect((await send(host, request(server.port), limit)).timing?.reused).toBe(false);
     });
 
     test.each(["resetAndDestroy", "end"] as const)("one that dies by %s of the next request is stale", async (how) => {
@@ -168,11 +168,11 @@ describe.each([
           else socket.write(answer(OK));
         });
       });
-      const http = client();
-      await send(http, request(server.port), limit);
-      const error = await failure(send(http, request(server.port), limit));
+      const host = client();
+      await send(host, request(server.port), limit);
+      const error = await failure(send(host, request(server.port), limit));
       expect([error.code, error.stale]).toEqual(["CONNECTION_RESET", true]);
-      const { timing } = await send(http, request(server.port), limit);
+      const { timing } = await send(host, request(server.port), limit);
       expect(timing?.reused).toBe(false);
       expect(server.connections).toBe(2);
     });
@@ -182,9 +182,9 @@ describe.each([
         let count = 0;
         onRequest(socket, () => (count++ === 1 ? socket.end(answer(OK).slice(0, -5)) : socket.write(answer(OK))));
       });
-      const http = client();
-      await send(http, request(server.port), limit);
-      const error = await failure(send(http, request(server.port), limit));
+      const host = client();
+      await send(host, request(server.port), limit);
+      const error = await failure(send(host, request(server.port), limit));
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "read", false]);
     });
   });
@@ -283,8 +283,8 @@ describe.each([
           early = false;
         }),
       );
-      const http = client();
-      const response = await send(http, request(server.port, { body }), limit);
+      const host = client();
+      const response = await send(host, request(server.port, { body }), limit);
       expect([response.status, text(response)]).toEqual([413, OK]);
     });
 
@@ -310,11 +310,11 @@ describe("names", () => {
   });
 
   test("that are not found, and that cannot be asked for", async () => {
-    const http = client();
-    const error = await failure(send(http, request(1, named), limit));
+    const host = client();
+    const error = await failure(send(host, request(1, named), limit));
     expect([error.code, error.phase, error.retryable]).toEqual(["NAME_RESOLUTION", "connect", true]);
     network.resolverFull = true;
-    expect((await failure(send(http, request(1, named), limit))).code).toBe("NAME_RESOLUTION");
+    expect((await failure(send(host, request(1, named), limit))).code).toBe("NAME_RESOLUTION");
   });
 
   test("IPv6 addresses are refused with a reason", async () => {
@@ -323,8 +323,8 @@ describe("names", () => {
   });
 
   test("https is refused where the build has no TLS", async () => {
-    const { http } = createPlainModdableHost();
-    expect((await failure(send(http, request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
+    const host = createPlainModdableHost();
+    expect((await failure(send(host, request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
   });
 });
 
@@ -376,8 +376,8 @@ describe("time limits, on a stopped clock", () => {
       [{ [phase]: 700 }, 700],
     ] as const) {
       const before = reached;
-      const http = client();
-      const sent = failure(send(http, request(server.port, changes), { ...limit, phaseTimeoutsMs: own }));
+      const host = client();
+      const sent = failure(send(host, request(server.port, changes), { ...limit, phaseTimeoutsMs: own }));
       await until(() => reached > before || before >= 2);
       // What was sent must also have come through the stand-ins' queues: an exchange in this phase waits so long.
       await until(() => clock.waiting.includes(expected));
@@ -409,14 +409,14 @@ describe("giving up", () => {
     const server = await serve(() => {});
     const before = new Canceller();
     before.cancel();
-    const http = client();
-    expect((await failure(send(http, request(server.port), { ...limit, signal: before.signal }))).code).toBe(
+    const host = client();
+    expect((await failure(send(host, request(server.port), { ...limit, signal: before.signal }))).code).toBe(
       "CANCELLED",
     );
     expect(network.opened).toBe(0);
     for (const wait of [() => true, () => server.connections > 0]) {
       const during = new Canceller();
-      const sent = failure(send(http, request(server.port), { ...limit, signal: during.signal }));
+      const sent = failure(send(host, request(server.port), { ...limit, signal: during.signal }));
       await until(wait);
       during.cancel("enough");
       expect(await sent).toMatchObject({ code: "CANCELLED", cause: "enough" });
@@ -431,12 +431,12 @@ describe("giving up", () => {
       sockets.push(socket);
       onRequest(socket, (seen) => bodies.push(seen.slice(-1)));
     });
-    const http = client();
+    const host = client();
     const canceller = new Canceller();
     const body = (letter: string) => request(server.port, { body: utf8(letter) });
-    const first = send(http, body("a"), limit);
-    const second = failure(send(http, body("b"), { ...limit, signal: canceller.signal }));
-    const third = send(http, body("c"), limit);
+    const first = send(host, body("a"), limit);
+    const second = failure(send(host, body("b"), { ...limit, signal: canceller.signal }));
+    const third = send(host, body("c"), limit);
     await until(() => bodies.length === 1);
     canceller.cancel();
     expect((await second).code).toBe("CANCELLED");
@@ -451,13 +451,13 @@ describe("giving up", () => {
 
   test("close() rejects what is under way and what waits, and what comes later", async () => {
     const server = await serve(() => {});
-    const http = client();
-    const sent = [1, 2, 3].map(() => failure(send(http, request(server.port), limit)));
+    const host = client();
+    const sent = [1, 2, 3].map(() => failure(send(host, request(server.port), limit)));
     await until(() => server.connections > 0);
-    http.close();
-    http.close();
+    host.http.close();
+    host.http.close();
     for (const error of await Promise.all(sent)) expect(error.code).toBe("CANCELLED");
-    expect((await failure(send(http, request(server.port), limit))).code).toBe("CANCELLED");
+    expect((await failure(send(host, request(server.port), limit))).code).toBe("CANCELLED");
     expect(network.open).toBe(0);
   });
 });
@@ -471,8 +471,8 @@ describe("queueing", () => {
         socket.write(answer(seen.slice(-1)));
       }),
     );
-    const http = client();
-    const sent = [..."abcdefghij"].map((letter) => send(http, request(server.port, { body: utf8(letter) }), limit));
+    const host = client();
+    const sent = [..."abcdefghij"].map((letter) => send(host, request(server.port, { body: utf8(letter) }), limit));
     expect((await Promise.all(sent)).map(text).join("")).toBe("abcdefghij");
     expect(bodies.join("")).toBe("abcdefghij");
     expect(server.connections).toBe(1);
@@ -480,10 +480,10 @@ describe("queueing", () => {
 
   test("too many are refused at once", async () => {
     const server = await serve(() => {});
-    const http = client({ maxWaiting: 3 });
-    const sent = [1, 2, 3, 4, 5].map(() => failure(send(http, request(server.port), limit)));
+    const host = client({ maxWaiting: 3 });
+    const sent = [1, 2, 3, 4, 5].map(() => failure(send(host, request(server.port), limit)));
     expect((await sent[4]).message).toContain("Too many");
-    http.close();
+    host.http.close();
     await Promise.all(sent);
   });
 
@@ -491,9 +491,9 @@ describe("queueing", () => {
     const server = await serve((socket, index) =>
       onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(answer(OK)))),
     );
-    const http = client();
-    const first = failure(send(http, request(server.port), limit));
-    const second = send(http, request(server.port), limit);
+    const host = client();
+    const first = failure(send(host, request(server.port), limit));
+    const second = send(host, request(server.port), limit);
     expect((await first).code).toBe("CONNECTION_RESET");
     expect((await second).status).toBe(200);
   });
@@ -502,10 +502,10 @@ describe("queueing", () => {
     const servers = await Promise.all(
       [0, 1, 2].map(() => serve((socket) => onRequest(socket, () => socket.write(answer(OK))))),
     );
-    const http = client();
+    const host = client();
     const reused: (boolean | undefined)[] = [];
     for (const i of [0, 1, 0, 2, 0, 1]) {
-      reused.push((await send(http, request(servers[i].port), limit)).timing?.reused);
+      reused.push((await send(host, request(servers[i].port), limit)).timing?.reused);
       expect(network.open).toBeLessThanOrEqual(2);
     }
     expect(reused).toEqual([false, false, true, false, true, false]);

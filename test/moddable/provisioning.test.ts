@@ -1,12 +1,9 @@
 /** Provisioning of a board on stand-ins for the SDK's modules, against the local gateway, with its power cut. */
 
-import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { CryptAes } from "../../host/moddable/aes.js";
 import { completeProvisioning } from "../../host/moddable/config.js";
 import { Device } from "../../host/moddable/plain.js";
 import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
-import { aes128CbcDecrypt } from "../../src/index.js";
 import { productSecret } from "../support/keys.js";
 import { config, flash, network, until, useMachine } from "../support/moddable-machine.js";
 
@@ -71,15 +68,6 @@ test("what is given comes before the settings", () => {
     productSecret: "T",
     region: "europe",
   });
-});
-
-test("the SDK's AES gives what the portable one gives", () => {
-  for (const blocks of [1, 2, 20]) {
-    const key = randomBytes(16);
-    const iv = randomBytes(16);
-    const ciphertext = randomBytes(16 * blocks);
-    expect(new CryptAes().decryptCbc(key, iv, ciphertext)).toEqual(aes128CbcDecrypt(key, iv, ciphertext));
-  }
 });
 
 describe.each(["KEY", "CERT"])("product %s: a power cut at every step of the flash", (productId) => {

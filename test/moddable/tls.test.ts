@@ -25,6 +25,7 @@ import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
 import { clock, createModdableHost, network, RSA, restart, until, useMachine } from "../support/moddable-machine.js";
+import { send } from "../support/send.js";
 import { rawServer } from "../support/servers.js";
 
 useMachine();
@@ -122,8 +123,7 @@ describe("publishing", () => {
     const request = { scheme: "https", host: "127.0.0.1", port: server.port, method: "POST", path: "/" } as const;
     for (let start = 0; start < 2; start++) {
       restart();
-      const { http } = createModdableHost();
-      await failure(http.send({ ...request, headers: {}, body: new Uint8Array(0) }, { timeoutMs: 5000 }));
+      await failure(send(createModdableHost(), { ...request, headers: {}, body: new Uint8Array(0) }));
     }
     expect(randoms.length).toBe(2);
     expect(randoms[0]).not.toBe(randoms[1]);
@@ -256,14 +256,11 @@ describe("faults of TLS", () => {
   test("a hang in the handshake ends by its own limit", async () => {
     clock.stop();
     const g = await gateway();
-    const { http } = createModdableHost({ certificates: [rootOf(g)] });
+    const host = createModdableHost({ certificates: [rootOf(g)] });
     g.faults.next({ kind: "tls-hang" });
     const request = { scheme: "https", host: "127.0.0.1", port: g.port, method: "POST", path: "/" } as const;
     const sent = failure(
-      http.send(
-        { ...request, headers: {}, body: new Uint8Array(9) },
-        { timeoutMs: 60000, phaseTimeoutsMs: { tls: 900 } },
-      ),
+      send(host, { ...request, headers: {}, body: new Uint8Array(9) }, { phaseTimeoutsMs: { tls: 900 } }),
     );
     await until(() => clock.waiting.includes(900));
     await clock.advance(900);

@@ -1,10 +1,14 @@
-/** `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. */
+/**
+ * `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. Two phases: readings
+ * through faults and kills, then publishes on one kept connection without any fault, over HTTP and over HTTPS.
+ */
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { Presets, SingleBar } from "cli-progress";
 import { parse, View } from "vega";
 import { faultsOf, heapGrowth, runSoak, type SoakResult } from "./soak.js";
+import { runSteady, type SteadyResult, steadyFaultsOf, steadyGrowth } from "./steady.js";
 
 const { values } = parseArgs({
   options: {
@@ -13,6 +17,8 @@ const { values } = parseArgs({
     faults: { type: "string", default: "0.1" },
     "kill-every": { type: "string", default: "3000" },
     https: { type: "boolean", default: false },
+    publishes: { type: "string", default: "20000" },
+    only: { type: "string" },
     out: { type: "string", default: "build/soak" },
   },
 });
@@ -24,32 +30,60 @@ const options = {
   https: values.https,
 };
 
-console.log(`soak: ${options.readings} readings, seed ${options.seed}`);
+const publishes = number("publishes", 2000, 10_000_000);
+if (values.only !== undefined && values.only !== "faults" && values.only !== "steady") {
+  console.error("error: --only must be faults or steady.");
+  process.exit(2);
+}
 const bar = new SingleBar(
   {
-    format: "{bar} {percentage} %, {value}/{total} received, {kills} kills, {waiting} waiting, {eta_formatted} left",
+    format: "{bar} {percentage} %, {value}/{total}{more}, {eta_formatted} left",
     noTTYOutput: true,
     notTTYSchedule: 30_000,
     hideCursor: true,
   },
   Presets.shades_classic,
 );
-bar.start(options.readings, 0, { kills: 0, waiting: 0 });
-const result = await runSoak({
-  ...options,
-  onProgress: ({ received, kills, waiting }) => bar.update(received, { kills, waiting }),
-});
-bar.stop();
-
-const wrong = faultsOf(result);
 const out = values.out;
 await mkdir(out, { recursive: true });
-await writeFile(`${out}/queue.svg`, await queuePlot(result));
-await writeFile(`${out}/latency.svg`, await latencyPlot(result));
-const report = reportOf(result, wrong);
+const reports: string[] = [];
+let wrong = 0;
+
+if (values.only !== "steady") {
+  console.log(`soak: ${options.readings} readings, seed ${options.seed}`);
+  bar.start(options.readings, 0, { more: "" });
+  const result = await runSoak({
+    ...options,
+    onProgress: ({ received, kills, waiting }) =>
+      bar.update(received, { more: ` received, ${kills} kills, ${waiting} waiting` }),
+  });
+  bar.stop();
+  const found = faultsOf(result);
+  wrong += found.length;
+  await writeFile(`${out}/queue.svg`, await queuePlot(result));
+  await writeFile(`${out}/latency.svg`, await latencyPlot(result));
+  reports.push(reportOf(result, found));
+}
+if (values.only !== "faults") {
+  for (const https of [false, true]) {
+    console.log(`soak: ${publishes} publishes on one connection over ${https ? "HTTPS" : "HTTP"}, without faults`);
+    bar.start(publishes, 0, { more: "" });
+    const result = await runSteady({
+      publishes,
+      https,
+      onProgress: ({ publishes: done, heapBytes }) =>
+        bar.update(done, { more: `, heap ${(heapBytes / 1024).toFixed(0)} KB` }),
+    });
+    bar.stop();
+    const found = steadyFaultsOf(result);
+    wrong += found.length;
+    reports.push(steadyReportOf(result, found));
+  }
+}
+const report = reports.join("\n");
 await writeFile(`${out}/report.md`, report);
-console.log(`\n${report}\nReport with plots: ${out}/report.md`);
-process.exitCode = wrong.length > 0 ? 1 : 0;
+console.log(`\n${report}\nReport: ${out}/report.md`);
+process.exitCode = wrong > 0 ? 1 : 0;
 
 function number(name: keyof typeof values, min: number, max: number): number {
   const value = Number(values[name]);
@@ -79,7 +113,37 @@ function reportOf(soak: SoakResult, found: readonly string[]): string {
     ["growth of the device's heap, worst life", `${(heapGrowth(soak) / 1024).toFixed(0)} KB`],
   ];
   return [
-    "# Soak",
+    ...section("Soak", rows, found),
+    "![Length of the queue](queue.svg)",
+    "",
+    "![From the reading to its arrival](latency.svg)",
+    "",
+  ].join("\n");
+}
+
+function steadyReportOf(steady: SteadyResult, found: readonly string[]): string {
+  const [first] = steady.samples;
+  const last = steady.samples[steady.samples.length - 1];
+  const total = (counts: Readonly<Record<string, number>> | undefined) =>
+    Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
+  const both = (value: (sample: typeof first) => string | number) =>
+    first === undefined ? "none" : `${value(first)} → ${value(last)}`;
+  const rows: [string, string | number][] = [
+    ["publishes", steady.publishes],
+    ["time", `${steady.seconds.toFixed(0)} s`],
+    ["connections", steady.connections],
+    [`listeners on the socket, after ${first?.publishes} → ${last?.publishes}`, both(({ socket }) => total(socket))],
+    ["on the agent", both(({ agent }) => total(agent))],
+    ["on the caller's signal", both(({ signal }) => signal)],
+    ["heap after a collection", both(({ heapBytes }) => `${(heapBytes / 1024).toFixed(0)} KB`)],
+    ["growth of the heap", `${(steadyGrowth(steady) / 1024).toFixed(0)} KB`],
+  ];
+  return section(`One kept connection over ${steady.https ? "HTTPS" : "HTTP"}, without faults`, rows, found).join("\n");
+}
+
+function section(title: string, rows: readonly [string, string | number][], found: readonly string[]): string[] {
+  return [
+    `# ${title}`,
     "",
     "| | |",
     "| --- | --- |",
@@ -87,11 +151,7 @@ function reportOf(soak: SoakResult, found: readonly string[]): string {
     "",
     found.length === 0 ? "Nothing was wrong." : `Wrong:\n\n${found.map((text) => `- ${text}`).join("\n")}`,
     "",
-    "![Length of the queue](queue.svg)",
-    "",
-    "![From the reading to its arrival](latency.svg)",
-    "",
-  ].join("\n");
+  ];
 }
 
 /** The longest queue in each of 400 slices of time. */

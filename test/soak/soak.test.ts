@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { faultsOf, runSoak } from "./soak.js";
+import { MAX_GROWTH_BYTES, runSteady, type SteadyResult, type SteadySample, steadyFaultsOf } from "./steady.js";
 
 test("1500 readings, every tenth request struck, killed again and again: none lost, order kept", async () => {
   const seed = 20261101;
@@ -12,3 +13,35 @@ test("1500 readings, every tenth request struck, killed again and again: none lo
   expect(kills).toBeGreaterThan(2);
   expect(faults).toBeGreaterThan(100);
 }, 120_000);
+
+for (const https of [false, true]) {
+  test(`400 publishes over ${https ? "HTTPS" : "HTTP"} without faults: one connection, listeners and heap flat`, async () => {
+    const result = await runSteady({ publishes: 400, https, sampleEvery: 100 });
+    expect(steadyFaultsOf(result)).toEqual([]);
+    expect(result.samples.map(({ publishes }) => publishes)).toEqual([100, 200, 300, 400]);
+  }, 120_000);
+}
+
+test("what is wrong with a kept connection is found", () => {
+  const sample: SteadySample = { publishes: 1000, heapBytes: 1e7, socket: { close: 2 }, agent: { free: 1 }, signal: 0 };
+  const of = (changes: Partial<SteadyResult>, last: Partial<SteadySample> = {}): string =>
+    steadyFaultsOf({
+      https: false,
+      publishes: 20000,
+      seconds: 1,
+      accepted: 20000,
+      connections: 1,
+      samples: [sample, { ...sample, publishes: 20000, ...last }],
+      complaints: [],
+      ...changes,
+    }).join();
+  expect(of({}, { heapBytes: 1e7 + MAX_GROWTH_BYTES })).toBe("");
+  expect(of({}, { heapBytes: 1e7 + MAX_GROWTH_BYTES + 1 })).toMatch(/^the heap grew by \d+ bytes$/);
+  expect(of({}, { socket: { close: 2, connect: 1 } })).toMatch(/^listeners on the socket: .* after 1000 publishes/);
+  expect(of({}, { agent: { free: 2 } })).toMatch(/^listeners on the agent/);
+  expect(of({}, { signal: 1 })).toMatch(/^listeners on the signal: 0 after/);
+  expect(of({ connections: 2 })).toBe("2 connections were opened in place of one");
+  expect(of({ accepted: 19999 })).toBe("the gateway took 19999 of 20000 messages");
+  expect(of({ complaints: ["MaxListenersExceededWarning"] })).toBe("MaxListenersExceededWarning");
+  expect(of({ samples: [sample] })).toMatch(/^there are 1 samples/);
+});

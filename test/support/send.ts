@@ -1,4 +1,4 @@
-import type { CancelSignal, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
+import type { CancelSignal, Host, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
 import { Canceller } from "../../src/request/abort.js";
 import { Attempt, type PhaseTimeouts } from "../../src/request/lifecycle.js";
 
@@ -12,12 +12,19 @@ export interface SendOptions {
 
 /** Sends one request through a host's HTTP client as the core does: with its limits, and its account of the time. */
 export async function send(
-  http: HttpClient,
+  by: HttpClient | Pick<Host, "clock" | "http" | "timer">,
   request: HttpRequest,
   options: SendOptions = {},
 ): Promise<HttpResponse & { readonly timing: HttpTiming }> {
   const { timeoutMs = 60000, phaseTimeoutsMs, maxResponseBytes = 16384, fresh = false } = options;
-  const host = {
+  const host = "http" in by ? by : withRealTime(by);
+  const attempt = new Attempt(host, { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh });
+  const { response, timing } = await attempt.send(request, options.signal ?? new Canceller().signal);
+  return { ...response, timing };
+}
+
+function withRealTime(http: HttpClient): Pick<Host, "clock" | "http" | "timer"> {
+  return {
     http,
     clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
     timer: {
@@ -25,7 +32,4 @@ export async function send(
       clear: (handle: unknown) => clearTimeout(handle as NodeJS.Timeout),
     },
   };
-  const attempt = new Attempt(host, { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh });
-  const { response, timing } = await attempt.send(request, options.signal ?? new Canceller().signal);
-  return { ...response, timing };
 }

@@ -74,6 +74,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   NAME_RESOLUTION: "Check the region or the url, and the name server of this machine.",
   CONNECTION_REFUSED: "Is the gateway running, and is this its port? `tencent-iothub gateway` starts a local one.",
   CONNECTION_RESET: "Try again; if it stays so, something between here and the gateway ends the connection.",
+  PROXY_FAILED: "Check HTTPS_PROXY, with its user and password, or name the gateway in NO_PROXY.",
   CERTIFICATE_REJECTED:
     "Give the CA that the gateway's certificate comes from with --ca, and check this machine's date.",
   TLS_FAILED: "Does the port speak TLS? A url with http:// is for plain HTTP.",

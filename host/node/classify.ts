@@ -1,0 +1,61 @@
+/** What Node's errors mean: one table for the connection to the gateway and for the one to a proxy. */
+
+import { NetworkError, type NetworkErrorCode, type RequestPhase } from "../../src/errors.js";
+
+/** The other end of a connection, as error messages name it. */
+export interface Peer {
+  /** Name or address; an IPv6 address stands in brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** True for a proxy, which messages then call one. */
+  readonly proxy?: boolean;
+}
+
+/**
+ * @param error what Node reported, or an error of this library, which stays as it is
+ * @param kept true if the connection had carried a response before this request
+ */
+export function classify(
+  error: Error & { code?: string },
+  phase: RequestPhase,
+  peer: Peer,
+  kept = false,
+): NetworkError {
+  if (error instanceof NetworkError) return error;
+  const code = error.code ?? "";
+  const host = peer.proxy ? `the proxy ${peer.host}` : peer.host;
+  const { port } = peer;
+  const make = (kind: NetworkErrorCode, message: string) => new NetworkError(kind, phase, message, error);
+  if (["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"].includes(code)) {
+    return make("NAME_RESOLUTION", `The name ${peer.proxy ? `of ${host}` : host} could not be resolved (${code}).`);
+  }
+  if (["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM"].includes(code)) {
+    return make("CONNECTION_REFUSED", `The connection to ${host} port ${port} was refused (${code}).`);
+  }
+  if (code === "ETIMEDOUT") return make("TIMEOUT", `The connection to ${host} port ${port} timed out.`);
+  // OpenSSL's X509_V_ERR_ names, as Node passes them on, and Node's own for a name that does not fit.
+  if (
+    /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|HOSTNAME_MISMATCH|ERR_TLS_CERT)/.test(
+      code,
+    )
+  ) {
+    return make("CERTIFICATE_REJECTED", `The certificate of ${host} was refused (${code}).`);
+  }
+  if (code.startsWith("HPE_"))
+    return make("RESPONSE_MALFORMED", `The answer${peer.proxy ? ` of ${host}` : ""} is not HTTP (${code}).`);
+  if (
+    code === "ERR_SSL_WRONG_VERSION_NUMBER" ||
+    code === "EPROTO" ||
+    code.startsWith("ERR_SSL") ||
+    code.startsWith("ERR_TLS")
+  ) {
+    return make("TLS_FAILED", `The TLS handshake with ${host} failed (${code}).`);
+  }
+  if (code === "ECONNRESET" || code === "EPIPE" || code === "ECONNABORTED" || code === "ERR_STREAM_PREMATURE_CLOSE") {
+    // Node says ECONNRESET for a peer that hung up in the middle of the handshake, too.
+    if (phase === "tls") return make("TLS_FAILED", `The connection to ${host} was closed during the TLS handshake.`);
+    const message = `The connection to ${host} was closed before the answer was whole.`;
+    return new NetworkError("CONNECTION_RESET", phase, message, error, kept && phase !== "read");
+  }
+  return make("NETWORK_FAILED", `The request to ${host} failed${code ? ` (${code})` : ""}.`);
+}

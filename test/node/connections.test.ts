@@ -1,0 +1,231 @@
+/** What the Node host keeps from one request to the next: connections, and nothing that belongs to a request. */
+
+import { type ChildProcess, fork } from "node:child_process";
+import { channel } from "node:diagnostics_channel";
+import { type EventEmitter, getEventListeners, once } from "node:events";
+import net from "node:net";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { afterEach, describe, expect, jest, test } from "@jest/globals";
+import { createHost, createMemoryStorage, Device, type DeviceOptions, type Host } from "../../host/node/index.js";
+import { startGateway } from "../../mocks/gateway/index.js";
+import { send } from "../support/send.js";
+import { answer, rawServer } from "../support/servers.js";
+
+jest.setTimeout(60_000);
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
+const devices = { products: { P: { devices: { D: { psk } } } } };
+const message = { topic: "data", payload: "21.5" };
+
+function deviceOn(host: Host, url: string, changes: Partial<DeviceOptions> = {}): Device {
+  const options = { productId: "P", deviceName: "D", credential: { secret: psk }, url, rateLimit: false as const };
+  const device = new Device({ ...options, ...changes }, host);
+  cleanups.push(() => device.close());
+  return device;
+}
+
+function nodeHost(options?: Parameters<typeof createHost>[0]): Host {
+  const host = { ...createHost(options), storage: createMemoryStorage() };
+  cleanups.push(() => host.http.close());
+  return host;
+}
+
+/** What a ClientRequest has once it is under way. */
+interface SeenRequest {
+  readonly socket: net.Socket;
+  readonly agent: EventEmitter;
+}
+
+/** The requests that Node begins from now on. */
+function requestsSeen(): SeenRequest[] {
+  const seen: SeenRequest[] = [];
+  const note = (event: unknown) => seen.push((event as { request: SeenRequest }).request);
+  channel("http.client.request.start").subscribe(note);
+  cleanups.push(() => channel("http.client.request.start").unsubscribe(note));
+  return seen;
+}
+
+function listeners(emitter: EventEmitter): Record<string, number> {
+  return Object.fromEntries(emitter.eventNames().map((name) => [String(name), emitter.listenerCount(name)]));
+}
+
+describe("listeners", () => {
+  for (const https of [false, true]) {
+    test(`a kept ${https ? "HTTPS" : "HTTP"} connection has as many after 60 publishes as after 2`, async () => {
+      const gateway = await startGateway({ devices, https });
+      cleanups.push(() => gateway.close());
+      const device = deviceOn(nodeHost({ ca: gateway.ca }), gateway.url);
+      const requests = requestsSeen();
+      const { signal } = new AbortController();
+      const counts = new Map<number, object>();
+      for (let n = 1; n <= 60; n++) {
+        const { timing } = await device.publish(message, { signal });
+        expect(timing.reused).toBe(n > 1);
+        const { socket, agent } = requests[n - 1];
+        const last = [socket, agent].map(listeners);
+        counts.set(n, [...last, getEventListeners(signal, "abort").length]);
+      }
+      expect(new Set(requests.map(({ socket }) => socket)).size).toBe(1);
+      expect(counts.get(60)).toEqual(counts.get(2));
+      expect(counts.get(60)).toEqual([expect.anything(), expect.anything(), 0]);
+    });
+  }
+
+  test("a first request leaves none for the phases of connecting", async () => {
+    const gateway = await startGateway({ devices });
+    cleanups.push(() => gateway.close());
+    const requests = requestsSeen();
+    await deviceOn(nodeHost(), gateway.url).publish(message);
+    const { socket } = requests[0];
+    expect([socket.listenerCount("connect"), socket.listenerCount("secureConnect")]).toEqual([0, 0]);
+  });
+
+  test("a cancelled request leaves none on the signal", async () => {
+    const server = await rawServer(() => {});
+    cleanups.push(() => server.close());
+    const device = deviceOn(nodeHost(), `http://127.0.0.1:${server.port}`);
+    const controller = new AbortController();
+    const sent = device.publish(message, { signal: controller.signal });
+    expect(getEventListeners(controller.signal, "abort")).toHaveLength(1);
+    controller.abort();
+    await expect(sent).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
+  });
+
+  test("25 waiting publishes and 5 flushes take two on their one signal, and all end with it", async () => {
+    const server = await rawServer(() => {});
+    cleanups.push(() => server.close());
+    const device = deviceOn(nodeHost(), `http://127.0.0.1:${server.port}`, { outbox: { flushIntervalMs: 0 } });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const failures = Array.from({ length: 25 }, () => device.publish(message, { signal }).catch((e) => e.code));
+    await device.enqueue(message);
+    const flushes = Array.from({ length: 5 }, () => device.flush({ signal }));
+    expect(getEventListeners(signal, "abort")).toHaveLength(2);
+    controller.abort();
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
+    expect(await Promise.all(failures)).toEqual(Array(25).fill("CANCELLED"));
+    expect((await Promise.all(flushes)).map(({ ended }) => ended)).toEqual(Array(5).fill("cancelled"));
+  });
+});
+
+describe("connections", () => {
+  /** A gateway in a process of its own, which tells how many connections it has accepted. */
+  async function distantGateway(): Promise<{ url: string; ca: string; connections(): Promise<number> }> {
+    const script = fileURLToPath(new URL("../support/distant-gateway.ts", import.meta.url));
+    const typescript = new URL("../tools/typescript.mjs", import.meta.url).href;
+    const child: ChildProcess = fork(script, [JSON.stringify(devices)], { execArgv: ["--import", typescript] });
+    cleanups.push(async () => {
+      child.disconnect();
+      await once(child, "exit");
+    });
+    const [{ url, ca }] = await once(child, "message");
+    const connections = async () => {
+      child.send("connections");
+      const [count] = await once(child, "message");
+      return count as number;
+    };
+    return { url, ca, connections };
+  }
+
+  async function publishMany(): Promise<number> {
+    const gateway = await distantGateway();
+    const device = deviceOn(nodeHost({ ca: gateway.ca }), gateway.url);
+    for (let n = 0; n < 300; n++) await device.publish(message);
+    return gateway.connections();
+  }
+
+  test("300 publishes over HTTPS take one", async () => {
+    expect(await publishMany()).toBe(1);
+  }, 120_000);
+
+  test("300 publishes over HTTPS take one while another core is busy", async () => {
+    const busy = new Worker("for (;;);", { eval: true });
+    cleanups.push(() => busy.terminate());
+    await once(busy, "online");
+    expect(await publishMany()).toBe(1);
+  }, 120_000);
+
+  test("a response before the request was written whole ends its connection", async () => {
+    const server = await rawServer((socket) => {
+      socket.once("data", () => {
+        socket.pause();
+        socket.write(answer('{"Response":{"RequestId":"early"}}'));
+      });
+    });
+    cleanups.push(() => server.close());
+    const { http } = nodeHost();
+    const requests = requestsSeen();
+    const request = {
+      scheme: "http",
+      host: "127.0.0.1",
+      port: server.port,
+      method: "POST",
+      path: "/",
+      headers: {},
+    } as const;
+    for (let n = 0; n < 2; n++) {
+      const { status, reused } = await send(http, { ...request, body: new Uint8Array(32 << 20) });
+      expect([status, reused]).toEqual([200, false]);
+      expect(requests[n].socket.destroyed).toBe(true);
+    }
+    expect(server.connections).toBe(2);
+  }, 60_000);
+});
+
+test("an address that needs longer than 250 ms is not given up for another", async () => {
+  // Linux drops a SYN while the queue of a listening socket is full, and the client repeats it after a second.
+  const wake = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(
+    `const { parentPort, workerData } = require("node:worker_threads");
+     const reply = ${JSON.stringify(answer('{"Response":{"RequestId":"slow"}}'))};
+     const server = require("node:net").createServer((socket) => {
+       socket.on("error", () => {});
+       socket.on("data", () => socket.end(reply));
+     });
+     server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       setImmediate(() => Atomics.wait(workerData, 0, 0));
+     });`,
+    { eval: true, workerData: wake },
+  );
+  cleanups.push(() => worker.terminate());
+  const [port] = await once(worker, "message");
+  // The queue takes two connections; from the third on, nobody answers until the worker wakes.
+  const queued = Array.from({ length: 4 }, () => net.connect(port, "127.0.0.1").on("error", () => {}));
+  cleanups.push(() => {
+    for (const socket of queued) socket.destroy();
+  });
+  await Promise.all(queued.slice(0, 2).map((socket) => once(socket, "connect")));
+  const addresses = [
+    { address: "127.0.0.1", family: 4 },
+    // Nothing listens here.
+    { address: "127.0.0.2", family: 4 },
+  ];
+  const lookup = ((_name: string, _options: object, callback: (error: null, all: object[]) => void) =>
+    callback(null, addresses)) as never;
+  const device = deviceOn(nodeHost({ lookup }), `http://two.example:${port}`, { retry: false, timeoutMs: 60_000 });
+  const published = device.publish(message);
+  setTimeout(() => {
+    Atomics.store(wake, 0, 1);
+    Atomics.notify(wake, 0);
+  }, 400);
+  expect((await published).requestId).toBe("slow");
+}, 60_000);
+
+test("publish works under fake timers, limited rate and retries included", async () => {
+  const gateway = await startGateway({ devices, fault: { kind: "status", status: 503 } });
+  cleanups.push(() => gateway.close());
+  jest.useFakeTimers({ now: Date.now() });
+  cleanups.push(() => jest.useRealTimers());
+  const retry = { baseDelayMs: 1, maxAttempts: 2 };
+  const device = deviceOn(nodeHost(), gateway.url, { retry, rateLimit: { perSecond: 50, burst: 1 } });
+  await expect(device.publish(message)).rejects.toMatchObject({ status: 503 });
+  gateway.faults.clear();
+  expect((await device.publish(message)).attempts).toBe(1);
+});
