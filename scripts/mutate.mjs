@@ -60,7 +60,9 @@ const out = resolve(root, values.out);
 const [shard, shards] = values.shard.split("/").map(Number);
 const jobs = Number(values.jobs);
 if (positionals.length === 0 || !(shard >= 1 && shard <= shards) || !(jobs >= 1)) {
-  console.error("Usage: npm run mutate -- [--survivors] [--shard 1/4] [--jobs 2] [--tests PATTERN] [--lines 10-20] FILE…");
+  console.error(
+    "Usage: npm run mutate -- [--survivors] [--shard 1/4] [--jobs 2] [--tests PATTERN] [--lines 10-20] FILE…",
+  );
   process.exit(2);
 }
 const paths = positionals.map((path) => relative(root, resolve(root, path)));
@@ -190,7 +192,9 @@ async function surveyTests() {
 function planFor(path, blocks, mutant) {
   const block = blockOf(blocks, mutant);
   const reaching = survey
-    .filter(({ hits }) => (block === undefined ? [...hits].some((hit) => hit.startsWith(`${path}#`)) : hits.has(`${path}#${block}`)))
+    .filter(({ hits }) =>
+      block === undefined ? [...hits].some((hit) => hit.startsWith(`${path}#`)) : hits.has(`${path}#${block}`),
+    )
     .sort((a, b) => worth(b) - worth(a));
   const plan = [];
   let left = Number(values.seconds) * 1000;
@@ -286,7 +290,11 @@ function difference(source, mutant) {
   const begin = source.lastIndexOf("\n", mutant.start - 1) + 1;
   const found = source.indexOf("\n", mutant.end);
   const end = found < 0 ? source.length : found;
-  const mark = (text, sign) => text.split("\n").map((line) => `${sign} ${line}`).join("\n");
+  const mark = (text, sign) =>
+    text
+      .split("\n")
+      .map((line) => `${sign} ${line}`)
+      .join("\n");
   const after = source.slice(begin, mutant.start) + mutant.replacement + source.slice(mutant.end, end);
   return [mark(source.slice(begin, end), "-"), mark(after, "+")];
 }

@@ -21,7 +21,8 @@ export async function createLoader(root) {
   const compile = (path, source) => {
     if (!path.endsWith(".ts")) return source;
     const options = rules.find(([pattern]) => pattern.test(path))?.[1];
-    return transformSync(source, { ...options, filename: path, configFile: false, swcrc: false, sourceMaps: false }).code;
+    return transformSync(source, { ...options, filename: path, configFile: false, swcrc: false, sourceMaps: false })
+      .code;
   };
 
   const compiled = (path) => {
@@ -66,7 +67,10 @@ export async function createLoader(root) {
       if (!/^(\.|\/|file:)/.test(specifier)) {
         const target = specifier.startsWith("node:") ? specifier : pathToFileURL(resolvePackageOf(specifier)).href;
         let values = external.get(target);
-        if (values === undefined) external.set(target, (values = await import(target)));
+        if (values === undefined) {
+          values = await import(target);
+          external.set(target, values);
+        }
         return remember(target, () => synthetic(Object.keys(values), values, target));
       }
       const path = locate(specifier, from);
@@ -85,7 +89,10 @@ export async function createLoader(root) {
     };
     const remember = (key, make) => {
       let module = modules.get(key);
-      if (module === undefined) modules.set(key, (module = make()));
+      if (module === undefined) {
+        module = make();
+        modules.set(key, module);
+      }
       return module;
     };
     const evaluated = async (module) => {

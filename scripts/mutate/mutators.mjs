@@ -121,7 +121,10 @@ export function mutants(path, source) {
   found.sort((a, b) => a.start - b.start || a.end - b.end);
   const seen = new Set();
   return found
-    .map((mutant) => ({ id: `${mutant.line}:${mutant.column} ${mutant.kind} ${mutant.replacement.replace(/\s+/g, " ")}`, ...mutant }))
+    .map((mutant) => ({
+      id: `${mutant.line}:${mutant.column} ${mutant.kind} ${mutant.replacement.replace(/\s+/g, " ")}`,
+      ...mutant,
+    }))
     .filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
@@ -129,7 +132,9 @@ export function mutants(path, source) {
 function isMessage(node) {
   const { parent } = node;
   if (ts.isPropertyAssignment(parent) && parent.name === node) return true;
-  return ts.isNewExpression(parent) && parent.arguments?.indexOf(node) > 0 && /Error$/.test(parent.expression.getText());
+  return (
+    ts.isNewExpression(parent) && parent.arguments?.indexOf(node) > 0 && /Error$/.test(parent.expression.getText())
+  );
 }
 
 /** The source with one mutant in it. */

@@ -32,7 +32,11 @@ async function load(file, changed) {
   return collector;
 }
 
-const text = (error) => String(error?.message ?? error).replace(/\u001b\[[0-9;]*m/g, "").split("\n")[0].slice(0, 160);
+const text = (error) =>
+  String(error?.message ?? error)
+    .replace(/\u001b\[[0-9;]*m/g, "")
+    .split("\n")[0]
+    .slice(0, 160);
 
 /** Loading a file for every single test is worth this much, and no more: some make RSA keys first. */
 const QUICK_LOAD_MS = 250;
@@ -92,7 +96,12 @@ async function judge({ path, source, plan }) {
             limitMs,
           );
         } catch ({ isLate, unhandled, error }) {
-          return { verdict: isLate ? "late" : "killed", by: `${file}: ${name}`, unhandled, why: isLate ? "" : text(error) };
+          return {
+            verdict: isLate ? "late" : "killed",
+            by: `${file}: ${name}`,
+            unhandled,
+            why: isLate ? "" : text(error),
+          };
         }
       }
     } finally {
