@@ -51,7 +51,7 @@ const { values, positionals } = parseArgs({
 });
 
 /** A test may take so much longer with a mutant, on a machine that may be busy. */
-const limitOf = (ms) => Math.ceil(2000 + 8 * ms);
+const limitOf = (ms) => Math.ceil(4000 + 10 * ms);
 const SURVEY_LIMIT_MS = 60_000;
 const hash = (...texts) => createHash("sha256").update(texts.join("\0")).digest("hex").slice(0, 16);
 
@@ -114,7 +114,7 @@ function worker() {
   };
   const start = () =>
     new Promise((resolve) => {
-      child = fork(join(copy, "scripts/mutate/worker.mjs"), [copy], {
+      child = fork(join(project, "scripts/mutate/worker.mjs"), [copy], {
         cwd: copy,
         execArgv: ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning", "--max-old-space-size=1024"],
         stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -128,7 +128,6 @@ function worker() {
         else if (message.ended) finish(message.ended);
         else {
           started = message.started;
-          if (process.env.MUTATE_DEBUG) console.log(started);
           // What hangs in a loop cannot measure its own time.
           late = setTimeout(() => finish({ verdict: "late", by: started, busy: true }), message.limitMs + 3000);
         }
@@ -172,7 +171,6 @@ async function surveyTests() {
   }
   const one = worker();
   for (const { file, key, kept } of todo) {
-    if (process.env.MUTATE_DEBUG) console.log(file);
     const start = Date.now();
     const { tests, why } = await one.ask({ survey: { file, sources, limitMs: SURVEY_LIMIT_MS } });
     if (tests === undefined) console.log(`${file} is left out: ${why ?? "it took too long"}`);
