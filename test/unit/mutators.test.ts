@@ -61,7 +61,10 @@ test("mutants have ids of their own, in the order of their places, and say where
   expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
   expect(all.map(({ start }) => start)).toEqual(all.map(({ start }) => start).sort((a, b) => a - b));
   expect(mutants("a.ts", source)).toEqual(all);
-  expect(all.find(({ line, kind }) => line === 2 && kind === "literal")).toMatchObject({ column: 9, id: "2:9 literal 2" });
+  expect(all.find(({ line, kind }) => line === 2 && kind === "literal")).toMatchObject({
+    column: 9,
+    id: "2:9 literal 2",
+  });
 });
 
 test("a probe in every block tells which were reached, and changes nothing else", () => {
