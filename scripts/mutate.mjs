@@ -20,6 +20,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -162,7 +163,7 @@ async function surveyTests() {
   for (const file of files) {
     const all = closure(join(copy, file), known);
     if (all.has("node:child_process") || !paths.some((path) => all.has(join(copy, path)))) continue;
-    const texts = [...all].filter((path) => path.startsWith(copy) && existsSync(path)).sort();
+    const texts = [...all].filter((path) => path.startsWith(copy) && statSync(path, { throwIfNoEntry: false })?.isFile()).sort();
     const key = hash(paths.join(), ...texts.map((path) => readFileSync(path, "utf8")));
     const kept = join(out, `survey-${hash(file)}.json`);
     const before = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : undefined;

@@ -1,5 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+
+const isFile = (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
 /** Every file that a file imports, itself included; what is no file of the project by its name. */
 export function closure(entry, known = new Map()) {
@@ -9,7 +11,8 @@ export function closure(entry, known = new Map()) {
     const path = todo.pop();
     if (seen.has(path)) continue;
     seen.add(path);
-    if (!existsSync(path)) continue;
+    // A name in a template may look like an import and be none.
+    if (!isFile(path)) continue;
     let imports = known.get(path);
     if (imports === undefined) {
       const code = readFileSync(path, "utf8");
@@ -19,7 +22,7 @@ export function closure(entry, known = new Map()) {
         if (!name.startsWith(".")) return name;
         const target = resolve(dirname(path), name);
         const typed = target.replace(/\.js$/, ".ts");
-        return existsSync(typed) ? typed : target;
+        return isFile(typed) ? typed : target;
       });
       known.set(path, imports);
     }

@@ -183,3 +183,32 @@ describe("operations of the storage follow each other", () => {
     expect(watch.most).toBe(1);
   });
 });
+
+describe("the mark of used numbers, which wears the flash, is not written", () => {
+  test("when a message is deleted that is not the last", async () => {
+    const watch = watched();
+    const reply: Reply = (_request, index) => {
+      if (index > 0) throw new Error("the network is gone");
+      return taken();
+    };
+    const { device, box } = setup({ storage: watch.storage, reply });
+    await device.enqueue(reading("a"));
+    await device.enqueue(reading("b"));
+    watch.writes.length = 0;
+    await device.flush();
+    expect(box.size).toBe(1);
+    expect(watch.writes).toEqual(["delete out.00000000.0"]);
+  });
+
+  test("when what is left of an earlier message is cleared away", async () => {
+    const storage = createMemoryStorage();
+    const { device } = setup({ storage });
+    await device.enqueue(reading(long));
+    const keys = await messageKeys(storage);
+    await device.enqueue(reading("b"));
+    await storage.delete(keys[0]);
+    const watch = watched(storage);
+    await setup({ storage: watch.storage }).box.open();
+    expect(watch.writes).toEqual(keys.slice(1).map((key) => `delete ${key}`));
+  });
+});
