@@ -41,7 +41,7 @@ const { values, positionals } = parseArgs({
     tests: { type: "string", default: "^test/(?!sim/|soak/|fuzz/|xs/|bench/|faults/)" },
     jobs: { type: "string", default: String(Math.max(1, availableParallelism() - 1)) },
     shard: { type: "string", default: "1/1" },
-    /** Seconds that the tests of one mutant may take all together without it; the slowest are left out. */
+    /** Seconds of work that the tests of one mutant may take all together; those that kill least are left out. */
     seconds: { type: "string", default: "20" },
     survivors: { type: "boolean", default: false },
     /** Only mutants of these lines: `120-180`. */
@@ -163,8 +163,10 @@ async function surveyTests() {
   for (const file of files) {
     const all = closure(join(copy, file), known);
     if (all.has("node:child_process") || !paths.some((path) => all.has(join(copy, path)))) continue;
-    const texts = [...all].filter((path) => path.startsWith(copy) && statSync(path, { throwIfNoEntry: false })?.isFile()).sort();
-    const key = hash(paths.join(), ...texts.map((path) => readFileSync(path, "utf8")));
+    const texts = [...all]
+      .filter((path) => path.startsWith(copy) && statSync(path, { throwIfNoEntry: false })?.isFile())
+      .sort();
+    const key = hash("2", paths.join(), ...texts.map((path) => readFileSync(path, "utf8")));
     const kept = join(out, `survey-${hash(file)}.json`);
     const before = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : undefined;
     if (before?.key === key) result.push(...before.tests);
@@ -199,7 +201,7 @@ function planFor(path, blocks, mutant) {
   let left = Number(values.seconds) * 1000;
   let omitted = 0;
   const loaded = new Set();
-  for (const { file, index, name, ms: ownMs, loadMs } of reaching) {
+  for (const { file, index, name, ms: ownMs, clockMs, loadMs } of reaching) {
     const ms = ownMs + (loaded.has(file) ? 0 : loadMs);
     loaded.add(file);
     if (ms > left) {
@@ -207,7 +209,7 @@ function planFor(path, blocks, mutant) {
       continue;
     }
     left -= ms;
-    const test = { index, name, limitMs: limitOf(ms) };
+    const test = { index, name, limitMs: limitOf(clockMs + loadMs) };
     if (plan.at(-1)?.file === file) plan.at(-1).tests.push(test);
     else plan.push({ file, tests: [test] });
   }
