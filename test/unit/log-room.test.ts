@@ -45,7 +45,21 @@ test("lines that were rejected leave their room to the next, and are counted", a
   const { device, uploads } = setup((...args) => (uploads().length % 2 === 1 ? rejected : taken)(...args));
   for (let round = 0; round < 4; round++) {
     for (let i = 0; i < 30; i++) device.log("info", long);
-    await device.flushLog().catch(() => {});
+    const flushed = device.flushLog();
+    if (round % 2 === 0) await expect(flushed).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
+    else await flushed;
   }
   expect(uploads()).toEqual([[30], [30, 30], [30], [30, 30]]);
+});
+
+test("bytes are logged as their number, as they may be a secret", async () => {
+  const sent: string[] = [];
+  const { device } = setup(({ body }) => {
+    sent.push(new TextDecoder().decode(body));
+    return response(success);
+  });
+  device.log("info", "key", Uint8Array.of(11, 22, 33));
+  await device.flushLog();
+  expect(sent[0]).toContain("|key (3 bytes)");
+  expect(sent[0]).not.toContain("22");
 });

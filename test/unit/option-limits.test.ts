@@ -9,7 +9,7 @@ import {
   type OutboxOptions,
   type RetryOptions,
 } from "../../src/index.js";
-import { page, type Reply, taken, virtualHost } from "./virtual-host.js";
+import { page, type Reply, refused, taken, virtualHost } from "./virtual-host.js";
 
 const MAX_MS = 2147483647;
 
@@ -96,10 +96,12 @@ describe("flush", () => {
   test.each([401, 407])(
     "HTTP status %d is about the credential, whoever sent it, and keeps the message",
     async (status) => {
-      const { device, outbox } = box({}, () => page(status));
-      await device.enqueue({ topic: "data", payload: "1" });
-      expect(await device.flush()).toMatchObject({ ended: "credential" });
-      expect(outbox.size).toBe(1);
+      for (const reply of [() => page(status), () => refused("Something.New", {}, status)]) {
+        const { device, outbox } = box({}, reply);
+        await device.enqueue({ topic: "data", payload: "1" });
+        expect(await device.flush()).toMatchObject({ ended: "credential" });
+        expect(outbox.size).toBe(1);
+      }
     },
   );
 
