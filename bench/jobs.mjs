@@ -87,7 +87,7 @@ export const leak = scope(`${setUp}
     print(used() - before);${checks}`);
 
 const whole = `
-  import { createSigner, signRequest } from "../src/signature.js";
+  import { createSigner, signRequest } from "../src/signing/signer.js";
   import { publishBody } from "../src/message.js";
   export { createSigner, signRequest, publishBody };`;
 

@@ -155,7 +155,7 @@ export const rsaPeers = {
   [OURS]: `
     import { base64Decode } from "../src/crypto/base64.js";
     import { hex } from "../src/crypto/hex.js";
-    import { createSigner } from "../src/signature.js";
+    import { createSigner } from "../src/signing/signer.js";
     export const signer = (pem) => {
       const signer = createSigner({ privateKey: pem });
       return (text) => hex(base64Decode(signer.sign(text)));

@@ -10,4 +10,5 @@ export { sha256, sha256Hex } from "./crypto/sha256.js";
 export { utf8 } from "./crypto/utf8.js";
 export { IotHubError } from "./errors.js";
 export { publishBody } from "./message.js";
-export { createSecretSigner as createSigner, signWith as signRequest, stringToSign } from "./signing.js";
+export { createSecretSigner as createSigner, signWith as signRequest } from "./signing/hmac-signer.js";
+export { stringToSign } from "./signing/string-to-sign.js";

@@ -1,7 +1,5 @@
 /** The one class that users meet. */
 
-import { Client, type ClientOptions, type RequestOptions, type RequestTiming } from "./client.js";
-import { type Region, readEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
 import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
@@ -15,9 +13,17 @@ import {
   type Identity,
   type Message,
 } from "./message.js";
-import { type EnqueueResult, type FlushOptions, type FlushResult, Outbox, type OutboxOptions } from "./outbox.js";
-import { checkObject, classifyBy, classifyError } from "./retry.js";
-import { type Credential, createSigner, isSigner, type Signer } from "./signature.js";
+import {
+  type EnqueueResult,
+  type FlushOptions,
+  type FlushResult,
+  Outbox,
+  type OutboxOptions,
+} from "./outbox/outbox.js";
+import { Client, type ClientOptions, type RequestOptions, type RequestTiming } from "./request/client.js";
+import { type Region, readEndpoint } from "./request/endpoint.js";
+import { checkObject, classifyBy, classifyError } from "./request/retry.js";
+import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
   /** The device's psk, its private key, or a signer of one's own. */

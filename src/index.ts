@@ -1,8 +1,5 @@
 /** Everything public of the portable core. */
 
-export { type Answer, readAnswer } from "./answer.js";
-export { Canceller } from "./cancel.js";
-export type { ClientEvent, ClientOptions, RequestOptions, RequestTiming, RetryNotice } from "./client.js";
 export { aes128CbcDecrypt } from "./crypto/aes.js";
 export { base64, base64Decode } from "./crypto/base64.js";
 export { hex, hexDecode } from "./crypto/hex.js";
@@ -13,11 +10,9 @@ export { Sha1, sha1 } from "./crypto/sha1.js";
 export { Sha256, sha256, sha256Hex } from "./crypto/sha256.js";
 export { utf8, utf8Decode } from "./crypto/utf8.js";
 export { Device, type DeviceOptions, type PublishResult, type Reading } from "./device.js";
-export type { Endpoint, Region } from "./endpoint.js";
 export * from "./errors.js";
 export * from "./host.js";
 export type { LogLevel, LogOptions } from "./log.js";
-export { createMemoryStorage } from "./memory.js";
 export { type Identity, type Message, publishBody } from "./message.js";
 export {
   type DroppedMessage,
@@ -29,7 +24,7 @@ export {
   type OutboxContext,
   type OutboxOptions,
   type StoredMessage,
-} from "./outbox.js";
+} from "./outbox/outbox.js";
 export {
   forget,
   type Provisioned,
@@ -37,8 +32,7 @@ export {
   type ProvisionOptions,
   provision,
   provisionOptions,
-} from "./provisioning.js";
-export { type RateLimit, TokenBucket } from "./rate.js";
+} from "./provisioning/provision.js";
 export {
   openRegistrationPayload,
   type RegisteredKey,
@@ -47,8 +41,15 @@ export {
   type Registration,
   type RegistrationContent,
   register,
-} from "./register.js";
-export { backoffMs, classifyError, type ErrorClass, type RetryOptions, retryDefaults } from "./retry.js";
+} from "./provisioning/register.js";
+export { Canceller } from "./request/abort.js";
+export { backoffMs } from "./request/backoff.js";
+export type { ClientEvent, ClientOptions, RequestOptions, RequestTiming, RetryNotice } from "./request/client.js";
+export type { ClockCorrectionOptions } from "./request/clock-offset.js";
+export type { Endpoint, Region } from "./request/endpoint.js";
+export { type RateLimit, TokenBucket } from "./request/rate-limit.js";
+export { type Answer, readAnswer } from "./request/response.js";
+export { classifyError, type ErrorClass, type RetryOptions, retryDefaults } from "./request/retry.js";
 export {
   type Algorithm,
   type Credential,
@@ -63,6 +64,6 @@ export {
   signedHost,
   signRequest,
   stringToSign,
-} from "./signature.js";
-export type { ClockCorrectionOptions } from "./skew.js";
+} from "./signing/signer.js";
+export { createMemoryStorage } from "./storage/memory.js";
 export { buildDateMs, version } from "./version.js";

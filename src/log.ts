@@ -4,7 +4,7 @@ import { utf8, utf8Decode } from "./crypto/utf8.js";
 import { IotHubError } from "./errors.js";
 import type { Timer } from "./host.js";
 import type { Identity } from "./message.js";
-import { checkObject } from "./retry.js";
+import { checkObject } from "./request/retry.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 

@@ -1,8 +1,8 @@
 /** Turns a message into the body of a publish request, after checking all that can be checked before sending. */
 
 import { base64Bytes } from "./crypto/base64.js";
+import { joinBytes } from "./crypto/bytes.js";
 import { utf8 } from "./crypto/utf8.js";
-import { joinBytes } from "./crypto/words.js";
 import { IotHubError } from "./errors.js";
 
 /** A device, as the gateway names it. */

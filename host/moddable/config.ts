@@ -2,7 +2,7 @@ import config from "mc/config";
 import Preference from "preference";
 import type { DeviceOptions } from "../../src/device.js";
 import { IotHubError } from "../../src/errors.js";
-import type { ProvisionedDeviceOptions } from "../../src/provisioning.js";
+import type { ProvisionedDeviceOptions } from "../../src/provisioning/provision.js";
 
 /** Domain of the preferences from which settings are read. */
 const DOMAIN = "tencent-iothub";

@@ -1,6 +1,6 @@
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
 import type { Host } from "../../src/host.js";
-import { forget, type ProvisionedDeviceOptions, provisionOptions } from "../../src/provisioning.js";
+import { forget, type ProvisionedDeviceOptions, provisionOptions } from "../../src/provisioning/provision.js";
 import { completeOptions, completeProvisioning } from "./config.js";
 import type { ModdableHost } from "./host.js";
 

@@ -6,7 +6,7 @@ import {
   forget,
   type ProvisionedDeviceOptions as PortableProvisionedDeviceOptions,
   provisionOptions,
-} from "../../src/provisioning.js";
+} from "../../src/provisioning/provision.js";
 import { createClock } from "./clock.js";
 import { createHttp, type NodeHttpOptions } from "./http.js";
 import { createRandom } from "./random.js";

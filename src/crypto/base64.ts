@@ -1,8 +1,9 @@
 /** Base64 with the standard alphabet and padding, RFC 4648 section 4. */
 
 import { IotHubError } from "../errors.js";
+import { bytesOf } from "./bytes.js";
+import { asciiText } from "./native-text.js";
 import { utf8 } from "./utf8.js";
-import { asciiText, bytesOf } from "./words.js";
 
 /** Four characters for every three bytes begun. */
 export function base64(bytes: Uint8Array): string {

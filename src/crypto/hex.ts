@@ -1,7 +1,8 @@
 /** Hexadecimal, RFC 4648 section 8, lower case. */
 
 import { IotHubError } from "../errors.js";
-import { asciiText, bytesOf, HAS_NATIVE_TEXT, wordsOf } from "./words.js";
+import { bytesOf, wordsOf } from "./bytes.js";
+import { asciiText, HAS_NATIVE_TEXT } from "./native-text.js";
 
 const DIGITS = "0123456789abcdef";
 

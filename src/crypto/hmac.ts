@@ -1,9 +1,9 @@
 /** HMAC, RFC 2104, with the key's two blocks hashed once. */
 
+import { bytesOf } from "./bytes.js";
 import { BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./md.js";
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
-import { bytesOf } from "./words.js";
 
 export type HmacHash = "sha256" | "sha1";
 

@@ -3,7 +3,8 @@
  * Words and states are kept with the last word first, as `wordsOf` makes them.
  */
 
-import { bytesOf, copyBytes, HAS_NATIVE_TEXT, reverse, wordsOf } from "./words.js";
+import { bytesOf, copyBytes, reverse, wordsOf } from "./bytes.js";
+import { HAS_NATIVE_TEXT } from "./native-text.js";
 
 export const BLOCK_BYTES = 64;
 

@@ -2,11 +2,11 @@
 
 import { IotHubError } from "../errors.js";
 import type { Random } from "../host.js";
+import { bytesOf } from "./bytes.js";
 import { hex } from "./hex.js";
 import { Hmac } from "./hmac.js";
 import type { RsaPrivateKey } from "./key.js";
 import { Montgomery } from "./montgomery.js";
-import { bytesOf } from "./words.js";
 
 // DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1.
 const DIGEST_INFO = "3031300d060960864801650304020105000420";

@@ -1,7 +1,7 @@
 /** SHA-1, FIPS 180-4 section 6.1. For `hmacsha1` alone, where the protocol asks for it: it is not collision-resistant. */
 
+import { bytesOf } from "./bytes.js";
 import { type HashFunction, hashEnd, Md } from "./md.js";
-import { bytesOf } from "./words.js";
 
 export const SHA1: HashFunction = Object.freeze({
   // FIPS 180-4 section 5.3.1.

@@ -1,9 +1,9 @@
 /** SHA-256, FIPS 180-4 section 6.2. */
 
+import { bytesOf } from "./bytes.js";
 import { hexOfWords } from "./hex.js";
 import { type HashFunction, hashEnd, Md } from "./md.js";
 import { sha256Blocks } from "./sha256-block.js";
-import { bytesOf } from "./words.js";
 
 export const SHA256: HashFunction = Object.freeze({
   // FIPS 180-4 section 5.3.3.

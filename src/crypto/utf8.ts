@@ -1,7 +1,7 @@
 /** UTF-8 (RFC 3629) with the bytes of the Encoding Standard's TextEncoder on every engine. */
 
 import { IotHubError } from "../errors.js";
-import { HAS_NATIVE_TEXT, nativeBytes, nativeText } from "./words.js";
+import { HAS_NATIVE_TEXT, nativeBytes, nativeText } from "./native-text.js";
 
 /**
  * The UTF-8 bytes of text. A surrogate without its partner becomes U+FFFD, as TextEncoder does; two halves that stand

@@ -5,7 +5,6 @@ import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { mulberry32 } from "../../mocks/gateway/faults.js";
 import { sealRegistrationPayload } from "../../mocks/gateway/registration.js";
-import { readEndpoint } from "../../src/endpoint.js";
 import {
   base64Decode,
   createMemoryStorage,
@@ -17,9 +16,10 @@ import {
   utf8,
   utf8Decode,
 } from "../../src/index.js";
-import { StoredQueue } from "../../src/queue.js";
-import { decodeRecord, encodeMark, encodeRecord, readHead, readMark, readPart } from "../../src/record.js";
-import { ClockSkew } from "../../src/skew.js";
+import { StoredQueue } from "../../src/outbox/queue.js";
+import { decodeRecord, encodeMark, encodeRecord, readHead, readMark, readPart } from "../../src/outbox/record.js";
+import { ClockSkew } from "../../src/request/clock-offset.js";
+import { readEndpoint } from "../../src/request/endpoint.js";
 import { mutate } from "./mutate.js";
 
 export interface Target {

@@ -18,7 +18,7 @@ import { ModdableTimer } from "../../host/moddable/timer.js";
 import { startGateway } from "../../mocks/gateway/index.js";
 import Preference from "../../mocks/moddable/preference.js";
 import { createSigner, Device, IotHubError, sha256, signRequest, utf8 } from "../../src/index.js";
-import { NonceSource } from "../../src/nonce.js";
+import { NonceSource } from "../../src/request/nonce.js";
 import {
   aborts,
   clock,

@@ -3,7 +3,7 @@
 import { utf8 } from "../../src/crypto/utf8.js";
 import { Device } from "../../src/device.js";
 import type { HttpRequest } from "../../src/host.js";
-import { createMemoryStorage } from "../../src/memory.js";
+import { createMemoryStorage } from "../../src/storage/memory.js";
 
 declare const print: (text: string) => void;
 declare const mark: (name: string) => void;

@@ -1,7 +1,7 @@
 /** `tencent-iothub log`: lines for the platform's log of a device. */
 
-import type { ClientEvent } from "../../../src/client.js";
 import type { LogLevel } from "../../../src/log.js";
+import type { ClientEvent } from "../../../src/request/client.js";
 import { createHost, Device } from "../index.js";
 import { CliError } from "./failure.js";
 import { readAll, readCa, text } from "./files.js";

@@ -1,7 +1,7 @@
 /** `tencent-iothub publish`: one message, and what became of it. */
 
-import type { ClientEvent, RequestTiming } from "../../../src/client.js";
-import type { Credential } from "../../../src/signature.js";
+import type { ClientEvent, RequestTiming } from "../../../src/request/client.js";
+import type { Credential } from "../../../src/signing/signer.js";
 import { createHost, Device } from "../index.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readAll, readCa, readFile, readKey, readSecret, text } from "./files.js";

@@ -2,8 +2,8 @@
 
 import { type FileHandle, open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { ClientEvent } from "../../../src/client.js";
-import { type RegisterOptions, type Registration, register } from "../../../src/register.js";
+import { type RegisterOptions, type Registration, register } from "../../../src/provisioning/register.js";
+import type { ClientEvent } from "../../../src/request/client.js";
 import { createHost } from "../index.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readCa, readFile, readKey, readSecret, text } from "./files.js";

@@ -1,7 +1,7 @@
 /** `tencent-iothub sign`: the string to sign, line by line, and what comes of it. Nothing is sent. */
 
 import { randomInt } from "node:crypto";
-import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signature.js";
+import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signing/signer.js";
 import { CliError } from "./failure.js";
 import { readFile, readKey, readSecret } from "./files.js";
 import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";

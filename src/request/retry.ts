@@ -3,7 +3,7 @@
  * device. Pure functions and small counters; who waits and sends is the client.
  */
 
-import { AnswerError, IotHubError, NetworkError } from "./errors.js";
+import { AnswerError, IotHubError, NetworkError } from "../errors.js";
 
 /**
  * What an error means for sending again:
@@ -163,21 +163,6 @@ function classifyAnswer({ code, status, gatewayCode, retryable }: AnswerError): 
 /** Whether the same request may be sent again after a while within one call. */
 export function isTransient(errorClass: ErrorClass): boolean {
   return errorClass === "network" || errorClass === "timeout" || errorClass === "throttled" || errorClass === "server";
-}
-
-/**
- * Exponential backoff with full jitter: a random part of a limit that doubles (the AWS Architecture Blog, "Exponential
- * Backoff And Jitter").
- * @param retry 0 before the first retry
- * @param random 0 to 1
- * @returns milliseconds
- */
-export function backoffMs(
-  retry: number,
-  { baseDelayMs, maxDelayMs }: { readonly baseDelayMs: number; readonly maxDelayMs: number },
-  random: number,
-): number {
-  return random * Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(retry, 31));
 }
 
 /** How many retries all requests of a device have left. */

@@ -1,7 +1,7 @@
 /** Where the gateway is: a region of the public service, or the URL of a deployment of one's own. */
 
-import { IotHubError } from "./errors.js";
-import { signedHost } from "./signature.js";
+import { IotHubError } from "../errors.js";
+import { signedHost } from "../signing/string-to-sign.js";
 
 /** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"); others may come. */
 export type Region = "ap-guangzhou" | "us-east" | "europe" | "ap-bangkok" | (string & {});

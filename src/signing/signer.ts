@@ -1,15 +1,11 @@
 /** The gateway's signature: eight lines, a hash of the body, an HMAC or an RSA signature in Base64. */
 
-import { base64 } from "./crypto/base64.js";
-import { hex } from "./crypto/hex.js";
-import { hmacPads } from "./crypto/hmac.js";
-import { readRsaPrivateKey } from "./crypto/key.js";
-import { fault, RsaSigner } from "./crypto/rsa.js";
-import { sha256 } from "./crypto/sha256.js";
-import { utf8 } from "./crypto/utf8.js";
-import type { NativeDigest, NativeRsa, Random } from "./host.js";
+import { base64 } from "../crypto/base64.js";
+import { hex } from "../crypto/hex.js";
+import { hmacPads } from "../crypto/hmac.js";
+import { utf8 } from "../crypto/utf8.js";
+import type { NativeDigest, NativeRsa, Random } from "../host.js";
 import {
-  type Algorithm,
   closed,
   createSecretSigner,
   invalidCredential,
@@ -18,18 +14,12 @@ import {
   type SignedRequest,
   type Signer,
   signWith,
-} from "./signing.js";
+} from "./hmac-signer.js";
+import { KeySigner } from "./rsa-signer.js";
+import type { Algorithm } from "./string-to-sign.js";
 
-export {
-  type Algorithm,
-  type SecretCredential,
-  type SignatureTime,
-  type SignedRequest,
-  type Signer,
-  type StringToSignParts,
-  signedHost,
-  stringToSign,
-} from "./signing.js";
+export type { SecretCredential, SignatureTime, SignedRequest, Signer } from "./hmac-signer.js";
+export { type Algorithm, type StringToSignParts, signedHost, stringToSign } from "./string-to-sign.js";
 
 /** The private key that belongs to a device's certificate: PKCS#1 or PKCS#8, PEM text or DER bytes, 2048 to 4096 bits. */
 export interface KeyCredential {
@@ -113,41 +103,5 @@ class DigestSigner implements Signer {
     this.#pads?.inner.fill(0);
     this.#pads?.outer.fill(0);
     this.#pads = undefined;
-  }
-}
-
-class KeySigner implements Signer {
-  readonly algorithm: Algorithm = "rsa-sha256";
-  readonly #rsa: RsaSigner;
-  readonly #native: NativeRsa | undefined;
-  readonly #sha256: (bytes: Uint8Array) => Uint8Array;
-  #der: Uint8Array | undefined;
-
-  constructor(privateKey: string | Uint8Array, { digest, rsa, random }: SignerOptions) {
-    const key = readRsaPrivateKey(privateKey);
-    this.#rsa = new RsaSigner(key, random);
-    this.#native = rsa;
-    this.#der = key.der;
-    this.#sha256 = digest ? (bytes) => digest.sha256(bytes) : sha256;
-  }
-
-  hashBody(body: Uint8Array): string {
-    return hex(this.#sha256(body));
-  }
-
-  sign(text: string): string {
-    if (this.#der === undefined) throw closed();
-    const message = utf8(text);
-    const hash = this.#sha256(message);
-    if (this.#native === undefined) return base64(this.#rsa.sign(hash));
-    const signature = this.#native.sign(this.#der, message);
-    if (!this.#rsa.verify(hash, signature)) throw fault();
-    return base64(signature);
-  }
-
-  close(): void {
-    this.#rsa.close();
-    // Bytes that the caller passed in are the caller's: they are let go, not overwritten.
-    this.#der = undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** A token bucket: how fast a device may send. */
 
-import { IotHubError } from "./errors.js";
+import { IotHubError } from "../errors.js";
 
 export interface RateLimit {
   /** Messages a second, above 0; 20 unless given, the lower of the two limits that the platform states. */

@@ -3,16 +3,16 @@
  * gets a credential of its own.
  */
 
-import { parseObject } from "./answer.js";
-import { Client, type ClientOptions } from "./client.js";
-import { aes128CbcDecrypt } from "./crypto/aes.js";
-import { base64Decode } from "./crypto/base64.js";
-import { utf8 } from "./crypto/utf8.js";
-import { type Region, readEndpoint } from "./endpoint.js";
-import { IotHubError } from "./errors.js";
-import type { CancelSignal, Host, NativeAes } from "./host.js";
-import { checkIdentity, type Identity } from "./message.js";
-import { createSigner, type KeyCredential, type SecretCredential } from "./signature.js";
+import { aes128CbcDecrypt } from "../crypto/aes.js";
+import { base64Decode } from "../crypto/base64.js";
+import { utf8 } from "../crypto/utf8.js";
+import { IotHubError } from "../errors.js";
+import type { CancelSignal, Host, NativeAes } from "../host.js";
+import { checkIdentity, type Identity } from "../message.js";
+import { Client, type ClientOptions } from "../request/client.js";
+import { type Region, readEndpoint } from "../request/endpoint.js";
+import { parseObject } from "../request/response.js";
+import { createSigner, type KeyCredential, type SecretCredential } from "../signing/signer.js";
 
 const BLOCK_BYTES = 16;
 

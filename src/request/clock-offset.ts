@@ -4,9 +4,9 @@
  * a request refused, or signed for another time within the bounds below.
  */
 
-import { crc32 } from "./crypto/crc32.js";
-import type { Clock, Storage } from "./host.js";
-import { buildDateMs } from "./version.js";
+import { crc32 } from "../crypto/crc32.js";
+import type { Clock, Storage } from "../host.js";
+import { buildDateMs } from "../version.js";
 
 export interface ClockCorrectionOptions {
   /**

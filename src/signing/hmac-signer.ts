@@ -3,16 +3,14 @@
  * signs with a secret alone is a third smaller without the rest.
  */
 
-import { base64 } from "./crypto/base64.js";
-import { hex } from "./crypto/hex.js";
-import { Hmac } from "./crypto/hmac.js";
-import { sha1 } from "./crypto/sha1.js";
-import { sha256Hex } from "./crypto/sha256.js";
-import { utf8 } from "./crypto/utf8.js";
-import { IotHubError } from "./errors.js";
-
-/** The value of X-TC-Algorithm. */
-export type Algorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
+import { base64 } from "../crypto/base64.js";
+import { hex } from "../crypto/hex.js";
+import { Hmac } from "../crypto/hmac.js";
+import { sha1 } from "../crypto/sha1.js";
+import { sha256Hex } from "../crypto/sha256.js";
+import { utf8 } from "../crypto/utf8.js";
+import { IotHubError } from "../errors.js";
+import { type Algorithm, stringToSign } from "./string-to-sign.js";
 
 /** A device's psk or a ProductSecret. Its text is the key, as it stands in the console: it is not Base64-decoded. */
 export interface SecretCredential {
@@ -35,20 +33,6 @@ export interface Signer {
   close(): void;
 }
 
-export interface StringToSignParts {
-  /** Lower-cased, and its port removed, here. */
-  readonly host: string;
-  /** Path without query, for example `/device/publish`. */
-  readonly path: string;
-  readonly algorithm: Algorithm;
-  /** Seconds since 1970, an integer; 0 is a valid time. */
-  readonly timestampSeconds: number;
-  /** A non-negative integer; 0 is a valid nonce. */
-  readonly nonce: number;
-  /** Lower-case hex of the body's hash. */
-  readonly bodyHash: string;
-}
-
 export interface SignatureTime {
   /** Seconds since 1970, an integer from 0 to 253402300799 (the end of the year 9999). */
   readonly timestampSeconds: number;
@@ -63,40 +47,6 @@ export interface SignedRequest {
   /** Base64 with padding. */
   readonly signature: string;
   readonly headers: Readonly<Record<string, string>>;
-}
-
-const MAX_TIMESTAMP = 253402300799;
-
-/**
- * The text that is signed: eight fields joined by LF, none at the end (Tencent Cloud, "Signature Algorithm", 1105/41501).
- * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_TIMESTAMP, INVALID_NONCE
- */
-export function stringToSign(parts: StringToSignParts): string {
-  const { path, timestampSeconds, nonce } = parts;
-  if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || path.includes("?") || path.includes("#")) {
-    throw new IotHubError("INVALID_PATH", "The path must begin with a slash and have no spaces, query or fragment.");
-  }
-  if (!Number.isInteger(timestampSeconds) || timestampSeconds < 0 || timestampSeconds > MAX_TIMESTAMP) {
-    throw new IotHubError(
-      "INVALID_TIMESTAMP",
-      "The timestamp must be a whole number of seconds, not milliseconds, since 1970.",
-    );
-  }
-  if (!Number.isSafeInteger(nonce) || nonce < 0) {
-    throw new IotHubError("INVALID_NONCE", "The nonce must be an integer from 0 to 2^53 - 1.");
-  }
-  // Line 4 is the query string, which is always empty.
-  return `POST\n${signedHost(parts.host)}\n${path}\n\n${parts.algorithm}\n${timestampSeconds}\n${nonce}\n${parts.bodyHash}`;
-}
-
-/**
- * A host as it is signed: lower case, without port.
- * @throws {IotHubError} INVALID_HOST
- */
-export function signedHost(host: string): string {
-  const match = typeof host === "string" && /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/.exec(host.toLowerCase());
-  if (!match) throw new IotHubError("INVALID_HOST", "The host must be a name or an address, with or without a port.");
-  return match[1];
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Bytes as words of 32 bits, the highest byte first, and ASCII text of bytes.
+ * Bytes as words of 32 bits, the highest byte first; copies of bytes.
  *
  * Bytes become words by being reversed as a whole, in one native call: on a little-endian machine the same memory is
  * then the words, the last one first. On XS that costs a fraction of reading every word from a DataView.
@@ -53,36 +53,6 @@ export function bytesOf(words: Int32Array): Uint8Array {
   return bytes;
 }
 
-/** Whether the engine makes text of bytes and bytes of text by itself, as XS does. */
-export const HAS_NATIVE_TEXT =
-  (String as Partial<NativeString>).fromArrayBuffer !== undefined &&
-  (ArrayBuffer as Partial<NativeBuffer>).fromString !== undefined;
-
-/** The text of ASCII codes other than NUL. */
-export function asciiText(codes: Uint8Array): string {
-  if (HAS_NATIVE_TEXT) return nativeText(codes);
-  let joined = "";
-  // Engines limit the number of arguments; `apply` spares V8 the iterator that a spread would run.
-  for (let i = 0; i < codes.length; i += 4096) {
-    joined += String.fromCharCode.apply(null, codes.subarray(i, i + 4096) as unknown as number[]);
-  }
-  return joined;
-}
-
-/**
- * On XS alone, the text of bytes that look like UTF-8. It ends before the first NUL in XS 13, and overlong forms and
- * surrogates pass.
- * @throws {Error} if the bytes do not look like UTF-8
- */
-export function nativeText(bytes: Uint8Array): string {
-  return (String as unknown as NativeString).fromArrayBuffer(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
-/** On XS alone, the bytes of text as XS keeps it: NUL is C0 80 in XS 13, and surrogates stay single. */
-export function nativeBytes(text: string): Uint8Array {
-  return new Uint8Array((ArrayBuffer as unknown as NativeBuffer).fromString(text));
-}
-
 /** ECMAScript 2024. */
 interface Transferable {
   transfer?(size: number): ArrayBuffer;
@@ -91,12 +61,4 @@ interface Transferable {
 /** An extension of XS. */
 interface Concatenable {
   concat?(...others: ArrayBuffer[]): ArrayBuffer;
-}
-
-interface NativeString {
-  fromArrayBuffer(buffer: ArrayBufferLike, start: number, length: number): string;
-}
-
-interface NativeBuffer {
-  fromString(text: string): ArrayBuffer;
 }

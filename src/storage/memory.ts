@@ -1,8 +1,8 @@
 /** A storage in memory, with the limits of the others: for tests, and for machines that remember nothing. */
 
-import { copyBytes } from "./crypto/words.js";
-import { IotHubError } from "./errors.js";
-import { type Storage, storageLimits } from "./host.js";
+import { copyBytes } from "../crypto/bytes.js";
+import { IotHubError } from "../errors.js";
+import { type Storage, storageLimits } from "../host.js";
 
 /** What is in it is lost when the program ends. */
 export function createMemoryStorage(): Storage {

@@ -1,6 +1,6 @@
 /** A cancellation signal for engines that have no AbortController. */
 
-import type { CancelSignal } from "./host.js";
+import type { CancelSignal } from "../host.js";
 
 /** Cancels what its `signal` was given to; the first call of `cancel` counts. */
 export class Canceller {

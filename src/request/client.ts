@@ -1,14 +1,16 @@
 /** Signed requests and their answers, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
 
-import { type Answer, readAnswer } from "./answer.js";
-import { Canceller } from "./cancel.js";
+import { AnswerError, IotHubError, NetworkError } from "../errors.js";
+import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "../host.js";
+import { type Signer, signRequest } from "../signing/signer.js";
+import { Canceller } from "./abort.js";
+import { backoffMs } from "./backoff.js";
+import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
-import { AnswerError, IotHubError, NetworkError } from "./errors.js";
-import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "./host.js";
 import { NonceSource } from "./nonce.js";
-import { type RateLimit, TokenBucket } from "./rate.js";
+import { type RateLimit, TokenBucket } from "./rate-limit.js";
+import { type Answer, readAnswer } from "./response.js";
 import {
-  backoffMs,
   checkObject,
   classifyBy,
   type ErrorClass,
@@ -19,8 +21,6 @@ import {
   readRetryOptions,
   retryDefaults,
 } from "./retry.js";
-import { type Signer, signRequest } from "./signature.js";
-import { type ClockCorrectionOptions, ClockSkew } from "./skew.js";
 
 /** What an app sees of a request while it happens. Never contains a key, a signature or a payload. */
 export type ClientEvent =

@@ -1,6 +1,6 @@
 /** Nonces that do not come twice while the program runs, whatever the clock does. */
 
-import type { Random } from "./host.js";
+import type { Random } from "../host.js";
 
 // 2^31 - 1, a prime: the official SDKs draw from 0 to one less.
 const MODULUS = 2147483647;

@@ -1,8 +1,8 @@
 /** Reads what the gateway answered: today's shape and the two retired ones; everything else is a typed error. */
 
-import { utf8Decode } from "./crypto/utf8.js";
-import { type AnswerDetails, AnswerError, type AnswerErrorCode } from "./errors.js";
-import type { HttpResponse } from "./host.js";
+import { utf8Decode } from "../crypto/utf8.js";
+import { type AnswerDetails, AnswerError, type AnswerErrorCode } from "../errors.js";
+import type { HttpResponse } from "../host.js";
 
 export interface Answer {
   readonly requestId: string;

@@ -8,13 +8,14 @@
  * that got lost may have invalidated what is stored.
  */
 
-import { parseObject } from "./answer.js";
-import { Sha256 } from "./crypto/sha256.js";
-import { utf8 } from "./crypto/utf8.js";
-import type { DeviceOptions } from "./device.js";
-import { AnswerError, IotHubError } from "./errors.js";
-import { type Host, type NativeDigest, type Storage, storageLimits } from "./host.js";
-import type { Identity } from "./message.js";
+import { Sha256 } from "../crypto/sha256.js";
+import { utf8 } from "../crypto/utf8.js";
+import type { DeviceOptions } from "../device.js";
+import { AnswerError, IotHubError } from "../errors.js";
+import { type Host, type NativeDigest, type Storage, storageLimits } from "../host.js";
+import type { Identity } from "../message.js";
+import { parseObject } from "../request/response.js";
+import { type Credential, createSigner } from "../signing/signer.js";
 import {
   checkOwnCertificate,
   type RegisterOptions,
@@ -23,7 +24,6 @@ import {
   register,
   secretCredential,
 } from "./register.js";
-import { type Credential, createSigner } from "./signature.js";
 
 export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret"> {
   /** Needed to register; a device that has its credential does without. */

@@ -10,8 +10,8 @@
  * - So a part costs two operations that write, its writing and its deletion, in the message's whole life.
  */
 
-import { IotHubError } from "./errors.js";
-import type { Storage } from "./host.js";
+import { IotHubError } from "../errors.js";
+import type { Storage } from "../host.js";
 import {
   decodeRecord,
   encodeMark,

@@ -1,13 +1,14 @@
 /** Keeps messages in storage until the gateway has taken them: at least once, in order, one at a time. */
 
-import { Canceller } from "./cancel.js";
-import { type RequestOptions, type RetryNotice, unit } from "./client.js";
-import { copyBytes } from "./crypto/words.js";
-import { AnswerError, IotHubError } from "./errors.js";
-import type { CancelSignal, Clock, Random, Storage, Timer } from "./host.js";
+import { copyBytes } from "../crypto/bytes.js";
+import { AnswerError, IotHubError } from "../errors.js";
+import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
+import { Canceller } from "../request/abort.js";
+import { backoffMs } from "../request/backoff.js";
+import { type RequestOptions, type RetryNotice, unit } from "../request/client.js";
+import type { ErrorClass } from "../request/retry.js";
 import { StoredQueue } from "./queue.js";
 import { MAX_PARTS, type StoredMessage } from "./record.js";
-import { backoffMs, type ErrorClass } from "./retry.js";
 
 export type { StoredMessage };
 

@@ -20,10 +20,10 @@
  * Byte 0 and the checksum stay where they are in every later version.
  */
 
-import { crc32 } from "./crypto/crc32.js";
-import { utf8, utf8Decode } from "./crypto/utf8.js";
-import { IotHubError } from "./errors.js";
-import { storageLimits } from "./host.js";
+import { crc32 } from "../crypto/crc32.js";
+import { utf8, utf8Decode } from "../crypto/utf8.js";
+import { IotHubError } from "../errors.js";
+import { storageLimits } from "../host.js";
 
 /** What is kept for a message. */
 export interface StoredMessage {
