@@ -27,6 +27,10 @@ export default {
     "\\.ts$": ["@swc/jest", swc],
   },
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
-  roots: ["<rootDir>/test"],
+  // Beside the tests, what is to be covered: a file that no test loads counts as not covered.
+  roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host"],
   testMatch: ["**/*.test.ts"],
+  coverageProvider: "v8",
+  collectCoverageFrom: ["src/**/*.ts", "host/node/**/*.ts", "host/moddable/**/*.ts", "!**/*.d.ts"],
+  coverageReporters: ["json-summary", "lcovonly"],
 };

@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { STACK_BYTES } from "./budgets.mjs";
 
 const execute = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -125,7 +126,7 @@ export async function build(kind) {
 
 /** Bytes of a heap in which nothing is collected while a job is counted. */
 export const ROOMY = 32 << 20;
-export const STACK = 6144;
+export const STACK = STACK_BYTES;
 
 /**
  * Runs a script.

@@ -148,14 +148,45 @@ export async function chart(results) {
 }
 
 function withTable(readme, results) {
-  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`README.md has no ${BEGIN} … ${END}`);
-  return `${readme.slice(0, begin + BEGIN.length)}\n${table(results)}\n${readme.slice(end)}`;
+  return readme.replace(section(readme), () => `\n${table(results)}\n`);
 }
 
 export async function writeReport(results) {
   writeFileSync(chartFile, await chart(results));
   writeFileSync(readmeFile, withTable(readFileSync(readmeFile, "utf8"), results));
+}
+
+/**
+ * What a reader takes for a measurement, whatever the words around it: the rows of the tables and the numbers between
+ * them.
+ */
+export function figures(text) {
+  const lines = text.split("\n");
+  const numbers = lines
+    .filter((line) => !line.startsWith("|"))
+    .flatMap((line) => line.match(/\d+(?:\.\d+)*/g) ?? [])
+    .sort();
+  return [...lines.filter((line) => /^\|.*\d/.test(line)), numbers.join(" ")].join("\n");
+}
+
+/** The words and numbers of a chart, whatever it is drawn with. */
+export function labels(svg) {
+  return [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, label]) => label).join("\n");
+}
+
+/** The section of the README that is written from the results. */
+export function section(readme) {
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`README.md has no ${BEGIN} … ${END}`);
+  return readme.slice(begin + BEGIN.length, end);
+}
+
+/** Names of the files whose figures are not those of the results. */
+export async function stale(results, { readme, svg }) {
+  const names = [];
+  if (figures(section(readme)) !== figures(table(results))) names.push("README.md");
+  if (labels(await chart(results)) !== labels(svg)) names.push("bench/chart.svg");
+  return names;
 }
 
 const script = fileURLToPath(import.meta.url);
@@ -164,10 +195,8 @@ if (process.argv[1] && realpathSync(process.argv[1]) === script) {
   if (!process.argv.includes("--check")) await writeReport(results);
   else {
     const readme = readFileSync(readmeFile, "utf8");
-    const stale = [];
-    if (withTable(readme, results) !== readme) stale.push("README.md");
-    if ((await chart(results)) !== readFileSync(chartFile, "utf8")) stale.push("bench/chart.svg");
-    if (stale.length) console.error(`${stale.join(" and ")} do not show what bench/results.json says.`);
-    process.exitCode = stale.length ? 1 : 0;
+    const names = await stale(results, { readme, svg: readFileSync(chartFile, "utf8") });
+    if (names.length) console.error(`${names.join(" and ")} do not show what bench/results.json says.`);
+    process.exitCode = names.length ? 1 : 0;
   }
 }

@@ -1,9 +1,10 @@
-/** The benchmark's figures: those of this checkout against those written, and those of the README against the file. */
+/** The benchmark's figures: those of this checkout against their budgets, and those of the README against the file. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "@jest/globals";
+import { peers, rsaPeers } from "../../bench/peers.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -17,29 +18,29 @@ async function run(...parts: string[]): Promise<{ code: number; output: string }
   }
 }
 
-test("instructions, heap and bytes are what bench/results.json says", async () => {
+test("instructions, heap and bytes are within their budgets", async () => {
   const { code, output } = await run("bench/run.mjs", "--check");
   // Where a compiler or the emulator is missing, the output says which figures were not measured.
   process.stdout.write(output);
-  expect(output).toMatch(/^ok {2}bytes of the core, compressed/m);
-  expect({ code, failed: output.match(/^FAILED.*$/gm) }).toEqual({ code: 0, failed: null });
+  expect(output).toMatch(/^(ok|OVER) +bare core, gzip/m);
+  expect({ code, over: output.match(/^OVER.*$/gm) }).toEqual({ code: 0, over: null });
 }, 290_000);
 
 test("the README and its chart show what bench/results.json says", async () => {
   expect(await run("bench/report.mjs", "--check")).toEqual({ code: 0, output: "" });
 }, 60_000);
 
-test("every library was measured, and ours is right and the fastest on XS", () => {
+// How fast others are is theirs: it is shown, and fails nothing.
+test("every library was measured, and ours gives the right result", () => {
   const { job, rsa, bulk } = JSON.parse(readFileSync(`${root}/bench/results.json`, "utf8"));
-  const { dependencies, devDependencies } = JSON.parse(readFileSync(`${root}/package.json`, "utf8"));
+  const { dependencies } = JSON.parse(readFileSync(`${root}/package.json`, "utf8"));
   expect(dependencies).toBeUndefined();
-  const peers = Object.keys(job).filter((name) => name in devDependencies);
-  expect(peers.length).toBe(10);
-  for (const name of peers) {
-    expect(job[name].error).toBeUndefined();
-    expect(job[name].rv32Instructions).toBeGreaterThan(2 * job.ours.rv32Instructions);
-    expect(bulk[name].instructionsPerByte).toBeGreaterThan(2 * bulk.ours.instructionsPerByte);
+  expect(Object.keys(bulk).sort()).toEqual(Object.keys(peers).sort());
+  for (const name of Object.keys(peers)) {
+    expect([name, job[name].error]).toEqual([name, undefined]);
+    const times = job[name].rv32Instructions / job.ours.rv32Instructions;
+    process.stdout.write(`${name}: ${times.toFixed(2)} times the instructions of ours\n`);
   }
   expect(job.ours.correct).toBe(true);
-  expect(Object.keys(rsa).sort()).toEqual(["jsrsasign", "node-forge", "ours"]);
+  expect(Object.keys(rsa).sort()).toEqual(Object.keys(rsaPeers).sort());
 });

@@ -1,0 +1,127 @@
+/**
+ * What the library may cost. `npm test` measures and fails over a budget only, so that a reworded sentence or a small
+ * addition passes; `npm run bench` writes the exact figures to bench/results.json.
+ *
+ * A budget that is exceeded for a good reason is raised here, with the reason in the commit.
+ */
+
+/**
+ * @typedef {object} Budget
+ * @property {string} what what is measured
+ * @property {"instructions" | "bytes"} unit
+ * @property {number} budget the most it may be
+ * @property {string} [recorded] where its last exact figure is in bench/results.json
+ */
+
+/** @type {Record<string, Budget>} */
+export const budgets = {
+  hashJob: {
+    what: "hash job: HMAC and SHA-256 of one publish",
+    unit: "instructions",
+    budget: 2_750_000,
+    recorded: "job.ours.rv32Instructions",
+  },
+  signRequest: {
+    what: "publishBody and signRequest",
+    unit: "instructions",
+    budget: 2_950_000,
+    recorded: "job.ours.signRequestInstructions",
+  },
+  load: {
+    what: "loading the hash job's modules",
+    unit: "instructions",
+    budget: 300_000,
+    recorded: "job.ours.loadInstructions",
+  },
+  bulk: {
+    what: "SHA-256 and HMAC, one byte in bulk",
+    unit: "instructions",
+    budget: 5_900,
+    recorded: "bulk.ours.instructionsPerByte",
+  },
+  rsaSign: {
+    what: "RSA-2048 signature",
+    unit: "instructions",
+    budget: 165_000_000,
+    recorded: "rsa.ours.rv32Instructions",
+  },
+  rsaPrepare: {
+    what: "RSA-2048 key prepared",
+    unit: "instructions",
+    budget: 18_000_000,
+    recorded: "rsa.ours.prepareInstructions",
+  },
+  // An ESP32 has 6 KB of stack by default; together they are what the README promises.
+  deviceHeap: {
+    what: "a Device and one publish: heap and 6 KB of stack",
+    unit: "bytes",
+    budget: 24 * 1024,
+    recorded: "job.ours.deviceHeapBytes",
+  },
+  outboxHeap: {
+    what: "a Device that sends 1000 readings from its outbox: heap",
+    unit: "bytes",
+    budget: 32 * 1024,
+  },
+  jobHeap: {
+    what: "three hash jobs: heap and 6 KB of stack",
+    unit: "bytes",
+    budget: 10 * 1024,
+    recorded: "job.ours.leastHeapBytes",
+  },
+  garbage: { what: "garbage of a hash job", unit: "bytes", budget: 2_304, recorded: "job.ours.garbageBytes" },
+  // A byte for every tenth signature would be over it.
+  leak: { what: "left by 10 000 signatures", unit: "bytes", budget: 1_000 },
+  coreMinified: { what: "bare core, minified", unit: "bytes", budget: 26 * 1024, recorded: "core.minifiedBytes" },
+  coreGzip: { what: "bare core, gzip", unit: "bytes", budget: 6 * 1024, recorded: "core.gzipBytes" },
+  jobGzip: { what: "hash job, gzip", unit: "bytes", budget: 4 * 1024, recorded: "job.ours.gzipBytes" },
+};
+
+/** The stack that a device has unless its manifest says otherwise: part of {@link budgets.deviceHeap}. */
+export const STACK_BYTES = 6144;
+
+/** The figure that `npm run bench` wrote last; undefined if there is none. */
+export function recordedFigure({ recorded }, results) {
+  return recorded?.split(".").reduce((value, key) => value?.[key], results);
+}
+
+/**
+ * Compares figures with their budgets.
+ * @param {Record<string, number>} figures by the budgets' names; what could not be measured is absent
+ * @param {object} [results] contents of bench/results.json
+ * @param {{ shownOnly?: string }} [options] `shownOnly`: why instruction counts are shown and not judged
+ * @returns {{ rows: string[], over: string[] }} a table, and the names of what is over its budget
+ */
+export function judge(figures, results = {}, { shownOnly } = {}) {
+  const rows = [];
+  const over = [];
+  const row = (...cells) =>
+    `${cells[0].padEnd(72)}${cells
+      .slice(1)
+      .map((cell) => String(cell).padStart(13))
+      .join("")}`;
+  rows.push(row("", "today", "budget", "slack", "recorded"));
+  for (const [name, figure] of Object.entries(figures)) {
+    if (figure === undefined) continue;
+    const entry = budgets[name];
+    if (entry === undefined) throw new Error(`There is no budget called ${name}.`);
+    const { what, unit, budget } = entry;
+    const isOver = !(figure <= budget);
+    const isJudged = unit === "bytes" || shownOnly === undefined;
+    if (isOver && isJudged) over.push(name);
+    const verdict = !isJudged ? "shown" : isOver ? "OVER" : "ok";
+    const slack = `${(((budget - figure) / budget) * 100).toFixed(1)} %`;
+    const recorded = recordedFigure(entry, results);
+    rows.push(
+      row(
+        `${verdict.padEnd(6)}${what}, ${unit}`,
+        Math.round(figure),
+        budget,
+        slack,
+        recorded === undefined ? "–" : Math.round(recorded),
+      ),
+    );
+  }
+  if (shownOnly) rows.push(`Instruction counts are shown only: ${shownOnly}`);
+  return { rows, over };
+}
