@@ -77,15 +77,21 @@ class NodeHttp implements HttpClient {
         return;
       }
       const secure = request.scheme === "https";
+      // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
+      const host = request.host.replace(/\.$/, "");
       if (options.fresh) this.#dropKept(secure);
       let outgoing: http.ClientRequest;
       try {
         outgoing = (secure ? https : http).request({
-          host: request.host.replace(/^\[|\]$/g, ""),
+          host: host.replace(/^\[|\]$/g, ""),
           port: request.port,
           method: request.method,
           path: request.path,
-          headers: { ...request.headers, "Content-Length": request.body.length },
+          headers: {
+            ...request.headers,
+            Host: hostHeader(secure, host, request.port),
+            "Content-Length": request.body.length,
+          },
           agent: secure ? this.#secure : this.#plain,
           lookup: this.#options.lookup,
         });
@@ -110,6 +116,11 @@ class NodeHttp implements HttpClient {
       for (const socket of sockets ?? []) socket.destroy();
     }
   }
+}
+
+/** RFC 9110 section 7.2: with the port unless it is the scheme's own. Written here, as Node takes an agent's for it. */
+function hostHeader(secure: boolean, host: string, port: number): string {
+  return port === (secure ? 443 : 80) ? host : `${host}:${port}`;
 }
 
 function readAnchors({ ca, systemCa }: NodeHttpOptions): string[] | undefined {

@@ -2,7 +2,8 @@
 
 import { AnswerError, IotHubError, NetworkError } from "../errors.js";
 import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "../host.js";
-import { type Signer, signRequest } from "../signing/signer.js";
+import { checkOptions, clockCorrectionRules, requestRules } from "../options.js";
+import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { Canceller } from "./abort.js";
 import { backoffMs } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
@@ -11,7 +12,6 @@ import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
 import { type Answer, readAnswer } from "./response.js";
 import {
-  checkObject,
   classifyBy,
   type ErrorClass,
   isTransient,
@@ -154,13 +154,9 @@ export class Client {
     if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 0)) {
       throw new IotHubError("INVALID_OPTION", "maxQueued must be an integer from 0.");
     }
-    if (rateLimit !== false) checkObject("rateLimit", rateLimit);
-    if (clockCorrection !== false) checkObject("clockCorrection", clockCorrection);
     if (clockCorrection !== false) {
+      checkOptions("clockCorrection", clockCorrection, clockCorrectionRules);
       const { maxStepMs } = clockCorrection;
-      if (maxStepMs !== undefined && !(Number.isFinite(maxStepMs) && maxStepMs >= 0)) {
-        throw new IotHubError("INVALID_OPTION", "clockCorrection.maxStepMs must be a number from 0.");
-      }
       this.#skew = new ClockSkew(host.clock, host.storage, maxStepMs);
     }
     this.#endpoint = endpoint;
@@ -184,7 +180,7 @@ export class Client {
    * CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
   async post(path: string, body: Uint8Array, options: RequestOptions = {}): Promise<Exchange> {
-    checkObject("options", options);
+    checkOptions("", options, requestRules);
     if (this.#closed) throw deviceClosed();
     checkTimeout(options.timeoutMs);
     const policy = readRetryOptions(options.retry, this.#policy);
@@ -297,10 +293,14 @@ export class Client {
     const begun = clock.monotonicMs();
     const nonce = this.#nonces.next();
     const timestampSeconds = Math.floor(this.nowMs() / 1000);
-    const signer = this.#signer;
     const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
-    const { headers } = signRequest({ host, path, body }, signer, time);
-    const algorithm = signer.algorithm;
+    let headers: SignedRequest["headers"];
+    {
+      // In a block: the string to sign is not kept while the request is under way.
+      const signed = signRequest({ host, path, body }, this.#signer, time);
+      ({ headers } = signed instanceof Promise ? await unlessCancelled(signed, signal) : signed);
+    }
+    const { algorithm } = this.#signer;
     this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
     const signed = clock.monotonicMs();
     spent.signMs += signed - begun;

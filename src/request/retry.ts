@@ -4,6 +4,7 @@
  */
 
 import { AnswerError, IotHubError, NetworkError } from "../errors.js";
+import { checkOptions, retryRules } from "../options.js";
 
 /**
  * What an error means for sending again:
@@ -67,7 +68,7 @@ const MAX_MS = 2147483647;
 /** @throws {IotHubError} INVALID_OPTION */
 export function readRetryOptions(options: RetryOptions | false | undefined, base: RetryPolicy): RetryPolicy {
   if (options === undefined) return base;
-  if (options !== false) checkObject("retry", options);
+  if (options !== false) checkOptions("retry", options, retryRules);
   // A single attempt has all the time that the request has.
   if (options === false) return { ...base, maxAttempts: 1, attemptTimeoutMs: MAX_MS };
   const policy = { ...base };
@@ -92,12 +93,6 @@ export function readRetryOptions(options: RetryOptions | false | undefined, base
     return { ...policy, classify: options.classify };
   }
   return policy;
-}
-
-/** @throws {IotHubError} INVALID_OPTION */
-export function checkObject(name: string, value: unknown): void {
-  if (typeof value === "object" && value !== null) return;
-  throw new IotHubError("INVALID_OPTION", `${name} must be an object with options.`);
 }
 
 /** The class of anything that {@link Client.post} rejects with. */

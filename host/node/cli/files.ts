@@ -53,17 +53,15 @@ export function text(bytes: Uint8Array, what: string, hint?: string): string {
   }
 }
 
-/** A secret from a file: the one line feed that editors put at its end is not part of it. */
+/** A secret from a file: neither a byte order mark nor the one line feed that editors put at its end is part of it. */
 export async function readSecret(path: string, what: string): Promise<string> {
   const bytes = await readFile(path, what, exitCodes.credential);
-  return text(bytes, what).replace(/\r?\n$/, "");
+  return text(bytes, what).replace(/^\ufeff|\r?\n$/g, "");
 }
 
-/** A private key: PEM as text, anything else as DER. What it is and whether it can be used is for the core to say. */
-export async function readKey(path: string): Promise<string | Uint8Array> {
-  const bytes = await readFile(path, "key file", exitCodes.credential);
-  const latin = Buffer.from(bytes).toString("latin1");
-  return latin.includes("-----BEGIN") ? latin : bytes;
+/** A private key, PEM or DER. What it is and whether it can be used is for the core to say. */
+export function readKey(path: string): Promise<Uint8Array> {
+  return readFile(path, "key file", exitCodes.credential);
 }
 
 /** @throws {CliError} FILE_UNREADABLE, INVALID_CA */
