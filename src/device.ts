@@ -83,6 +83,7 @@ export class Device {
       throw new IotHubError("INVALID_OPTION", "A device needs options with productId, deviceName and credential.");
     }
     checkOptions("", options, deviceRules);
+    if (options.outbox !== undefined) checkOptions("outbox", options.outbox, outboxRules);
     checkIdentity(options);
     const { maxPayloadBytes = DEFAULT_MAX_PAYLOAD_BYTES, credential } = options;
     const endpoint = readEndpoint(options.region, options.url);
@@ -206,7 +207,6 @@ export class Device {
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
     const { storage, timer, random, clock } = host;
     if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
-    checkOptions("outbox", outbox, outboxRules);
     const classify = options.retry ? options.retry.classify : undefined;
     // The deadline of a flush and the budget are what limits its attempts.
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };

@@ -119,7 +119,7 @@ function nameOf(value: object, tag: string): string {
   const made = value.constructor as { name?: unknown } | undefined;
   const name = tag === "Object" ? made?.name : tag;
   const shown = typeof name === "string" && /^[A-Za-z0-9_$ ]{1,40}$/.test(name) ? name : "object";
-  return `${/^[AEIOUaeiou]/.test(shown) ? "an" : "a"} ${shown}`;
+  return `${/^[AEIOaeio]/.test(shown) ? "an" : "a"} ${shown}`;
 }
 
 /** `payload.sensors[2].temperature` */

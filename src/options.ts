@@ -224,8 +224,9 @@ function nearest(name: string, known: readonly string[]): string | undefined {
   for (const candidate of known) {
     const other = candidate.toLowerCase();
     const isBeginning = wanted.length > 2 && (other.startsWith(wanted) || wanted.startsWith(other));
-    const distance = isBeginning && other !== wanted ? 1 : editDistance(wanted, other);
-    if (distance < least && distance <= Math.max(1, other.length / 3)) {
+    // What is cut off counts as one mistake, yet a name that differs by one letter comes first.
+    const distance = Math.min(editDistance(wanted, other), isBeginning ? 1.5 : Number.POSITIVE_INFINITY);
+    if (distance < least && distance <= Math.max(1.5, other.length / 3)) {
       best = candidate;
       least = distance;
     }

@@ -87,11 +87,7 @@ class NodeHttp implements HttpClient {
           port: request.port,
           method: request.method,
           path: request.path,
-          headers: {
-            ...request.headers,
-            Host: hostHeader(secure, host, request.port),
-            "Content-Length": request.body.length,
-          },
+          headers: { ...request.headers, "Content-Length": request.body.length },
           agent: secure ? this.#secure : this.#plain,
           lookup: this.#options.lookup,
         });
@@ -116,11 +112,6 @@ class NodeHttp implements HttpClient {
       for (const socket of sockets ?? []) socket.destroy();
     }
   }
-}
-
-/** RFC 9110 section 7.2: with the port unless it is the scheme's own. Written here, as Node takes an agent's for it. */
-function hostHeader(secure: boolean, host: string, port: number): string {
-  return port === (secure ? 443 : 80) ? host : `${host}:${port}`;
 }
 
 function readAnchors({ ca, systemCa }: NodeHttpOptions): string[] | undefined {

@@ -53,10 +53,14 @@ export function text(bytes: Uint8Array, what: string, hint?: string): string {
   }
 }
 
+/** Text without the byte order mark that some editors begin a file with. */
+export async function readTextFile(path: string, what: string, exitCode?: number): Promise<string> {
+  return text(await readFile(path, what, exitCode), what).replace(/^\ufeff/, "");
+}
+
 /** A secret from a file: neither a byte order mark nor the one line feed that editors put at its end is part of it. */
 export async function readSecret(path: string, what: string): Promise<string> {
-  const bytes = await readFile(path, what, exitCodes.credential);
-  return text(bytes, what).replace(/^\ufeff|\r?\n$/g, "");
+  return (await readTextFile(path, what, exitCodes.credential)).replace(/\r?\n$/, "");
 }
 
 /** A private key, PEM or DER. What it is and whether it can be used is for the core to say. */

@@ -6,7 +6,7 @@ import { type RegisterOptions, type Registration, register } from "../../../src/
 import type { ClientEvent } from "../../../src/request/client.js";
 import { createHost } from "../index.js";
 import { CliError, exitCodes } from "./failure.js";
-import { readCa, readFile, readKey, readSecret, text } from "./files.js";
+import { readCa, readKey, readSecret, readTextFile } from "./files.js";
 import { colorsFor, type Io, printLine } from "./io.js";
 import { missing } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -51,7 +51,7 @@ export async function registerDevice(io: Io, given: RegisterArguments): Promise<
     region,
     url,
     timeoutMs,
-    clientCert: clientCert === undefined ? undefined : text(await readFile(clientCert, "certificate"), "certificate"),
+    clientCert: clientCert === undefined ? undefined : await readTextFile(clientCert, "certificate"),
     privateKey: clientKey === undefined ? undefined : await readKey(clientKey),
     // By the clock as it is: who calls this wants to see what the gateway says.
     clockCorrection: false,

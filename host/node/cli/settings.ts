@@ -2,7 +2,7 @@
 
 import { dirname, resolve } from "node:path";
 import { CliError } from "./failure.js";
-import { readFile, text } from "./files.js";
+import { readTextFile } from "./files.js";
 import { type Io, wholeNumber } from "./io.js";
 
 export interface Settings {
@@ -99,7 +99,7 @@ async function readProfile(path: string): Promise<Settings> {
       hint: `A profile is a JSON object with any of ${names.join(", ")}.`,
     });
   let profile: unknown;
-  const content = text(await readFile(path, "profile"), "profile");
+  const content = await readTextFile(path, "profile");
   try {
     profile = JSON.parse(content);
   } catch {
