@@ -203,10 +203,20 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     await refused(
       ["publish", "x"],
       3,
-      /^error: INVALID_CREDENTIAL: The psk seems to have lost its trailing = signs/,
+      /^error: INVALID_CREDENTIAL: The psk was not copied .* lost its trailing = signs/,
       around,
     );
     expect(gateway.received).toEqual([]);
+  });
+
+  test("a psk file with a byte order mark is read, one with a space is refused", async () => {
+    const around = (name: string) => ({
+      env: { ...env(), TENCENT_IOTHUB_PSK: "", TENCENT_IOTHUB_PSK_FILE: file(name) },
+    });
+    await writeFile(file("bom"), `\ufeff${PSK}\r\n`);
+    expect((await run(["publish", "x"], around("bom"))).stderr).not.toContain("INVALID_CREDENTIAL");
+    await writeFile(file("space"), `${PSK} `);
+    await refused(["publish", "x"], 3, /^error: INVALID_CREDENTIAL: .* it contains a space/, around("space"));
   });
 
   test("a wrong device", async () => {
@@ -432,7 +442,10 @@ describe("sign", () => {
   test("warns of a psk that lost its = signs, and of no ProductSecret", async () => {
     await writeFile(file("cut"), PSK.replace(/=+$/, ""));
     const cut = await run(base("--body", "x", "--secret-file", file("cut")));
-    expect(cut).toMatchObject({ code: 0, stderr: expect.stringMatching(/^warning: .* = signs at its end\.\n$/) });
+    expect(cut).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^warning: .* lost its trailing = signs\.\n$/),
+    });
     const args = ["sign", "--host", "h", "--path", "/device/register", "--body", "x", "--secret-file", file("cut")];
     expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
   });

@@ -58,6 +58,24 @@ const credentials: [string, string, DeviceOptions["credential"]][] = [
   ["a certificate's key, RSA-SHA256", "cert", { privateKey }],
 ];
 
+test("a dot at the end of the host is neither signed nor sent, and no part of SNI and certificate", async () => {
+  for (const https of [false, true]) {
+    const g = await gateway({ https });
+    const url = `${https ? "https" : "http"}://localhost.:${new URL(g.url).port}`;
+    const loopback = (_name: string, options: { all?: boolean }, done: (...all: unknown[]) => void) =>
+      options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
+    const lookup = loopback as NodeHostOptions["lookup"];
+    expect((await device(url, {}, { ca: g.ca, lookup }).publish({ topic: "data", payload: "1" })).status).toBe(200);
+    // A request that does not come from a device, to the name with its dot.
+    const { http } = createHost({ ca: g.ca, lookup });
+    cleanups.push(() => http.close());
+    const port = Number(new URL(g.url).port);
+    const request = { scheme: https ? "https" : "http", host: "localhost.", port, method: "POST", path: "/" } as const;
+    const response = await http.send({ ...request, headers: {}, body: new Uint8Array(0) }, { timeoutMs: 10000 });
+    expect(response.status).toBeGreaterThan(0);
+  }
+});
+
 for (const https of [false, true]) {
   describe(https ? "HTTPS" : "HTTP", () => {
     test.each(credentials)("%s is verified, whatever the payload", async (_name, deviceName, credential) => {

@@ -330,6 +330,8 @@ describe("a signer that returns a promise", () => {
     for (const sign of [
       () => Promise.reject(new Error("the secure element is gone")),
       async () => "ab cd",
+      async () => "a".repeat(64),
+      async () => `${"a".repeat(21)}\n${"a".repeat(21)}=`,
       async () => Uint8Array.of(1) as never,
       () => {
         throw new TypeError("no key");
