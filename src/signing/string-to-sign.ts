@@ -50,10 +50,11 @@ export function stringToSign(parts: StringToSignParts): string {
  * @throws {IotHubError} INVALID_HOST
  */
 export function signedHost(host: string): string {
-  const match =
-    typeof host === "string" && /^([a-z0-9_-][a-z0-9._-]*?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/.exec(host.toLowerCase());
-  if (!match || match[1].endsWith(".")) {
+  const match = typeof host === "string" && /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/.exec(host.toLowerCase());
+  const name = match ? match[1] : "";
+  const bare = name.endsWith(".") ? name.slice(0, -1) : name;
+  if (bare === "" || bare.endsWith(".")) {
     throw new IotHubError("INVALID_HOST", "The host must be a name or an address, with or without a port.");
   }
-  return match[1];
+  return bare;
 }
