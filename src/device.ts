@@ -13,6 +13,7 @@ import {
   type Identity,
   type Message,
 } from "./message.js";
+import { checkOptions, deviceRules, outboxRules } from "./options.js";
 import {
   type EnqueueResult,
   type FlushOptions,
@@ -28,7 +29,8 @@ import {
   type RequestTiming,
 } from "./request/client.js";
 import { type Region, readEndpoint } from "./request/endpoint.js";
-import { checkObject, classifyBy } from "./request/retry.js";
+import { classifyBy } from "./request/retry.js";
+import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
@@ -86,14 +88,13 @@ export class Device {
     if (typeof options !== "object" || options === null) {
       throw new IotHubError("INVALID_OPTION", "A device needs options with productId, deviceName and credential.");
     }
+    checkOptions("", options, deviceRules);
+    if (options.outbox !== undefined) checkOptions("outbox", options.outbox, outboxRules);
     checkIdentity(options);
     const { maxPayloadBytes = DEFAULT_MAX_PAYLOAD_BYTES, credential } = options;
-    if (!Number.isInteger(maxPayloadBytes) || maxPayloadBytes < 1) {
-      throw new IotHubError("INVALID_OPTION", "maxPayloadBytes must be a positive integer.");
-    }
     const endpoint = readEndpoint(options.region, options.url);
-    if (credential !== null && typeof credential === "object" && "secret" in credential) checkPsk(credential.secret);
     const signer = isSigner(credential) ? credential : createSigner(credential, host);
+    if ("secret" in credential && credential.verbatim !== true) checkPsk(credential.secret);
     this.productId = options.productId;
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
@@ -213,7 +214,6 @@ export class Device {
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
     const { storage, timer, random, clock } = host;
     if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
-    checkObject("outbox", outbox);
     const classify = options.retry ? options.retry.classify : undefined;
     // The deadline of a flush and the budget are what limits its attempts.
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
@@ -248,19 +248,6 @@ export class Device {
           else outbox.onDropped?.(dropped);
         },
       },
-    );
-  }
-}
-
-/**
- * A psk of the platform is Base64 of whole bytes, and its text is the key: one that lost its padding on the way from
- * the console signs well and is always refused. Short texts are left alone, as a deployment of one's own may use any.
- */
-function checkPsk(secret: unknown): void {
-  if (typeof secret === "string" && secret.length >= 16 && secret.length % 4 !== 0 && /^[A-Za-z0-9+/]+$/.test(secret)) {
-    throw new IotHubError(
-      "INVALID_CREDENTIAL",
-      "The psk seems to have lost its trailing = signs; copy it again from the console, all of it.",
     );
   }
 }

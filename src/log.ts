@@ -4,7 +4,7 @@ import { utf8, utf8Decode } from "./crypto/utf8.js";
 import { classifyError, IotHubError } from "./errors.js";
 import type { Timer } from "./host.js";
 import type { Identity } from "./message.js";
-import { checkObject } from "./request/retry.js";
+import { checkOptions, logRules } from "./options.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -66,13 +66,13 @@ export class Log {
 
   /** @throws {IotHubError} INVALID_LOG_LEVEL, INVALID_OPTION */
   constructor(parts: LogParts, options: LogOptions = {}) {
-    checkObject("log", options);
+    checkOptions("log", options, logRules);
     const { level = "info", intervalMs = 10000, maxLines = 50, maxLineBytes = 512 } = options;
     this.#parts = parts;
     this.#least = rank(level);
-    this.#intervalMs = within("intervalMs", intervalMs, 100, 3600000);
-    this.#maxLines = within("maxLines", maxLines, 1, 100);
-    this.#maxLineBytes = within("maxLineBytes", maxLineBytes, 64, 4096);
+    this.#intervalMs = intervalMs;
+    this.#maxLines = maxLines;
+    this.#maxLineBytes = maxLineBytes;
   }
 
   /**
@@ -202,11 +202,6 @@ function rank(level: LogLevel): number {
   if (at < 0)
     throw new IotHubError("INVALID_LOG_LEVEL", `The level of a log line must be one of ${LEVELS.join(", ")}.`);
   return at;
-}
-
-function within(name: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new IotHubError("INVALID_OPTION", `log.${name} must be an integer from ${least} to ${most}.`);
 }
 
 function textOf(part: unknown, limit: number): string {

@@ -1,9 +1,11 @@
 /** Turns a message into the body of a publish request, after checking all that can be checked before sending. */
 
 import { base64Bytes } from "./crypto/base64.js";
-import { joinBytes } from "./crypto/bytes.js";
+import { joinBytes, toBytes } from "./crypto/bytes.js";
 import { utf8 } from "./crypto/utf8.js";
 import { IotHubError } from "./errors.js";
+import { jsonText } from "./json.js";
+import { checkOptions, messageRules } from "./options.js";
 
 /** A device, as the gateway names it. */
 export interface Identity {
@@ -19,8 +21,17 @@ export interface Message {
    * with a slash is sent as given. At most 255 bytes; no wildcard.
    */
   readonly topic: string;
-  /** Text is sent as it is, bytes as Base64 with PayloadEncoding, an object as JSON. */
-  readonly payload: string | Uint8Array | ArrayBuffer | object;
+  /**
+   * - Text is sent as it is.
+   * - Bytes are sent as Base64 with PayloadEncoding: an ArrayBuffer, a SharedArrayBuffer, or any view on one, of which
+   *   the bytes of the view are sent, in the byte order of the machine (`Float32Array` and the like). A view on shared
+   *   memory is copied first.
+   * - A plain object, an array, an instance of a class with members, or an object with `toJSON` is sent as JSON, nested
+   *   up to 16 levels. What JSON has no form for is refused and named by its path: NaN, Infinity, a BigInt, a Map, a Set,
+   *   a Promise, bytes inside an object, an object that contains itself. Members that are undefined or functions are left
+   *   out, and undefined in an array is null, as JSON has it.
+   */
+  readonly payload: string | ArrayBuffer | ArrayBufferView | object;
   /** 0 or 1; 1 unless given. The platform has no QoS 2. */
   readonly qos?: 0 | 1;
   /** `"Base64"`: text, too, is sent as Base64 of its UTF-8 bytes. */
@@ -72,7 +83,7 @@ export interface CheckedMessage {
  * Checks a message for all that can be checked before sending.
  * @param maxPayloadBytes limit of the payload in bytes, before Base64
  * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
- * PAYLOAD_TOO_LARGE
+ * PAYLOAD_TOO_LARGE; INVALID_OPTION for an unknown member
  */
 export function checkMessage(
   identity: Identity,
@@ -82,6 +93,7 @@ export function checkMessage(
   if (typeof message !== "object" || message === null) {
     throw new IotHubError("INVALID_PAYLOAD", "A message must be an object with topic and payload.");
   }
+  checkOptions("", message, messageRules);
   const { qos = 1, encoding } = message;
   const topic = completeTopic(identity, message.topic);
   if (qos !== 0 && qos !== 1)
@@ -89,7 +101,7 @@ export function checkMessage(
   if (encoding !== undefined && encoding !== "Base64") {
     throw new IotHubError("INVALID_ENCODING", 'The encoding must be "Base64" or left out.');
   }
-  let payload = readPayload(message.payload);
+  let payload = readPayload(message.payload, maxPayloadBytes);
   if (typeof payload === "string" && encoding === undefined) {
     // As for the topic: only what could be too long is counted.
     if (payload.length * 4 > maxPayloadBytes) checkSize(utf8(payload).length, maxPayloadBytes);
@@ -115,7 +127,7 @@ export function encodeMessage(identity: Identity, { topic, payload, qos }: Check
  * The body of POST /device/publish, and the topic in it.
  * @param maxPayloadBytes limit of the payload in bytes, before Base64
  * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
- * PAYLOAD_TOO_LARGE
+ * PAYLOAD_TOO_LARGE; INVALID_OPTION for an unknown member
  */
 export function publishBody(
   identity: Identity,
@@ -126,22 +138,20 @@ export function publishBody(
   return { topic: checked.topic, body: encodeMessage(identity, checked) };
 }
 
-function readPayload(payload: unknown): string | Uint8Array {
-  if (typeof payload === "string" || payload instanceof Uint8Array) return payload;
-  if (payload instanceof ArrayBuffer) return new Uint8Array(payload);
-  if (typeof payload === "object" && payload !== null && !ArrayBuffer.isView(payload)) {
-    let json: string | undefined;
-    try {
-      json = JSON.stringify(payload);
-    } catch (cause) {
-      throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", cause);
+function readPayload(payload: unknown, maxPayloadBytes: number): string | Uint8Array {
+  if (typeof payload === "string") return payload;
+  if (typeof payload === "object" && payload !== null) {
+    const prototype = Object.getPrototypeOf(payload);
+    if (prototype === Object.prototype || Array.isArray(payload)) return jsonText(payload, maxPayloadBytes);
+    const bytes = toBytes(payload);
+    if (bytes !== undefined) return bytes;
+    if (ArrayBuffer.isView(payload) || payload instanceof ArrayBuffer) {
+      throw new IotHubError("INVALID_PAYLOAD", "The payload's buffer has been transferred elsewhere.");
     }
-    if (json !== undefined) return json;
+    return jsonText(payload, maxPayloadBytes);
   }
-  throw new IotHubError(
-    "INVALID_PAYLOAD",
-    "The payload must be a text, a Uint8Array or an object that JSON can express.",
-  );
+  const kind = payload === null || payload === undefined ? String(payload) : `a ${typeof payload}`;
+  throw new IotHubError("INVALID_PAYLOAD", `The payload must be text, bytes or an object; it is ${kind}.`);
 }
 
 function checkSize(bytes: number, limit: number): void {

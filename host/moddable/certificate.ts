@@ -172,43 +172,56 @@ export class Certificate {
       this.ipAddresses = ipAddresses;
       this.unknown = unknown;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : "";
-      throw new Rejection(`a certificate cannot be read${reason === "" ? "" : ` (${reason})`}`, BAD_CERTIFICATE);
+      throw unreadable("a certificate", error);
     }
   }
 
-  /** @throws {Rejection} if it is of a kind that the SDK cannot calculate with */
+  /** @throws {Rejection} if it cannot be read, or is of a kind that the SDK cannot calculate with */
   publicKey(): PublicKey {
-    const fields = new DerReader(this.spki).sequence();
-    const algorithm = fields.sequence();
-    const id = hex(algorithm.read(OBJECT_IDENTIFIER));
-    const bits = readBits(fields);
-    if (id === RSA_ENCRYPTION) {
-      const key = new DerReader(bits).sequence();
-      const modulus = key.unsigned();
-      const exponent = key.unsigned();
-      if (modulus.length < 256) throw new Rejection("an RSA key has fewer than 2048 bits", UNSUPPORTED_CERTIFICATE);
-      if (modulus.length > 1024 || exponent.length > 4) {
-        throw new Rejection("an RSA key is larger than can be checked", UNSUPPORTED_CERTIFICATE);
-      }
-      return { type: "rsa", modulus, exponent };
+    try {
+      return readPublicKey(this.spki);
+    } catch (error) {
+      if (error instanceof Rejection) throw error;
+      throw unreadable("the public key of a certificate", error);
     }
-    if (id !== EC_PUBLIC_KEY) {
-      throw new Rejection(`a key is neither RSA nor EC (object identifier ${id})`, UNSUPPORTED_CERTIFICATE);
-    }
-    const curveId = hex(algorithm.read(OBJECT_IDENTIFIER));
-    const curve = CURVES[curveId];
-    if (curve === undefined) {
-      throw new Rejection(
-        `a key is on an elliptic curve other than P-256 and P-384 (object identifier ${curveId})`,
-        UNSUPPORTED_CERTIFICATE,
-      );
-    }
-    if (bits[0] !== 4 || bits.length !== (curve === "secp256r1" ? 65 : 97)) {
-      throw new Rejection("a point of an elliptic curve is not given in full", UNSUPPORTED_CERTIFICATE);
-    }
-    return { type: "ec", curve, point: bits };
   }
+}
+
+function unreadable(what: string, error: unknown): Rejection {
+  const reason = error instanceof Error ? error.message : "";
+  return new Rejection(`${what} cannot be read${reason === "" ? "" : ` (${reason})`}`, BAD_CERTIFICATE);
+}
+
+function readPublicKey(spki: Uint8Array): PublicKey {
+  const fields = new DerReader(spki).sequence();
+  const algorithm = fields.sequence();
+  const id = hex(algorithm.read(OBJECT_IDENTIFIER));
+  const bits = readBits(fields);
+  if (id === RSA_ENCRYPTION) {
+    const key = new DerReader(bits).sequence();
+    const modulus = key.unsigned();
+    const exponent = key.unsigned();
+    if (modulus.length < 256) throw new Rejection("an RSA key has fewer than 2048 bits", UNSUPPORTED_CERTIFICATE);
+    if (modulus.length > 1024 || exponent.length > 4) {
+      throw new Rejection("an RSA key is larger than can be checked", UNSUPPORTED_CERTIFICATE);
+    }
+    return { type: "rsa", modulus, exponent };
+  }
+  if (id !== EC_PUBLIC_KEY) {
+    throw new Rejection(`a key is neither RSA nor EC (object identifier ${id})`, UNSUPPORTED_CERTIFICATE);
+  }
+  const curveId = hex(algorithm.read(OBJECT_IDENTIFIER));
+  const curve = CURVES[curveId];
+  if (curve === undefined) {
+    throw new Rejection(
+      `a key is on an elliptic curve other than P-256 and P-384 (object identifier ${curveId})`,
+      UNSUPPORTED_CERTIFICATE,
+    );
+  }
+  if (bits[0] !== 4 || bits.length !== (curve === "secp256r1" ? 65 : 97)) {
+    throw new Rejection("a point of an elliptic curve is not given in full", UNSUPPORTED_CERTIFICATE);
+  }
+  return { type: "ec", curve, point: bits };
 }
 
 export function same(a: Uint8Array, b: Uint8Array): boolean {

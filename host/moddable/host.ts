@@ -1,5 +1,6 @@
 import Net from "net";
 import type { Host, NativeDigest, NativeRsa } from "../../src/host.js";
+import { checkOptions, type Rules } from "../../src/options.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { PooledRandom } from "./random.js";
@@ -19,6 +20,21 @@ export interface ModdableHost extends Host {
   close(): void;
 }
 
+export const plainHostRules = Object.freeze({
+  clock: "object",
+  storage: "any",
+  addresses: "object",
+  maxConnections: "integer 1 16",
+  maxWaiting: "integer 0 1000",
+} satisfies Rules<PlainHostOptions>);
+
+const clockRules = Object.freeze({
+  servers: "any",
+  trustSystemClock: "boolean",
+  timeoutMs: "number 1 2147483647",
+  refreshMs: "number 1000 2147483647",
+} satisfies Rules<Omit<ClockOptions, "storage">>);
+
 /** What every host of this platform has; TLS and native code come from the caller. */
 export function assembleHost(
   options: PlainHostOptions,
@@ -27,6 +43,7 @@ export function assembleHost(
     random: PooledRandom,
   ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
+  if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
   const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
   const clock = new ModdableClock({ ...options.clock, storage });
   const random = new PooledRandom(storage !== undefined);

@@ -96,8 +96,10 @@ export class Http implements HttpClient {
     return origin;
   }
 
-  #route({ scheme, host, port }: HttpRequest): Route {
+  #route({ scheme, host: name, port }: HttpRequest): Route {
     const { addresses } = this.#options;
+    // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
+    const host = name.replace(/\.$/, "");
     const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port, addresses };
     if (host.startsWith("[")) {
       throw new NetworkError("NAME_RESOLUTION", "connect", "The sockets of this platform know no IPv6 addresses.");

@@ -3,12 +3,13 @@
 import RNG from "rng";
 import { base64Decode } from "../../src/crypto/base64.js";
 import { IotHubError } from "../../src/errors.js";
+import { checkOptions, type Rules } from "../../src/options.js";
 import { defaultAnchors } from "./anchors.js";
 import { Certificate } from "./certificate.js";
 import type { Trust } from "./chain.js";
 import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
-import { assembleHost, type ModdableHost, type PlainHostOptions } from "./host.js";
+import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
 import { ArithmeticRsa } from "./rsa.js";
 import { Resumption, TlsSocket } from "./tls.js";
 
@@ -44,11 +45,21 @@ export interface ModdableHostOptions extends PlainHostOptions {
   readonly dangerouslyAcceptAnyCertificate?: boolean;
 }
 
+const hostRules = Object.freeze({
+  ...plainHostRules,
+  certificates: "any",
+  pins: "any",
+  clientCertificates: "any",
+  clientKey: "any",
+  dangerouslyAcceptAnyCertificate: "boolean",
+} satisfies Rules<ModdableHostOptions>);
+
 /**
  * A host over the modules of the Moddable SDK.
  * @throws {IotHubError} INVALID_OPTION
  */
 export function createHost(options: ModdableHostOptions = {}): ModdableHost {
+  checkOptions("", options, hostRules);
   const { certificates, clientCertificates, clientKey } = options;
   const given = certificates?.map((bytes) => checked(view(bytes)));
   if (given?.length === 0) throw new IotHubError("INVALID_OPTION", "At least one trust anchor is needed.");

@@ -1,14 +1,17 @@
 /** The library on Moddable without TLS, for gateways on a trusted network: 78 KB of bytecode less. */
 
+import { checkOptions } from "../../src/options.js";
 import { HostedDevice } from "./device.js";
-import { assembleHost, type ModdableHost, type PlainHostOptions } from "./host.js";
+import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
 
 export * from "../../src/index.js";
 export { ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
 export type { ModdableHost, PlainHostOptions };
 
+/** @throws {IotHubError} INVALID_OPTION */
 export function createHost(options: PlainHostOptions = {}): ModdableHost {
+  checkOptions("", options, plainHostRules);
   return assembleHost(options, () => ({}));
 }
 

@@ -132,7 +132,8 @@ class NodeHttp implements HttpClient {
     const secure = request.scheme === "https";
     const headers: http.OutgoingHttpHeaders = { ...request.headers, "Content-Length": request.body.length };
     const options: TunnelOptions = {
-      host: request.host.replace(/^\[|\]$/g, ""),
+      // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
+      host: request.host.replace(/^\[|\]$|\.$/g, ""),
       port: request.port,
       method: request.method,
       path: request.path,

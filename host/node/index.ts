@@ -2,6 +2,7 @@
 
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
 import type { Host } from "../../src/host.js";
+import { checkOptions, type Rules } from "../../src/options.js";
 import {
   forget,
   type ProvisionedDeviceOptions as PortableProvisionedDeviceOptions,
@@ -21,12 +22,23 @@ export interface NodeHostOptions extends NodeHttpOptions {
   readonly storageFolder?: string;
 }
 
+const hostRules = {
+  ca: "any",
+  systemCa: "boolean",
+  cert: "any",
+  key: "any",
+  lookup: "function",
+  proxy: "any",
+  storageFolder: "string",
+} satisfies Rules<NodeHostOptions>;
+
 /**
  * A host over Node's own modules. It has neither a native digest nor native RSA: what runs in CI is the code that runs
  * on the device.
  * @throws {IotHubError} INVALID_OPTION
  */
 export function createHost(options: NodeHostOptions = {}): Host {
+  checkOptions("", options, hostRules);
   return {
     http: createHttp(options),
     clock: createClock(),
@@ -52,9 +64,10 @@ export class Device extends PortableDevice {
    * @throws {IotHubError} what {@link provision} and the constructor throw
    */
   static async fromProvisioning(options: ProvisionedDeviceOptions, host?: Host): Promise<Device> {
-    const used = host ?? createHost({ storageFolder: options.storageFolder });
+    const { storageFolder, ...rest } = options;
+    const used = host ?? createHost({ storageFolder });
     try {
-      const device = new this(await provisionOptions(options, used), used);
+      const device = new this(await provisionOptions(rest, used), used);
       if (host === undefined) device.#ownHost = used;
       return device;
     } catch (error) {

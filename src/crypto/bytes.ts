@@ -12,6 +12,33 @@ export function reverse(bytes: Uint8Array): void {
   (LITTLE_ENDIAN ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)).reverse();
 }
 
+/**
+ * The bytes of an ArrayBuffer, of a SharedArrayBuffer, or of any view on one, also from another realm; undefined for
+ * anything else. Memory that is shared is copied, since it may change between two looks at it.
+ */
+export function toBytes(value: unknown): Uint8Array | undefined {
+  if (ArrayBuffer.isView(value)) {
+    const { buffer, byteOffset, byteLength } = value;
+    // The length of a view whose buffer has been transferred is 0, as if it were empty.
+    if ((buffer as { detached?: boolean }).detached === true) return undefined;
+    if (tagOf(buffer) === "SharedArrayBuffer")
+      return copyBytes(new Uint8Array(buffer, byteOffset, byteLength), byteLength);
+    return value instanceof Uint8Array ? value : new Uint8Array(buffer, byteOffset, byteLength);
+  }
+  const tag = tagOf(value);
+  if (tag !== "ArrayBuffer" && tag !== "SharedArrayBuffer") return undefined;
+  if ((value as { detached?: boolean }).detached === true) return undefined;
+  const bytes = new Uint8Array(value as ArrayBuffer);
+  // An object may bear any tag.
+  if (bytes.buffer !== value) return undefined;
+  return tag === "ArrayBuffer" ? bytes : copyBytes(bytes, bytes.length);
+}
+
+/** What kind of object the language says that this is, in any realm: `"Map"`, `"Error"`, `"Object"`. */
+export function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
 /** A copy of bytes in memory of its own, with zeros up to `size` bytes. */
 export function copyBytes(bytes: Uint8Array, size: number): Uint8Array {
   const buffer = bytes.buffer as ArrayBuffer & Transferable;

@@ -2,7 +2,7 @@
 
 import { IotHubError } from "../errors.js";
 import { base64Decode } from "./base64.js";
-import { BIT_STRING, DerReader, INTEGER, malformed, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "./der.js";
+import { BIT_STRING, DerError, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "./der.js";
 import { hex } from "./hex.js";
 
 /** The numbers of RFC 8017 section 3.2, as the key states them; the CRT's are 0 where it leaves them out. */
@@ -23,48 +23,118 @@ export interface RsaPrivateKey {
 
 // rsaEncryption, RFC 8017 appendix A.1: 1.2.840.113549.1.1.1.
 const RSA_ENCRYPTION = "2a864886f70d010101";
+// RFC 2315 section 14, pkcs-7: what a PFX (RFC 7292 section 4) begins with after its version, 3.
+const PKCS7 = "06092a864886f70d0107";
 // A 4096-bit key in PEM has 3.3 KB; what is far larger is no key, and reading it would only cost memory.
 const MAX_PEM_LENGTH = 16384;
+const BEGIN = "-----BEGIN ";
 
 /**
  * Reads an RSA private key of 2048 to 4096 bits.
- * @param key PEM text, in which other text may stand around the key, or DER bytes
+ * @param key PEM as text or bytes, in which other text and certificates may stand around the key, or DER bytes
  * @throws {IotHubError} KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE
  */
 export function readRsaPrivateKey(key: string | Uint8Array): RsaPrivateKey {
-  return readDer(typeof key === "string" ? readPem(key) : key);
+  let der: Uint8Array;
+  if (typeof key === "string") der = readPem(key);
+  else if (isDer(key)) der = key;
+  else if (includes(key, BEGIN)) der = readPem(latin1(key));
+  else if (key[0] === 0xff || key[0] === 0xfe || (key[0] === 0x2d && key[1] === 0)) {
+    throw malformed("its file is UTF-16 text; save it as UTF-8");
+  } else der = key;
+  if (isPkcs12(der)) {
+    throw malformed("this is a PKCS#12 file; convert it with: openssl pkcs12 -in key.p12 -nodes -nocerts -out key.pem");
+  }
+  try {
+    return readDer(der);
+  } catch (cause) {
+    if (cause instanceof DerError) throw malformed(cause.message, cause);
+    throw cause;
+  }
 }
 
-function readPem(text: string): Uint8Array {
-  if (text.length > MAX_PEM_LENGTH) throw malformed("the PEM text is longer than 16384 characters");
-  const begin = "-----BEGIN ";
-  let labels = "";
-  for (let at = text.indexOf(begin); at >= 0; at = text.indexOf(begin, at + 1)) {
-    const start = at + begin.length;
-    const labelEnd = text.indexOf("-----", start);
-    if (labelEnd < 0) break;
-    const label = text.slice(start, labelEnd);
-    if (label === "ENCRYPTED PRIVATE KEY") throw encrypted();
-    if (label === "PRIVATE KEY" || label === "RSA PRIVATE KEY") {
-      const end = text.indexOf(`-----END ${label}-----`, labelEnd);
-      if (end < 0) throw malformed("the PEM text has no END line");
-      const body = text.slice(labelEnd + 5, end);
-      // RFC 1421 section 4.6.1.1, as OpenSSL still writes it.
-      if (body.includes("ENCRYPTED")) throw encrypted();
-      try {
-        return base64Decode(body.replace(/\s+/g, ""));
-      } catch (cause) {
-        throw new IotHubError("KEY_MALFORMED", "The private key cannot be read: its PEM text is not Base64.", cause);
-      }
-    }
-    labels += ` ${label}`;
+/** A SEQUENCE whose length is one of DER, or indefinite as some programs write PKCS#12. */
+function isDer(bytes: Uint8Array): boolean {
+  // No text begins so: 0 and the octets above are no text, and a PEM file with the letter 0 has no such length.
+  return bytes[0] === SEQUENCE && bytes.length > 1 && (bytes[1] >= 0x80 || bytes[1] === bytes.length - 2);
+}
+
+function isPkcs12(der: Uint8Array): boolean {
+  const start = hex(der.subarray(0, 40));
+  return start.startsWith("30") && start.includes("020103") && start.includes(PKCS7);
+}
+
+function includes(bytes: Uint8Array, ascii: string): boolean {
+  const first = ascii.charCodeAt(0);
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    let i = 1;
+    while (i < ascii.length && bytes[at + i] === ascii.charCodeAt(i)) i++;
+    if (i === ascii.length) return true;
   }
+  return false;
+}
+
+/** Whatever the encoding is, PEM itself is ASCII. */
+function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 1024) {
+    text += String.fromCharCode.apply(null, bytes.subarray(at, at + 1024) as unknown as number[]);
+  }
+  return text;
+}
+
+/**
+ * The DER of the first private key in a text. A marker without a key behind it, as in instructions that mention it,
+ * counts only where no key follows.
+ */
+function readPem(text: string): Uint8Array {
+  let failure: IotHubError | undefined;
+  let labels = "";
+  let next = text.indexOf(BEGIN);
+  while (next >= 0) {
+    const start = next + BEGIN.length;
+    next = text.indexOf(BEGIN, start);
+    // Up to the next marker: a text is gone through once, however many it has.
+    const part = text.slice(start, Math.min(next < 0 ? text.length : next, start + MAX_PEM_LENGTH));
+    const labelEnd = part.indexOf("-----");
+    if (labelEnd < 0) continue;
+    const label = part.slice(0, labelEnd);
+    if (label === "PRIVATE KEY" || label === "RSA PRIVATE KEY") {
+      const body = part.slice(labelEnd + 5);
+      try {
+        return readBlock(body, label);
+      } catch (error) {
+        failure ??= error as IotHubError;
+      }
+    } else if (label === "ENCRYPTED PRIVATE KEY") failure ??= encrypted();
+    else if (labels.length < 200) labels += ` ${label}`;
+  }
+  if (failure !== undefined) throw failure;
   if (labels.includes("EC PRIVATE") || labels.includes("DSA PRIVATE")) throw notRsa();
   if (labels.includes("OPENSSH")) {
     throw malformed("it is in OpenSSH's format; convert it to PKCS#8 with: ssh-keygen -p -m PKCS8");
   }
   if (labels.includes("PUBLIC KEY") || labels.includes("CERTIFICATE")) throw notPrivate();
   throw malformed("there is no PEM private key in the text");
+}
+
+/** @param body what follows the BEGIN marker, up to the next one */
+function readBlock(body: string, label: string): Uint8Array {
+  const end = body.indexOf(`-----END ${label}-----`);
+  if (end < 0) {
+    throw malformed(body.length > MAX_PEM_LENGTH - 100 ? "its PEM text is too long" : "the PEM text has no END line");
+  }
+  const content = body.slice(0, end);
+  // RFC 1421 section 4.6.1.1, as OpenSSL still writes it.
+  if (content.includes("ENCRYPTED")) throw encrypted();
+  if (content.includes("\\n")) throw malformed("its line breaks are the two characters \\ and n");
+  try {
+    const der = base64Decode(content.replace(/\s+/g, ""));
+    if (der.length > 0) return der;
+  } catch (cause) {
+    throw malformed("its PEM text is not Base64", cause);
+  }
+  throw malformed("there is nothing between the BEGIN and the END line");
 }
 
 function readDer(der: Uint8Array): RsaPrivateKey {
@@ -122,6 +192,10 @@ function readNumbers(version: Uint8Array, numbers: DerReader, der: Uint8Array): 
 
 function toBigInt(octets: Uint8Array): bigint {
   return octets.length ? BigInt(`0x${hex(octets)}`) : 0n;
+}
+
+function malformed(reason: string, cause?: unknown): IotHubError {
+  return new IotHubError("KEY_MALFORMED", `The private key cannot be read: ${reason}.`, cause);
 }
 
 function encrypted(): IotHubError {

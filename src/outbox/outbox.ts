@@ -7,6 +7,7 @@
 import { copyBytes } from "../crypto/bytes.js";
 import { type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
+import { checkOptions, flushRules } from "../options.js";
 import { AbortListeners, Canceller } from "../request/abort.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
 import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
@@ -263,12 +264,12 @@ export class Outbox<Result = unknown> {
    * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED; QUEUE_FULL if 16 flushes wait already
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
-    const { deadlineMs = DEFAULT_DEADLINE_MS, signal } = options ?? {};
-    if (!(deadlineMs >= 0 && deadlineMs <= MAX_MS)) {
-      return Promise.reject(
-        new IotHubError("INVALID_OPTION", `deadlineMs must be a number of milliseconds from 0 to ${MAX_MS}.`),
-      );
+    try {
+      checkOptions("", options, flushRules);
+    } catch (error) {
+      return Promise.reject(error);
     }
+    const { deadlineMs = DEFAULT_DEADLINE_MS, signal } = options;
     if (this.#closed) return Promise.reject(deviceClosed());
     if (this.#flushing >= MAX_FLUSHES) {
       return Promise.reject(new IotHubError("QUEUE_FULL", "Too many flushes are waiting already."));

@@ -14,8 +14,9 @@ import type { DeviceOptions } from "../device.js";
 import { AnswerError, IotHubError, isTransient } from "../errors.js";
 import { type Host, type NativeDigest, type Storage, storageLimits } from "../host.js";
 import type { Identity } from "../message.js";
+import { checkOptions, provisionedDeviceRules, provisionRules } from "../options.js";
 import { parseObject } from "../request/response.js";
-import { type Credential, createSigner } from "../signing/signer.js";
+import type { Credential } from "../signing/signer.js";
 import {
   checkOwnCertificate,
   type RegisterOptions,
@@ -63,6 +64,7 @@ const NO_GENERATION = 2;
  * ProductId or DeviceName (`force` or {@link forget} helps); and what {@link register} throws
  */
 export async function provision(options: ProvisionOptions, host: Host): Promise<Provisioned> {
+  checkOptions("", options, provisionRules);
   const identity = readIdentity(options, host);
   checkOwnCertificate(options);
   const store = new CredentialStore(host);
@@ -84,9 +86,10 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
 
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
   if (!cutShort) await store.writeMark(stored.generation);
+  const { force: _, ...registering } = options;
   let registration: Registration;
   try {
-    registration = await register({ ...options, ...identity, productSecret }, host);
+    registration = await register({ ...registering, ...identity, productSecret }, host);
   } catch (error) {
     // The gateway has said no for good. A refusal that follows a lost answer proves nothing about what is stored.
     if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass)) {
@@ -109,10 +112,20 @@ export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credentia
  * @throws {IotHubError} what {@link provision} and {@link createSigner} throw
  */
 export async function provisionOptions(options: ProvisionedDeviceOptions, host: Host): Promise<DeviceOptions> {
-  const { deviceName, credential } = await provision(options, host);
-  const { productSecret: _s, privateKey: _k, clientCert: _c, signal: _a, force: _f, ...rest } = options;
-  // A psk that came from the gateway itself is right as it is, so it is not checked as one that people copy.
-  return { ...rest, deviceName, credential: createSigner(credential, host) };
+  checkOptions("", options, provisionedDeviceRules);
+  const { maxPayloadBytes, log, outbox, ...provisioning } = options;
+  const { deviceName, credential } = await provision(provisioning, host);
+  const {
+    productSecret: _s,
+    privateKey: _k,
+    clientCert: _c,
+    clientCertMembers: _m,
+    algorithm: _a,
+    signal: _g,
+    force: _f,
+    ...rest
+  } = options;
+  return { ...rest, deviceName, credential };
 }
 
 /**

@@ -9,9 +9,11 @@ import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
 import type { CancelSignal, Host } from "../host.js";
 import { checkIdentity, type Identity } from "../message.js";
+import { checkOptions, registerRules } from "../options.js";
 import { Client, type ClientOptions } from "../request/client.js";
 import { type Region, readEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
+import { secretMistake } from "../signing/secret.js";
 import { createSigner, type KeyCredential, type SecretCredential } from "../signing/signer.js";
 
 const BLOCK_BYTES = 16;
@@ -75,6 +77,7 @@ export type RegistrationContent =
  * {@link openRegistrationPayload} throw
  */
 export async function register(options: RegisterOptions, host: Host): Promise<Registration> {
+  checkOptions("", options, registerRules);
   const identity = readIdentity(options, host);
   const { productSecret, algorithm, clientCert, privateKey } = options;
   checkProductSecret(productSecret);
@@ -161,9 +164,9 @@ export function readIdentity(
   return identity;
 }
 
-/** A psk as a credential; `algorithm` stands in it only where it was chosen. */
+/** A psk as it came from the gateway. `algorithm` stands in it only where it was chosen. */
 export function secretCredential(secret: string, algorithm: SecretCredential["algorithm"]): RegisteredSecret {
-  return algorithm === undefined ? { secret } : { secret, algorithm };
+  return algorithm === undefined ? { secret, verbatim: true } : { secret, algorithm, verbatim: true };
 }
 
 /** @throws {IotHubError} INVALID_OPTION */
@@ -184,6 +187,13 @@ function isPem(text: unknown): boolean {
 }
 
 function checkProductSecret(productSecret: unknown): void {
+  const reason = typeof productSecret === "string" ? secretMistake(productSecret, false) : undefined;
+  if (reason !== undefined) {
+    throw new IotHubError(
+      "INVALID_PRODUCT_SECRET",
+      `The ProductSecret was not copied as it is in the console: ${reason}.`,
+    );
+  }
   if (typeof productSecret !== "string" || !/^[!-~]{16,256}$/.test(productSecret)) {
     throw new IotHubError(
       "INVALID_PRODUCT_SECRET",

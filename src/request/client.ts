@@ -10,7 +10,8 @@ import {
   ThrottledError,
 } from "../errors.js";
 import type { CancelSignal, Host, HttpTiming, Random } from "../host.js";
-import { type Signer, signRequest } from "../signing/signer.js";
+import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
+import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { AbortListeners, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
@@ -20,7 +21,6 @@ import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
 import { type Answer, readAnswer } from "./response.js";
 import {
-  checkObject,
   classifyBy,
   RetryBudget,
   type RetryOptions,
@@ -148,9 +148,7 @@ export interface Exchange {
   readonly timing: RequestTiming;
 }
 
-const MAX_TIMEOUT_MS = 2147483647;
 const DEFAULT_MAX_RESPONSE_BYTES = 16384;
-const PHASES = Object.freeze(["connect", "tls", "write", "first-byte", "read"]);
 /** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 /** How long a clock that could not be set is left alone while the gateway's serves. */
@@ -189,26 +187,14 @@ export class Client {
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
-    checkTimeout(options.timeoutMs);
-    const { maxResponseBytes, contentType, rateLimit = {}, clockCorrection = {}, maxQueued } = options;
-    if (maxResponseBytes !== undefined && !(Number.isInteger(maxResponseBytes) && maxResponseBytes > 0)) {
-      throw new IotHubError("INVALID_OPTION", "maxResponseBytes must be a positive integer.");
-    }
+    const { contentType, phaseTimeoutsMs, rateLimit = {}, clockCorrection = {} } = options;
     if (contentType !== undefined && !/^[ -~]+$/.test(contentType)) {
       throw new IotHubError("INVALID_OPTION", "contentType must be printable ASCII.");
     }
-    if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 0)) {
-      throw new IotHubError("INVALID_OPTION", "maxQueued must be an integer from 0.");
-    }
-    checkPhaseTimeouts(options.phaseTimeoutsMs);
-    if (rateLimit !== false) checkObject("rateLimit", rateLimit);
-    if (clockCorrection !== false) checkObject("clockCorrection", clockCorrection);
+    if (phaseTimeoutsMs !== undefined) checkOptions("phaseTimeoutsMs", phaseTimeoutsMs, phaseTimeoutRules);
     if (clockCorrection !== false) {
-      const { maxStepMs } = clockCorrection;
-      if (maxStepMs !== undefined && !(Number.isFinite(maxStepMs) && maxStepMs >= 0)) {
-        throw new IotHubError("INVALID_OPTION", "clockCorrection.maxStepMs must be a number from 0.");
-      }
-      this.#skew = new ClockSkew(host.clock, host.storage, maxStepMs);
+      checkOptions("clockCorrection", clockCorrection, clockCorrectionRules);
+      this.#skew = new ClockSkew(host.clock, host.storage, clockCorrection.maxStepMs);
     }
     this.#endpoint = endpoint;
     this.#signer = signer;
@@ -231,9 +217,8 @@ export class Client {
    * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
   async post(path: string, body: Uint8Array, options: PostOptions = {}): Promise<Exchange> {
-    checkObject("options", options);
+    checkOptions("", options, requestRules);
     if (this.#closed) throw deviceClosed();
-    checkTimeout(options.timeoutMs);
     const policy = readRetryOptions(options.retry, this.#policy);
     const { timer } = this.#host;
     const { signal } = options;
@@ -352,7 +337,8 @@ export class Client {
     const { clock } = this.#host;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
-    const headers = this.#sign(path, body);
+    const made = this.#sign(path, body, signal);
+    const headers = made instanceof Promise ? await made : made;
     const signed = clock.monotonicMs();
     progress.signMs += signed - begun;
     this.#emit({ phase: "send", path, host, port });
@@ -379,25 +365,31 @@ export class Client {
     }
   }
 
-  /** Signs a body with the time as it is now and a nonce of its own. */
-  #sign(path: string, body: Uint8Array): Record<string, string> {
+  /** Signs a body with the time as it is now and a nonce of its own. A secure element may take its time. */
+  #sign(
+    path: string,
+    body: Uint8Array,
+    signal: CancelSignal,
+  ): Record<string, string> | Promise<Record<string, string>> {
     const { host } = this.#endpoint;
-    const signer = this.#signer;
     const nonce = this.#nonces.next();
     const timestampSeconds = Math.floor(this.nowMs() / 1000);
     const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
-    let headers: Readonly<Record<string, string>>;
+    let signed: SignedRequest | Promise<SignedRequest>;
     try {
-      headers = signRequest({ host, path, body }, signer, time).headers;
+      signed = signRequest({ host, path, body }, this.#signer, time);
     } catch (error) {
       if (!(error instanceof IotHubError) || error.code !== "INVALID_TIMESTAMP") throw error;
       // It says nothing of the message.
       throw new IotHubError("CLOCK_NOT_SET", "The clock shows no time that can be signed.", error);
     }
-    const { algorithm } = signer;
-    this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-    // No host unpacks a compressed body.
-    return { ...headers, "Accept-Encoding": "identity" };
+    const { algorithm } = this.#signer;
+    const finish = ({ headers }: SignedRequest) => {
+      this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      // No host unpacks a compressed body.
+      return { ...headers, "Accept-Encoding": "identity" };
+    };
+    return signed instanceof Promise ? unlessCancelled(signed, signal).then(finish) : finish(signed);
   }
 
   /**
@@ -503,13 +495,6 @@ export class Client {
   }
 }
 
-/** @throws {IotHubError} INVALID_OPTION */
-export function checkTimeout(timeoutMs: number | undefined): void {
-  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
-    throw new IotHubError("INVALID_OPTION", `timeoutMs must be a number from 1 to ${MAX_TIMEOUT_MS}.`);
-  }
-}
-
 /** A random number from 0 to 1. */
 export function unit(random: Random): number {
   const bytes = random.bytes(2);
@@ -548,18 +533,4 @@ function throttled(paused: boolean, waitMs: number): ThrottledError {
     ? `The gateway asked for a pause, of which ${seconds} s are left.`
     : `The rate limit allows the next request in ${Math.round(waitMs)} ms.`;
   return new ThrottledError(message, seconds);
-}
-
-/** @throws {IotHubError} INVALID_OPTION */
-function checkPhaseTimeouts(timeouts: PhaseTimeouts | undefined): void {
-  if (timeouts === undefined) return;
-  checkObject("phaseTimeoutsMs", timeouts);
-  for (const [phase, value] of Object.entries(timeouts)) {
-    if (!PHASES.includes(phase)) {
-      throw new IotHubError("INVALID_OPTION", `phaseTimeoutsMs has only the members ${PHASES.join(", ")}.`);
-    }
-    if (value !== undefined && !(typeof value === "number" && value >= 1 && value <= MAX_TIMEOUT_MS)) {
-      throw new IotHubError("INVALID_OPTION", `phaseTimeoutsMs.${phase} must be a number from 1 to ${MAX_TIMEOUT_MS}.`);
-    }
-  }
 }

@@ -8,13 +8,14 @@ export type Region = "ap-guangzhou" | "us-east" | "europe" | "ap-bangkok" | (str
 
 export interface Endpoint {
   readonly scheme: "http" | "https";
-  /** Lower case, without port: what is signed. */
+  /** Lower case, without port and without a dot at its end: what is signed. */
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * The endpoint of a region over HTTPS, or of a URL such as `http://192.168.1.10:8080`.
+ * The endpoint of a region over HTTPS, or of a URL such as `http://192.168.1.10:8080`. A dot at the end of its host is
+ * dropped: the name is resolved as the system resolves any other.
  * @throws {IotHubError} INVALID_REGION, INVALID_URL, INVALID_OPTION
  */
 export function readEndpoint(region: Region | undefined, url: string | undefined): Endpoint {

@@ -1,11 +1,11 @@
 /** A token bucket: how fast a device may send. */
 
-import { IotHubError } from "../errors.js";
+import { checkOptions, rateLimitRules } from "../options.js";
 
 export interface RateLimit {
-  /** Messages a second, above 0; 20 unless given, the lower of the two limits that the platform states. */
+  /** Messages a second, 0.001 to 1 000 000; 20 unless given, the lower of the two limits that the platform states. */
   readonly perSecond?: number;
-  /** How many may follow each other at once after a pause, at least 1; 10 unless given. */
+  /** How many may follow each other at once after a pause, 1 to 1 000 000; 10 unless given. */
   readonly burst?: number;
 }
 
@@ -16,11 +16,9 @@ export class TokenBucket {
   #at = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
-  constructor({ perSecond = 20, burst = 10 }: RateLimit) {
-    const valid = Number.isFinite(perSecond) && Number.isFinite(burst) && perSecond > 0 && burst >= 1;
-    if (!valid) {
-      throw new IotHubError("INVALID_OPTION", "rateLimit needs perSecond above 0 and burst of at least 1.");
-    }
+  constructor(options: RateLimit) {
+    checkOptions("rateLimit", options, rateLimitRules);
+    const { perSecond = 20, burst = 10 } = options;
     this.#perMs = perSecond / 1000;
     this.#burst = burst;
     this.#tokens = burst;

@@ -3,7 +3,8 @@
  * errors.ts; who waits and sends is the client.
  */
 
-import { classifyError, type ErrorClass, errorClasses, IotHubError } from "../errors.js";
+import { classifyError, type ErrorClass, errorClasses, type IotHubError } from "../errors.js";
+import { checkOptions, retryRules } from "../options.js";
 
 export interface RetryOptions {
   /** How often a request is sent at most, 1 to 1000; 3 unless given. */
@@ -48,37 +49,14 @@ const MAX_MS = 2147483647;
 /** @throws {IotHubError} INVALID_OPTION */
 export function readRetryOptions(options: RetryOptions | false | undefined, base: RetryPolicy): RetryPolicy {
   if (options === undefined) return base;
-  if (options !== false) checkObject("retry", options);
+  if (options !== false) checkOptions("retry", options, retryRules);
   // A single attempt has all the time that the request has.
   if (options === false) return { ...base, maxAttempts: 1, attemptTimeoutMs: MAX_MS };
-  const policy = { ...base };
-  const check = (name: keyof typeof retryDefaults & keyof RetryOptions, min: number, max: number, integer: boolean) => {
-    const value = options[name] as unknown;
-    if (value === undefined) return;
-    if (!(typeof value === "number" && value >= min && value <= max) || (integer && !Number.isInteger(value))) {
-      throw new IotHubError("INVALID_OPTION", `retry.${name} must be a number from ${min} to ${max}.`);
-    }
-    (policy as Record<string, unknown>)[name] = value;
-  };
-  check("maxAttempts", 1, 1000, true);
-  check("baseDelayMs", 0, MAX_MS, false);
-  check("maxDelayMs", 0, MAX_MS, false);
-  check("maxRetryAfterMs", 0, MAX_MS, false);
-  check("attemptTimeoutMs", 1, MAX_MS, false);
-  check("budget", 0, 1000000, false);
-  if (options.classify !== undefined) {
-    if (typeof options.classify !== "function") {
-      throw new IotHubError("INVALID_OPTION", "retry.classify must be a function.");
-    }
-    return { ...policy, classify: options.classify };
+  const policy: { -readonly [Name in keyof RetryPolicy]: RetryPolicy[Name] } = { ...base };
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) (policy as Record<string, unknown>)[name] = value;
   }
   return policy;
-}
-
-/** @throws {IotHubError} INVALID_OPTION */
-export function checkObject(name: string, value: unknown): void {
-  if (typeof value === "object" && value !== null) return;
-  throw new IotHubError("INVALID_OPTION", `${name} must be an object with options.`);
 }
 
 /** The class that the app's own function gives, or else {@link classifyError}. */

@@ -7,11 +7,11 @@ import { fault, RsaSigner } from "../crypto/rsa.js";
 import { sha256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import type { NativeRsa } from "../host.js";
-import { closed, type Signer } from "./hmac-signer.js";
+import { closed, type SyncSigner } from "./hmac-signer.js";
 import type { SignerOptions } from "./signer.js";
 import type { Algorithm } from "./string-to-sign.js";
 
-export class KeySigner implements Signer {
+export class KeySigner implements SyncSigner {
   readonly algorithm: Algorithm = "rsa-sha256";
   readonly #rsa: RsaSigner;
   readonly #native: NativeRsa | undefined;

@@ -1,6 +1,7 @@
 /** The gateway's signature: eight lines, a hash of the body, an HMAC or an RSA signature in Base64. */
 
 import { base64 } from "../crypto/base64.js";
+import { toBytes } from "../crypto/bytes.js";
 import { hex } from "../crypto/hex.js";
 import { hmacPads } from "../crypto/hmac.js";
 import { utf8 } from "../crypto/utf8.js";
@@ -9,19 +10,28 @@ import {
   closed,
   createSecretSigner,
   invalidCredential,
+  type RequestToSign,
   type SecretCredential,
   type SignatureTime,
   type SignedRequest,
   type Signer,
+  type SyncSigner,
   signWith,
 } from "./hmac-signer.js";
 import { KeySigner } from "./rsa-signer.js";
 import type { Algorithm } from "./string-to-sign.js";
 
-export type { SecretCredential, SignatureTime, SignedRequest, Signer } from "./hmac-signer.js";
+export type {
+  RequestToSign,
+  SecretCredential,
+  SignatureTime,
+  SignedRequest,
+  Signer,
+  SyncSigner,
+} from "./hmac-signer.js";
 export { type Algorithm, type StringToSignParts, signedHost, stringToSign } from "./string-to-sign.js";
 
-/** The private key that belongs to a device's certificate: PKCS#1 or PKCS#8, PEM text or DER bytes, 2048 to 4096 bits. */
+/** The private key of a device's certificate: PKCS#1 or PKCS#8, PEM as text or bytes, or DER bytes, 2048 to 4096 bits. */
 export interface KeyCredential {
   readonly privateKey: string | Uint8Array;
 }
@@ -40,30 +50,39 @@ export interface SignerOptions {
  * @throws {IotHubError} INVALID_CREDENTIAL; KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE,
  * KEY_INCONSISTENT
  */
-export function createSigner(credential: Credential, options: SignerOptions = {}): Signer {
+export function createSigner(credential: Credential, options: SignerOptions = {}): SyncSigner {
   const { secret, algorithm, privateKey } = (credential ?? {}) as Partial<SecretCredential & KeyCredential>;
   if (typeof secret === "string" && secret !== "" && privateKey === undefined) {
     const { digest } = options;
     const isNative = digest !== undefined && (algorithm === undefined || algorithm === "hmacsha256");
     return isNative ? new DigestSigner(secret, digest) : createSecretSigner({ secret, algorithm });
   }
-  if ((typeof privateKey === "string" || privateKey instanceof Uint8Array) && secret === undefined) {
-    return new KeySigner(privateKey, options);
-  }
-  throw invalidCredential("it needs either a secret, a non-empty text, or a privateKey, PEM text or DER bytes");
+  const key = typeof privateKey === "string" ? privateKey : toBytes(privateKey);
+  if (key !== undefined && secret === undefined) return new KeySigner(key, options);
+  throw invalidCredential("it needs either a secret, a non-empty text, or a privateKey, PEM or DER");
 }
 
 /**
  * Signs one request. The same input gives the same result; nothing is sent.
- * @param request `body` is signed exactly as it is: send these bytes, or this text as UTF-8
- * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, and what
- * {@link createSigner} throws
+ * @returns a promise where a signer is given whose `sign` returns one
+ * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNING_FAULT, and
+ * what {@link createSigner} throws
  */
 export function signRequest(
-  request: { readonly host: string; readonly path: string; readonly body: string | Uint8Array },
+  request: RequestToSign,
+  credentialOrSigner: Credential | SyncSigner,
+  time: SignatureTime,
+): SignedRequest;
+export function signRequest(
+  request: RequestToSign,
   credentialOrSigner: Credential | Signer,
   time: SignatureTime,
-): SignedRequest {
+): SignedRequest | Promise<SignedRequest>;
+export function signRequest(
+  request: RequestToSign,
+  credentialOrSigner: Credential | Signer,
+  time: SignatureTime,
+): SignedRequest | Promise<SignedRequest> {
   if (isSigner(credentialOrSigner)) return signWith(request, credentialOrSigner, time);
   const signer = createSigner(credentialOrSigner);
   try {
@@ -79,7 +98,7 @@ export function isSigner(value: Credential | Signer): value is Signer {
 }
 
 /** HMAC-SHA256 over a native hash: without midstates, yet two more blocks cost less there than any line of JavaScript. */
-class DigestSigner implements Signer {
+class DigestSigner implements SyncSigner {
   readonly algorithm: Algorithm = "hmacsha256";
   readonly #digest: NativeDigest;
   #pads: { readonly inner: Uint8Array; readonly outer: Uint8Array } | undefined;

@@ -6,7 +6,7 @@ import { IotHubError } from "../errors.js";
 export type Algorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
 
 export interface StringToSignParts {
-  /** Lower-cased, and its port removed, here. */
+  /** Lower-cased here, without its port and without a dot at its end. */
   readonly host: string;
   /** Path without query, for example `/device/publish`. */
   readonly path: string;
@@ -44,11 +44,17 @@ export function stringToSign(parts: StringToSignParts): string {
 }
 
 /**
- * A host as it is signed: lower case, without port.
+ * A host as it is signed, named to a server, and compared with its certificate: lower case, without port, and without
+ * the dot at its end that marks a name as complete in the DNS (RFC 6066 section 3 keeps it out of TLS; a gateway knows
+ * itself by its name without it).
  * @throws {IotHubError} INVALID_HOST
  */
 export function signedHost(host: string): string {
   const match = typeof host === "string" && /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/.exec(host.toLowerCase());
-  if (!match) throw new IotHubError("INVALID_HOST", "The host must be a name or an address, with or without a port.");
-  return match[1];
+  const name = match ? match[1] : "";
+  const bare = name.endsWith(".") ? name.slice(0, -1) : name;
+  if (bare === "" || bare.endsWith(".")) {
+    throw new IotHubError("INVALID_HOST", "The host must be a name or an address, with or without a port.");
+  }
+  return bare;
 }

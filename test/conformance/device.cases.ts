@@ -1,4 +1,12 @@
-import { Canceller, Device, type DeviceOptions, NetworkError, utf8Decode } from "../../src/index.js";
+import {
+  Canceller,
+  createSigner,
+  Device,
+  type DeviceOptions,
+  NetworkError,
+  signRequest,
+  utf8Decode,
+} from "../../src/index.js";
 import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
@@ -96,6 +104,53 @@ export const cases: readonly Case[] = [
       const all = events.join("\n");
       for (const hidden of [secret, "PAYLOAD", host.sent[0].request.headers["X-TC-Signature"]]) {
         check.ok(!all.includes(hidden), "it is told");
+      }
+    },
+  },
+  {
+    name: "a signer that returns a promise signs as one that does not",
+    stackBytes,
+    async run(check) {
+      const inner = createSigner({ secret });
+      let fails = false;
+      const credential = {
+        algorithm: inner.algorithm,
+        hashBody: (body: Uint8Array) => inner.hashBody(body),
+        async sign(text: string) {
+          if (fails) throw new TypeError("no secure element");
+          return inner.sign(text);
+        },
+        close() {},
+      };
+      const { host, device } = create(() => response(success), { credential });
+      await device.publish(message);
+      const { request } = host.sent[0];
+      const time = {
+        timestampSeconds: Number(request.headers["X-TC-Timestamp"]),
+        nonce: Number(request.headers["X-TC-Nonce"]),
+      };
+      check.equal(request.headers, signRequest(request, inner, time).headers);
+      fails = true;
+      await check.rejects("SIGNING_FAULT", () => device.publish(message));
+      check.equal(host.sent.length, 1);
+      check.equal(host.timers, 0);
+    },
+  },
+  {
+    name: "a psk that was copied badly is refused, and never shown",
+    run(check) {
+      const bad = [
+        `${secret}\n`,
+        ` ${secret}`,
+        `"${secret}"`,
+        `\ufeff${secret}`,
+        secret.slice(0, -1),
+        secret.slice(0, -2),
+      ];
+      for (const each of bad) {
+        const error = check.throws("INVALID_CREDENTIAL", () => create(never, { credential: { secret: each } }));
+        check.ok(!error.message.includes("lDZ6"), error.message);
+        create(never, { credential: { secret: each, verbatim: true } });
       }
     },
   },

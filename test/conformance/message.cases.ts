@@ -104,4 +104,91 @@ export const cases: readonly Case[] = [
       );
     },
   },
+  {
+    name: "bytes of every kind of view",
+    run(check) {
+      const bytes = Uint8Array.from([9, 9, 1, 0, 254, 255]);
+      const views: object[] = [
+        new Uint8Array(bytes.buffer, 2),
+        new DataView(bytes.buffer, 2),
+        new Int8Array(bytes.buffer, 2),
+        new Uint16Array(bytes.buffer, 2),
+        bytes.buffer.slice(2),
+      ];
+      if (typeof SharedArrayBuffer !== "undefined") {
+        const shared = new SharedArrayBuffer(4);
+        new Uint8Array(shared).set(bytes.subarray(2));
+        views.push(shared, new Uint8Array(shared));
+      } else views.push(bytes.subarray(2), bytes.subarray(2));
+      for (const payload of views) {
+        check.equal(members(publishBody(identity, { topic: "data", payload }).body).Payload, "AQD+/w==");
+      }
+    },
+  },
+  {
+    name: "what JSON would show as null or as an empty object is refused with its path",
+    run(check) {
+      class Empty {}
+      const refused: [unknown, string][] = [
+        [Number.NaN, "is NaN; JSON has no number for it"],
+        [Number.POSITIVE_INFINITY, "is Infinity; JSON has no number for it"],
+        [1n, "is a BigInt"],
+        [new Map([[1, 2]]), "is a Map,"],
+        [new Set([1]), "is a Set,"],
+        [Promise.resolve(), "is a Promise,"],
+        [/x/, "is a RegExp,"],
+        [new Error("x"), "is an Error,"],
+        [new Number(1), "is a Number object"],
+        [new Empty(), "is an Empty,"],
+        [Uint8Array.of(1), "is a Uint8Array;"],
+        [new Date(Number.NaN), "is an invalid Date"],
+      ];
+      for (const [value, said] of refused) {
+        const payload = { sensors: [{}, { t: value }] };
+        const error = check.throws("INVALID_PAYLOAD", () => publishBody(identity, { topic: "data", payload }), said);
+        check.ok(error.message.startsWith(`payload.sensors[1].t ${said}`), error.message);
+      }
+      class Reading {
+        t = 1;
+      }
+      const payload = [new Reading(), { at: new Date(0), none: null, left: undefined }, Object.create(null)];
+      check.equal(
+        members(publishBody(identity, { topic: "data", payload }).body).Payload,
+        '[{"t":1},{"at":"1970-01-01T00:00:00.000Z","none":null},{}]',
+      );
+    },
+  },
+  {
+    name: "an object that is nested too deeply is an error, not the end of the machine",
+    // What an ESP32 has by default.
+    stackBytes: 6144,
+    run(check) {
+      const nested = (levels: number) => {
+        let payload: object = {};
+        for (let i = 1; i < levels; i++) payload = i % 2 ? [payload] : { a: payload };
+        return payload;
+      };
+      check.ok(publishBody(identity, { topic: "data", payload: nested(16) }).body.length, "taken");
+      for (const levels of [17, 500]) {
+        check.throws("INVALID_PAYLOAD", () => publishBody(identity, { topic: "data", payload: nested(levels) }));
+      }
+      const list: number[] = [];
+      list[1e9] = 1;
+      check.throws("PAYLOAD_TOO_LARGE", () => publishBody(identity, { topic: "data", payload: { list } }));
+    },
+  },
+  {
+    name: "unknown members are told with the nearest name",
+    run(check) {
+      for (const [name, said] of [
+        ["topc", "did you mean `topic`?"],
+        ["constructor", "the known ones are topic, payload, qos, encoding, timeMs."],
+        ["QOS", "did you mean `qos`?"],
+      ]) {
+        const message = { topic: "data", payload: "x", [name]: 1 };
+        const error = check.throws("INVALID_OPTION", () => publishBody(identity, message), name);
+        check.equal(error.message, `Unknown option \`${name}\`; ${said}`);
+      }
+    },
+  },
 ];

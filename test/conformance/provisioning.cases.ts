@@ -51,7 +51,7 @@ export const cases: readonly Case[] = [
         storage,
       });
       const options: ProvisionOptions = { ...board, productSecret };
-      const credential = secret === undefined ? { privateKey } : { secret };
+      const credential = secret === undefined ? { privateKey } : { secret, verbatim: true };
       for (const origin of ["registered", "stored", "stored"]) {
         const found = await provision(options, host);
         check.equal(found.origin, origin);

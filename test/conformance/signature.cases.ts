@@ -68,13 +68,15 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "the host is signed in lower case and without its port",
+    name: "the host is signed in lower case, without its port and the dot at its end",
     run(check) {
       for (const host of [
         parts.host,
         parts.host.toUpperCase(),
         `${parts.host}:443`,
         "AP-guangzhou.Gateway.tencentdevices.com:8080",
+        `${parts.host}.`,
+        `${parts.host}.:8443`,
       ]) {
         check.equal(stringToSign({ ...parts, host }), stringToSign(parts), host);
         const signed = signRequest({ ...request, host }, credential, time);
@@ -82,6 +84,9 @@ export const cases: readonly Case[] = [
       }
       check.equal(stringToSign({ ...parts, host: "[::1]:80" }).split("\n")[1], "[::1]");
       check.equal(stringToSign({ ...parts, host: "127.0.0.1" }).split("\n")[1], "127.0.0.1");
+      for (const host of [".", "a.example..", ".:80", ""]) {
+        check.throws("INVALID_HOST", () => stringToSign({ ...parts, host }), host);
+      }
     },
   },
   {

@@ -66,6 +66,51 @@ function device(g: Gateway, hostOptions: object = {}, changes: Partial<DeviceOpt
 
 const publish = (d: Device) => d.publish({ topic: "data", payload: { t: 21.5 } }, { timeoutMs: 10000 });
 
+describe("a certificate that is broken is called one", () => {
+  const { chain } = made("chain");
+  const rejection = (action: () => unknown) => {
+    try {
+      action();
+    } catch (error) {
+      expect(error).toBeInstanceOf(Rejection);
+      return (error as Rejection).message;
+    }
+    return "taken";
+  };
+
+  test("cut off at every byte", () => {
+    for (let length = 0; length < chain[0].length; length++) {
+      const message = rejection(() => new Certificate(chain[0].subarray(0, length)));
+      expect(message).toMatch(/^a certificate cannot be read \(.+\)$/);
+      expect(message).not.toContain("private key");
+    }
+  });
+
+  test("with a public key that cannot be read", () => {
+    const certificate = new Certificate(chain[0]);
+    for (let length = 0; length < certificate.spki.length; length++) {
+      Object.defineProperty(certificate, "spki", { value: chain[0].subarray(0, length), configurable: true });
+      expect(rejection(() => certificate.publicKey())).not.toMatch(/private key|^taken$/);
+    }
+  });
+
+  test("as a trust anchor", () => {
+    expect(() => createHost({ certificates: [chain[0].subarray(0, 100)] })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", message: "A trust anchor is not a certificate in DER." }),
+    );
+  });
+});
+
+test.each([
+  [{ certificate: [] }, "Unknown option `certificate`; did you mean `certificates`?"],
+  [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
+  [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
+  [{ clock: { timeoutMs: "3000" } }, "clock.timeoutMs must be a number from 1 to 2147483647; it is a string."],
+  [{ dangerouslyAcceptAnyCertificate: "no" }, "dangerouslyAcceptAnyCertificate must be a boolean; it is a string."],
+])("createHost %j", (given, sentence) => {
+  expect(() => createHost(given as never)).toThrow(sentence);
+});
+
 describe("publishing", () => {
   test.each([true, false])("ten take one connection and one handshake (writableFirst %s)", async (writableFirst) => {
     network.writableFirst = writableFirst;
@@ -88,6 +133,16 @@ describe("publishing", () => {
       expect((await d.publish({ topic: "data", payload })).status).toBe(200);
     }
     expect(g.counts.accepted).toBe(2);
+  });
+
+  test("a dot at the end of the host is neither in SNI nor compared with the certificate", async () => {
+    const g = await gateway();
+    const port = new URL(g.url).port;
+    expect((await publish(device(g, {}, { url: `https://localhost.:${port}` }))).status).toBe(200);
+    const host = createModdableHost({ certificates: [rootOf(g)] });
+    const request = { scheme: "https", host: "localhost.", port: Number(port), method: "POST", path: "/x" } as const;
+    const sent = send(host, { ...request, headers: {}, body: new Uint8Array(0) });
+    expect((await sent).status).toBeGreaterThan(0);
   });
 
   test("mutual TLS", async () => {

@@ -13,6 +13,7 @@ import { type GatewayOptions, makeClientCertificate, startGateway } from "../../
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
+import { send } from "../support/send.js";
 
 const { privatePem: privateKey, publicPem: publicKey } = makeRsaKeys();
 const devices = {
@@ -41,6 +42,24 @@ const credentials: [string, string, DeviceOptions["credential"]][] = [
   ["a key, HMAC-SHA1", "sha1", { secret: psk, algorithm: "hmacsha1" }],
   ["a certificate's key, RSA-SHA256", "cert", { privateKey }],
 ];
+
+test("a dot at the end of the host is neither signed nor sent, and no part of SNI and certificate", async () => {
+  for (const https of [false, true]) {
+    const g = await gateway({ https });
+    const url = `${https ? "https" : "http"}://localhost.:${new URL(g.url).port}`;
+    const loopback = (_name: string, options: { all?: boolean }, done: (...all: unknown[]) => void) =>
+      options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
+    const lookup = loopback as NodeHostOptions["lookup"];
+    expect((await device(url, {}, { ca: g.ca, lookup }).publish({ topic: "data", payload: "1" })).status).toBe(200);
+    // A request that does not come from a device, to the name with its dot.
+    const { http } = createHost({ ca: g.ca, lookup });
+    cleanups.push(() => http.close());
+    const port = Number(new URL(g.url).port);
+    const request = { scheme: https ? "https" : "http", host: "localhost.", port, method: "POST", path: "/" } as const;
+    const response = await send(http, { ...request, headers: {}, body: new Uint8Array(0) });
+    expect(response.status).toBeGreaterThan(0);
+  }
+});
 
 for (const https of [false, true]) {
   describe(https ? "HTTPS" : "HTTP", () => {

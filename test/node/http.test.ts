@@ -33,6 +33,23 @@ test("sends the bytes as they are and reads status, headers and body", async () 
   expect(Buffer.from(seen.slice(-9), "latin1").toString()).toBe('{"温":1}');
 });
 
+test("the Host header has no dot at the end of its name, and the port unless it is the scheme's own", async () => {
+  const seen: (string | undefined)[] = [];
+  const server = await serve((socket) =>
+    onRequest(socket, (text) => {
+      seen.push(/^Host: (.*)\r$/im.exec(text)?.[1]);
+      socket.write(answer(OK));
+    }),
+  );
+  const lookup = (_name: string, options: { all?: boolean }, callback: (...args: unknown[]) => void) =>
+    options.all ? callback(null, [{ address: "127.0.0.1", family: 4 }]) : callback(null, "127.0.0.1", 4);
+  const http = client({ lookup: lookup as never });
+  for (const host of ["gateway.example", "gateway.example."]) {
+    await send(http, request(server.port, { host }));
+  }
+  expect(seen).toEqual(Array(2).fill(`gateway.example:${server.port}`));
+});
+
 test("ten requests take one connection, and say so", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
   const http = client();

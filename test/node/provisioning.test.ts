@@ -114,7 +114,7 @@ test("over HTTPS, with HMAC-SHA1, and where the answer has no State", async () =
   const credential = await register(options, host);
   expect(credential).toMatchObject({ algorithm: "hmacsha1", requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) });
   expect("state" in credential).toBe(false);
-  const device = new Device({ ...options, credential }, host);
+  const device = new Device({ productId: "P1", deviceName: "d", url: g.url, credential }, host);
   await device.publish({ topic: "data", payload: "x" });
   device.close();
   expect(g.received.map((r) => r.algorithm)).toEqual(["hmacsha1", "hmacsha1"]);

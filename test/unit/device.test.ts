@@ -12,6 +12,7 @@ import {
   type Host,
   IotHubError,
   NetworkError,
+  signRequest,
 } from "../../src/index.js";
 import { failure } from "../support/failure.js";
 import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
@@ -107,7 +108,11 @@ describe("what a constructor refuses", () => {
     ["a secret and a key", { credential: { secret: psk, privateKey: "x" } }, "INVALID_CREDENTIAL"],
     ["another algorithm", { credential: { secret: psk, algorithm: "HmacSha256" } }, "INVALID_CREDENTIAL"],
     ["a psk that lost its ==", { credential: { secret: psk.slice(0, -2) } }, "INVALID_CREDENTIAL"],
-    ["a psk that lost one =", { credential: { secret: psk.slice(0, -1) } }, "taken"],
+    ["a psk that lost one =", { credential: { secret: psk.slice(0, -1) } }, "INVALID_CREDENTIAL"],
+    ["the same, verbatim", { credential: { secret: psk.slice(0, -1), verbatim: true } }, "taken"],
+    ["a psk with a line feed", { credential: { secret: `${psk}\n` } }, "INVALID_CREDENTIAL"],
+    ["a dot at the end of the host", { url: "http://a.example.:8080" }, "taken"],
+    ["two dots at the end of the host", { url: "http://a.example.." }, "INVALID_URL"],
     ["a key that is none", { credential: { privateKey: "key" } }, "KEY_MALFORMED"],
     ["a region with a dot", { region: "a.b" }, "INVALID_REGION"],
     ["region and url", { region: "europe", url: "http://a" }, "INVALID_OPTION"],
@@ -288,6 +293,59 @@ test("a signer of one's own is used as it is", async () => {
   const { device: d } = device(() => response(success), { credential: signer });
   await d.publish(message);
   expect(signed).toBe(1);
+});
+
+describe("a signer that returns a promise", () => {
+  const asynchronous = (sign: (text: string) => Promise<string>) => {
+    const inner = createSigner({ secret: psk });
+    return { algorithm: inner.algorithm, hashBody: (b: Uint8Array) => inner.hashBody(b), close() {}, sign };
+  };
+
+  test("is awaited, and its time is counted as signing", async () => {
+    const inner = createSigner({ secret: psk });
+    const { device: d, host } = device(() => response(success), {
+      credential: asynchronous(async (text) => {
+        host.advance(250);
+        return inner.sign(text);
+      }),
+    });
+    const { timing } = await d.publish(message);
+    const { request } = host.sent[0];
+    expect(timing.signMs).toBe(250);
+    const time = {
+      timestampSeconds: Number(request.headers["X-TC-Timestamp"]),
+      nonce: Number(request.headers["X-TC-Nonce"]),
+    };
+    expect(request.headers).toEqual(signRequest(request, inner, time).headers);
+  });
+
+  test("that fails or gives no Base64 is a typed error, and nothing is sent", async () => {
+    for (const sign of [
+      () => Promise.reject(new Error("the secure element is gone")),
+      async () => "ab cd",
+      async () => "a".repeat(64),
+      async () => `${"a".repeat(21)}\n${"a".repeat(21)}=`,
+      async () => Uint8Array.of(1) as never,
+      () => {
+        throw new TypeError("no key");
+      },
+    ]) {
+      const { device: d, host } = device(() => response(success), { credential: asynchronous(sign), retry: false });
+      expect((await failure(d.publish(message))).code).toBe("SIGNING_FAULT");
+      expect(host.sent).toEqual([]);
+    }
+  });
+
+  test("that never settles ends with the request's time", async () => {
+    const { device: d, host } = device(() => response(success), {
+      credential: asynchronous(() => new Promise(() => {})),
+    });
+    const published = failure(d.publish(message, { timeoutMs: 500 }));
+    await new Promise(setImmediate);
+    host.advance(5000);
+    expect((await published).code).toBe("TIMEOUT");
+    expect(host.sent).toEqual([]);
+  });
 });
 
 test("options of a request that are none are a typed error", async () => {

@@ -65,6 +65,57 @@ describe("keys that are taken sign as node:crypto does", () => {
   });
 });
 
+describe("keys in files as people have them", () => {
+  const text = pem(rsa2048.privateKey, "pkcs8");
+  const expected = signature(text).signature;
+  const certificate = `-----BEGIN CERTIFICATE-----\n${"A".repeat(64)}\n-----END CERTIFICATE-----\n`;
+  const encrypted = pem(rsa2048.privateKey, "pkcs8", { cipher: "aes-128-cbc", passphrase: "x" });
+  test.each<[string, string | Uint8Array]>([
+    ["a Buffer of PEM", Buffer.from(text)],
+    ["bytes of PEM", new Uint8Array(Buffer.from(pem(rsa2048.privateKey, "pkcs1")))],
+    ["bytes with a byte order mark", Buffer.from(`\ufeff${text}`)],
+    ["bytes behind other text", Buffer.from(`密钥\n${text}`)],
+    ["a view on a part of a buffer", new Uint8Array(Buffer.from(`xx${text}`)).subarray(2)],
+    ["a byte order mark", `\ufeff${text}`],
+    ["a key behind 40 KB of certificates", certificate.repeat(320) + text],
+    ["the same as bytes", Buffer.from(certificate.repeat(320) + text)],
+    ["certificates behind the key", text + certificate.repeat(320)],
+    ["indentation and CRLF", text.replace(/^/gm, "    ").replaceAll("\n", "\r\n")],
+    ["spaces for line breaks", text.trim().replaceAll("\n", " ")],
+    ["text that mentions the marker", `Paste -----BEGIN PRIVATE KEY----- and what follows:\n${text}`],
+    ["text that mentions both", `From -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----:\n${text}`],
+    ["text that mentions an encrypted key", `No -----BEGIN ENCRYPTED PRIVATE KEY-----, please.\n${text}`],
+    ["an encrypted key before it", encrypted + text],
+    ["a damaged one before it", text.replace("MII", "M*I") + text],
+  ])("%s", (_name, key) => {
+    expect(signature(key as Uint8Array).signature).toBe(expected);
+  });
+
+  const p12 = (start: string) => Buffer.concat([Buffer.from(start, "hex"), Buffer.alloc(2000)]);
+  test.each<[string, string | Uint8Array, RegExp]>([
+    [
+      "PKCS#12",
+      p12("308209a90201033082096f06092a864886f70d010701a0820960"),
+      /PKCS#12 file; convert it with: openssl pkcs12 -in/,
+    ],
+    ["PKCS#12 of indefinite length", p12("3080020103308006092a864886f70d010701a080"), /PKCS#12/],
+    ["UTF-16 with a byte order mark", Buffer.from(`\ufeff${text}`, "utf16le"), /UTF-16/],
+    ["UTF-16", Buffer.from(text, "utf16le"), /UTF-16/],
+    ["line breaks as two characters", text.replaceAll("\n", "\\n"), /two characters/],
+    ["nothing inside", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /nothing between/],
+    ["20 KB inside", `-----BEGIN PRIVATE KEY-----\n${"A".repeat(20480)}\n-----END PRIVATE KEY-----`, /too long/],
+  ])("%s is told", (_name, key, said) => {
+    expect(code(key)).toBe("KEY_MALFORMED");
+    expect(() => readRsaPrivateKey(key)).toThrow(said);
+  });
+
+  test("a text of markers ends soon", () => {
+    const start = performance.now();
+    expect(code("-----BEGIN PRIVATE KEY-----".repeat(40000))).toBe("KEY_MALFORMED");
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
 describe("keys that are refused, by what they are", () => {
   const { privateKey, publicKey } = rsa2048;
   const cipher = { cipher: "aes-128-cbc", passphrase: "canary-passphrase" };

@@ -35,7 +35,7 @@ class Registrar {
     const { clientCert, clientKey, psk } = this.#content();
     return psk === undefined
       ? { credential: { privateKey: clientKey }, certificate: clientCert }
-      : { credential: { secret: psk } };
+      : { credential: { secret: psk, verbatim: true } };
   }
 
   answer(request: HttpRequest) {

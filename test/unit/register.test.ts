@@ -42,7 +42,7 @@ describe("the official SDKs' registrations", () => {
       }
       const content = JSON.parse(v.plaintext_in ?? `{"psk":"${psk}"}`);
       const credential = content.psk
-        ? { secret: content.psk }
+        ? { secret: content.psk, verbatim: true }
         : { privateKey: content.clientKey, certificate: content.clientCert };
       expect(result).toEqual({ ...credential, requestId: "f4da4f1f-d72e-40f1-0000-349fc0072ba0" });
     },
@@ -144,7 +144,7 @@ describe("register", () => {
 
   test("sends ProductId and DeviceName, signed with the ProductSecret's algorithm, and gives the psk", async () => {
     const host = pskHost();
-    expect(await register(options, host)).toEqual({ secret: psk, requestId: "r1" });
+    expect(await register(options, host)).toEqual({ secret: psk, verbatim: true, requestId: "r1" });
     const { request } = host.sent[0];
     expect(Buffer.from(request.body).toString()).toBe('{"ProductId":"P1","DeviceName":"dev1"}');
     expect(request.path).toBe("/device/register");

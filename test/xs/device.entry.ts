@@ -6,7 +6,7 @@ declare function print(text: string): void;
 
 const success = utf8('{"Response":{"RequestId":"f4da4f1f-d72e-40f1-0000-349fc0072ba0"}}');
 
-export function publish(credential: Credential): void {
+export function publish(credential: Credential, payload: object = { t: 21.5 }): void {
   let now = 1735286744000;
   const host: Host = {
     http: {
@@ -17,9 +17,9 @@ export function publish(credential: Credential): void {
     random: { bytes: (length) => new Uint8Array(length).fill(7) },
     timer: { set: () => 1, clear() {} },
   };
-  publishOnce(new Device({ productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential }, host));
+  publishOnce(new Device({ productId: "G8N9VAAAHB", deviceName: "AAAAAA", credential }, host), payload);
 }
 
-async function publishOnce(device: Device): Promise<void> {
-  print((await device.publish({ topic: "data", payload: { t: 21.5 } })).requestId);
+async function publishOnce(device: Device, payload: object): Promise<void> {
+  print((await device.publish({ topic: "data", payload })).requestId);
 }

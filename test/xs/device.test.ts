@@ -14,3 +14,14 @@ test("a device is made and publishes within its budget of heap and stack", async
   expect(report.output).toMatch(/^f4da4f1f-/);
   // The first test to run builds the engine.
 }, 120_000);
+
+test("an object of as many levels as a payload may have is published in a stack of 6 KB", async () => {
+  const preload = [await bundleFile(new URL("device.entry.ts", import.meta.url).pathname, "entry")];
+  const script = `
+    let payload = { t: 21.5 };
+    for (let i = 1; i < 16; i++) payload = { a: payload };
+    entry.publish({ secret: "lDZ6Uqt+I9E0wW7rvDUs7Q==" }, payload);`;
+  const [report] = await runAll([{ script, heapBytes: 24_576, stackBytes: 6144 }], { preload });
+  expect(report).toMatchObject({ end: "ok", message: "" });
+  expect(report.output).toMatch(/^f4da4f1f-/);
+}, 120_000);

@@ -1,6 +1,7 @@
 /** `tencent-iothub sign`: the string to sign, line by line, and what comes of it. Nothing is sent. */
 
 import { randomInt } from "node:crypto";
+import { secretMistake } from "../../../src/signing/secret.js";
 import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signing/signer.js";
 import { CliError } from "./failure.js";
 import { readFile, readKey, readSecret } from "./files.js";
@@ -120,9 +121,8 @@ async function readCredential(io: Io, given: SignArguments): Promise<Credential>
   }
   const key = secret ?? (await readSecret(secretFile as string, "secret file"));
   // Only a warning: what is signed here may be with a key of any kind, a ProductSecret for example.
-  if (given.path !== "/device/register" && /^[A-Za-z0-9+/]{16,}$/.test(key) && key.length % 4 !== 0) {
-    warn(io, "the secret is no whole Base64; if it is a psk, it has lost the = signs at its end.");
-  }
+  const mistake = secretMistake(key, given.path !== "/device/register");
+  if (mistake !== undefined) warn(io, `the secret may not be what the console shows: ${mistake}.`);
   return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
 }
 
