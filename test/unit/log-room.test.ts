@@ -5,7 +5,7 @@ import { fakeHost, type Respond, response, success } from "../support/fake-host.
 
 const taken: Respond = () => response(success);
 const rejected: Respond = () =>
-  response('{"Response":{"Error":{"Code":"InvalidParameterValue.Message","Message":"no"},"RequestId":"r"}}');
+  response('{"Response":{"Error":{"Code":"InvalidParameterValue.InvalidJSON","Message":"no"},"RequestId":"r"}}');
 
 function setup(respond: Respond) {
   const host = fakeHost(respond);

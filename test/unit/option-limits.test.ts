@@ -3,7 +3,6 @@ import { describe, expect, test } from "@jest/globals";
 import {
   Device,
   type DeviceOptions,
-  type DroppedMessage,
   NetworkError,
   type Outbox,
   type OutboxOptions,
@@ -104,25 +103,6 @@ describe("flush", () => {
       }
     },
   );
-
-  test("a proxy's refusals are counted for each message by itself", async () => {
-    const dropped: DroppedMessage[] = [];
-    let isRefusing = true;
-    const onDropped = (one: DroppedMessage) => dropped.push(one);
-    const { device, outbox } = box({ onDropped }, () => (isRefusing ? page(400) : taken()));
-    await device.enqueue({ topic: "data", payload: "a" });
-    await device.enqueue({ topic: "data", payload: "b" });
-    for (let i = 0; i < 4; i++) await device.flush();
-    expect([outbox.size, dropped.length]).toEqual([2, 0]);
-    isRefusing = false;
-    await device.flush();
-    await device.enqueue({ topic: "data", payload: "c" });
-    isRefusing = true;
-    for (let i = 0; i < 4; i++) await device.flush();
-    expect([outbox.size, dropped.length]).toEqual([1, 0]);
-    await device.flush();
-    expect([outbox.size, dropped.length]).toEqual([0, 1]);
-  });
 });
 
 test("messages fit an outbox of just their size, and no smaller one", async () => {

@@ -27,7 +27,7 @@ describe("timing", () => {
     let now = 0;
     const slow = (ms: number) => () => {
       now += ms;
-      return "";
+      return "A".repeat(44);
     };
     const { device } = setup(
       () => {
@@ -57,7 +57,7 @@ describe("timing", () => {
           hashBody: () => "",
           sign: () => {
             now += 50;
-            return "";
+            return "A".repeat(44);
           },
           close: () => {},
         },
