@@ -1,10 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { standIns } from "./mocks/moddable/modules.mjs";
-
-const swc = {
-  jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
-  module: { type: "es6" },
-};
+import { options as swc } from "./scripts/strip-types.mjs";
 
 // The Moddable host gets stand-ins for the SDK's modules, and nobody else does: `net` is a module of Node's too, which
 // jest's moduleNameMapper would take away from everybody.

@@ -1,8 +1,9 @@
 // Builds `dist`. All of it: `rollup -c`. Single parts, for speed: `rollup -c --configTarget cli` or `node,core`. Another
 // folder than dist: `--configDist FOLDER`.
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
+import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stripTypes, stripTypesPlugin } from "./scripts/strip-types.mjs";
 
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
 
@@ -29,23 +30,6 @@ async function compile(project, options = {}) {
   });
 }
 
-/** Takes the types away, file by file: no declarations, no program, a tenth of the time. */
-async function strip() {
-  const { transform } = await import("@swc/core");
-  return {
-    name: "strip-types",
-    resolveId(source, importer) {
-      if (!importer || !source.startsWith(".")) return null;
-      const path = resolve(dirname(importer), source).replace(/\.js$/, ".ts");
-      return existsSync(path) ? path : null;
-    },
-    async load(id) {
-      if (!id.endsWith(".ts")) return null;
-      return withoutTypes(transform, id);
-    },
-  };
-}
-
 /** A library's entries, by their names in its folder of `dist`: ES modules, and their declarations among all others. */
 async function library(dist, folder, entries, project, external) {
   return {
@@ -70,7 +54,6 @@ async function library(dist, folder, entries, project, external) {
  * of its own, as in the library's manifest: to link a single large one, an app would need more stack than it has.
  */
 async function firmware(dist, folder, entry, manifest, contribution) {
-  const { transform } = await import("@swc/core");
   const read = (file) => JSON.parse(readFileSync(`${root}${file}`, "utf8"));
   const { name } = read("package.json");
   const manifests = [read("host/moddable/manifest.json"), read(manifest)];
@@ -86,7 +69,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         if (!id.endsWith(".ts")) continue;
         const module = relative(root, id).replace(/\.ts$/, "");
         built.add(`${name}/${module}`);
-        emit(`${module}.js`, await withoutTypes(transform, id));
+        emit(`${module}.js`, (await stripTypes(id)).code);
       }
       const preload = (part) =>
         manifests.flatMap((one) => part(one)?.preload ?? []).filter((module) => built.has(module));
@@ -103,17 +86,6 @@ async function firmware(dist, folder, entry, manifest, contribution) {
     },
   });
   return options;
-}
-
-async function withoutTypes(transform, file) {
-  const jsc = { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } };
-  const { code } = await transform(readFileSync(file, "utf8"), {
-    filename: file,
-    configFile: false,
-    swcrc: false,
-    jsc,
-  });
-  return code;
 }
 
 const targets = {
@@ -174,7 +146,7 @@ const targets = {
   },
   // The same command line for `npm start` in a checkout: its libraries stay in node_modules, which takes a fifth of the
   // time. Not in dist: it must not end up in the package.
-  "cli-here": async () => commandLine(`${root}build`, /^[^./\0]/, [await strip()]),
+  "cli-here": async () => commandLine(`${root}build`, /^[^./\0]/, [stripTypesPlugin()]),
 };
 
 function commandLine(folder, external, plugins) {

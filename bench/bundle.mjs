@@ -1,13 +1,12 @@
 /** Bundles a module given as text, with what it imports, into one classic script. */
-import { existsSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import commonjs from "@rollup/plugin-commonjs";
 import json from "@rollup/plugin-json";
 import nodeResolve from "@rollup/plugin-node-resolve";
 import terser from "@rollup/plugin-terser";
-import { transform } from "@swc/core";
 import { rollup } from "rollup";
+import { stripTypesPlugin } from "../scripts/strip-types.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const ENTRY = resolve(root, "bench", "entry.mjs");
@@ -17,23 +16,6 @@ const entry = (code) => ({
   resolveId: (source) => (source === ENTRY ? ENTRY : null),
   load: (id) => (id === ENTRY ? code : null),
 });
-
-const typescript = {
-  name: "typescript",
-  resolveId(source, importer) {
-    if (!importer || !source.startsWith(".")) return null;
-    const path = resolve(dirname(importer), source)
-      .replace(/(\.js)?$/, ".ts")
-      .replace(/\.ts\.ts$/, ".ts");
-    return existsSync(path) ? path : null;
-  },
-  async transform(code, id) {
-    if (!id.endsWith(".ts")) return null;
-    const jsc = { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } };
-    return (await transform(code, { filename: id, configFile: false, swcrc: false, jsc, module: { type: "es6" } }))
-      .code;
-  },
-};
 
 /** What is known of the engine is said when the bundle is made: on XS, the ways of other engines fall away. */
 const onXs = {
@@ -51,7 +33,7 @@ export async function bundle(code, { minify = false, name = "bundle", isForXs = 
     input: ENTRY,
     plugins: [
       entry(code),
-      typescript,
+      stripTypesPlugin(),
       nodeResolve({ browser: true, preferBuiltins: false }),
       commonjs(),
       json(),

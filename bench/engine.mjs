@@ -24,6 +24,7 @@ const execute = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
 const xs = join(root, "node_modules/@agoric/xsnap/moddable/xs");
 const own = join(root, "bench/engine");
+const shared = join(root, "test/support/engine");
 const cache = join(root, "node_modules/.cache/tencent-iothub-xs");
 
 const FULL = 2;
@@ -93,10 +94,10 @@ export async function build(kind) {
     "-fno-common",
     "-w",
     ...Object.entries(defines).map(([name, value]) => `-D${name}=${value}`),
-    ...[own, join(xs, "includes"), join(xs, "platforms"), join(xs, "sources")].map((folder) => `-I${folder}`),
+    ...[own, join(xs, "includes"), join(xs, "platforms"), join(xs, "sources"), shared].map((folder) => `-I${folder}`),
   ];
   const hash = createHash("sha256").update(JSON.stringify([found.compiler, options, link]));
-  for (const file of [...sources, join(own, "platform.h")]) hash.update(readFileSync(file));
+  for (const file of [...sources, join(own, "platform.h"), join(shared, "flash.h")]) hash.update(readFileSync(file));
   const path = join(cache, `bench-${kind}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });

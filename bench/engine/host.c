@@ -12,6 +12,7 @@
  */
 #include "xsAll.h"
 #include "xsScript.h"
+#include "flash.h"
 
 #ifdef __riscv
 #include <semihost.h>
@@ -168,40 +169,6 @@ static void define(txMachine* the, txString name, txCallback callback, int lengt
   mxPop();
 }
 
-/* Functions and strings of the script stay where they are instead of being copied into chunks, as in flash. */
-static void keepOutsideTheHeap(txScript* script)
-{
-  txU1* p = (txU1*)script->codeBuffer;
-  txU1* end = p + script->codeSize;
-  while (p < end) {
-    txS1 size = gxCodeSizes[*p];
-    switch (*p) {
-    case XS_CODE_CODE_1: *p = XS_CODE_CODE_ARCHIVE_1; break;
-    case XS_CODE_CODE_2: *p = XS_CODE_CODE_ARCHIVE_2; break;
-    case XS_CODE_CODE_4: *p = XS_CODE_CODE_ARCHIVE_4; break;
-    case XS_CODE_STRING_1: *p = XS_CODE_STRING_ARCHIVE_1; break;
-    case XS_CODE_STRING_2: *p = XS_CODE_STRING_ARCHIVE_2; break;
-    case XS_CODE_STRING_4: *p = XS_CODE_STRING_ARCHIVE_4; break;
-    }
-    if (size > 0)
-      p += size;
-    else if (size == 0)
-      p += 1 + sizeof(txID);
-    else if (size == -1)
-      p += 2 + p[1];
-    else if (size == -2) {
-      txU2 length;
-      memcpy(&length, p + 1, sizeof length);
-      p += 3 + length;
-    }
-    else {
-      txU4 length;
-      memcpy(&length, p + 1, sizeof length);
-      p += 5 + length;
-    }
-  }
-}
-
 static uint64_t run(txMachine* the, txString path)
 {
   txStringCStream stream;
@@ -232,7 +199,7 @@ static uint64_t run(txMachine* the, txString path)
     fprintf(stderr, "cannot parse %s\n", path);
     exit(1);
   }
-  keepOutsideTheHeap(script);
+  flash_bytecode(script->codeBuffer, script->codeBuffer + script->codeSize, NULL);
   gBytecode = script->codeBuffer;
   start = ticks();
   fxRunScript(the, script, mxRealmGlobal(realm), C_NULL, mxRealmClosures(realm)->value.reference, C_NULL, mxProgram.value.reference);
@@ -240,54 +207,6 @@ static uint64_t run(txMachine* the, txString path)
   mxPop();
   free(text);
   return start;
-}
-
-/* The global object's table of built-ins fills up as they are used, which it cannot in flash. */
-static void plainGlobal(txMachine* the)
-{
-  txSlot* instance = mxGlobal.value.reference;
-  instance->flag &= ~XS_EXOTIC_FLAG;
-  instance->next = instance->next->next;
-}
-
-/* Tells XS of a slot whose value is in flash: it is neither collected nor changed in place. */
-static void intoFlash(txSlot* slot)
-{
-  switch (slot->kind) {
-  case XS_STRING_KIND: slot->kind = XS_STRING_X_KIND; break;
-  case XS_BIGINT_KIND: slot->kind = XS_BIGINT_X_KIND; break;
-  case XS_KEY_KIND: slot->kind = XS_KEY_X_KIND; break;
-  case XS_CODE_KIND: slot->kind = XS_CODE_X_KIND; break;
-  case XS_REGEXP_KIND: slot->value.regexp.data = NULL; break;
-  case XS_ARRAY_BUFFER_KIND:
-  case XS_DATE_KIND:
-  case XS_MAP_KIND:
-  case XS_SET_KIND:
-  case XS_WEAK_MAP_KIND:
-  case XS_WEAK_SET_KIND: slot->flag |= XS_DONT_SET_FLAG; break;
-  case XS_ARRAY_KIND:
-    if (slot->value.array.address) {
-      txChunk* chunk = (txChunk*)((txByte*)slot->value.array.address - sizeof(txChunk));
-      txIndex i, count = (txIndex)(chunk->size / (txSize)sizeof(txSlot));
-      for (i = 0; i < count; i++) {
-        if (slot->value.array.address[i].kind != XS_ARRAY_KIND)
-          intoFlash(slot->value.array.address + i);
-      }
-    }
-    break;
-  default: break;
-  }
-}
-
-static void allIntoFlash(txMachine* the)
-{
-  txSlot *heap, *slot;
-  for (heap = the->firstHeap; heap; heap = heap->next) {
-    for (slot = heap + 1; slot < heap->value.reference; slot++)
-      intoFlash(slot);
-  }
-  for (slot = the->stack; slot < the->stackTop; slot++)
-    intoFlash(slot);
 }
 
 /* Runs the scripts that are to be preloaded, or the others; gives the time of the last one. */
@@ -345,7 +264,7 @@ int main(int argc, char* argv[])
       .nameModulo = 127, .symbolModulo = 127, .parserBufferSize = 64 * 1024, .parserTableModulo = 1993,
     };
     root = fxCreateMachine(&creation, "root", NULL, XS_NO_ID);
-    plainGlobal(root);
+    flash_plain_global(root);
     fxBeginHost(root);
     define(root, "print", print, 1);
     define(root, "measure", measure, 1);
@@ -353,8 +272,7 @@ int main(int argc, char* argv[])
     define(root, "used", used, 0);
     runAll(root, argc, argv, 1);
     fxEndHost(root);
-    fxShareMachine(root);
-    allIntoFlash(root);
+    flash_share(root);
 #ifndef __riscv
     mprotect(flash, FLASH_BYTES, PROT_READ);
 #endif

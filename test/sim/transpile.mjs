@@ -2,18 +2,11 @@
 // same sources are type-checked as a whole by `npm run types`.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { transformSync } from "@swc/core";
+import { stripTypes } from "../../scripts/strip-types.mjs";
 
 const { compilerOptions, files } = JSON.parse(readFileSync(process.argv[process.argv.indexOf("-p") + 1], "utf8"));
 for (const file of files) {
-  const { code, map } = transformSync(readFileSync(file, "utf8"), {
-    filename: file,
-    configFile: false,
-    swcrc: false,
-    sourceMaps: true,
-    jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
-    module: { type: "es6" },
-  });
+  const { code, map } = await stripTypes(file, { sourceMaps: true });
   const output = join(compilerOptions.outDir, file.replace(/\.ts$/, ".js"));
   mkdirSync(dirname(output), { recursive: true });
   writeFileSync(output, `${code}\n//# sourceMappingURL=${output.split("/").pop()}.map\n`);

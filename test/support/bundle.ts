@@ -2,32 +2,12 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { transform } from "@swc/core";
-import { type Plugin, rollup } from "rollup";
+import { rollup } from "rollup";
+import { stripTypesPlugin } from "../../scripts/strip-types.mjs";
 
 const cacheFolder = fileURLToPath(new URL("../../node_modules/.cache/tencent-iothub-xs/", import.meta.url));
-
-const typescript: Plugin = {
-  name: "typescript",
-  resolveId(source, importer) {
-    if (!importer || !source.startsWith(".")) return null;
-    const path = resolve(dirname(importer), source).replace(/\.js$/, ".ts");
-    return existsSync(path) ? path : null;
-  },
-  async transform(code, id) {
-    if (!id.endsWith(".ts")) return null;
-    const result = await transform(code, {
-      filename: id,
-      configFile: false,
-      swcrc: false,
-      jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
-      module: { type: "es6" },
-    });
-    return { code: result.code, map: null };
-  },
-};
 
 /**
  * The exports of the entry module become members of the global `name`.
@@ -36,7 +16,7 @@ const typescript: Plugin = {
 export async function bundle(entry: string, name: string): Promise<string> {
   const built = await rollup({
     input: entry,
-    plugins: [typescript],
+    plugins: [stripTypesPlugin()],
     onwarn(warning) {
       throw new Error(`${entry}: ${warning.message}`);
     },

@@ -1,31 +1,20 @@
 // Lets Node run the project's TypeScript as it stands: `node --import ./test/support/typescript.mjs file.ts`.
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { register } from "node:module";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { isMainThread } from "node:worker_threads";
+import { sourceOf, stripTypes } from "../../scripts/strip-types.mjs";
 
 if (isMainThread) register(import.meta.url);
 
 export async function resolve(specifier, context, next) {
-  if (specifier.startsWith(".") && specifier.endsWith(".js") && context.parentURL) {
-    const url = new URL(specifier.replace(/\.js$/, ".ts"), context.parentURL);
-    if (existsSync(url)) return { url: url.href, shortCircuit: true };
-  }
+  const isFile = context.parentURL?.startsWith("file:") && specifier.endsWith(".js");
+  const source = isFile ? sourceOf(specifier, fileURLToPath(context.parentURL)) : null;
+  if (source !== null) return { url: pathToFileURL(source).href, shortCircuit: true };
   return next(specifier, context);
 }
 
 export async function load(url, context, next) {
   if (!url.startsWith("file:") || !url.endsWith(".ts")) return next(url, context);
-  const { transform } = await import("@swc/core");
-  const filename = fileURLToPath(url);
-  const { code } = await transform(await readFile(filename, "utf8"), {
-    filename,
-    configFile: false,
-    swcrc: false,
-    sourceMaps: "inline",
-    jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
-    module: { type: "es6" },
-  });
+  const { code } = await stripTypes(fileURLToPath(url), { sourceMaps: "inline" });
   return { format: "module", source: code, shortCircuit: true };
 }

@@ -76,7 +76,7 @@ describe("the lint rules hold the layers", () => {
     ["test/conformance/hash.cases.ts", "../../src/index.js"],
     ["test/faults/matrix.ts", "../support/keys.js"],
     ["test/moddable/http.test.ts", "../../host/moddable/http.js"],
-    ["bench/bundle.mjs", "../test/support/strip-types.mjs"],
+    ["bench/bundle.mjs", "../scripts/strip-types.mjs"],
   ];
   test.each(allowed)("%s may import %s", (path, specifier) => {
     expect(rulesBrokenBy(path, importing(specifier))).toEqual([]);

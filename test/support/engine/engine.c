@@ -1,6 +1,7 @@
 #include "xsAll.h"
 #include "xsScript.h"
 #include "engine.h"
+#include "flash.h"
 #if defined(__linux__) || defined(__APPLE__)
 	#include <sys/mman.h>
 	#define CAN_PROTECT 1
@@ -240,14 +241,10 @@ static void host_mark(txMachine* the)
 
 /* ---- Scripts ---- */
 
-/*
- * Gives a parsed script the form it has in flash: names are interned, and the opcodes that would copy functions and
- * string literals into the heap are replaced by those that refer to them in place. The bytecode must outlive the machine's use.
- */
+/* Gives a parsed script the form it has in flash, with its names interned. */
 static void externalize(txMachine* the, struct engine_job* job, txScript* script)
 {
 	txByte* p = script->symbolsBuffer;
-	txByte* end = script->codeBuffer + script->codeSize;
 	txID count, id, *ids;
 	mxDecodeID(p, count);
 	ids = job->ids = calloc(count ? count : 1, sizeof(txID));
@@ -258,46 +255,7 @@ static void externalize(txMachine* the, struct engine_job* job, txScript* script
 		ids[id] = fxNewNameC(the, (txString)p);
 		p += strlen((char*)p) + 1;
 	}
-	for (p = script->codeBuffer; p < end;) {
-		txS1 size = gxCodeSizes[*(txU1*)p];
-		switch (*(txU1*)p) {
-		case XS_CODE_CODE_1: *p = XS_CODE_CODE_ARCHIVE_1; break;
-		case XS_CODE_CODE_2: *p = XS_CODE_CODE_ARCHIVE_2; break;
-		case XS_CODE_CODE_4: *p = XS_CODE_CODE_ARCHIVE_4; break;
-		case XS_CODE_STRING_1: *p = XS_CODE_STRING_ARCHIVE_1; break;
-		case XS_CODE_STRING_2: *p = XS_CODE_STRING_ARCHIVE_2; break;
-		case XS_CODE_STRING_4: *p = XS_CODE_STRING_ARCHIVE_4; break;
-		}
-		if (size > 0)
-			p += size;
-		else if (size == 0) {
-			p++;
-			mxDecodeID(p, id);
-			if (id != XS_NO_ID) {
-				p -= sizeof(txID);
-				id = ids[id];
-				mxEncodeID(p, id);
-			}
-		}
-		else {
-			txU1 length1;
-			txU2 length2;
-			txS4 length4;
-			p++;
-			if (size == -1) {
-				length1 = *(txU1*)p++;
-				p += length1;
-			}
-			else if (size == -2) {
-				mxDecode2(p, length2);
-				p += length2;
-			}
-			else {
-				mxDecode4(p, length4);
-				p += length4;
-			}
-		}
-	}
+	flash_bytecode(script->codeBuffer, script->codeBuffer + script->codeSize, ids);
 	free(script->symbolsBuffer);
 	script->symbolsBuffer = NULL;
 }
@@ -394,13 +352,8 @@ txMachine* engine_create(void)
 	if (the) {
 		txSlot* slot;
 		mxPush(mxGlobal);
-		/*
-		 * The global object keeps a table of built-ins that it fills as they are used, which cannot be in flash. Without it,
-		 * it is an ordinary object, as in the machines that Moddable's linker makes.
-		 */
+		flash_plain_global(the);
 		slot = the->stack->value.reference;
-		slot->flag &= ~XS_EXOTIC_FLAG;
-		slot->next = slot->next->next;
 		slot = fxLastProperty(the, slot);
 		slot = fxNextHostFunctionProperty(the, slot, host_print, 1, fxID(the, "print"), XS_DONT_ENUM_FLAG);
 		slot = fxNextHostFunctionProperty(the, slot, host_mark, 1, fxID(the, "mark"), XS_DONT_ENUM_FLAG);
@@ -424,49 +377,9 @@ void engine_preload(txMachine* the, const char* source, struct engine_report* re
 	/* The bytecode stays: it is the flash. */
 }
 
-/*
- * Gives a slot the kind or the flag that tells XS where its value lies: a clone's garbage collector must not look for a
- * chunk there, and what would change the value in place is refused.
- */
-static void into_flash(txSlot* slot)
-{
-	switch (slot->kind) {
-	case XS_STRING_KIND: slot->kind = XS_STRING_X_KIND; break;
-	case XS_BIGINT_KIND: slot->kind = XS_BIGINT_X_KIND; break;
-	case XS_KEY_KIND: slot->kind = XS_KEY_X_KIND; break;
-	case XS_CODE_KIND: slot->kind = XS_CODE_X_KIND; break;
-	case XS_REGEXP_KIND: slot->value.regexp.data = NULL; break;
-	case XS_ARRAY_BUFFER_KIND:
-	case XS_DATE_KIND:
-	case XS_MAP_KIND:
-	case XS_SET_KIND:
-	case XS_WEAK_MAP_KIND:
-	case XS_WEAK_SET_KIND:
-		slot->flag |= XS_DONT_SET_FLAG;
-		break;
-	case XS_ARRAY_KIND:
-		if (slot->value.array.address) {
-			txChunk* chunk = (txChunk*)((txByte*)slot->value.array.address - sizeof(txChunk));
-			txIndex count = (txIndex)(chunk->size / (txSize)sizeof(txSlot)), i;
-			/* An item is never an array itself, but a reference to one. */
-			for (i = 0; i < count; i++)
-				into_flash(slot->value.array.address + i);
-		}
-		break;
-	default: break;
-	}
-}
-
 void engine_share(txMachine* the)
 {
-	txSlot *heap, *slot;
-	fxShareMachine(the);
-	for (heap = the->firstHeap; heap; heap = heap->next) {
-		for (slot = heap + 1; slot < heap->value.reference; slot++)
-			into_flash(slot);
-	}
-	for (slot = the->stack; slot < the->stackTop; slot++)
-		into_flash(slot);
+	flash_share(the);
 	protect_flash(the);
 }
 
