@@ -80,6 +80,8 @@ export interface GatewayCounts {
   refused: number;
   /** Requests and connections that a fault struck. */
   faults: number;
+  /** Requests on a connection that was left half open, which are not answered. */
+  ignored: number;
 }
 
 export function emptyCounts(): GatewayCounts {
@@ -93,6 +95,7 @@ export function emptyCounts(): GatewayCounts {
     accepted: 0,
     refused: 0,
     faults: 0,
+    ignored: 0,
   };
 }
 

@@ -221,6 +221,7 @@ class RunningGateway implements Gateway {
   #begin(request: IncomingMessage, url: string, response: ServerResponse): "go on" | "done" {
     const connection = this.#connections.of(request.socket);
     if (connection.silent !== undefined) {
+      this.counts.ignored++;
       if (connection.silent === "reset") reset(connection);
       return "done";
     }

@@ -1,19 +1,53 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { expect } from "@jest/globals";
-import { cells, faultName, type HostUnderTest, runMatrix, tableOf } from "./matrix.js";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import type { Gateway } from "../../mocks/gateway/index.js";
+import { useLimits } from "../support/limits.js";
+import {
+  type Cell,
+  cellsOf,
+  faultName,
+  faults,
+  type HostUnderTest,
+  type Outcome,
+  prepare,
+  runCell,
+  type Shared,
+  startFor,
+  tableOf,
+} from "./matrix.js";
 
-/** Runs the matrix on a host; fails where something is wrong in a cell, or where the table is not the one that is kept. */
-export async function checkMatrix(host: HostUnderTest): Promise<void> {
-  const outcomes = await runMatrix(host);
-  const wrong = [...outcomes]
-    .filter(([, outcome]) => outcome.wrong.length > 0)
-    .map(([{ fault, ...cell }, outcome]) => [faultName(fault), ...Object.values(cell), ...outcome.wrong].join(", "));
-  expect(wrong).toEqual([]);
-  expect(outcomes.size).toBe(cells(host.schemes).length);
-  const table = tableOf(host, outcomes);
-  const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));
-  if (process.env.UPDATE_OUTCOMES) writeFileSync(path, table);
-  expect(existsSync(path) && readFileSync(path, "utf8")).toBe(table);
-  process.stdout.write(`faults: ${outcomes.size} cells on the ${host.name} host\n`);
+/** Tests each fault on a host, and that together they come to the table that is kept. */
+export function testMatrix(host: HostUnderTest): void {
+  useLimits();
+
+  const outcomes = new Map<Cell, Outcome>();
+  const gateways = new Map<Cell["scheme"], Gateway>();
+  let shared: Shared;
+  beforeAll(async () => {
+    shared = prepare();
+    for (const scheme of host.schemes) gateways.set(scheme, await startFor(scheme, shared));
+  });
+  afterAll(async () => {
+    for (const gateway of gateways.values()) await gateway.close();
+  });
+
+  const rows = faults.map((fault) => [faultName(fault), fault] as const);
+  test.each(rows)("%s: every message is delivered or handed back, in order", async (_name, fault) => {
+    // One cell after the other: a limit that passes is over for whoever waits.
+    for (const cell of cellsOf(fault, host.schemes)) {
+      const { fault: _, ...rest } = cell;
+      const outcome = await runCell(cell, host, shared, gateways.get(cell.scheme) as Gateway);
+      expect({ ...rest, wrong: outcome.wrong }).toEqual({ ...rest, wrong: [] });
+      outcomes.set(cell, outcome);
+    }
+  });
+
+  test("the outcomes are those of the table", () => {
+    const table = tableOf(host, outcomes);
+    const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));
+    if (process.env.UPDATE_OUTCOMES) writeFileSync(path, table);
+    expect(existsSync(path) && readFileSync(path, "utf8")).toBe(table);
+    process.stdout.write(`faults: ${outcomes.size} cells on the ${host.name} host\n`);
+  });
 }

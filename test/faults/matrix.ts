@@ -21,6 +21,7 @@ import {
   type PublishResult,
 } from "../../src/index.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
+import { LIMIT_MS, limits } from "../support/limits.js";
 
 /** What the matrix needs of a host. */
 export interface HostUnderTest {
@@ -99,29 +100,40 @@ export const faults: readonly Fault[] = [
   { kind: "tls-key-exchange" },
 ];
 
-/** What never comes is given up after this; of its own accord nothing may take longer than the other. */
-const HANG_LIMIT_MS = 1000;
-const LIMIT_MS = 20000;
-
-function limitOf({ fault }: Cell): number {
-  return waits(fault) ? HANG_LIMIT_MS : LIMIT_MS;
-}
-
 /** Faults that only a limit of time ends. */
 function waits(fault: Fault): boolean {
-  return /hang|ignore|more|intervalMs 200/.test(faultName(fault));
+  return /\bhang\b|ignore|more|intervalMs 200/.test(faultName(fault));
+}
+
+/**
+ * Tells when a limit is over: once the gateway has done its part of the fault and nothing else would ever come. It is
+ * asked again and again, and says so once for each time that the gateway leaves the device alone.
+ */
+function isLeftAlone({ fault }: Cell, gateway: Gateway): (() => boolean) | undefined {
+  if (!waits(fault)) return undefined;
+  const count = () => {
+    if (fault.kind === "half-open") return gateway.counts.ignored;
+    // Where the gateway takes the message, it has come that far only then.
+    if (strikesConnection(fault) || ("phase" in fault && fault.phase === "read")) return gateway.counts.faults;
+    return gateway.received.filter(({ fault: own, accepted }) => own !== undefined && accepted).length;
+  };
+  let passed = count();
+  return () => {
+    const is = count() > passed;
+    if (is) passed++;
+    return is;
+  };
 }
 
 const productId = "G8N9VAAAHB";
 
-export function cells(schemes: HostUnderTest["schemes"]): Cell[] {
+/** The cells of one fault. */
+export function cellsOf(fault: Fault, schemes: HostUnderTest["schemes"]): Cell[] {
   const all: Cell[] = [];
-  for (const fault of faults) {
-    for (const scheme of schemes) {
-      if (fault.kind.startsWith("tls-") && scheme === "http") continue;
-      for (const connection of strikesConnection(fault) ? (["new"] as const) : (["new", "kept"] as const)) {
-        for (const credential of ["key", "certificate"] as const) all.push({ fault, scheme, connection, credential });
-      }
+  for (const scheme of schemes) {
+    if (fault.kind.startsWith("tls-") && scheme === "http") continue;
+    for (const connection of strikesConnection(fault) ? (["new"] as const) : (["new", "kept"] as const)) {
+      for (const credential of ["key", "certificate"] as const) all.push({ fault, scheme, connection, credential });
     }
   }
   return all;
@@ -146,7 +158,8 @@ export function prepare(): Shared {
   return { certificates: makeCertificates("chain"), privateKey: privatePem, publicKey: publicPem };
 }
 
-function startFor(scheme: Cell["scheme"], shared: Shared): Promise<Gateway> {
+/** The gateway of all cells of a scheme. */
+export function startFor(scheme: Cell["scheme"], shared: Shared): Promise<Gateway> {
   return startGateway({
     devices: {
       products: { [productId]: { devices: { key: { psk }, certificate: { publicKey: shared.publicKey } } } },
@@ -177,7 +190,14 @@ function create(cell: Cell, host: HostUnderTest, shared: Shared, gateway: Gatewa
     sign: (der: Uint8Array, message: Uint8Array) =>
       sign("sha256", message, createPrivateKey({ key: Buffer.from(der), format: "der", type: "pkcs1" })),
   };
-  const made = { ...host.create(shared.certificates), storage: createMemoryStorage(), rsa };
+  const created = host.create(shared.certificates);
+  const made = {
+    ...created,
+    clock: limits.clockOf(created.clock),
+    timer: limits.timerOf(created.timer),
+    storage: createMemoryStorage(),
+    rsa,
+  };
   const credential = cell.credential === "key" ? { secret: psk } : { privateKey: shared.privateKey };
   const device = new Device(
     { productId, deviceName: cell.credential, credential, url: gateway.url, rateLimit: false, ...changes },
@@ -198,10 +218,10 @@ async function single(cell: Cell, host: HostUnderTest, shared: Shared, gateway: 
   try {
     for (let i = 0; cell.connection === "kept" && i < 2; i++)
       await device.publish({ topic: "data", payload: "before" });
+    const isDue = isLeftAlone(cell, gateway);
     gateway.faults.next(cell.fault);
-    const { result, error } = await settle(
-      device.publish({ topic: "data", payload: "struck" }, { timeoutMs: limitOf(cell) }),
-    );
+    const struck = device.publish({ topic: "data", payload: "struck" }, { timeoutMs: LIMIT_MS });
+    const { result, error } = await limits.passWhen(isDue, settle(struck));
     if (result && result.requestId !== idOf(gateway, "struck")) {
       // The answer of another request cannot be told from one's own before two answers have been seen.
       const untold = cell.fault.kind === "other-answer" && cell.connection === "new";
@@ -209,10 +229,9 @@ async function single(cell: Cell, host: HostUnderTest, shared: Shared, gateway: 
       if (!untold && cell.fault.kind !== "early") wrong.push("took another's answer");
     }
     // A connection that is dead without a word can only be found out by the time it takes.
-    const retry = { attemptTimeoutMs: limitOf(cell), baseDelayMs: 1, maxDelayMs: 2 };
-    const next = await settle(
-      device.publish({ topic: "data", payload: "next" }, { retry: { ...retry, maxAttempts: 3 } }),
-    );
+    const retry = { attemptTimeoutMs: LIMIT_MS, baseDelayMs: 1, maxDelayMs: 2, maxAttempts: 3 };
+    const following = device.publish({ topic: "data", payload: "next" }, { retry });
+    const next = await limits.passWhen(isDue, settle(following));
     if (next.result && next.result.requestId !== idOf(gateway, "next")) wrong.push("the next took another's answer");
     if (next.error) wrong.push(`the next failed: ${next.error.code}`);
     return { once: error ? error.code : "delivered", onceTaken: taken(gateway, "struck") };
@@ -227,7 +246,7 @@ async function boxed(cell: Cell, host: HostUnderTest, shared: Shared, gateway: G
   const dropped: string[] = [];
   const { device, close } = create(cell, host, shared, gateway, {
     timeoutMs: 2 * LIMIT_MS,
-    retry: { baseDelayMs: 1, maxDelayMs: 2, attemptTimeoutMs: limitOf(cell) },
+    retry: { baseDelayMs: 1, maxDelayMs: 2, attemptTimeoutMs: LIMIT_MS },
     outbox: {
       flushIntervalMs: 0,
       onDelivered: ({ payload }, result) => results.set(String(payload), result),
@@ -237,15 +256,17 @@ async function boxed(cell: Cell, host: HostUnderTest, shared: Shared, gateway: G
   try {
     for (let i = 0; cell.connection === "kept" && i < 2; i++)
       await device.publish({ topic: "data", payload: "before" });
+    const isDue = isLeftAlone(cell, gateway);
     gateway.faults.next(cell.fault);
     await device.enqueue({ topic: "data", payload: "first" });
     await device.enqueue({ topic: "data", payload: "second" });
-    const flush = await device.flush();
+    const deadlineMs = 4 * LIMIT_MS;
+    const flush = await limits.passWhen(isDue, device.flush({ deadlineMs }));
     let outbox: string;
     if (flush.ended !== "empty") {
       if (flush.kept !== 2) wrong.push(`${flush.kept} kept`);
       outbox = `kept (${flush.ended}), delivered by the next flush`;
-      if ((await device.flush()).kept > 0) wrong.push("the next flush kept some");
+      if ((await device.flush({ deadlineMs })).kept > 0) wrong.push("the next flush kept some");
     } else if (dropped.length > 0) {
       if (dropped.join() !== "first refused") wrong.push(`dropped ${dropped.join()}`);
       outbox = "handed back";
@@ -280,35 +301,6 @@ function taken(gateway: Gateway, payload: string): number {
 
 function idOf(gateway: Gateway, payload: string): string | undefined {
   return gateway.received.findLast((request) => request.accepted && String(request.payload) === payload)?.requestId;
-}
-
-/** Runs all cells, several at a time. */
-export async function runMatrix(host: HostUnderTest, parallel = 16): Promise<Map<Cell, Outcome>> {
-  const shared = prepare();
-  const outcomes = new Map<Cell, Outcome>();
-  const queue = cells(host.schemes);
-  for (const cell of queue) outcomes.set(cell, undefined as never);
-  // What waits for a limit goes first, so that the others run meanwhile.
-  queue.sort((a, b) => limitOf(a) - limitOf(b));
-  const gateways: Gateway[] = [];
-  const work = async () => {
-    const own: Partial<Record<Cell["scheme"], Gateway>> = {};
-    for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
-      own[cell.scheme] ??= await startFor(cell.scheme, shared);
-      const gateway = own[cell.scheme] as Gateway;
-      if (!gateways.includes(gateway)) gateways.push(gateway);
-      const { fault, ...rest } = cell;
-      try {
-        outcomes.set(cell, await runCell(cell, host, shared, gateway));
-      } catch (cause) {
-        throw new Error(`${faultName(fault)}, ${Object.values(rest).join(", ")}: ${cause}`, { cause });
-      }
-    }
-  };
-  const ends = await Promise.allSettled(Array.from({ length: parallel }, work));
-  for (const gateway of gateways) await gateway.close();
-  for (const end of ends) if (end.status === "rejected") throw end.reason;
-  return outcomes;
 }
 
 /** The outcomes as a table in Markdown: a row for a fault and a kind of connection, a column for a scheme. */

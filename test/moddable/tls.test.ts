@@ -64,7 +64,7 @@ function device(g: Gateway, hostOptions: object = {}, changes: Partial<DeviceOpt
   return d;
 }
 
-const publish = (d: Device) => d.publish({ topic: "data", payload: { t: 21.5 } }, { timeoutMs: 10000 });
+const publish = (d: Device) => d.publish({ topic: "data", payload: { t: 21.5 } }, { timeoutMs: 120_000 });
 
 describe("a certificate that is broken is called one", () => {
   const { chain } = made("chain");

@@ -4,8 +4,11 @@ import { createHttp } from "../../host/node/http.js";
 import { Canceller, type HttpClient, IotHubError } from "../../src/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
+import { LIMIT_MS, limits, quiet, turn, useLimits } from "../support/limits.js";
 import { send } from "../support/send.js";
 import { answer, onRequest, request, serve } from "../support/servers.js";
+
+useLimits();
 
 function client(options?: Parameters<typeof createHttp>[0]): HttpClient {
   const http = createHttp(options);
@@ -13,6 +16,7 @@ function client(options?: Parameters<typeof createHttp>[0]): HttpClient {
   return http;
 }
 
+const limit = { timeoutMs: LIMIT_MS };
 const OK = '{"Response":{"RequestId":"r"}}';
 
 test("sends the bytes as they are and reads status, headers and body", async () => {
@@ -23,7 +27,7 @@ test("sends the bytes as they are and reads status, headers and body", async () 
       socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\nX-One: b\r\n"));
     }),
   );
-  const response = await send(client(), request(server.port), { timeoutMs: 5000 });
+  const response = await send(client(), request(server.port), limit);
   expect(response.status).toBe(201);
   expect(response.headers["x-one"]).toBe("a, b");
   expect(Buffer.from(response.body).toString()).toBe(OK);
@@ -55,7 +59,7 @@ test("ten requests take one connection, and say so", async () => {
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (let i = 0; i < 10; i++) {
-    const { timing } = await send(http, request(server.port), { timeoutMs: 5000 });
+    const { timing } = await send(http, request(server.port), limit);
     reused.push(timing?.reused);
     expect(timing?.connectMs === undefined).toBe(i > 0);
   }
@@ -68,7 +72,7 @@ test("a fresh request takes none of the kept connections", async () => {
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (const fresh of [false, false, true, false]) {
-    reused.push((await send(http, request(server.port), { timeoutMs: 5000, fresh })).timing?.reused);
+    reused.push((await send(http, request(server.port), { ...limit, fresh })).timing?.reused);
   }
   expect(reused).toEqual([false, true, false, true]);
   expect(server.connections).toBe(2);
@@ -83,7 +87,7 @@ test("bytes that nobody asked for end the connection and are not taken for the n
   );
   const http = client();
   for (let i = 0; i < 3; i++) {
-    const { body } = await send(http, request(server.port), { timeoutMs: 5000 });
+    const { body } = await send(http, request(server.port), limit);
     expect(Buffer.from(body).toString()).toBe(OK);
   }
   expect(server.connections).toBe(2);
@@ -98,18 +102,18 @@ test("a kept connection that died says so, and the next request takes a new one"
     });
   });
   const http = client();
-  await send(http, request(server.port), { timeoutMs: 5000 });
-  const error = await failure(send(http, request(server.port), { timeoutMs: 5000 }));
+  await send(http, request(server.port), limit);
+  const error = await failure(send(http, request(server.port), limit));
   expect(error.code).toBe("CONNECTION_RESET");
   expect(error.stale).toBe(true);
-  const { timing } = await send(http, request(server.port), { timeoutMs: 5000 });
+  const { timing } = await send(http, request(server.port), limit);
   expect(timing?.reused).toBe(false);
   expect(server.connections).toBe(2);
 });
 
 test("a new connection that is reset is not stale", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.resetAndDestroy()));
-  const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
+  const error = await failure(send(client(), request(server.port), limit));
   expect([error.code, error.phase, error.stale, error.retryable]).toEqual([
     "CONNECTION_RESET",
     "first-byte",
@@ -122,7 +126,7 @@ describe("failures", () => {
   test("refused", async () => {
     const server = await serve(() => {});
     await server.close();
-    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), limit));
     expect([error.code, error.phase]).toEqual(["CONNECTION_REFUSED", "connect"]);
     expect(error.message).toContain(String(server.port));
     expect((error.cause as NodeJS.ErrnoException).code).toBe("ECONNREFUSED");
@@ -132,7 +136,7 @@ describe("failures", () => {
     const lookup: NonNullable<Parameters<typeof createHttp>[0]>["lookup"] = (_name, _options, callback) =>
       callback(Object.assign(new Error("no such name"), { code: "ENOTFOUND" }), "");
     const http = client({ lookup });
-    const error = await failure(send(http, request(1, { host: "gateway.example" }), { timeoutMs: 5000 }));
+    const error = await failure(send(http, request(1, { host: "gateway.example" }), limit));
     expect([error.code, error.phase]).toEqual(["NAME_RESOLUTION", "connect"]);
   });
 
@@ -140,28 +144,28 @@ describe("failures", () => {
     const server = await serve((socket) =>
       onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
     );
-    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), limit));
     expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
   });
 
   test("garbage", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end("\x00\x01 this is not HTTP\r\n\r\n")));
-    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), limit));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
   test("an upgrade that nobody asked for", async () => {
     const upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
     const server = await serve((socket) => onRequest(socket, () => socket.write(upgrade)));
-    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port), limit));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
   test("an answer over the limit, by length and by chunks", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
-    const error = await failure(send(client(), request(server.port), { timeoutMs: 5000, maxResponseBytes: 1000 }));
+    const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
     expect([error.code, error.errorClass]).toEqual(["RESPONSE_TOO_LARGE", "unreadable"]);
-    const exact = await send(client(), request(server.port), { timeoutMs: 5000, maxResponseBytes: 1001 });
+    const exact = await send(client(), request(server.port), { ...limit, maxResponseBytes: 1001 });
     expect(exact.body.length).toBe(1001);
     const endless = await serve((socket) =>
       onRequest(socket, () => {
@@ -170,50 +174,70 @@ describe("failures", () => {
         more();
       }),
     );
-    expect((await failure(send(client(), request(endless.port), { timeoutMs: 5000 }))).code).toBe("RESPONSE_TOO_LARGE");
+    expect((await failure(send(client(), request(endless.port), limit))).code).toBe("RESPONSE_TOO_LARGE");
   });
 
   test("plain HTTP where TLS is expected", async () => {
     const server = await serve((socket) => socket.once("data", () => socket.write(answer(OK))));
-    const error = await failure(send(client(), request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port, { scheme: "https" }), limit));
     expect([error.code, error.phase]).toEqual(["TLS_FAILED", "tls"]);
   });
 
   test("closed during the TLS handshake", async () => {
     const server = await serve((socket) => socket.once("data", () => socket.end()));
-    const error = await failure(send(client(), request(server.port, { scheme: "https" }), { timeoutMs: 5000 }));
+    const error = await failure(send(client(), request(server.port, { scheme: "https" }), limit));
     expect([error.code, error.phase]).toEqual(["TLS_FAILED", "tls"]);
   });
 });
 
 describe("limits", () => {
-  const hang: Record<string, { scheme: "http" | "https"; on: (socket: net.Socket) => void }> = {
-    tls: { scheme: "https", on: () => {} },
-    "first-byte": { scheme: "http", on: (socket) => onRequest(socket, () => {}) },
-    read: { scheme: "http", on: (socket) => onRequest(socket, () => socket.write(answer(OK).slice(0, -3))) },
+  /** A server that leaves the client alone in a phase, and tells when. */
+  const hang: Record<string, { scheme: "http" | "https"; on: (socket: net.Socket, alone: () => void) => void }> = {
+    tls: { scheme: "https", on: (socket, alone) => socket.once("data", alone) },
+    "first-byte": { scheme: "http", on: (socket, alone) => onRequest(socket, alone) },
+    read: {
+      scheme: "http",
+      on: (socket, alone) => onRequest(socket, () => socket.write(answer(OK).slice(0, -3), alone)),
+    },
+    write: {
+      scheme: "http",
+      on: (socket, alone) => {
+        socket.pause();
+        alone();
+      },
+    },
   };
-  for (const [phase, { scheme, on }] of Object.entries(hang)) {
-    test(`a hang in phase ${phase} ends by the whole request's limit and by its own`, async () => {
-      const server = await serve(on);
-      const whole = await failure(send(client(), request(server.port, { scheme }), { timeoutMs: 60 }));
-      expect([whole.code, whole.phase, whole.retryable]).toEqual(["TIMEOUT", phase, true]);
-      const own = { timeoutMs: 60000, phaseTimeoutsMs: { [phase]: 40 } };
-      const single = await failure(send(client(), request(server.port, { scheme }), own));
-      expect([single.code, single.phase]).toEqual(["TIMEOUT", phase]);
-    });
-  }
+  test.each(Object.entries(hang))(
+    "a hang in phase %s ends by the whole request's limit",
+    async (phase, { scheme, on }) => {
+      let alone = 0;
+      const server = await serve((socket) => on(socket, () => alone++));
+      const body = new Uint8Array(phase === "write" ? 64 << 20 : 9);
+      const sent = failure(send(client(), request(server.port, { scheme, body }), limit));
+      while (alone === 0) await turn();
+      await quiet();
+      limits.pass();
+      const error = await sent;
+      expect([error.code, error.phase, error.retryable]).toEqual(["TIMEOUT", phase, true]);
+    },
+  );
 
-  test("a peer that does not read ends in phase write", async () => {
-    const server = await serve((socket) => socket.pause());
-    const body = new Uint8Array(64 << 20);
-    const error = await failure(send(client(), request(server.port, { body }), { timeoutMs: 200 }));
-    expect([error.code, error.phase]).toEqual(["TIMEOUT", "write"]);
+  test.each(Object.entries(hang))("a hang in phase %s ends by the phase's own limit", async (phase, { scheme, on }) => {
+    const server = await serve((socket) => on(socket, () => {}));
+    const body = new Uint8Array(phase === "write" ? 64 << 20 : 9);
+    const ownMs = LIMIT_MS - 1000;
+    const options = { ...limit, phaseTimeoutsMs: { [phase]: ownMs } };
+    const sent = failure(send(client(), request(server.port, { scheme, body }), options));
+    while (!limits.set.includes(ownMs)) await turn();
+    limits.pass();
+    const error = await sent;
+    expect([error.code, error.phase]).toEqual(["TIMEOUT", phase]);
   });
 
   test("cancelled before, during, and by close", async () => {
     const server = await serve(() => {});
     const http = client();
-    const options = { timeoutMs: 60000 };
+    const options = limit;
     const reason = new IotHubError("CANCELLED", "enough");
     const before = new Canceller();
     before.cancel(reason);

@@ -105,10 +105,10 @@ describe("delays", () => {
       .post("/device/publish")
       .delay(20)
       .reply(200, { Response: { RequestId: "late" } });
-    expect((await device.publish(message, { timeoutMs: 10000 })).requestId).toBe("late");
+    expect((await device.publish(message, { timeoutMs: 120_000 })).requestId).toBe("late");
     nock(origin)
       .post("/device/publish")
-      .delay(10000)
+      .delay(300_000)
       .reply(200, { Response: { RequestId: "never" } });
     const error = await publishFailure({ timeoutMs: 30 });
     expect(error).toBeInstanceOf(NetworkError);

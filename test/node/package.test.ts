@@ -6,18 +6,17 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
-import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
-import { run as runOnXs } from "../support/engine.js";
-
-// The whole of dist is built, packed and installed once, in a folder of its own: other tests may build at the same time.
-jest.setTimeout(240_000);
+import { BUILD_TIMEOUT_MS, build, run as runOnXs } from "../support/engine.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const PSK = "c2VjcmV0IG9mIHNlbnNvcjE=";
 const description = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 // Installing must not depend on what the user of this machine has configured, nor on a registry.
 const npm = ["--offline", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"];
+
+beforeAll(() => build(), BUILD_TIMEOUT_MS);
 
 let folder: string;
 let app: string;

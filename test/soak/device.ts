@@ -37,7 +37,8 @@ const device = new Device(
       baseDelayMs: 1,
       maxDelayMs: 20,
       maxRetryAfterMs: 50,
-      attemptTimeoutMs: 250,
+      // What ends a hang, and nothing else on a machine that does much besides.
+      attemptTimeoutMs: 1000,
       budget: 1_000_000,
     },
     outbox: {

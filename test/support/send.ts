@@ -1,6 +1,7 @@
 import type { CancelSignal, Host, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
 import { Canceller } from "../../src/request/abort.js";
 import { Attempt, type PhaseTimeouts } from "../../src/request/lifecycle.js";
+import { limits } from "./limits.js";
 
 export interface SendOptions {
   readonly timeoutMs?: number;
@@ -17,19 +18,18 @@ export async function send(
   options: SendOptions = {},
 ): Promise<HttpResponse & { readonly timing: HttpTiming }> {
   const { timeoutMs = 60000, phaseTimeoutsMs, maxResponseBytes = 16384, fresh = false } = options;
-  const host = "http" in by ? by : withRealTime(by);
+  const host = "http" in by ? by : withLimits(by);
   const attempt = new Attempt(host, { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh });
   const { response, timing } = await attempt.send(request, options.signal ?? new Canceller().signal);
   return { ...response, timing };
 }
 
-function withRealTime(http: HttpClient): Pick<Host, "clock" | "http" | "timer"> {
-  return {
-    http,
-    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
-    timer: {
-      set: (callback: () => void, delayMs: number) => setTimeout(callback, delayMs),
-      clear: (handle: unknown) => clearTimeout(handle as NodeJS.Timeout),
-    },
+/** Limits are in the test's hand, if it wants them: see limits.ts. */
+function withLimits(http: HttpClient): Pick<Host, "clock" | "http" | "timer"> {
+  const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+  const timer = {
+    set: (callback: () => void, delayMs: number) => setTimeout(callback, delayMs),
+    clear: (handle: unknown) => clearTimeout(handle as NodeJS.Timeout),
   };
+  return { http, clock: limits.clockOf(clock), timer: limits.timerOf(timer) };
 }

@@ -1,6 +1,6 @@
 /** Random keys, messages and splits against node:crypto. What must hold on XS as well is in test/conformance. */
 import { createHash, createHmac, createSign, generateKeyPairSync } from "node:crypto";
-import { describe, expect, jest, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
   base64,
@@ -18,9 +18,6 @@ import {
   utf8,
   utf8Decode,
 } from "../../src/index.js";
-
-// Making RSA keys takes as long as chance wants.
-jest.setTimeout(60_000);
 
 const bytes = fc.uint8Array({ maxLength: 600 });
 const hashName = fc.constantFrom("sha256" as const, "sha1" as const);

@@ -1,13 +1,17 @@
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { build, buildIn, type EngineEnd, type EngineRun, exitCodes, run, runAll } from "../support/engine.js";
-
-const buildTimeoutMs = 180_000;
-
-// Processes are started and compilers called: slow on a machine that does much else.
-jest.setTimeout(60_000);
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import {
+  BUILD_TIMEOUT_MS,
+  build,
+  buildIn,
+  type EngineEnd,
+  type EngineRun,
+  exitCodes,
+  run,
+  runAll,
+} from "../support/engine.js";
 
 let scratch = "";
 beforeAll(async () => {
@@ -21,7 +25,7 @@ test(
     const [first, second] = await Promise.all([build(), build()]);
     expect(first).toBe(second);
   },
-  buildTimeoutMs,
+  BUILD_TIMEOUT_MS,
 );
 
 describe("the build", () => {

@@ -1,16 +1,15 @@
 /** Runs every case of the conformance suite twice: here on Node, and on XS as on a device. */
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { beforeAll, describe, expect, test } from "@jest/globals";
 import { bundleFile } from "../../support/bundle.js";
-import { type EngineReport, runAll } from "../../support/engine.js";
+import { BUILD_TIMEOUT_MS, build, type EngineReport, runAll } from "../../support/engine.js";
 import { Check } from "../check.js";
 import { suites } from "../suites.js";
 import { dataOfSuites } from "./data.js";
 import { singleCases } from "./single.js";
 
-// Cases that take a second here may take twenty on a machine that does much else.
-jest.setTimeout(60_000);
+beforeAll(() => build(), BUILD_TIMEOUT_MS);
 
 /** How many checks held, by case; what failed is missing. */
 const onNode = new Map<string, number>();

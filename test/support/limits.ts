@@ -1,0 +1,97 @@
+/**
+ * Limits of time in the test's hand: a busy machine cannot reach one too early, and an idle one need not wait for it.
+ * Timers of {@link LIMIT_MS} and about that never fire by themselves, but when the test says that nothing else can happen
+ * any more. Shorter ones are the machine's as ever.
+ */
+
+import { afterEach } from "@jest/globals";
+import type { Clock, Timer } from "../../src/index.js";
+
+/** What the tests give as a limit. What is left of it after a part of the work was done is still one. */
+export const LIMIT_MS = 1_000_000;
+const LEAST_HELD_MS = LIMIT_MS / 2;
+
+interface Held {
+  readonly delayMs: number;
+  readonly dueMs: number;
+  readonly callback: () => void;
+}
+
+const held = new Map<object, Held>();
+/** What the clocks of {@link limits.clockOf} are ahead of the machine's counter. */
+let aheadMs = 0;
+const nowMs = () => performance.now() + aheadMs;
+
+/** Leaves none of a test's limits to the next one of the file. */
+export function useLimits(): void {
+  afterEach(() => {
+    held.clear();
+    aheadMs = 0;
+  });
+}
+
+export const limits = {
+  /** Delays of the limits that are set, soonest first. */
+  get set(): readonly number[] {
+    return [...held.values()].sort((a, b) => a.dueMs - b.dueMs).map(({ delayMs }) => delayMs);
+  },
+
+  /** Lets the one that is due first be over, and the clocks move on to it. @returns false if none is set */
+  pass(): boolean {
+    const [first] = [...held].sort(([, a], [, b]) => a.dueMs - b.dueMs);
+    if (first === undefined) return false;
+    const [handle, { dueMs, callback }] = first;
+    held.delete(handle);
+    aheadMs += Math.max(0, dueMs - nowMs());
+    callback();
+    return true;
+  },
+
+  /** Waits for the promise, and passes a limit whenever `isDue`, which is asked at every turn of the event loop. */
+  async passWhen<T>(isDue: (() => boolean) | undefined, promise: Promise<T>): Promise<T> {
+    let settled = isDue === undefined;
+    const done = () => {
+      settled = true;
+    };
+    promise.then(done, done);
+    while (!settled) {
+      if (isDue?.()) limits.pass();
+      await turn();
+    }
+    return promise;
+  },
+
+  /** The same timer, but for limits. */
+  timerOf(timer: Timer): Timer {
+    return {
+      set(callback, delayMs) {
+        if (delayMs < LEAST_HELD_MS) return timer.set(callback, delayMs);
+        const handle = {};
+        held.set(handle, { delayMs, dueMs: nowMs() + delayMs, callback });
+        return handle;
+      },
+      clear(handle) {
+        if (!held.delete(handle as object)) timer.clear(handle);
+      },
+    };
+  },
+
+  /** The same clock, with a counter that moves on with the limits. */
+  clockOf(clock: Clock): Clock {
+    return {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: nowMs,
+      ...(clock.ready && { ready: (...args: Parameters<NonNullable<Clock["ready"]>>) => clock.ready?.(...args) }),
+    } as Clock;
+  },
+};
+
+/** One turn of the event loop, with all the jobs of promises. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Turns in which what is under way between sockets of this process comes to its end. */
+export async function quiet(turns = 200): Promise<void> {
+  for (let i = 0; i < turns; i++) await turn();
+}
