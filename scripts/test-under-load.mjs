@@ -19,10 +19,19 @@ if (!Number.isInteger(runs) || runs < 1 || !Number.isInteger(busy) || busy < 0) 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const jest = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning", "node_modules/jest/bin/jest.js"];
 
+let running;
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    running?.kill(signal);
+    process.exit(1);
+  });
+}
+
 /** One run of the tests. @returns what it printed, and how it ended */
 function test() {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...jest, ...positionals], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    running = child;
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk) => {
