@@ -226,7 +226,7 @@ describe("certificates", () => {
   test.each(bad)("%s is refused with a reason, and nothing is sent", async (kind) => {
     const { g, result } = await publishTo(kind);
     const error = await failure(result);
-    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", retryable: false });
+    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", errorClass: "certificate" });
     expect(error.message).toMatch(/^The certificate of .* was refused: .+\.$/);
     expect(g.counts).toMatchObject({ requests: 0, tlsHandshakes: 0 });
   });

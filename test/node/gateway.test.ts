@@ -118,7 +118,7 @@ describe("certificates", () => {
     const g = await gateway({ https: { certificates } });
     const d = device(g.url, {}, { ca: g.ca });
     const error = await failure(d.publish({ topic: "data", payload: "1" }));
-    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", retryable: false });
+    expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", errorClass: "certificate" });
     expect(g.received.length).toBe(0);
   });
 
