@@ -3,7 +3,7 @@
 import { type Answer, readAnswer } from "./answer.js";
 import { Canceller } from "./cancel.js";
 import type { Endpoint } from "./endpoint.js";
-import { AnswerError, IotHubError, NetworkError } from "./errors.js";
+import { AnswerError, IotHubError, NetworkError, type RequestPhase } from "./errors.js";
 import type { CancelSignal, Host, HttpResponse, HttpTiming, Random } from "./host.js";
 import { NonceSource } from "./nonce.js";
 import { type RateLimit, TokenBucket } from "./rate.js";
@@ -21,6 +21,20 @@ import {
 } from "./retry.js";
 import { type Signer, signRequest } from "./signature.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./skew.js";
+
+/** What is known of a failure, for an app that shows it. Contains no secret. */
+export interface FailureDetails {
+  /** Stable code of the error. */
+  readonly code: string;
+  /** One sentence for people. */
+  readonly message: string;
+  /** Where the request was; only of a {@link NetworkError}. */
+  readonly requestPhase?: RequestPhase;
+  /** HTTP status; only of an {@link AnswerError}. */
+  readonly status?: number;
+  /** Error code in the gateway's response, unchanged; only of an {@link AnswerError}. */
+  readonly gatewayCode?: string | number;
+}
 
 /** What an app sees of a request while it happens. Never contains a key, a signature or a payload. */
 export type ClientEvent =
@@ -42,18 +56,18 @@ export type ClientEvent =
       readonly bodyBytes: number;
       readonly timing?: HttpTiming;
     }
-  | {
+  | ({
       readonly phase: "retry";
       readonly path: string;
       /** Attempts so far. */
       readonly attempts: number;
+      /** Delay before the next attempt, in milliseconds. */
       readonly delayMs: number;
       readonly errorClass: ErrorClass;
-      readonly code: string;
-    }
+    } & FailureDetails)
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
-  | { readonly phase: "error"; readonly path: string; readonly code: string; readonly message: string };
+  | ({ readonly phase: "error"; readonly path: string } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} is told before each retry. */
 export interface RetryNotice {
@@ -206,7 +220,7 @@ export class Client {
       return exchange;
     } catch (cause) {
       const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
-      this.#emit({ phase: "error", path, code: error.code, message: error.message });
+      this.#emit({ phase: "error", path, ...detailsOf(error) });
       throw error;
     } finally {
       timer.clear(late);
@@ -270,7 +284,7 @@ export class Client {
           // Better the true reason now than a timeout later.
           if (!isTransient(errorClass) || retries >= policy.maxAttempts || delayMs >= left()) throw error;
           if (!this.#budget.take()) throw error;
-          this.#emit({ phase: "retry", path, attempts, delayMs, errorClass, code: error.code });
+          this.#emit({ phase: "retry", path, attempts, delayMs, errorClass, ...detailsOf(error) });
           try {
             onRetry?.({ attempts, delayMs, errorClass, error });
           } catch {
@@ -468,6 +482,14 @@ function unlessCancelled<T>(promise: Promise<T>, signal: CancelSignal): Promise<
 export function unit(random: Random): number {
   const bytes = random.bytes(2);
   return ((bytes[0] << 8) | bytes[1]) / 65536;
+}
+
+function detailsOf(error: IotHubError): FailureDetails {
+  const { code, message } = error;
+  if (error instanceof NetworkError) return { code, message, requestPhase: error.phase };
+  if (!(error instanceof AnswerError)) return { code, message };
+  const { status, gatewayCode } = error;
+  return gatewayCode === undefined ? { code, message, status } : { code, message, status, gatewayCode };
 }
 
 function typed(error: unknown): IotHubError {

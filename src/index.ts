@@ -2,7 +2,14 @@
 
 export { type Answer, readAnswer } from "./answer.js";
 export { Canceller } from "./cancel.js";
-export type { ClientEvent, ClientOptions, RequestOptions, RequestTiming, RetryNotice } from "./client.js";
+export type {
+  ClientEvent,
+  ClientOptions,
+  FailureDetails,
+  RequestOptions,
+  RequestTiming,
+  RetryNotice,
+} from "./client.js";
 export { aes128CbcDecrypt } from "./crypto/aes.js";
 export { base64, base64Decode } from "./crypto/base64.js";
 export { hex, hexDecode } from "./crypto/hex.js";
@@ -24,6 +31,7 @@ export {
   type DropReason,
   type EnqueueResult,
   type FlushOptions,
+  type FlushReport,
   type FlushResult,
   Outbox,
   type OutboxContext,

@@ -59,6 +59,8 @@ export interface OutboxOptions<Result = unknown> {
   /** Called before a message is sent again. */
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
   readonly onDropped?: (dropped: DroppedMessage) => void;
+  /** Called when a flush has ended, whether it was started by the outbox or by {@link Outbox.flush}. */
+  readonly onFlushed?: (report: FlushReport) => void;
 }
 
 export interface EnqueueResult {
@@ -83,6 +85,15 @@ export interface FlushResult {
   /** Why it ended: the outbox is empty, the time is up, the device was closed, or the class of `error`. */
   readonly ended: "empty" | "deadline" | "closed" | "storage" | ErrorClass;
   readonly error?: IotHubError;
+}
+
+/** How a flush ended, and what comes next. */
+export interface FlushReport extends FlushResult {
+  /**
+   * Delay until the outbox sends by itself again, in milliseconds. Absent if it does not: nothing waits,
+   * `flushIntervalMs` is 0, the credential was rejected five times in a row, or the device was closed.
+   */
+  readonly nextFlushMs?: number;
 }
 
 /** What an outbox needs of the device. */
@@ -161,6 +172,8 @@ export class Outbox<Result = unknown> {
   #flushing = 0;
   #closed = false;
   #timer: unknown;
+  /** When the timer fires, in monotonic time. */
+  #timerDueMs = 0;
   #auto = false;
   #failures = 0;
   #credentialErrors = 0;
@@ -264,12 +277,14 @@ export class Outbox<Result = unknown> {
     this.#credentialErrors = 0;
     const flushed = this.#flush(deadlineMs, signal);
     flushed.then(
-      ({ delivered }) => {
-        if (delivered === 0) return;
-        this.#failures = 0;
-        this.#schedule();
+      (result) => {
+        if (result.delivered > 0) {
+          this.#failures = 0;
+          this.#schedule();
+        }
+        this.#report(result);
       },
-      () => {},
+      (error) => this.#report(this.#unopened(error)),
     );
     return flushed;
   }
@@ -468,21 +483,42 @@ export class Outbox<Result = unknown> {
     this.#auto = true;
     this.#flush(DEFAULT_DEADLINE_MS, undefined)
       .then(
-        ({ ended, delivered }) => {
+        (result) => {
+          const { ended, delivered } = result;
           this.#failures = ended === "empty" || delivered > 0 ? 0 : this.#failures + 1;
           this.#credentialErrors = ended === "credential" ? this.#credentialErrors + 1 : 0;
+          return result;
         },
-        () => {
+        (error) => {
           this.#failures++;
+          return this.#unopened(error);
         },
       )
-      .then(() => {
+      .then((result) => {
         this.#auto = false;
         this.#schedule();
+        this.#report(result);
       });
   }
 
+  /** The result of a flush that found the storage unreadable, or the device closed. */
+  #unopened(error: IotHubError): FlushResult {
+    return { delivered: 0, dropped: 0, kept: this.size, ended: this.#closed ? "closed" : "storage", error };
+  }
+
+  #report(result: FlushResult): void {
+    const { onFlushed } = this.#options;
+    if (onFlushed === undefined) return;
+    let nextFlushMs: number | undefined;
+    if (this.#auto) nextFlushMs = 0;
+    else if (this.#timer !== undefined) {
+      nextFlushMs = Math.max(0, Math.round(this.#timerDueMs - this.#context.clock.monotonicMs()));
+    }
+    this.#call(() => onFlushed(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
+  }
+
   #setTimer(delayMs: number): void {
+    this.#timerDueMs = this.#context.clock.monotonicMs() + delayMs;
     this.#timer = this.#context.timer.set(() => {
       this.#timer = undefined;
       this.#run();
