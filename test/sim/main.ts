@@ -28,8 +28,11 @@ import { suites } from "../conformance/suites.js";
 import { type CertificateCase, certificateCases } from "./certificates.js";
 import { Control } from "./control.js";
 import { faultCases } from "./faults.js";
+import { Links } from "./link.js";
 import { NtpServer } from "./ntp.js";
-import { build, Display, Simulator } from "./simulator.js";
+import { Programs, type ProgramTest } from "./programs.js";
+import { build, Display, Simulator, wrap } from "./simulator.js";
+import { Workshop } from "./workshop.js";
 
 const PRODUCT = "ABCDEFGHIJ";
 const PSK = "c2ltdWxhdG9yLXRlc3Qta2V5MTIz";
@@ -530,6 +533,14 @@ async function starts(library: string, display: Display, control: Control): Prom
   };
 }
 
+async function buildSuite(output: string, control: number): Promise<string> {
+  const start = performance.now();
+  const app = await wrap(join(output, "apps/suite"), fileURLToPath(new URL("./app/manifest.json", import.meta.url)));
+  const library = await build(app, output, "suite", { settings: { control: String(control) } });
+  console.log(`built in ${Math.round(performance.now() - start)} ms`);
+  return library;
+}
+
 /** @returns the process's exit code */
 export async function main(filters: readonly string[]): Promise<number> {
   const control = new Control();
@@ -538,9 +549,12 @@ export async function main(filters: readonly string[]): Promise<number> {
   const output = join(fileURLToPath(new URL("../..", import.meta.url)), "build/sim");
   try {
     const port = await control.open();
-    const start = performance.now();
-    const library = await build(fileURLToPath(new URL("./app", import.meta.url)), output, { control: String(port) });
-    console.log(`built in ${Math.round(performance.now() - start)} ms`);
+    // Built when the first test needs it.
+    let built: Promise<string> | undefined;
+    const suite = () => {
+      built ??= buildSuite(output, port);
+      return built;
+    };
 
     const conformance = new Conformance();
     const tests: [string, string, Test][] = [
@@ -569,7 +583,7 @@ export async function main(filters: readonly string[]): Promise<number> {
       let outcome = "";
       try {
         if (!simulator) {
-          simulator = new Simulator(library, display);
+          simulator = new Simulator(await suite(), display);
           await control.started(simulator.ended);
         }
         const session = new Session(control, simulator);
@@ -588,7 +602,29 @@ export async function main(filters: readonly string[]): Promise<number> {
     }
     await simulator?.close();
     if (filters.length === 0 || filters.some((filter) => "restart".includes(filter))) {
-      report(lines, await starts(library, display, control));
+      report(lines, await starts(await suite(), display, control));
+    }
+    const workshop = await Workshop.open();
+    try {
+      const others: [string, readonly ProgramTest[]][] = [
+        ["link", new Links(workshop).tests()],
+        ["programs", await new Programs(workshop, display, join(output, "programs")).tests()],
+      ];
+      for (const [group, tests] of others) {
+        for (const { name, run } of tests) {
+          if (filters.length > 0 && !filters.some((filter) => `${group} ${name}`.includes(filter))) continue;
+          let outcome = "";
+          const failures: string[] = [];
+          try {
+            outcome = await run();
+          } catch (error) {
+            failures.push(error instanceof Error ? error.message : String(error));
+          }
+          report(lines, { group, name, outcome, failures });
+        }
+      }
+    } finally {
+      await workshop.close();
     }
     const summary = conformance.summary();
     if (summary) console.log(summary);
