@@ -155,6 +155,7 @@ export interface Host {
   /**
    * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
    * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
+   * @throws {IotHubError} INVALID_DEVICE_NAME while the machine does not know it
    */
   deviceName?(): string;
 }
