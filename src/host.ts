@@ -72,6 +72,12 @@ export interface HttpClient {
    * TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
    */
   send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse>;
+  /**
+   * Checks, before anything is signed or stored, that this client can reach such an endpoint at all. Absent where it
+   * can reach every one.
+   * @throws {IotHubError} INVALID_OPTION, INVALID_URL
+   */
+  checkEndpoint?(endpoint: Pick<HttpRequest, "scheme" | "host" | "port">): void;
   /** Closes kept connections; a request under way is rejected. */
   close(): void;
 }

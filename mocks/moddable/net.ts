@@ -44,7 +44,8 @@ function findInterface(name?: string): Interface | undefined {
   const { wifi } = network;
   if (wifi === "off" || name === "ethernet") {
     // Without Wi-Fi, Ethernet is looked for, whatever was asked.
-    if (!network.isInitialized) return abortMachine("assert failed: esp_netif_get_handle_from_ifkey before esp_netif_init");
+    if (!network.isInitialized)
+      return abortMachine("assert failed: esp_netif_get_handle_from_ifkey before esp_netif_init");
     return network.ethernet ? "ethernet" : undefined;
   }
   const [isStation, isAp] = [wifi.includes("station"), wifi.includes("ap")];
