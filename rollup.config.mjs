@@ -1,7 +1,7 @@
 // Builds `dist`. All of it: `rollup -c`. Single parts, for speed: `rollup -c --configTarget cli` or `node,core`. Another
 // folder than dist: `--configDist FOLDER`.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
@@ -88,6 +88,13 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         built.add(`${name}/${module}`);
         emit(`${module}.js`, await withoutTypes(transform, id));
       }
+      // One platform's own module takes the place of the one that mcpack finds by its import: includes come first.
+      const variants = {};
+      for (const [module, source] of Object.entries(manifests[0].platforms.esp32.modules)) {
+        const file = join("host/moddable", source);
+        variants[module] = `./${file}`;
+        emit(`${file}.js`, await withoutTypes(transform, `${root}${file}.ts`));
+      }
       const preload = (part) =>
         manifests.flatMap((one) => part(one)?.preload ?? []).filter((module) => built.has(module));
       const json = (content) => `${JSON.stringify(content, null, 2)}\n`;
@@ -97,7 +104,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         json({
           include: [`../../host/moddable/${contribution}`],
           preload: preload((one) => one),
-          platforms: { esp32: { preload: preload((one) => one.platforms?.esp32) } },
+          platforms: { esp32: { modules: variants, preload: preload((one) => one.platforms?.esp32) } },
         }),
       );
     },
