@@ -17,7 +17,7 @@ let started: Promise<void> | undefined;
 export function startNetwork(): Promise<void> {
   started ??= new Promise((resolve) => {
     const wifi = new WiFi({
-      onChanged() {
+      onChanged(this: WiFi) {
         if (this.connection === ADDRESSED) resolve();
         else if (this.connection < CONNECTING) Timer.set(connect, RETRY_MS);
       },
