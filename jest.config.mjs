@@ -21,7 +21,7 @@ export default {
   testEnvironment: "node",
   extensionsToTreatAsEsm: [".ts"],
   transform: {
-    "host/moddable/[^/]+\\.ts$": ["@swc/jest", moddable],
+    "host/moddable/(esp32/)?[^/]+\\.ts$": ["@swc/jest", moddable],
     "\\.ts$": ["@swc/jest", swc],
   },
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },

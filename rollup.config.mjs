@@ -1,7 +1,7 @@
 // Builds `dist`. All of it: `rollup -c`. Single parts, for speed: `rollup -c --configTarget cli` or `node,core`. Another
 // folder than dist: `--configDist FOLDER`.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
@@ -92,6 +92,13 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         modules[`${name}/${module}`] = `./dist/${folder}/${module}`;
         emit(`${folder}/${module}.js`, await withoutTypes(transform, id));
       }
+      // One platform's own module takes the place of the one that mcpack finds by its import: includes come first.
+      const variants = {};
+      for (const [module, source] of Object.entries(manifests[0].platforms.esp32.modules)) {
+        const file = join("host/moddable", source);
+        variants[module] = file;
+        emit(`${folder}/${file}.js`, await withoutTypes(transform, `${root}${file}.ts`));
+      }
       // The module that apps import by the package's name, with the types for those written in TypeScript.
       emit(`${folder}/entry.js`, await withoutTypes(transform, `${root}${own.modules[name]}.ts`));
       modules[name] = [`./dist/${folder}/entry`, `./dist/types/${entry.replace(/\.ts$/, "")}`];
@@ -100,16 +107,34 @@ async function firmware(dist, folder, entry, manifest, contribution) {
           .flatMap((one) => part(one)?.preload ?? [])
           // Modules of the SDK stay; those of ours must have been built.
           .filter((module) => Object.hasOwn(modules, module) || !(module === name || module.startsWith(`${name}/`)));
-      const preloads = {
-        preload: preload((one) => one),
-        platforms: { esp32: { preload: preload((one) => one.platforms?.esp32) } },
-      };
+      const always = preload((one) => one);
+      const onChip = preload((one) => one.platforms?.esp32);
+      const from = (folder, files) =>
+        Object.fromEntries(Object.entries(files).map(([module, file]) => [module, `${folder}/${file}`]));
       const json = (content) => `${JSON.stringify(content, null, 2)}\n`;
       emit(`${folder}/package.json`, json({ name, type: "module" }));
-      emit(`${folder}/manifest.json`, json({ include: [`../../host/moddable/${contribution}`], ...preloads }));
+      emit(
+        `${folder}/manifest.json`,
+        json({
+          include: [`../../host/moddable/${contribution}`],
+          preload: always,
+          platforms: { esp32: { modules: from(".", variants), preload: onChip } },
+        }),
+      );
+      // mcconfig takes the first source of a module, and those for all platforms come first: what differs must not be there.
+      const elsewhere = Object.fromEntries(Object.keys(variants).map((module) => [module, modules[module]]));
+      const common = Object.fromEntries(Object.entries(modules).filter(([module]) => !(module in variants)));
       emit(
         `${folder}/package/${manifest}`,
-        json({ include: [`./host/moddable/${contribution}`], modules, ...preloads }),
+        json({
+          include: [`./host/moddable/${contribution}`],
+          modules: common,
+          preload: always,
+          platforms: {
+            esp32: { modules: from(`./dist/${folder}`, variants), preload: onChip },
+            "...": { modules: elsewhere },
+          },
+        }),
       );
     },
   });

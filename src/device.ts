@@ -1,7 +1,7 @@
 /** The one class that users meet. */
 
 import { Client, type ClientOptions, type RequestOptions, type RequestTiming } from "./client.js";
-import { type Region, readEndpoint } from "./endpoint.js";
+import { type Region, reachableEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
 import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
@@ -79,7 +79,7 @@ export class Device {
     if (!Number.isInteger(maxPayloadBytes) || maxPayloadBytes < 1) {
       throw new IotHubError("INVALID_OPTION", "maxPayloadBytes must be a positive integer.");
     }
-    const endpoint = readEndpoint(options.region, options.url);
+    const endpoint = reachableEndpoint(options, host.http);
     if (credential !== null && typeof credential === "object" && "secret" in credential) checkPsk(credential.secret);
     const signer = isSigner(credential) ? credential : createSigner(credential, host);
     this.productId = options.productId;

@@ -72,6 +72,12 @@ export interface HttpClient {
    * TIMEOUT (with the phase), RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; CANCELLED as {@link IotHubError}
    */
   send(request: HttpRequest, options: HttpSendOptions): Promise<HttpResponse>;
+  /**
+   * Checks, before anything is signed or stored, that this client can reach such an endpoint at all. Absent where it
+   * can reach every one.
+   * @throws {IotHubError} INVALID_OPTION, INVALID_URL
+   */
+  checkEndpoint?(endpoint: Pick<HttpRequest, "scheme" | "host" | "port">): void;
   /** Closes kept connections; a request under way is rejected. */
   close(): void;
 }
@@ -155,6 +161,7 @@ export interface Host {
   /**
    * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
    * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
+   * @throws {IotHubError} INVALID_DEVICE_NAME while the machine does not know it
    */
   deviceName?(): string;
 }

@@ -12,6 +12,7 @@ import { parseObject } from "./answer.js";
 import { Sha256 } from "./crypto/sha256.js";
 import { utf8 } from "./crypto/utf8.js";
 import type { DeviceOptions } from "./device.js";
+import { reachableEndpoint } from "./endpoint.js";
 import { AnswerError, IotHubError } from "./errors.js";
 import { type Host, type NativeDigest, type Storage, storageLimits } from "./host.js";
 import type { Identity } from "./message.js";
@@ -82,6 +83,8 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   }
   if (productSecret === undefined) throw stored.damaged ? damaged() : notProvisioned();
 
+  // Before the mark: a registration that cannot be sent has not been cut short.
+  reachableEndpoint(options, host.http);
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
   if (!cutShort) await store.writeMark(stored.generation);
   let registration: Registration;

@@ -8,7 +8,7 @@ import { Client, type ClientOptions } from "./client.js";
 import { aes128CbcDecrypt } from "./crypto/aes.js";
 import { base64Decode } from "./crypto/base64.js";
 import { utf8 } from "./crypto/utf8.js";
-import { type Region, readEndpoint } from "./endpoint.js";
+import { type Region, reachableEndpoint } from "./endpoint.js";
 import { IotHubError } from "./errors.js";
 import type { CancelSignal, Host, NativeAes } from "./host.js";
 import { checkIdentity, type Identity } from "./message.js";
@@ -79,7 +79,7 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const { productSecret, algorithm, clientCert, privateKey } = options;
   checkProductSecret(productSecret);
   checkOwnCertificate(options);
-  const endpoint = readEndpoint(options.region, options.url);
+  const endpoint = reachableEndpoint(options, host.http);
   const signer = createSigner({ secret: productSecret, algorithm }, host);
   // Sent once: a registration that is repeated may invalidate the secret that the first one issued. What the clock is
   // off is not stored, as nothing is to be stored before the credential.

@@ -294,7 +294,7 @@ describe("for other engines", () => {
     }
     for (const name of names) {
       const code = await readFile(join(installed, name), "utf8");
-      const imported = [...code.matchAll(/^(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
+      const imported = [...code.matchAll(/(?:^|\*\/ )(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
         ([, from]) => from,
       );
       for (const from of imported) {
