@@ -5,8 +5,9 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, realpath, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { transformFile } from "@swc/core";
 import type { ProgramTest } from "./programs.js";
 import { run, wrap } from "./simulator.js";
 import { isProgram, readmeBlocks, root, type Workshop } from "./workshop.js";
@@ -75,14 +76,12 @@ export class Links {
     const base = join(this.#workshop.folder, checkout ? "link" : "link-package");
     const folder = join(base, name);
     if (existsSync(join(folder, "manifest.json"))) return folder;
-    // One tsc a file would take minutes; all files are checked at once by `checkTypes`.
-    const more = checkout ? { typescript: { compiler: "node $$TRANSPILE" } } : {};
     if (examples.includes(name)) {
       await mkdir(folder, { recursive: true });
-      if (checkout) return wrap(folder, join(root, "examples", name, "manifest.json"), more);
+      if (checkout) return wrap(folder, join(root, "examples", name, "manifest.json"));
       const copy = await this.#workshop.copyExample(name, join(base, "examples"));
       await this.#workshop.install(copy);
-      return wrap(folder, join(copy, "manifest.json"), more);
+      return wrap(folder, join(copy, "manifest.json"));
     }
     const source = join(base, `${name}-source`);
     await mkdir(source, { recursive: true });
@@ -97,7 +96,7 @@ export class Links {
     if (checkout) await this.#workshop.linkCheckout(source);
     else await this.#workshop.install(source);
     await mkdir(folder, { recursive: true });
-    return wrap(folder, join(source, "manifest.json"), more);
+    return wrap(folder, join(source, "manifest.json"));
   }
 
   async #link(app: string, platform: string): Promise<Linked> {
@@ -112,6 +111,10 @@ export class Links {
     await mkdir(output, { recursive: true });
     let text = await run("mcconfig", ["-p", platform, "-o", output], app, environment);
     const generated = join(output, "tmp", platform, "release", name);
+    // One tsc a file would take minutes. What it would write is there before make looks; `checkTypes` does the checking.
+    for (const [module, source] of await moduleSources(generated)) {
+      if (source.endsWith(".ts")) await transpile(source, join(generated, "tsc", module, source.replace(/ts$/, "js")));
+    }
     text += await run("make", ["-f", join(generated, "makefile"), join(generated, "mc.xs.c")], app, environment);
     // The names of preloaded modules do not stand in mc.xs.c; it is made of these files, and of nothing else.
     const sizes = new Map<string, number>();
@@ -137,6 +140,22 @@ export class Links {
     const sdk = join(process.env.MODDABLE as string, "build/bin/lin/release");
     return { IDF_PATH: idf, PATH: [bin, sdk, typescript, process.env.PATH].join(":") };
   }
+}
+
+const transpiled = new Map<string, Promise<string>>();
+
+async function transpile(source: string, output: string): Promise<void> {
+  let code = transpiled.get(source);
+  if (code === undefined) {
+    code = transformFile(source, {
+      configFile: false,
+      swcrc: false,
+      jsc: { parser: { syntax: "typescript" }, target: "es2022", transform: { useDefineForClassFields: true } },
+    }).then((result) => result.code);
+    transpiled.set(source, code);
+  }
+  await mkdir(dirname(output), { recursive: true });
+  await writeFile(output, await code);
 }
 
 /** What an image must be; returns its sizes. */
