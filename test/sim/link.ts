@@ -213,7 +213,7 @@ async function imports(source: string): Promise<string[]> {
   if (source.endsWith(".json")) return [];
   const text = await readFile(source, "utf8");
   const found: string[] = [];
-  for (const [, what, from] of text.matchAll(/^(?:import|export)\b([^;"]*?)\bfrom "([^"]+)";/gm)) {
+  for (const [, what, from] of text.matchAll(/(?:^|\*\/ )(?:import|export)\b([^;"]*?)\bfrom "([^"]+)";/gm)) {
     // Types leave nothing behind, neither do imports of nothing else.
     const names =
       /\{([^}]*)\}/
@@ -238,13 +238,17 @@ function resolveName(importer: string, specifier: string): string {
 
 /** Compiles all sources of these apps at once, with the options and the paths that mcconfig has generated. */
 async function checkTypes(apps: readonly [string, string][]): Promise<string> {
+  const sdk = await realpath(process.env.MODDABLE as string);
   const paths: Record<string, unknown> = {};
   const files = new Set<string>();
   let options: Record<string, unknown> = {};
   for (const [app, generated] of apps) {
     const base = JSON.parse(await readFile(join(generated, "modules/tsconfig-base.json"), "utf8"));
     options = base.compilerOptions;
-    for (const [name, path] of Object.entries(base.compilerOptions.paths)) paths[name] ??= path;
+    for (const [name, path] of Object.entries<string[]>(base.compilerOptions.paths)) {
+      // The SDK's modules in JavaScript have no types, and some are no JavaScript that TypeScript knows.
+      if (!path[0].startsWith(sdk) || existsSync(`${path[0]}.d.ts`)) paths[name] ??= path;
+    }
     for (const [name, source] of await moduleSources(generated)) {
       if (isOurs(name, app) && /\.[jt]s$/.test(source)) files.add(await realpath(source));
     }
