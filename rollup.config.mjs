@@ -1,7 +1,7 @@
 // Builds `dist`. All of it: `rollup -c`. Single parts, for speed: `rollup -c --configTarget cli` or `node,core`. Another
 // folder than dist: `--configDist FOLDER`.
 import { readFileSync, rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stripTypes, stripTypesPlugin } from "./scripts/strip-types.mjs";
 
@@ -49,38 +49,74 @@ async function library(dist, folder, entries, project, external) {
 }
 
 /**
- * The library for mcpack, which takes the manifest beside the package.json that it finds first on its way up: here one
- * with nothing but what the SDK has to contribute, as the library itself is built already. Each source becomes a module
- * of its own, as in the library's manifest: to link a single large one, an app would need more stack than it has.
+ * The library for firmware, as JavaScript: with mcpack, and with mcconfig from an installed package. Each source becomes
+ * a module of its own, as in the checkout's manifest: to link a single large one, an app would need more stack than it
+ * has. Two manifests go with it. mcpack maps modules itself and includes the manifest beside the package.json that it
+ * finds first on its way up, here one with what the SDK has to contribute. mcconfig gets the package's own
+ * `manifest.json` or `manifest-http.json`, which maps the modules, too; `scripts/package.mjs` puts it where the checkout
+ * has the one that compiles TypeScript.
  */
 async function firmware(dist, folder, entry, manifest, contribution) {
   const read = (file) => JSON.parse(readFileSync(`${root}${file}`, "utf8"));
   const { name } = read("package.json");
-  const manifests = [read("host/moddable/manifest.json"), read(manifest)];
+  const own = read(manifest);
+  const manifests = [read("host/moddable/manifest.json"), own];
   // What is not a relative import is a module of the Moddable SDK.
   const options = await library(dist, folder, { index: entry }, "host/moddable", /^[^./\0]/);
   options.plugins.push({
     name: "firmware",
     async generateBundle(_options, bundle) {
       for (const [file, { type }] of Object.entries(bundle)) if (type === "chunk") delete bundle[file];
-      const emit = (file, source) => this.emitFile({ type: "asset", fileName: `${folder}/${file}`, source });
-      const built = new Set([name]);
-      for (const id of this.getModuleIds()) {
+      const emit = (file, source) => this.emitFile({ type: "asset", fileName: file, source });
+      const modules = {};
+      for (const id of [...this.getModuleIds()].sort()) {
         if (!id.endsWith(".ts")) continue;
         const module = relative(root, id).replace(/\.ts$/, "");
-        built.add(`${name}/${module}`);
-        emit(`${module}.js`, (await stripTypes(id)).code);
+        modules[`${name}/${module}`] = `./dist/${folder}/${module}`;
+        emit(`${folder}/${module}.js`, (await stripTypes(id)).code);
       }
+      // One platform's own module takes the place of the one that mcpack finds by its import: includes come first.
+      const variants = {};
+      for (const [module, source] of Object.entries(manifests[0].platforms.esp32.modules)) {
+        const file = join("host/moddable", source);
+        variants[module] = file;
+        emit(`${folder}/${file}.js`, (await stripTypes(`${root}${file}.ts`)).code);
+      }
+      // The module that apps import by the package's name, with the types for those written in TypeScript.
+      emit(`${folder}/entry.js`, (await stripTypes(`${root}${own.modules[name]}.ts`)).code);
+      modules[name] = [`./dist/${folder}/entry`, `./dist/types/${entry.replace(/\.ts$/, "")}`];
       const preload = (part) =>
-        manifests.flatMap((one) => part(one)?.preload ?? []).filter((module) => built.has(module));
+        manifests
+          .flatMap((one) => part(one)?.preload ?? [])
+          // Modules of the SDK stay; those of ours must have been built.
+          .filter((module) => Object.hasOwn(modules, module) || !(module === name || module.startsWith(`${name}/`)));
+      const always = preload((one) => one);
+      const onChip = preload((one) => one.platforms?.esp32);
+      const from = (folder, files) =>
+        Object.fromEntries(Object.entries(files).map(([module, file]) => [module, `${folder}/${file}`]));
       const json = (content) => `${JSON.stringify(content, null, 2)}\n`;
-      emit("package.json", json({ name, type: "module" }));
+      emit(`${folder}/package.json`, json({ name, type: "module" }));
       emit(
-        "manifest.json",
+        `${folder}/manifest.json`,
         json({
           include: [`../../host/moddable/${contribution}`],
-          preload: preload((one) => one),
-          platforms: { esp32: { preload: preload((one) => one.platforms?.esp32) } },
+          preload: always,
+          platforms: { esp32: { modules: from(".", variants), preload: onChip } },
+        }),
+      );
+      // mcconfig takes the first source of a module, and those for all platforms come first: what differs must not be there.
+      const elsewhere = Object.fromEntries(Object.keys(variants).map((module) => [module, modules[module]]));
+      const common = Object.fromEntries(Object.entries(modules).filter(([module]) => !(module in variants)));
+      emit(
+        `${folder}/package/${manifest}`,
+        json({
+          include: [`./host/moddable/${contribution}`],
+          modules: common,
+          preload: always,
+          platforms: {
+            esp32: { modules: from(`./dist/${folder}`, variants), preload: onChip },
+            "...": { modules: elsewhere },
+          },
         }),
       );
     },

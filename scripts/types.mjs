@@ -1,14 +1,24 @@
 // Type-checks every part of the project with its own tsconfig: the layering is what each of them lets its files see.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const cache = "node_modules/.cache/tencent-iothub-xs";
 const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme());
-if (process.env.MODDABLE) projects.push(againstSdk(process.env.MODDABLE));
 let failed = 0;
+const sdk = process.env.MODDABLE;
+if (sdk) {
+  projects.push(...againstSdk(sdk));
+  for (const name of contradictions(sdk)) {
+    console.log(`failed host/moddable/declarations/sdk.d.ts declares what the SDK's typings do: ${name}`);
+    failed++;
+  }
+} else {
+  console.log("skipped the SDK's own typings: MODDABLE does not name a Moddable SDK");
+}
 for (const project of projects.filter((name) => existsSync(`${root}${name}/tsconfig.json`))) {
   const { status } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", project], {
     cwd: root,
@@ -19,48 +29,135 @@ for (const project of projects.filter((name) => existsSync(`${root}${name}/tscon
 }
 process.exitCode = failed ? 1 : 0;
 
-/** The Moddable host once more, with the SDK's own typings in place of those on npm. */
+/**
+ * Every app that is built for Moddable, on every platform, as mcconfig compiles it: with the SDK's own typings, with the
+ * modules that the manifests map there, and with none of our declarations but those that the manifest brings along. mcconfig
+ * writes the options for it; tsc then checks all sources at once, where mcconfig asks it for one after the other.
+ */
 function againstSdk(sdk) {
-  const project = "node_modules/.cache/tencent-iothub-xs/sdk-types";
-  const typings = ["Resource", "crypt", "mc/config", "net", "preference", "time", "timer"];
-  const sockets = ["_common", "socket/tcp", "socket/udp"].map((name) => `embedded_io/${name}`);
+  const apps = ["examples", "test/sim"].flatMap((folder) =>
+    readdirSync(`${root}${folder}`)
+      .map((name) => `${folder}/${name}`)
+      .filter((app) => existsSync(`${root}${app}/manifest.json`) && sourceOf(`${root}${app}/main`)),
+  );
+  apps.push(plainApp());
+  const projects = new Map();
+  for (const app of apps) {
+    for (const platform of ["esp32", "esp32/esp32c3", "esp32/esp32s3", "sim"]) {
+      const project = `${cache}/sdk/${app.split("/").pop()}/${platform.replace("/", "-")}`;
+      const options = compilerOptions(sdk, app, platform, project);
+      const files = Object.values(options.paths).flatMap(([path]) => (path.startsWith(root) ? sourceOf(path) : []));
+      // A function of C has no module, and so no typings: the only thing that an example may declare for itself.
+      if (app.startsWith("examples/")) files.push(...nativeFunctions());
+      const config = JSON.stringify({
+        compilerOptions: { ...options, noEmit: true, skipLibCheck: true, allowJs: true, checkJs: true },
+        files,
+      });
+      if (projects.has(config)) continue;
+      writeFileSync(`${root}${project}/tsconfig.json`, config);
+      projects.set(config, project);
+    }
+  }
+  return [...projects.values()];
+}
+
+function sourceOf(path) {
+  return [".ts", ".js"].map((ending) => `${path}${ending}`).find((file) => existsSync(file));
+}
+
+function nativeFunctions() {
+  const folder = `${root}examples/declarations`;
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder).map((name) => `${folder}/${name}`);
+  return files.filter((file) => !readFileSync(file, "utf8").includes("declare module"));
+}
+
+/** What mcconfig gives tsc for an app on a platform. Without `-m` it writes its files and builds nothing. */
+function compilerOptions(sdk, app, platform, project) {
+  rmSync(`${root}${project}`, { recursive: true, force: true });
+  mkdirSync(`${root}${project}`, { recursive: true });
+  const system = process.platform === "darwin" ? "mac" : "lin";
+  const { status, stdout, stderr, error } = spawnSync("mcconfig", ["-p", platform, "-o", `${root}${project}`], {
+    cwd: `${root}${app}`,
+    env: { ...process.env, PATH: `${sdk}/build/bin/${system}/release:${process.env.PATH}` },
+    encoding: "utf8",
+  });
+  const written = readdirSync(`${root}${project}`, { recursive: true }).find((file) =>
+    file.endsWith("tsconfig-base.json"),
+  );
+  if (status !== 0 || written === undefined) {
+    throw new Error(`mcconfig -p ${platform} failed in ${app}: ${error?.message ?? stdout + stderr}`);
+  }
+  const read = (file) => JSON.parse(readFileSync(`${root}${project}/${file}`, "utf8")).compilerOptions;
+  const { outDir: _, rootDir: _root, sourceMap: _map, noEmitOnError: _emit, ...options } = read(written);
+  // The SDK's modules in JavaScript have no types. Without them, most chips get the same options.
+  const typed = ([path]) => (path.startsWith(sdk) ? existsSync(`${path}.d.ts`) : sourceOf(path) !== undefined);
+  options.paths = Object.fromEntries(Object.entries(options.paths).filter(([, paths]) => typed(paths)));
+  return options;
+}
+
+/** None of the examples does without TLS. */
+function plainApp() {
+  const app = `${cache}/plain`;
+  mkdirSync(`${root}${app}`, { recursive: true });
+  const manifest = {
+    include: ["$(MODDABLE)/examples/manifest_base.json", `${root}manifest-http.json`],
+    modules: { "*": "./main" },
+  };
+  writeFileSync(`${root}${app}/manifest.json`, JSON.stringify(manifest));
+  writeFileSync(
+    `${root}${app}/main.ts`,
+    'import { Device } from "tencent-iothub-xs";\n\nnew Device({ url: "http://gateway.test" }).close();\n',
+  );
+  return app;
+}
+
+/**
+ * What the manifest's declarations say of a module that the SDK's typings declare, too. TypeScript would merge both
+ * without a word if the SDK's file is loaded, and take ours alone otherwise.
+ * @returns names that both declare
+ */
+function contradictions(sdk) {
+  const declared = (text) =>
+    new Map(
+      [...text.matchAll(/^declare module ["']([^"']+)["'] \{\n([\s\S]*?)^\}/gm)].map(([, module, body]) => [
+        module,
+        [
+          ...body.matchAll(/^\s*export (?:default |declare )?(?:class|const|let|var|function|interface|type) (\w+)/gm),
+        ].map(([, name]) => name),
+      ]),
+    );
+  const typings = readdirSync(`${sdk}/typings`, { recursive: true }).filter((file) => file.endsWith(".d.ts"));
+  const theirs = new Map(typings.flatMap((file) => [...declared(readFileSync(`${sdk}/typings/${file}`, "utf8"))]));
+  const ours = declared(readFileSync(`${root}host/moddable/declarations/sdk.d.ts`, "utf8"));
+  return [...ours].flatMap(([module, names]) =>
+    theirs.has(module)
+      ? names
+          .filter((name) => name === "default" || theirs.get(module).includes(name))
+          .map((name) => `${module}: ${name}`)
+      : [],
+  );
+}
+
+/** The programs that the README shows, each a module of its own. */
+function readme() {
+  const project = `${cache}/readme`;
+  rmSync(`${root}${project}`, { recursive: true, force: true });
+  mkdirSync(`${root}${project}`, { recursive: true });
+  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```(?:ts|js)\n([\s\S]*?)^```/gm);
+  for (const [index, [, code]] of [...blocks].entries()) {
+    writeFileSync(`${root}${project}/block-${index + 1}.ts`, code);
+  }
+  const { compilerOptions } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
   const config = {
     extends: `${root}host/moddable/tsconfig.json`,
     compilerOptions: {
       rootDir: root,
-      lib: ["ES2025"],
-      types: [
-        `${sdk}/xs/includes/xs`,
-        ...[...typings, ...sockets, "embedded_network/http/client"].map((name) => `${sdk}/typings/${name}`),
-      ],
+      paths: { "tencent-iothub-xs": [`${root}host/moddable/index.ts`] },
+      // Without a folder, names of packages are looked up from where this configuration stands.
+      types: compilerOptions.types.map((name) => `${root}node_modules/${name}.d.ts`),
     },
-    include: [`${root}host/moddable/**/*.ts`],
-    exclude: [`${root}host/moddable/declarations/crypt.d.ts`, `${root}host/moddable/**/*.test.ts`],
-  };
-  mkdirSync(`${root}${project}`, { recursive: true });
-  writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
-  return project;
-}
-
-/** What the README shows, each block a module of its own. */
-function readme() {
-  const project = "node_modules/.cache/tencent-iothub-xs/readme";
-  rmSync(`${root}${project}`, { recursive: true, force: true });
-  mkdirSync(`${root}${project}`, { recursive: true });
-  const around = "declare function trace(text: string): void;\ndeclare const productSecret: string;\nexport {};\n";
-  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```ts\n([\s\S]*?)^```/gm);
-  for (const [index, [, code]] of [...blocks].entries()) {
-    writeFileSync(`${root}${project}/block-${index + 1}.ts`, `${around}${code}`);
-  }
-  const config = {
-    extends: `${root}host/node/tsconfig.json`,
-    compilerOptions: {
-      rootDir: root,
-      noUnusedLocals: false,
-      paths: { "tencent-iothub-xs": [`${root}host/node/index.ts`] },
-      typeRoots: [`${root}node_modules/@types`],
-    },
-    include: ["*.ts"],
+    include: ["*.ts", `${root}host/moddable/declarations/*.d.ts`],
   };
   // The blocks stand where package.json says they are modules.
   writeFileSync(`${root}${project}/package.json`, '{ "type": "module" }');

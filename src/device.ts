@@ -28,7 +28,7 @@ import {
   type RequestOptions,
   type RequestTiming,
 } from "./request/client.js";
-import { type Region, readEndpoint } from "./request/endpoint.js";
+import { type Region, reachableEndpoint } from "./request/endpoint.js";
 import { classifyBy } from "./request/retry.js";
 import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
@@ -92,7 +92,7 @@ export class Device {
     if (options.outbox !== undefined) checkOptions("outbox", options.outbox, outboxRules);
     checkIdentity(options);
     const { maxPayloadBytes = DEFAULT_MAX_PAYLOAD_BYTES, credential } = options;
-    const endpoint = readEndpoint(options.region, options.url);
+    const endpoint = reachableEndpoint(options, host.http);
     const signer = isSigner(credential) ? credential : createSigner(credential, host);
     if ("secret" in credential && credential.verbatim !== true) checkPsk(credential.secret);
     this.productId = options.productId;

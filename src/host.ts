@@ -81,6 +81,12 @@ export interface HttpClient {
    * TLS_FAILED, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; the reason of `context.signal` once that is aborted
    */
   send(request: HttpRequest, context: HttpContext): Promise<HttpResponse>;
+  /**
+   * Checks, before anything is signed or stored, that this client can reach such an endpoint at all. Absent where it
+   * can reach every one.
+   * @throws {IotHubError} INVALID_OPTION, INVALID_URL
+   */
+  checkEndpoint?(endpoint: Pick<HttpRequest, "scheme" | "host" | "port">): void;
   /** Closes kept connections; a request under way is rejected with CANCELLED. */
   close(): void;
 }
@@ -156,6 +162,7 @@ export interface Host {
   /**
    * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
    * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
+   * @throws {IotHubError} INVALID_DEVICE_NAME while the machine does not know it
    */
   deviceName?(): string;
   /** Closes what the host keeps open: connections, timers. */

@@ -1,10 +1,14 @@
-/** What the examples use of the Moddable SDK and npm's typings do not declare. */
+/**
+ * What the examples use of the Moddable SDK's own typings and npm's lack. `npm run types` compiles the examples without
+ * this file, too, where `MODDABLE` names an SDK.
+ */
 
 declare module "embedded:network/interface/wifi" {
-  export default class WiFi {
-    constructor(options: { onChanged(this: WiFi): void });
+  class WiFi {
+    constructor(options: { onChanged?: (property: "connection" | "address") => void });
     connect(options: { SSID: string; password?: string }): void;
     /** 200 disconnected, 300 connecting, 400 connected, 500 with an address. */
     readonly connection: number;
   }
+  export default WiFi;
 }

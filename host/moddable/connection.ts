@@ -298,8 +298,10 @@ export class Connection implements SocketLink {
     const phase = this.#phase();
     const { host, port } = this.#route;
     // The client tells the request first, with an empty error.
-    if (this.#resolver?.failed) {
-      return new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, reason);
+    const failure = this.#resolver?.failure;
+    if (failure !== undefined) {
+      if (failure instanceof IotHubError) return failure;
+      return new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, failure);
     }
     if (reason === undefined || reason === null) {
       if (phase === "connect") {

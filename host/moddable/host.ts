@@ -1,8 +1,9 @@
-import Net from "net";
+import { IotHubError } from "../../src/errors.js";
 import type { Host, NativeDigest, NativeRsa } from "../../src/host.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
+import { macAddress } from "./platform.js";
 import { PooledRandom } from "./random.js";
 import { PreferenceStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
@@ -66,9 +67,17 @@ export function assembleHost(
   };
 }
 
-/** The MAC address in lower-case hex without colons; empty on a machine that does not tell it. */
+/**
+ * The MAC address in lower-case hex without colons.
+ * @throws {IotHubError} INVALID_DEVICE_NAME while it is not known: on ESP32 until Wi-Fi is started
+ */
 function boardName(): string {
-  return String(Net.get("MAC") ?? "")
-    .replaceAll(":", "")
-    .toLowerCase();
+  const address = macAddress();
+  if (!address) {
+    throw new IotHubError(
+      "INVALID_DEVICE_NAME",
+      "The MAC address that would be the DeviceName is not known: start Wi-Fi first or set deviceName.",
+    );
+  }
+  return address.replaceAll(":", "").toLowerCase();
 }

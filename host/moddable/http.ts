@@ -71,6 +71,19 @@ export class Http implements HttpClient {
     return exchange.promise;
   }
 
+  checkEndpoint({ scheme, host }: Pick<HttpRequest, "scheme" | "host">): void {
+    if (host.startsWith("[")) {
+      throw new IotHubError("INVALID_URL", "IPv6 is not supported on this platform: use a name or an IPv4 address.");
+    }
+    if (scheme === "https" && !this.#options.secure) {
+      throw new IotHubError(
+        "INVALID_OPTION",
+        "This build has no TLS: include manifest.json instead of manifest-http.json (with mcpack, import " +
+          '"tencent-iothub-xs" instead of "tencent-iothub-xs/plain"), or set an http url.',
+      );
+    }
+  }
+
   close(): void {
     this.#closed = true;
     for (const origin of this.#origins.values()) {
@@ -96,17 +109,15 @@ export class Http implements HttpClient {
     return origin;
   }
 
-  #route({ scheme, host: name, port }: HttpRequest): Route {
+  #route(request: HttpRequest): Route {
+    this.checkEndpoint(request);
+    const { scheme, host: name, port } = request;
     const { addresses } = this.#options;
     // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
     const host = name.replace(/\.$/, "");
     const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port, addresses };
-    if (host.startsWith("[")) {
-      throw new NetworkError("NAME_RESOLUTION", "connect", "The sockets of this platform know no IPv6 addresses.");
-    }
     if (scheme === "http") return { ...common, Socket: PlainSocket, secure: false };
-    const secure = this.#options.secure;
-    if (!secure) throw new NetworkError("TLS_FAILED", "tls", "This build of the library has no TLS.");
+    const secure = this.#options.secure as SecureRoute;
     return { ...common, Socket: secure.Socket, secure: true, settings: secure.settings(host, port) };
   }
 

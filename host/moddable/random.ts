@@ -1,24 +1,25 @@
-import Net from "net";
 import Preference from "preference";
 import Time from "time";
 import { Sha256 } from "../../src/crypto/sha256.js";
 import type { Random } from "../../src/host.js";
+import { hasHardwareRandom, macAddress } from "./platform.js";
 
 const DOMAIN = "tc-iothub.rnd";
 const KEY = "seed";
 
 /**
  * Random bytes out of a pool that is hashed forward (after NIST SP 800-90A section 10.1.1, Hash_DRBG, in its plainest
- * form). The platform's generator is the hardware's on ESP32, but the same sequence at every start on a simulator; so
- * the pool also takes in the time, the device's address, and a seed that every start leaves to the next one.
+ * form) at each call, with fresh bytes of the platform's generator and the time. On ESP32 that generator is the
+ * hardware's. On a simulator it repeats one sequence at every start; there the pool also takes in the MAC address and a
+ * seed that every start leaves to the next one.
  */
 export class PooledRandom implements Random {
   readonly #persistent: boolean;
   #pool: Uint8Array | undefined;
 
-  /** @param persistent whether a seed is kept in the preferences: one write a start */
+  /** @param persistent whether a seed may be kept in the preferences: one write a start, none on ESP32 */
   constructor(persistent = true) {
-    this.#persistent = persistent;
+    this.#persistent = persistent && !hasHardwareRandom;
   }
 
   bytes(length: number): Uint8Array {
@@ -38,7 +39,7 @@ export class PooledRandom implements Random {
     for (let at = 0; at < 32; at += 4) view.setUint32(at, Math.random() * 4294967296);
     view.setFloat64(32, Date.now());
     view.setFloat64(40, Time.ticks);
-    this.#pool = first ? hash(0, fresh, address(), this.#seed()) : hash(0, this.#pool as Uint8Array, fresh);
+    this.#pool = first ? hash(0, fresh, identity(), this.#seed()) : hash(0, this.#pool as Uint8Array, fresh);
     if (first) this.#leaveSeed(this.#pool);
     return this.#pool;
   }
@@ -63,12 +64,10 @@ export class PooledRandom implements Random {
   }
 }
 
-function address(): Uint8Array {
-  try {
-    return new Uint8Array(ArrayBuffer.fromString(String(Net.get("MAC"))));
-  } catch {
-    return new Uint8Array(0);
-  }
+/** Tells machines apart that start with one sequence and no seed. */
+function identity(): Uint8Array {
+  if (hasHardwareRandom) return new Uint8Array(0);
+  return new Uint8Array(ArrayBuffer.fromString(macAddress() ?? ""));
 }
 
 /** SHA-256 of a label and parts; the label keeps pool, output and seed apart. */

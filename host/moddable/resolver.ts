@@ -1,5 +1,7 @@
 import Net from "net";
 import Timer from "timer";
+import { NetworkError } from "../../src/errors.js";
+import { isNetworkStarted } from "./platform.js";
 
 interface Query {
   readonly host: string;
@@ -25,8 +27,8 @@ export function isAddress(host: string): boolean {
  * servers that the network announced; the SDK's needs them from the program.
  */
 export class NameResolver {
-  /** True once the name was not resolved. */
-  failed = false;
+  /** Why the name was not resolved; undefined while that has not failed. The HTTP client passes on an empty error. */
+  failure: unknown;
   #closed = false;
   readonly #options: ResolverOptions;
 
@@ -39,6 +41,10 @@ export class NameResolver {
     const { onOpen, addresses } = this.#options;
     onOpen?.(this);
     const address = addresses?.[query.host] ?? (query.host === "localhost" ? "127.0.0.1" : query.host);
+    if (!isNetworkStarted()) {
+      Timer.set(() => this.#answer(query, undefined, notStarted()));
+      return;
+    }
     if (isAddress(address)) {
       Timer.set(() => this.#answer(query, address));
       return;
@@ -57,11 +63,11 @@ export class NameResolver {
   #answer(query: Query, address: string | undefined, reason?: unknown): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.failed = !address;
+    if (!address) this.failure = reason ?? new Error("name not resolved");
     // Called from native code, where an exception would end the virtual machine.
     try {
       if (address) query.onResolved(query.host, address);
-      else query.onError(reason ?? new Error("name not resolved"));
+      else query.onError(this.failure);
     } catch (error) {
       try {
         query.onError(error);
@@ -70,4 +76,8 @@ export class NameResolver {
       }
     }
   }
+}
+
+function notStarted(): NetworkError {
+  return new NetworkError("NETWORK_FAILED", "connect", "The network is not started: start Wi-Fi first.");
 }

@@ -23,24 +23,27 @@ const NTP_PORT = 123;
 /** Seconds from 1900 to 1970. */
 const EPOCH_SECONDS = 2208988800;
 const ERA_SECONDS = 4294967296;
-/** Further than this after the build a time is not believed: thirty years. */
+/** Further than this after the build a time is not believed: thirty years, in milliseconds. */
 const LATEST_MS = 946728000000;
 /** Packets that may be wrong before the server is given up. */
 const MAX_STRANGERS = 8;
 
 /**
- * Milliseconds since 1970 of an NTP timestamp, in the era that puts it at or after `earliestMs`: the 32 bits of seconds
- * wrap on 2036-02-07 (RFC 4330 section 3).
+ * Milliseconds since 1970 of an NTP timestamp, rounded, in the era that puts it nearest to a time that is known: 32 bits
+ * of seconds wrap every 136 years, next on 2036-02-07 (RFC 4330 section 3; RFC 5905 section 6).
+ * @param pivotMs milliseconds since 1970; the result lies within 68 years of it
  */
-export function ntpTimeMs(seconds: number, fraction: number, earliestMs: number): number {
-  let since1970 = seconds - EPOCH_SECONDS;
-  while (since1970 * 1000 < earliestMs - 500) since1970 += ERA_SECONDS;
-  return since1970 * 1000 + Math.floor((fraction / ERA_SECONDS) * 1000);
+export function ntpTimeMs(seconds: number, fraction: number, pivotMs: number): number {
+  const pivot = Math.floor(pivotMs / 1000);
+  // Modulo 2^32, and signed.
+  const distance = (seconds - (pivot + EPOCH_SECONDS)) | 0;
+  return (pivot + distance) * 1000 + Math.round((fraction / ERA_SECONDS) * 1000);
 }
 
 /**
  * Asks one server once.
  * @param server a name or address, perhaps with `:port`
+ * @param earliestMs milliseconds since 1970; no time before it, or more than 30 years after it, is credible
  * @param now monotonic milliseconds
  */
 export function querySntp(
@@ -127,6 +130,6 @@ function readReply(reply: DataView, request: Uint8Array, earliestMs: number): nu
   const fraction = reply.getUint32(44);
   if (seconds === 0 && fraction === 0) return "the reply has no time";
   const timeMs = ntpTimeMs(seconds, fraction, earliestMs);
-  if (timeMs > earliestMs + LATEST_MS) return "the time is not credible";
+  if (timeMs < earliestMs || timeMs > earliestMs + LATEST_MS) return "the time is not credible";
   return timeMs;
 }

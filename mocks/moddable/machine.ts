@@ -14,6 +14,13 @@ export function callFromNative(callback: () => void): void {
   }
 }
 
+/** Ends the machine as a failed assertion in native code does; a program that catches it does not undo it. */
+export function abortMachine(reason: string): never {
+  const error = new Error(reason);
+  aborts.push(error);
+  throw error;
+}
+
 interface Pending {
   readonly callback: () => void;
   dueMs: number;

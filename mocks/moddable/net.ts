@@ -1,19 +1,57 @@
 /** `net`: the state of the network, and its resolver. */
 
-import { callFromNative } from "./machine.js";
+import { abortMachine, callFromNative } from "./machine.js";
 import { network } from "./network.js";
 
+type Interface = "station" | "ap" | "ethernet";
+
 const Net = {
-  get(what: string): string | number | undefined {
-    return network.values.get(what);
+  /** Undefined for what the platform or the state of the network does not tell. */
+  get(property: string, interfaceName?: string): string | number | string[] | undefined {
+    return network.esp32 ? getOnEsp32(property, interfaceName) : network.values.get(property);
   },
 
   /** Calls back later, without an address if the name is not found. */
   resolve(name: string, callback: (name: string, address?: string) => void): void {
     if (network.resolverFull) throw new Error("resolve failed");
     if (network.silentNames.has(name)) return;
-    setImmediate(() => callFromNative(() => callback(name, network.names.get(name))));
+    // lwIP without a DNS server, or not yet initialised, does not find a name.
+    const address = network.isInitialized ? network.names.get(name) : undefined;
+    setImmediate(() => callFromNative(() => callback(name, address)));
   },
 };
+
+/** After the SDK's `modNet.c`. */
+function getOnEsp32(property: string, interfaceName?: string): string | number | string[] | undefined {
+  const { wifi } = network;
+  switch (property) {
+    case "IP":
+    case "MAC": {
+      const found = findInterface(interfaceName);
+      if (found === undefined) return undefined;
+      return property === "IP" ? network.values.get("IP") : network.macAddresses[found];
+    }
+    case "DNS":
+      return network.isInitialized ? ["192.168.1.1"] : [];
+    case "CHANNEL":
+      return wifi === "off" ? undefined : 6;
+    default:
+      return wifi === "station" || wifi === "station+ap" ? network.values.get(property) : undefined;
+  }
+}
+
+function findInterface(name?: string): Interface | undefined {
+  const { wifi } = network;
+  if (wifi === "off" || name === "ethernet") {
+    // Without Wi-Fi, Ethernet is looked for, whatever was asked.
+    if (!network.isInitialized)
+      return abortMachine("assert failed: esp_netif_get_handle_from_ifkey before esp_netif_init");
+    return network.ethernet ? "ethernet" : undefined;
+  }
+  const [isStation, isAp] = [wifi.includes("station"), wifi.includes("ap")];
+  if (name === "station") return isStation ? "station" : undefined;
+  if (name === "ap") return isAp ? "ap" : undefined;
+  return isStation && isAp ? undefined : isStation ? "station" : "ap";
+}
 
 export default Net;

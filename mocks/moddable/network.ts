@@ -1,6 +1,20 @@
 /** What surrounds the sockets: names, and connections that do what a test wants of them. */
 
+import { abortMachine } from "./machine.js";
+
+type Wifi = "off" | "station" | "ap" | "station+ap";
+
 interface Network {
+  /** The machine is an ESP32: until Wi-Fi or Ethernet is started, the network must not be touched. */
+  esp32: boolean;
+  /** Mode of the Wi-Fi driver of an ESP32; `off` until it is initialised. */
+  wifi: Wifi;
+  /** True once an ESP32's Ethernet is up. */
+  ethernet: boolean;
+  /** False before `esp_netif_init`. */
+  readonly isInitialized: boolean;
+  /** MAC addresses of an ESP32's interfaces. */
+  readonly macAddresses: Readonly<Record<"station" | "ap" | "ethernet", string>>;
   /** Addresses by name, for `Net.resolve`; `localhost` is known. A name that is not there is not found. */
   readonly names: Map<string, string>;
   /** Names whose resolution never ends. */
@@ -26,6 +40,13 @@ interface Network {
 }
 
 export const network: Network = {
+  esp32: false,
+  wifi: "off",
+  ethernet: false,
+  get isInitialized() {
+    return !this.esp32 || this.wifi !== "off" || this.ethernet;
+  },
+  macAddresses: { station: "24:0A:C4:00:01:20", ap: "24:0A:C4:00:01:21", ethernet: "24:0A:C4:00:01:23" },
   names: new Map(),
   silentNames: new Set(),
   resolverFull: false,
@@ -44,6 +65,8 @@ export function resetNetwork(): void {
   network.names.set("localhost", "127.0.0.1");
   network.values.set("MAC", "24:0a:c4:00:01:10");
   network.values.set("IP", "127.0.0.1");
+  network.esp32 = network.ethernet = false;
+  network.wifi = "off";
   network.resolverFull = false;
   network.sendBuffer = network.receiveBuffer = 1536;
   network.peerWindow = Number.POSITIVE_INFINITY;
@@ -52,3 +75,8 @@ export function resetNetwork(): void {
 }
 
 resetNetwork();
+
+/** For sockets: on an ESP32, lwIP asserts that its thread runs. */
+export function checkInitialized(): void {
+  if (!network.isInitialized) abortMachine("assert failed: tcpip_api_call (Invalid mbox)");
+}

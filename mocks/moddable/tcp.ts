@@ -2,7 +2,7 @@
 
 import net from "node:net";
 import { callFromNative } from "./machine.js";
-import { network } from "./network.js";
+import { checkInitialized, network } from "./network.js";
 
 interface TcpOptions {
   readonly address: string;
@@ -39,6 +39,7 @@ export default class TCP {
     const { address, port, format = "buffer", nodelay } = options;
     if (!net.isIPv4(address)) throw new Error("invalid address");
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new RangeError("invalid port");
+    checkInitialized();
     this.#options = options;
     this.#format = checkFormat(format);
     network.opened++;

@@ -3,6 +3,7 @@
 import dgram from "node:dgram";
 import { isIPv4 } from "node:net";
 import { callFromNative } from "./machine.js";
+import { checkInitialized } from "./network.js";
 
 interface UdpOptions {
   readonly port?: number;
@@ -16,6 +17,7 @@ export default class UDP {
   readonly #packets: (ArrayBuffer & { address: string; port: number })[] = [];
 
   constructor(options: UdpOptions) {
+    checkInitialized();
     const { port = 0, onReadable } = options;
     this.#socket = dgram
       .createSocket("udp4")

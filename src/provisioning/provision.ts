@@ -15,6 +15,7 @@ import { AnswerError, IotHubError, isTransient } from "../errors.js";
 import { type Host, type NativeDigest, type Storage, storageLimits } from "../host.js";
 import type { Identity } from "../message.js";
 import { checkOptions, provisionedDeviceRules, provisionRules } from "../options.js";
+import { reachableEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
 import type { Credential } from "../signing/signer.js";
 import {
@@ -84,6 +85,8 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   }
   if (productSecret === undefined) throw stored.damaged ? damaged() : notProvisioned();
 
+  // Before the mark: a registration that cannot be sent has not been cut short.
+  reachableEndpoint(options, host.http);
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
   if (!cutShort) await store.writeMark(stored.generation);
   const { force: _, ...registering } = options;

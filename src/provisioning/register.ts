@@ -11,7 +11,7 @@ import type { CancelSignal, Host } from "../host.js";
 import { checkIdentity, type Identity } from "../message.js";
 import { checkOptions, registerRules } from "../options.js";
 import { Client, type ClientOptions } from "../request/client.js";
-import { type Region, readEndpoint } from "../request/endpoint.js";
+import { type Region, reachableEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
 import { secretMistake } from "../signing/secret.js";
 import { createSigner, type KeyCredential, type SecretCredential } from "../signing/signer.js";
@@ -82,7 +82,7 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const { productSecret, algorithm, clientCert, privateKey } = options;
   checkProductSecret(productSecret);
   checkOwnCertificate(options);
-  const endpoint = readEndpoint(options.region, options.url);
+  const endpoint = reachableEndpoint(options, host.http);
   const signer = createSigner({ secret: productSecret, algorithm }, host);
   // Sent once: a registration that is repeated may invalidate the secret that the first one issued. What the clock is
   // off is not stored, as nothing is to be stored before the credential.

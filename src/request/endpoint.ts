@@ -1,6 +1,7 @@
 /** Where the gateway is: a region of the public service, or the URL of a deployment of one's own. */
 
 import { IotHubError } from "../errors.js";
+import type { HttpClient } from "../host.js";
 import { signedHost } from "../signing/string-to-sign.js";
 
 /** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"); others may come. */
@@ -37,4 +38,17 @@ export function readEndpoint(region: Region | undefined, url: string | undefined
     "INVALID_URL",
     "The url must be http:// or https:// with a host, perhaps a port, and no path, query or user name.",
   );
+}
+
+/**
+ * {@link readEndpoint}, and a check that the host can reach it.
+ * @throws {IotHubError} INVALID_REGION, INVALID_URL, INVALID_OPTION
+ */
+export function reachableEndpoint(
+  { region, url }: { readonly region?: Region; readonly url?: string },
+  http: Pick<HttpClient, "checkEndpoint">,
+): Endpoint {
+  const endpoint = readEndpoint(region, url);
+  http.checkEndpoint?.(endpoint);
+  return endpoint;
 }

@@ -2,6 +2,7 @@
 
 import dgram from "node:dgram";
 import { beforeEach, describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
 import { type ClockOptions, earliestMs, ModdableClock } from "../../host/moddable/clock.js";
 import { ntpTimeMs } from "../../host/moddable/sntp.js";
 import { PreferenceStorage } from "../../host/moddable/storage.js";
@@ -16,6 +17,12 @@ useMachine();
 
 const EPOCH = 2208988800;
 const ERA = 4294967296;
+
+/** As a server writes it. */
+function ntpTimestamp(ms: number): { seconds: number; fraction: number } {
+  const seconds = Math.floor(ms / 1000) + EPOCH;
+  return { seconds: ((seconds % ERA) + ERA) % ERA, fraction: Math.floor((((ms % 1000) + 1000) % 1000) * (ERA / 1000)) };
+}
 
 interface TimeServer {
   readonly address: string;
@@ -35,9 +42,9 @@ async function timeServer(
     reply[0] = (4 << 3) | 4;
     reply[1] = 2;
     request.copy(reply, 24, 40, 48);
-    const seconds = Math.floor(nowMs() / 1000) + EPOCH;
-    reply.writeUInt32BE(seconds % ERA, 40);
-    reply.writeUInt32BE(Math.floor(((nowMs() % 1000) / 1000) * ERA), 44);
+    const { seconds, fraction } = ntpTimestamp(nowMs());
+    reply.writeUInt32BE(seconds, 40);
+    reply.writeUInt32BE(fraction, 44);
     for (const packet of change(reply, request)) socket.send(packet, from.port, from.address);
   });
   await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
@@ -234,21 +241,71 @@ describe("clock", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  test("2036 and 2038 are dates like others", () => {
-    const earliest = Date.UTC(2026, 10, 1);
-    for (const date of [
-      Date.UTC(2026, 10, 2),
-      Date.UTC(2036, 1, 7, 6, 28, 15),
-      Date.UTC(2036, 1, 7, 6, 28, 16),
-      Date.UTC(2036, 1, 7, 6, 28, 17),
-      Date.UTC(2038, 0, 19, 3, 14, 8),
-      Date.UTC(2050, 0, 1),
-    ]) {
-      expect(ntpTimeMs((date / 1000 + EPOCH) % ERA, 0, earliest)).toBe(date);
-    }
-    expect(ntpTimeMs(0, 2 ** 31, earliest)).toBe(Date.UTC(2036, 1, 7, 6, 28, 16, 500));
-    // Built after the era began.
-    expect(ntpTimeMs(100, 0, Date.UTC(2037, 0, 1))).toBeGreaterThan(Date.UTC(2037, 0, 1));
+  describe("the era of an NTP timestamp", () => {
+    const ERA_1 = Date.UTC(2036, 1, 7, 6, 28, 16);
+    const HALF_ERA_MS = 2 ** 31 * 1000;
+    const at = (ms: number, pivotMs: number) => {
+      const { seconds, fraction } = ntpTimestamp(ms);
+      return ntpTimeMs(seconds, fraction, pivotMs);
+    };
+    const built = Date.UTC(2026, 10, 1);
+
+    test.each<[string, number, number]>([
+      ["in the second of the build, before it", built + 400, built + 900],
+      ["in the second of the build, after it", built + 900, built + 400],
+      ["in the last second of era 0", ERA_1 - 1, built],
+      ["when era 1 begins", ERA_1, built],
+      ["in era 0, built in era 1", ERA_1 - 500, ERA_1 + 1],
+      ["in era 1, built in era 0", ERA_1 + 500, ERA_1 - 1],
+      ["when signed seconds since 1970 wrap", 2 ** 31 * 1000, built],
+      ["when unsigned seconds since 1970 wrap", 2 ** 32 * 1000, Date.UTC(2090, 0, 1)],
+      ["when era 2 begins", ERA_1 + ERA * 1000, Date.UTC(2160, 0, 1)],
+    ])("is right %s", (_name, ms, pivotMs) => {
+      expect(at(ms, pivotMs)).toBe(ms);
+    });
+
+    test("is right for every time within 68 years of the build", () => {
+      const boundary = fc.constantFrom(ERA_1, 2 ** 31 * 1000, 2 ** 32 * 1000, ERA_1 + ERA * 1000);
+      const near = fc.tuple(boundary, fc.integer({ min: -2000, max: 2000 })).map(([ms, by]) => ms + by);
+      const pivots = fc.oneof(near, fc.integer({ min: built, max: Date.UTC(2300, 0, 1) }));
+      const distances = fc.oneof(
+        fc.integer({ min: -2000, max: 2000 }),
+        fc.integer({ min: -HALF_ERA_MS + 2000, max: HALF_ERA_MS - 2000 }),
+      );
+      fc.assert(
+        fc.property(pivots, distances, (pivotMs, by) => {
+          expect(at(pivotMs + by, pivotMs)).toBe(pivotMs + by);
+        }),
+        { numRuns: 500 },
+      );
+    });
+  });
+
+  test.each<[string, number]>([
+    ["the moment of the build", 0],
+    ["a millisecond later", 1],
+    ["thirty years later", 946728000000],
+  ])("%s is a credible time", async (_name, byMs) => {
+    clock.stop();
+    clock.setDate(0);
+    const server = await timeServer(() => earliestMs + byMs);
+    const c = makeClock({ servers: [server.address] });
+    await c.ready();
+    expect(c.nowMs()).toBe(earliestMs + byMs);
+  });
+
+  test.each<[string, number]>([
+    ["a millisecond before the build", -1],
+    ["a year before the build", -31536000000],
+    ["more than thirty years after the build", 946728000001],
+  ])("%s is no credible time", async (_name, byMs) => {
+    clock.setDate(0);
+    const server = await timeServer(() => earliestMs + byMs);
+    const error = await failure(makeClock({ servers: [server.address] }).ready());
+    expect([error.code, error.message]).toEqual([
+      "CLOCK_NOT_SET",
+      `No time server gave a credible time (${server.address}: the time is not credible).`,
+    ]);
   });
 
   test.each([Date.UTC(2036, 1, 7, 6, 28, 17), Date.UTC(2038, 0, 19, 3, 14, 8)])("the server says %d", async (date) => {
@@ -277,7 +334,7 @@ describe("clock", () => {
       devices: { products: { P: { devices: { D: { psk } } } } },
     });
     cleanups.push(() => gateway.close());
-    // The build is as old as this file's modules: a server on the same clock is just past it.
+    // The build is as old as this file's modules: a server on the same clock is just past it, in the same second even.
     const host = createModdableHost({ clock: { servers: [server.address] } });
     const device = new Device({ productId: "P", deviceName: "D", credential: { secret: psk }, url: gateway.url }, host);
     cleanups.push(() => device.close());

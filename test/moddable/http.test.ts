@@ -3,12 +3,23 @@
 import type net from "node:net";
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import type { ModdableHost } from "../../host/moddable/host.js";
-import { Canceller, type HttpRequest, type HttpResponse, IotHubError, utf8 } from "../../src/index.js";
+import { Device as PlainDevice } from "../../host/moddable/plain.js";
+import {
+  Canceller,
+  Device,
+  type HttpRequest,
+  type HttpResponse,
+  IotHubError,
+  provision,
+  register,
+  utf8,
+} from "../../src/index.js";
 import { failure } from "../support/failure.js";
 import {
   clock,
   createModdableHost,
   createPlainModdableHost,
+  flash,
   network,
   turn,
   until,
@@ -319,12 +330,61 @@ describe("names", () => {
 
   test("IPv6 addresses are refused with a reason", async () => {
     const error = await failure(send(client(), request(1, { host: "[::1]" }), limit));
-    expect([error.code, error.message]).toEqual(["NAME_RESOLUTION", expect.stringContaining("IPv6")]);
+    expect([error.code, error.message]).toEqual(["INVALID_URL", expect.stringContaining("IPv6")]);
   });
 
   test("https is refused where the build has no TLS", async () => {
     const host = createPlainModdableHost();
-    expect((await failure(send(host, request(1, { scheme: "https" }), limit))).code).toBe("TLS_FAILED");
+    expect((await failure(send(host, request(1, { scheme: "https" }), limit))).code).toBe("INVALID_OPTION");
+  });
+});
+
+describe("an endpoint that cannot be reached", () => {
+  const identity = { productId: "P", deviceName: "D" };
+  const credential = { secret: "c2VjcmV0" };
+  const productSecret = "s".repeat(16);
+  const noTls = {
+    code: "INVALID_OPTION",
+    message: expect.stringMatching(/manifest\.json instead of manifest-http\.json.*"tencent-iothub-xs" instead of/),
+    retryable: false,
+  };
+  const noIpv6 = { code: "INVALID_URL", message: expect.stringContaining("IPv6") };
+  const cases: [string, object, object][] = [
+    ["an https url without TLS", { url: "https://gateway.test" }, noTls],
+    ["a region without TLS", { region: "europe" }, noTls],
+    ["the default region without TLS", {}, noTls],
+    ["an IPv6 address", { url: "http://[::1]:8080" }, noIpv6],
+  ];
+
+  test.each(cases)("is refused by the constructor: %s", (_name, endpoint, expected) => {
+    const options = { ...identity, credential, ...endpoint };
+    for (const make of [
+      () => new PlainDevice(options),
+      () => new Device(options, createPlainModdableHost()),
+      () => new PlainDevice(options, createPlainModdableHost()),
+    ]) {
+      expect(make).toThrow(expect.objectContaining(expected));
+    }
+  });
+
+  test.each(cases)("is refused before a registration: %s", async (_name, endpoint, expected) => {
+    const options = { ...identity, productSecret, ...endpoint };
+    await expect(PlainDevice.fromProvisioning(options)).rejects.toMatchObject(expected);
+    await expect(provision(options, createPlainModdableHost())).rejects.toMatchObject(expected);
+    await expect(register(options, createPlainModdableHost())).rejects.toMatchObject(expected);
+    // No mark of a registration that was cut short.
+    expect(flash.steps).toBe(0);
+  });
+
+  test("is none with TLS, whose default is a region", () => {
+    for (const endpoint of [
+      {},
+      { region: "europe" },
+      { url: "https://gateway.test" },
+      { url: "http://gateway.test" },
+    ]) {
+      new Device({ ...identity, credential, ...endpoint }, createModdableHost()).close();
+    }
   });
 });
 

@@ -21,29 +21,25 @@ beforeAll(() => build(), BUILD_TIMEOUT_MS);
 let folder: string;
 let app: string;
 let installed: string;
+let tarball: string;
 let gateway: Gateway;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tencent-iothub-package-"));
-  const stage = join(folder, "stage");
+  const [dist, stage] = [join(folder, "dist"), join(folder, "stage")];
   app = join(folder, "app");
   installed = join(app, "node_modules", description.name);
-  await mkdir(stage);
   await mkdir(app);
   succeed(
-    spawnSync(
-      process.execPath,
-      ["node_modules/rollup/dist/bin/rollup", "-c", "--silent", "--configDist", join(stage, "dist")],
-      { cwd: root },
-    ),
+    spawnSync(process.execPath, ["node_modules/rollup/dist/bin/rollup", "-c", "--silent", "--configDist", dist], {
+      cwd: root,
+    }),
   );
-  const others = ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "host", "mocks", "test"];
-  const manifests = (await readdir(root)).filter((name) => /^manifest.*\.json$/.test(name));
-  for (const name of [...others, ...manifests]) await cp(join(root, name), join(stage, name), { recursive: true });
+  succeed(spawnSync(process.execPath, ["scripts/package.mjs", "--dist", dist, "--output", stage], { cwd: root }));
   const packed = succeed(spawnSync("npm", ["pack", "--json", "--pack-destination", folder, ...npm], { cwd: stage }));
-  const [{ filename }] = JSON.parse(packed);
+  tarball = join(folder, JSON.parse(packed)[0].filename);
   await writeFile(join(app, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  succeed(spawnSync("npm", ["install", ...npm, join(folder, filename)], { cwd: app }));
+  succeed(spawnSync("npm", ["install", ...npm, tarball], { cwd: app }));
   gateway = await startGateway({ devices: { products: { ABCDE12345: { devices: { sensor1: { psk: PSK } } } } } });
 });
 
@@ -81,15 +77,24 @@ describe("the installed package", () => {
       "LICENSE",
       "CHANGELOG.md",
       "package.json",
-      "src/index.ts",
-      "host/moddable/plain.ts",
+      "manifest.json",
+      "manifest-http.json",
+      "host/moddable/sdk-tls.json",
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|src|host\/moddable)\//;
-    const single = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest[a-z-]*\.json)$/;
+    const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|host\/moddable\/anchors)\//;
+    const single =
+      /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
-    expect(names.filter((name) => /test|tsconfig|\.map$/.test(name))).toEqual([]);
+    expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
+    const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+    expect(Object.keys(packed)).not.toEqual(expect.arrayContaining(["private"]));
+    expect(packed).toMatchObject({ name: description.name, exports: description.exports, bin: description.bin });
+  });
+
+  test("cannot be published by mistake from the checkout, whose manifests compile TypeScript", () => {
+    expect(description.private).toBe(true);
   });
 
   test("has a file for everything that its description names", () => {
@@ -293,7 +298,7 @@ describe("for other engines", () => {
     }
     for (const name of names) {
       const code = await readFile(join(installed, name), "utf8");
-      const imported = [...code.matchAll(/^(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
+      const imported = [...code.matchAll(/(?:^|\*\/ )(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
         ([, from]) => from,
       );
       for (const from of imported) {
@@ -302,6 +307,92 @@ describe("for other engines", () => {
       }
     }
   });
+});
+
+describe("the manifests for mcconfig", () => {
+  interface Part {
+    readonly include?: readonly string[];
+    readonly modules?: Readonly<Record<string, string | readonly string[]>>;
+    readonly preload?: readonly string[];
+  }
+  const read = async (folder: string, name: string) =>
+    JSON.parse(await readFile(join(folder, name), "utf8")) as Part & { platforms: Record<string, Part> };
+  const checkout = async (name: string) => [await read(root, "host/moddable/manifest.json"), await read(root, name)];
+  const parts = (manifests: readonly (Part & { readonly platforms?: Record<string, Part> })[], platform: string) =>
+    manifests.flatMap((one) => [one, one.platforms?.[platform] ?? one.platforms?.["..."] ?? {}]);
+  /** Files of a source, as mcconfig finds them: of every ending. */
+  const filesOf = async (source: string) => {
+    const found = await readdir(join(installed, dirname(source)));
+    return found.filter((file) => file.replace(/(\.d)?\.[a-z]+$/, "") === source.split("/").at(-1));
+  };
+
+  describe.each(["manifest.json", "manifest-http.json"])("%s", (name) => {
+    test.each(["esp32", "lin"])("maps every module to one file of JavaScript, on %s", async (platform) => {
+      const seen = new Set<string>();
+      for (const { modules } of parts([await read(installed, name)], platform)) {
+        for (const [module, sources] of Object.entries(modules ?? {})) {
+          const found = (await Promise.all([sources].flat().map(filesOf))).flat();
+          expect([module, found.filter((file) => file.endsWith(".js"))]).toEqual([module, [expect.any(String)]]);
+          // Declarations are for apps in TypeScript; nothing is there for a compiler to do.
+          expect(found.filter((file) => !/\.js$|\.d\.ts$/.test(file))).toEqual([]);
+          expect([...seen]).not.toContain(module);
+          seen.add(module);
+        }
+      }
+      const wanted = parts(await checkout(name), platform).flatMap(({ modules }) =>
+        Object.entries(modules ?? {}).flatMap(([target, sources]) =>
+          [sources].flat().map((source) => target.replace("*", source.split("/").at(-1) as string)),
+        ),
+      );
+      expect([...seen].sort()).toEqual([...new Set(wanted)].sort());
+    });
+
+    test.each(["esp32", "lin"])("preloads on %s what the checkout's does", async (platform) => {
+      const preloads = (manifests: Parameters<typeof parts>[0]) =>
+        parts(manifests, platform)
+          .flatMap(({ preload }) => preload ?? [])
+          .sort();
+      const ours = preloads(await checkout(name));
+      expect(ours.length).toBeGreaterThan(40);
+      expect(preloads([await read(installed, name)])).toEqual(ours);
+    });
+
+    test("includes files that are there", async () => {
+      const { include } = await read(installed, name);
+      expect(include?.map((file) => existsSync(join(installed, file)))).toEqual([true]);
+    });
+  });
+});
+
+describe("an example that is copied out", () => {
+  test.each(["sensor", "factory", "deep-sleep"])(
+    "%s installs the package, and finds all that it names",
+    async (name) => {
+      const copies = join(folder, "examples");
+      for (const part of ["board", name])
+        await cp(join(root, "examples", part), join(copies, part), { recursive: true });
+      const copy = join(copies, name);
+      succeed(spawnSync("npm", ["install", ...npm, tarball], { cwd: copy }));
+      const manifest = JSON.parse(await readFile(join(copy, "manifest.json"), "utf8"));
+      expect(manifest.build).toEqual({ "TENCENT_IOTHUB ?=": "../.." });
+      const library = join(copy, "node_modules", description.name);
+      for (const include of manifest.include.filter((file: string) => !file.startsWith("$(MODDABLE)"))) {
+        expect(existsSync(join(copy, include.replace("$(TENCENT_IOTHUB)", `node_modules/${description.name}`)))).toBe(
+          true,
+        );
+      }
+      expect(existsSync(join(library, "dist/moddable/entry.js"))).toBe(true);
+      // Imports of the examples are modules of the SDK, of the library, or exports of a package that is installed.
+      const own = JSON.parse(await readFile(join(copy, "package.json"), "utf8"));
+      const code = await readFile(join(copy, "main.js"), "utf8");
+      for (const [, from] of code.matchAll(/ from "((?:board|deep-sleep)\/[a-z]+)"/g)) {
+        const [start, subpath] = from.split("/");
+        const place = start === own.name ? copy : join(copy, "node_modules", start);
+        const { exports } = JSON.parse(await readFile(join(place, "package.json"), "utf8"));
+        expect(existsSync(join(place, exports[`./${subpath}`]))).toBe(true);
+      }
+    },
+  );
 });
 
 /** Not `spawnSync`: the gateway runs in this very process. */

@@ -1,5 +1,6 @@
 /** Chains and handshakes: which of them a client accepts, and what it says of the others. */
 import type { CertificateKind, Fault, HttpsOptions, KeyType } from "../../mocks/gateway/index.js";
+import type { Expectations, Session } from "./session.js";
 
 export interface CertificateCase {
   readonly kind: CertificateKind;
@@ -82,3 +83,24 @@ export const certificateCases: readonly CertificateCase[] = [
   }),
   bad("chain", "", { title: "chain, key exchange damaged", fault: { kind: "tls-key-exchange" }, code: "TLS_FAILED" }),
 ];
+
+export async function certificates(session: Session, expect: Expectations, each: CertificateCase): Promise<string> {
+  const { kind, name = "localhost", keyType, accepted, reason, code = "CERTIFICATE_REJECTED", https } = each;
+  const gateway = await session.gateway({
+    https: { certificates: kind, certificateOptions: { keyType }, ...https },
+  });
+  if (each.fault) gateway.faults.next(each.fault);
+  const addresses = { [name]: "127.0.0.1" };
+  await session.device(gateway, { addresses }, { name });
+  const [outcome] = await session.publish(["a"]);
+  if (accepted) {
+    expect.equal(outcome.code, undefined, "error");
+    expect.equal(gateway.counts.accepted, 1, "accepted by the gateway");
+    return `accepted in ${outcome.timing?.tlsMs} ms`;
+  }
+  expect.equal([outcome.code, outcome.phase], [code, "tls"], "error");
+  expect.ok(outcome.message?.includes(reason), `message: ${outcome.message}`);
+  expect.equal(gateway.counts.requests, 0, "requests that the gateway saw");
+  expect.equal(gateway.counts.tlsHandshakes, 0, "handshakes that were completed");
+  return `${outcome.code}: ${outcome.message}; the server saw ${gateway.tlsErrors.map((error) => error.code).join(", ") || "nothing"}`;
+}

@@ -1,5 +1,6 @@
 /** What goes wrong on the way, and what a caller is told. After each the next request must succeed. */
-import type { Fault } from "../../mocks/gateway/index.js";
+import type { Fault, Gateway } from "../../mocks/gateway/index.js";
+import { type Expectations, GENEROUS_MS, PATIENCE_MS, phases, type Session } from "./session.js";
 
 export interface FaultCase {
   readonly fault: Fault;
@@ -61,3 +62,37 @@ export const faultCases: readonly FaultCase[] = [
   { fault: { kind: "tls-close", afterBytes: 300 }, secure: true, code: "CONNECTION_RESET" },
   { fault: { kind: "tls-hang" }, secure: true, code: "TIMEOUT", phase: "tls" },
 ];
+
+export async function faults(session: Session, expect: Expectations, each: FaultCase): Promise<string> {
+  const gateway = await session.gateway(each.secure ? { https: { certificates: "chain" } } : {});
+  await session.device(gateway, {}, { name: "localhost" });
+  if (each.kept) {
+    const [first] = await session.publish(["first"]);
+    expect.equal(first.code, undefined, "the request before");
+  }
+  gateway.faults.next(each.fault);
+  const payload = "x".repeat(each.bytes ?? 5);
+  const outcome = each.code === "TIMEOUT" ? await hangs(session, gateway, each) : (await session.publish([payload]))[0];
+  expect.equal(outcome.ok ? "ok" : outcome.code, each.code, `outcome (${outcome.message})`);
+  if (each.phase) expect.equal(outcome.phase, each.phase, "phase");
+  gateway.faults.clear();
+  const [after] = await session.publish(["after"]);
+  expect.equal(after.code, undefined, `the request after (${after.message})`);
+  return outcome.ok ? "ok" : `${outcome.code} (${outcome.phase}): ${outcome.message}`;
+}
+
+/** A request past the core, whose limits are those of the phases. */
+async function hangs(session: Session, gateway: Gateway, each: FaultCase): Promise<any> {
+  const limited = each.phase ? [each.phase] : phases;
+  const request = {
+    scheme: each.secure ? "https" : "http",
+    host: "localhost",
+    port: gateway.port,
+    path: "/device/publish",
+    body: "x".repeat(each.bytes ?? 5),
+  };
+  const phaseTimeoutsMs = Object.fromEntries(
+    phases.map((phase) => [phase, limited.includes(phase) ? PATIENCE_MS : GENEROUS_MS]),
+  );
+  return (await session.run("send", { request, options: { timeoutMs: GENEROUS_MS, phaseTimeoutsMs } })).outcome;
+}

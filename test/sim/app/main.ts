@@ -14,7 +14,7 @@ import {
   utf8Decode,
 } from "tencent-iothub-xs";
 
-const LIMIT_MS = 120000;
+const LIMIT_MS = 300000;
 const control = createHost({ storage: false });
 let host: ModdableHost | undefined;
 let device: Device | undefined;

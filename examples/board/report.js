@@ -1,0 +1,55 @@
+/** Prints what becomes of requests and readings. */
+
+/**
+ * Settings that an error speaks of.
+ * @type {Readonly<Record<string, string>>}
+ */
+const settings = Object.freeze({
+  INVALID_PRODUCT_ID: "productId",
+  INVALID_DEVICE_NAME: "deviceName",
+  INVALID_CREDENTIAL: "psk",
+  INVALID_PRODUCT_SECRET: "productSecret",
+  NOT_PROVISIONED: "productSecret",
+  WRONG_PRODUCT_SECRET: "productSecret",
+  INVALID_REGION: "region",
+  INVALID_URL: "url",
+});
+
+/**
+ * One line about an error: its code, its message, and which setting to look at.
+ * @param {any} error
+ * @returns {string}
+ */
+export function describe(error) {
+  const setting = settings[error.code];
+  return `${error.code ?? "error"}: ${error.message}${setting ? ` Check the setting ${setting}.` : ""}`;
+}
+
+/**
+ * For `onEvent`: prints each failed attempt with its reason.
+ * @param {import("tencent-iothub-xs").ClientEvent} event
+ */
+export function printEvent(event) {
+  if (event.phase !== "retry" && event.phase !== "error") return;
+  const { requestPhase, status, gatewayCode } = event;
+  let where = "";
+  if (requestPhase !== undefined) where = ` (while: ${requestPhase})`;
+  else if (status !== undefined) where = ` (HTTP ${status}${gatewayCode === undefined ? "" : `, ${gatewayCode}`})`;
+  const next = event.phase === "retry" ? `; attempt ${event.attempts + 1} in ${seconds(event.delayMs)}` : "";
+  trace(`${describe(event)}${where}${next}\n`);
+}
+
+/**
+ * For `outbox.onFlushed`: prints why messages still wait, and when they are sent again.
+ * @param {import("tencent-iothub-xs").FlushReport} report
+ */
+export function printFlush({ ended, kept, error, nextFlushMs }) {
+  if (ended === "empty" || ended === "closed") return;
+  const next = nextFlushMs === undefined ? "" : `; sent again in ${seconds(nextFlushMs)}`;
+  trace(`${kept} readings wait, ${ended}${error ? ` (${describe(error)})` : ""}${next}\n`);
+}
+
+/** @param {number} ms */
+function seconds(ms) {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,7 @@
+/**
+ * Sleeps; the program starts anew afterwards.
+ * @param {number} seconds
+ */
+export function deepSleep(seconds) {
+  native("xs_example_deepSleep").call(undefined, seconds);
+}

@@ -1,0 +1,50 @@
+/** Publishes a temperature at an interval, on one HTTPS connection that is kept. */
+
+import Resource from "Resource";
+import { startNetwork } from "board/network";
+import { describe, printEvent, printFlush } from "board/report";
+import { Thermometer } from "board/thermometer";
+import config from "mc/config";
+import { createHost, Device } from "tencent-iothub-xs";
+import Timer from "timer";
+
+async function main() {
+  const thermometer = new Thermometer();
+
+  // A private gateway may have a private root: DER in the manifest's resources.
+  const host = Resource.exists("gateway-root.der")
+    ? createHost({ certificates: [new Resource("gateway-root.der")] })
+    : createHost();
+
+  // ProductId, DeviceName and psk come from the preferences or from the manifest's config.
+  const device = new Device(
+    {
+      outbox: {
+        // A reading is sent at once. What does not get through waits in flash for the next one, or for half a minute.
+        flushThreshold: 1,
+        onDelivered: ({ sequence }) => trace(`reading ${sequence} delivered\n`),
+        onDropped: ({ reason, error }) => trace(`a reading was lost: ${reason} ${error ? describe(error) : ""}\n`),
+        onFlushed: printFlush,
+      },
+      onEvent: printEvent,
+    },
+    host,
+  );
+
+  const report = async () => {
+    try {
+      const temperature = thermometer.read();
+      if (temperature !== undefined) await device.enqueue({ topic: "data", payload: { temperature } });
+    } catch (error) {
+      // The flash is full or worn out: the next reading comes in any case.
+      trace(`not kept: ${describe(error)}\n`);
+    }
+  };
+
+  // Readings are taken whether or not there is a network.
+  startNetwork();
+  await report();
+  Timer.repeat(report, 1000 * Number(config.intervalSeconds));
+}
+
+main().catch((error) => trace(`${describe(error)}\n`));

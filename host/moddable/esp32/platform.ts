@@ -1,0 +1,40 @@
+/** ESP32: see `../platform.ts`. */
+
+import Net from "net";
+
+/** `CHANNEL` is documented, and the SDK's typings lack it; they also leave out that each of these may be unknown. */
+interface NetworkStatus {
+  get(property: "CHANNEL"): number | undefined;
+  get(property: "MAC", interfaceName: "station" | "ethernet"): string | undefined;
+  get(property: "DNS"): string[];
+}
+
+const status = Net as unknown as NetworkStatus;
+
+/** The generator of the chip; the bootloader feeds it with noise before the radio does. */
+export const hasHardwareRandom: boolean = true;
+
+/**
+ * MAC address of the Wi-Fi station, or of Ethernet on a board without Wi-Fi; undefined before the network is started.
+ *
+ * An address or a name of the network may be asked for only afterwards: before `esp_netif_init`, ESP-IDF's search for
+ * the interface fails an assertion, and the board reboots. And without naming the interface, the access point's address
+ * would come while a board is being set up, and none at all while it is station and access point in one.
+ */
+export function macAddress(): string | undefined {
+  if (isWifiInitialized()) return status.get("MAC", "station");
+  return isNetworkStarted() ? status.get("MAC", "ethernet") : undefined;
+}
+
+/**
+ * True once Wi-Fi is initialised, or a DNS server is known, as over Ethernet. Before, lwIP has no thread that a socket
+ * could be opened on: another assertion.
+ */
+export function isNetworkStarted(): boolean {
+  return isWifiInitialized() || status.get("DNS").length > 0;
+}
+
+/** Goes to the Wi-Fi driver alone, which reports an error while it is not initialised. */
+function isWifiInitialized(): boolean {
+  return status.get("CHANNEL") !== undefined;
+}

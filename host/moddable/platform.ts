@@ -1,0 +1,20 @@
+/**
+ * What differs between the machines that the Moddable SDK runs on: here all but ESP32, whose module of this name is
+ * `esp32/platform.ts`. The manifest chooses by platform; as both go by one module name, neither may import by a
+ * relative path.
+ */
+
+import Net from "net";
+
+/** True if `Math.random` draws from a hardware generator. A simulator repeats the same sequence at every start. */
+export const hasHardwareRandom: boolean = false;
+
+/** MAC address of the network interface, such as `"24:0A:C4:00:01:10"`; undefined where it is not known. */
+export function macAddress(): string | undefined {
+  return Net.get("MAC");
+}
+
+/** False while opening a socket would end in a reboot. */
+export function isNetworkStarted(): boolean {
+  return true;
+}

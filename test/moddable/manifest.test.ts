@@ -1,0 +1,172 @@
+/** The manifests name each module of the library once, preload it, and link nothing else. */
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "@jest/globals";
+import { transformSync } from "@swc/core";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const PACKAGE = "tencent-iothub-xs";
+
+/**
+ * Modules that are evaluated into RAM at each start, by platform, and why. Everything else lies in flash.
+ * On a simulator the SDK's `preference` reads `mc/config` when it is evaluated and cannot be preloaded, nor can what
+ * imports it.
+ */
+const importingPreference = ["config", "device", "host", "random", "storage"].map((name) => `host/moddable/${name}`);
+const notPreloaded: Record<string, { full: string[]; http: string[] }> = {
+  esp32: { full: [], http: [] },
+  lin: {
+    full: [...importingPreference, "host/moddable/index", ""],
+    http: [...importingPreference, "host/moddable/plain", ""],
+  },
+};
+const platforms = Object.keys(notPreloaded);
+
+interface Part {
+  readonly include?: string | string[];
+  readonly modules?: Record<string, string | string[]>;
+  readonly resources?: Record<string, string | string[]>;
+  readonly preload?: string[];
+}
+
+interface Manifest extends Part {
+  readonly platforms?: Record<string, Part>;
+}
+
+interface Merged {
+  /** File of each module, by the module's name without the package's. */
+  readonly modules: Map<string, string>;
+  readonly resources: string[];
+  readonly preload: string[];
+}
+
+const list = (value: string | string[] | undefined) => (value === undefined ? [] : ([] as string[]).concat(value));
+const read = (path: string): Manifest => JSON.parse(readFileSync(join(root, path), "utf8"));
+
+/** The project's own part of what mcconfig makes of a manifest. */
+function merge(path: string, platform: string, merged?: Merged): Merged {
+  const result: Merged = merged ?? { modules: new Map(), resources: [], preload: [] };
+  const manifest = read(path);
+  const own = (source: string) => !source.startsWith("$(MODDABLE)");
+  for (const part of [manifest, manifest.platforms?.[platform] ?? manifest.platforms?.["..."] ?? {}]) {
+    for (const include of list(part.include).filter(own)) merge(join(dirname(path), include), platform, result);
+    for (const [target, value] of Object.entries(part.modules ?? {})) {
+      for (const source of list(value).filter(own)) {
+        const file = `${join(dirname(path), source)}.ts`;
+        const name = target.replace("*", () => file.slice(file.lastIndexOf("/") + 1, -3));
+        if (result.modules.has(name)) throw new Error(`${name} is mapped twice.`);
+        result.modules.set(name.slice(PACKAGE.length + 1), file);
+      }
+    }
+    for (const value of Object.values(part.resources ?? {})) {
+      result.resources.push(...list(value).map((source) => `${join(dirname(path), source)}.der`));
+    }
+    result.preload.push(...(part.preload ?? []).filter((name) => name.startsWith(PACKAGE)));
+  }
+  return result;
+}
+
+const swc = { jsc: { parser: { syntax: "typescript" }, target: "es2022" }, configFile: false, swcrc: false } as const;
+
+function importsOf(file: string): string[] {
+  // What is left has a comment at most before an import on its line.
+  const { code } = transformSync(readFileSync(join(root, file), "utf8"), swc);
+  return [...code.matchAll(/(?:^|\*\/ )(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(([, from]) => from);
+}
+
+/** Modules that a module imports, directly or not; relative imports resolve by module names on XS. */
+function reachedFrom(name: string, modules: ReadonlyMap<string, string>, seen = new Set<string>()): Set<string> {
+  if (seen.has(name)) return seen;
+  seen.add(name);
+  const file = modules.get(name);
+  if (file === undefined) return seen;
+  for (const from of importsOf(file)) {
+    if (from.startsWith(".")) reachedFrom(join(dirname(name), from).replace(/\.js$/, ""), modules, seen);
+    else if (from.startsWith(`${PACKAGE}/`)) reachedFrom(from.slice(PACKAGE.length + 1), modules, seen);
+  }
+  return seen;
+}
+
+const builds = platforms.flatMap((platform) => [
+  { manifest: "manifest.json", platform, kind: "full" as const },
+  { manifest: "manifest-http.json", platform, kind: "http" as const },
+]);
+
+describe.each(builds)("$manifest on $platform", ({ manifest, platform, kind }) => {
+  const { modules, resources, preload } = merge(manifest, platform);
+
+  test("maps what the entry imports, and nothing else", () => {
+    expect([...modules.keys()].sort()).toEqual([...reachedFrom("", modules)].sort());
+  });
+
+  test("maps files that exist", () => {
+    for (const file of [...modules.values(), ...resources])
+      expect([file, existsSync(join(root, file))]).toEqual([file, true]);
+  });
+
+  test("preloads every module but the listed exceptions", () => {
+    const preloaded = preload.map((name) => name.slice(PACKAGE.length + 1));
+    expect(new Set(preloaded).size).toBe(preloaded.length);
+    expect(preloaded.filter((name) => !modules.has(name))).toEqual([]);
+    const missing = [...modules.keys()].filter((name) => !preloaded.includes(name));
+    expect(missing.sort()).toEqual([...notPreloaded[platform][kind]].sort());
+  });
+});
+
+test("a module of one platform imports nothing by a relative path, and exports what its counterpart does", () => {
+  const [esp32, lin] = ["esp32", "lin"].map((platform) => merge("manifest.json", platform).modules);
+  const differing = [...esp32].filter(([name, file]) => lin.get(name) !== file);
+  expect(differing.map(([name]) => name)).toEqual(["host/moddable/platform"]);
+  for (const [name, file] of differing) {
+    const variants = [file, lin.get(name) as string];
+    for (const variant of variants) expect(importsOf(variant).filter((from) => from.startsWith("."))).toEqual([]);
+    const [one, other] = variants.map((variant) =>
+      [...readFileSync(join(root, variant), "utf8").matchAll(/^export (?:const|function) (\w+)(.*?)[{=]/gm)].map(
+        ([, exported, type]) => exported + type,
+      ),
+    );
+    expect(one.length).toBeGreaterThan(0);
+    expect(one.sort()).toEqual(other.sort());
+  }
+});
+
+test("the trust anchors are the resources, and nothing else in their folder is", () => {
+  const files = readdirSync(join(root, "host/moddable/anchors")).map((name) => `host/moddable/anchors/${name}`);
+  expect(merge("manifest.json", "esp32").resources.sort()).toEqual(files.sort());
+  expect(merge("manifest-http.json", "esp32").resources).toEqual([]);
+});
+
+/** Every manifest of the project; mcconfig links whatever file a wildcard matches, a tsconfig.json too. */
+function manifests(folder = root): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return /^(\.|node_modules|dist|build|coverage)/.test(entry.name) ? [] : manifests(path);
+    if (!/^(manifest.*|sdk.*)\.json$/.test(entry.name)) return [];
+    return [relative(root, path)];
+  });
+}
+
+test("no wildcard of a manifest matches anything but sources", () => {
+  const strays: string[] = [];
+  const all = manifests();
+  expect(all).toEqual(
+    expect.arrayContaining(["manifest.json", "host/moddable/manifest.json", "host/moddable/sdk-tls.json"]),
+  );
+  for (const path of all) {
+    const manifest = read(path);
+    for (const part of [manifest, ...Object.values(manifest.platforms ?? {})]) {
+      const sources = [...Object.values(part.modules ?? {}), ...Object.values(part.resources ?? {})].flat();
+      for (const source of sources.filter((source) => source.endsWith("*") && !source.startsWith("$(MODDABLE)"))) {
+        const folder = join(dirname(path), dirname(source));
+        for (const { name } of readdirSync(join(root, folder), { withFileTypes: true }).filter((file) =>
+          file.isFile(),
+        )) {
+          if (!/^[^.].*(?<!\.d)\.(ts|js|c|h)$/.test(name)) strays.push(`${path}: ${source} matches ${folder}/${name}`);
+        }
+      }
+    }
+  }
+  expect(strays).toEqual([]);
+});

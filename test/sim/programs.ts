@@ -1,0 +1,263 @@
+/** Runs what users copy, as they build it: the README's programs and the examples, with mcconfig and with mcpack. */
+import { createHash, createHmac } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
+import { build, type Display, Simulator } from "./simulator.js";
+import { isProgram, readmeBlocks, type Workshop } from "./workshop.js";
+
+const PRODUCT = "G8N9VAAAHB";
+const PRODUCT_SECRET = "a-product-secret-of-32-characters";
+const PSK = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
+const WRONG_PSK = "AAAAAAAAAAAAAAAAAAAAAA==";
+const settings = { productId: PRODUCT, deviceName: "sensor-1", psk: PSK };
+
+type Settings = Readonly<Record<string, string>>;
+type Tool = "mcconfig" | "mcpack";
+
+/** Starts the example with some settings in its preferences. */
+type Start = (values: Settings, use: (app: Simulator) => Promise<string>) => Promise<string>;
+type ExampleRun = (start: Start) => Promise<string>;
+
+export interface ProgramTest {
+  readonly name: string;
+  /** @returns the outcome in one line; throws if something is wrong */
+  run(): Promise<string>;
+}
+
+interface Expected {
+  readonly section: string;
+  readonly line: RegExp;
+  /** With a psk or ProductSecret that the gateway does not know. */
+  readonly wrong?: RegExp;
+  /** Without any setting. */
+  readonly missing?: RegExp;
+  /** The program trusts `gateway-root.der` alone. */
+  readonly certificate?: boolean;
+  /** Publishes nothing. */
+  readonly silent?: boolean;
+}
+
+/** What the README signs, by Node's own means. */
+const signature = createHmac("sha256", PSK)
+  .update("POST\nap-guangzhou.gateway.tencentdevices.com\n/device/publish\n\nhmacsha256\n1735286744\n5456\n")
+  .update(createHash("sha256").update('{"Qos":1}').digest("hex"))
+  .digest("base64");
+
+/** The README's programs, in its order. */
+const expected: readonly Expected[] = [
+  { section: "Firmware", line: /^published, request \S+$/, wrong: /^GATEWAY_REJECTED: ./, missing: /^INVALID_\w+: ./ },
+  { section: "Firmware", line: /^published, request \S+$/, missing: /^INVALID_\w+: ./, certificate: true },
+  { section: "Firmware", line: new RegExp(`^${signature.replace(/[+/]/g, "\\$&")}$`), silent: true },
+  {
+    section: "Never lose a reading",
+    line: /^1 delivered, 0 kept$/,
+    wrong: /^flush: credential .+, 1 kept$/,
+    missing: /^INVALID_\w+: ./,
+  },
+  {
+    section: "Provisioning",
+    line: /^sensor-1 has a credential, and published with it$/,
+    wrong: /^(GATEWAY_REJECTED|WRONG_PRODUCT_SECRET): ./,
+    missing: /^(INVALID_\w+|NOT_PROVISIONED): ./,
+  },
+];
+
+/** Builds in one folder for each tool, so that what does not change is compiled once. */
+export class Programs {
+  readonly #workshop: Workshop;
+  readonly #display: Display;
+  readonly #output: string;
+
+  constructor(workshop: Workshop, display: Display, output: string) {
+    this.#workshop = workshop;
+    this.#display = display;
+    this.#output = output;
+  }
+
+  async tests(): Promise<ProgramTest[]> {
+    const blocks = await readmeBlocks();
+    const programs = blocks.filter(isProgram);
+    const sections = programs.map(({ section }) => section);
+    const json = (part: string) => {
+      const found = blocks.find(({ language, text }) => language === "json" && text.includes(part));
+      if (found === undefined) throw new Error(`The README has no JSON block with ${part}.`);
+      return JSON.parse(found.text);
+    };
+    const manifests = { mcconfig: json('"modules"'), mcpack: json('{ "creation"') };
+    const description = json('"exports"');
+    const tests: ProgramTest[] = [
+      {
+        name: "the README's programs are those that are tested",
+        run: async () => {
+          const wanted = expected.map(({ section }) => section);
+          if (String(sections) !== String(wanted)) throw new Error(`sections ${sections}; expected ${wanted}`);
+          return `${programs.length} programs`;
+        },
+      },
+    ];
+    for (const tool of ["mcconfig", "mcpack"] as const) {
+      for (const [index, each] of expected.entries()) {
+        const program = programs[index];
+        tests.push({
+          name: `README, program ${index + 1} (${each.section}), ${tool}`,
+          run: () => this.#readme(tool, program.text, each, manifests[tool], description),
+        });
+      }
+    }
+    for (const tool of ["mcconfig", "mcpack"] as const) {
+      for (const [example, run] of Object.entries(this.#examples)) {
+        tests.push({ name: `example ${example}, copied out, ${tool}`, run: () => this.#example(tool, example, run) });
+      }
+    }
+    return tests;
+  }
+
+  async #readme(tool: Tool, text: string, each: Expected, manifest: object, description: object): Promise<string> {
+    const name = tool === "mcpack" ? String((description as { name: string }).name) : "readme";
+    const app = join(this.#workshop.folder, "apps", name);
+    await mkdir(join(app, "certificates"), { recursive: true });
+    // What mcpack reads is JavaScript; mcconfig has the same text type-checked.
+    await writeFile(join(app, tool === "mcpack" ? "main.js" : "main.ts"), text);
+    if (tool === "mcpack") await writeFile(join(app, "package.json"), JSON.stringify(description));
+    await this.#workshop.install(app);
+    const gateway = await startHere(each.certificate ? { https: { certificates: "chain" } } : {});
+    try {
+      if (gateway.certificates) {
+        await writeFile(join(app, "certificates/gateway-root.der"), gateway.certificates.rootDer);
+      }
+      const preferences = await this.#manifest(app, {
+        ...manifest,
+        ...(each.certificate ? { resources: { "*": "./certificates/*" } } : {}),
+      });
+      const library = await build(app, this.#output, name, {
+        tool,
+        environment: tool === "mcpack" ? { MODDABLE: await this.#workshop.sdk() } : {},
+      });
+      const seen: string[] = [];
+      const starts: [RegExp | undefined, Settings][] = [
+        [each.missing, {}],
+        [each.wrong, { ...settings, psk: WRONG_PSK, productSecret: `not-${PRODUCT_SECRET}`, url: url(gateway) }],
+        [each.line, { ...settings, productSecret: PRODUCT_SECRET, url: url(gateway) }],
+      ];
+      for (const [line, values] of starts) {
+        if (line !== undefined) seen.push(await this.#start(library, preferences, values, (app) => app.line(line)));
+      }
+      const published = gateway.received.filter(({ accepted, url }) => accepted && url === "/device/publish").length;
+      if (published !== (each.silent ? 0 : 1)) throw new Error(`${published} messages published`);
+      return seen.join(" | ");
+    } finally {
+      await gateway.close();
+    }
+  }
+
+  async #example(tool: Tool, example: string, run: ExampleRun): Promise<string> {
+    const app = await this.#workshop.copyExample(example, join(this.#workshop.folder, `${tool}-examples`));
+    await this.#workshop.install(app);
+    const preferences = await this.#manifest(app, JSON.parse(await readFile(join(app, "manifest.json"), "utf8")));
+    const library = await build(app, this.#output, example, {
+      tool,
+      settings: { intervalSeconds: "1" },
+      environment: {
+        TENCENT_IOTHUB: "node_modules/tencent-iothub-xs",
+        ...(tool === "mcpack" ? { MODDABLE: await this.#workshop.sdk() } : {}),
+      },
+    });
+    return run((values, use) => this.#start(library, preferences, values, use));
+  }
+
+  readonly #examples: Readonly<Record<string, ExampleRun>> = {
+    async sensor(start) {
+      const seen = [await start({}, (app) => app.line(/^INVALID_\w+: .* Check the setting \w+\.$/))];
+      const gateway = await startHere();
+      try {
+        const wrong = { ...settings, psk: WRONG_PSK, url: url(gateway) };
+        seen.push(
+          await start(wrong, (app) =>
+            app.line(/^[0-9]+ readings wait, credential \(GATEWAY_REJECTED: .*\); sent again in/),
+          ),
+        );
+        const good = { ...settings, url: url(gateway) };
+        seen.push(await start(good, (app) => app.line(/^reading [0-9]+ delivered$/)));
+        const { temperature } = JSON.parse(String(gateway.received.find(({ accepted }) => accepted)?.payload));
+        if (!(temperature >= 20 && temperature <= 25)) throw new Error(`${temperature} °C in a room of 20 to 25`);
+        seen.push(`${temperature} °C`);
+        await gateway.close();
+        seen.push(
+          await start(good, (app) => app.line(/^CONNECTION_REFUSED: .+ \(while: connect\); attempt 2 in [0-9.]+ s$/)),
+        );
+      } finally {
+        await gateway.close().catch(() => {});
+      }
+      return seen.join(" | ");
+    },
+    async "deep-sleep"(start) {
+      const gateway = await startHere();
+      try {
+        const seen = [await start({}, (app) => app.line(/^INVALID_\w+: .* Check the setting \w+\.$/))];
+        seen.push(await start({ ...settings, url: url(gateway) }, (app) => app.line(/^1 delivered, 0 kept, /)));
+        return seen.join(" | ");
+      } finally {
+        await gateway.close();
+      }
+    },
+    async factory(start) {
+      const gateway = await startHere();
+      try {
+        const { psk: _, ...identity } = settings;
+        const seen = [
+          await start({}, (app) => app.line(/^(INVALID_\w+|NOT_PROVISIONED): .* Check the setting \w+\.$/)),
+        ];
+        const values = { ...identity, productSecret: PRODUCT_SECRET, url: url(gateway) };
+        seen.push(await start(values, (app) => app.line(/^This board works\.$/)));
+        return seen.join(" | ");
+      } finally {
+        await gateway.close();
+      }
+    },
+  };
+
+  /** Writes the app's manifest with a preferences file of its own; returns that file's folder. */
+  async #manifest(
+    app: string,
+    manifest: { readonly config?: object; readonly [name: string]: unknown },
+  ): Promise<string> {
+    const preferences = join(app, "preferences/");
+    await mkdir(preferences, { recursive: true });
+    const config = { ...manifest.config, file: { root: preferences } };
+    await writeFile(join(app, "manifest.json"), JSON.stringify({ ...manifest, config }));
+    return preferences;
+  }
+
+  /** Starts an app with these settings in its preferences, and nothing else there. */
+  async #start(
+    library: string,
+    preferences: string,
+    values: Settings,
+    use: (app: Simulator) => Promise<string>,
+  ): Promise<string> {
+    await writeFile(join(preferences, "modpreferences.json"), JSON.stringify({ "tencent-iothub": values }));
+    const simulator = new Simulator(library, this.#display);
+    try {
+      const line = await use(simulator);
+      const abort = simulator.lines.find((line) => line.includes("XS abort"));
+      if (abort !== undefined) throw new Error(abort);
+      return line;
+    } finally {
+      await simulator.close();
+    }
+  }
+}
+
+const startHere = (options: GatewayOptions = {}) =>
+  startGateway({
+    devices: {
+      products: { [PRODUCT]: { productSecret: PRODUCT_SECRET, devices: { "sensor-1": { psk: PSK } } } },
+    },
+    ...options,
+  });
+
+/** Certificates of the gateway name the host, not its address. */
+function url(gateway: Gateway): string {
+  return gateway.certificates ? gateway.url.replace("127.0.0.1", "localhost") : gateway.url;
+}

@@ -1,0 +1,156 @@
+import { afterEach, describe, expect, test } from "@jest/globals";
+import {
+  type ClientEvent,
+  createMemoryStorage,
+  Device,
+  type DeviceOptions,
+  type FlushReport,
+  NetworkError,
+} from "../../src/index.js";
+import { page, type Reply, refused, taken, virtualHost } from "../support/virtual-host.js";
+
+const reading = { topic: "data", payload: { t: 21.5 } };
+const PSK = "c2VjcmV0LW9mLXRlc3RzMTIz";
+const down = () => new NetworkError("CONNECTION_REFUSED", "connect", "Nothing listens at 192.0.2.1:443.");
+
+const devices: Device[] = [];
+
+// A device that is left open goes on in virtual time, for ever.
+afterEach(() => {
+  for (const device of devices.splice(0)) device.close();
+});
+
+function setup(reply: Reply, outbox: DeviceOptions["outbox"] = {}, options: Partial<DeviceOptions> = {}) {
+  const reports: FlushReport[] = [];
+  const events: ClientEvent[] = [];
+  const host = virtualHost(reply);
+  const device = new Device(
+    {
+      productId: "P",
+      deviceName: "d",
+      credential: { secret: PSK },
+      onEvent: (event) => events.push(event),
+      outbox: { onFlushed: (report) => reports.push(report), ...outbox },
+      ...options,
+    },
+    host,
+  );
+  devices.push(device);
+  return { host, device, reports, events };
+}
+
+/** Lets the virtual time run until there is a report, at most so many turns. */
+async function until(done: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 20_000 && !done(); turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(done()).toBe(true);
+}
+
+describe("onFlushed", () => {
+  test("reports an automatic flush that failed: its error, and when the outbox tries again", async () => {
+    const { device, host, reports } = setup(
+      () => {
+        throw down();
+      },
+      { flushIntervalMs: 1000 },
+      { retry: { maxAttempts: 2, budget: 0 } },
+    );
+    await device.enqueue(reading);
+    await until(() => reports.length >= 2);
+    const [first] = reports;
+    expect(first).toMatchObject({ ended: "network", delivered: 0, kept: 1, error: { code: "CONNECTION_REFUSED" } });
+    expect(first.nextFlushMs).toBeGreaterThanOrEqual(1000);
+    const attempt = host.sent.find(({ atMs }) => atMs > host.sent[0].atMs);
+    // It is rounded to whole milliseconds.
+    expect(Math.abs((attempt?.atMs ?? 0) - host.sent[0].atMs - (first.nextFlushMs ?? 0))).toBeLessThanOrEqual(1);
+  });
+
+  test("reports an explicit flush; nothing follows once the outbox is empty", async () => {
+    const { device, reports } = setup(() => taken());
+    await device.enqueue(reading);
+    const result = await device.flush();
+    expect(reports).toEqual([result]);
+    expect(result).toMatchObject({ ended: "empty", delivered: 1, kept: 0 });
+  });
+
+  test("has no next time with flushIntervalMs 0", async () => {
+    const { device, reports } = setup(() => page(503), { flushIntervalMs: 0 }, { retry: false });
+    await device.enqueue(reading);
+    await device.flush();
+    expect(reports).toMatchObject([{ ended: "server", kept: 1, error: { code: "HTTP_STATUS", status: 503 } }]);
+    expect(reports[0]).not.toHaveProperty("nextFlushMs");
+  });
+
+  test("has no next time after the credential was rejected five times", async () => {
+    const { device, reports } = setup(() => refused("AuthFailure.SignatureFailure"), { flushIntervalMs: 1000 });
+    await device.enqueue(reading);
+    await until(() => reports.length >= 5);
+    expect(reports.map(({ ended }) => ended)).toEqual(Array(5).fill("credential"));
+    expect(reports.map((report) => "nextFlushMs" in report)).toEqual([true, true, true, true, false]);
+  });
+
+  test("reports a storage that cannot be read", async () => {
+    const broken = { ...createMemoryStorage(), keys: () => Promise.reject(new Error("worn out")) };
+    const reports: FlushReport[] = [];
+    const device = new Device(
+      {
+        productId: "P",
+        deviceName: "d",
+        credential: { secret: PSK },
+        outbox: { onFlushed: (one) => reports.push(one) },
+      },
+      virtualHost(() => taken(), { storage: broken }),
+    );
+    await expect(device.flush()).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    expect(reports).toMatchObject([{ ended: "storage", delivered: 0, error: { code: "STORAGE_FAILED" } }]);
+  });
+
+  test("reports a flush that closing the device has ended", async () => {
+    const { device, reports } = setup(() => new Promise(() => {}));
+    await device.enqueue(reading);
+    const flushed = device.flush();
+    device.close();
+    expect(await flushed).toMatchObject({ ended: "closed", kept: 1 });
+    await until(() => reports.length > 0);
+    expect(reports).toMatchObject([{ ended: "closed" }]);
+    expect(reports[0]).not.toHaveProperty("nextFlushMs");
+  });
+
+  test("what it throws does not affect delivery", async () => {
+    const { device } = setup(() => taken(), {
+      onFlushed() {
+        throw new Error("of the app");
+      },
+    });
+    await device.enqueue(reading);
+    expect(await device.flush()).toMatchObject({ delivered: 1, ended: "empty" });
+  });
+});
+
+describe("retry events", () => {
+  const retries = (events: readonly ClientEvent[]) => events.filter(({ phase }) => phase === "retry");
+
+  test("carry the message and the request's phase after a network error", async () => {
+    const replies = [down(), undefined];
+    const { device, events } = setup((_request, index) => {
+      if (replies[index]) throw replies[index];
+      return taken();
+    });
+    await device.publish(reading);
+    expect(retries(events)).toMatchObject([
+      { code: "CONNECTION_REFUSED", message: "Nothing listens at 192.0.2.1:443.", requestPhase: "connect" },
+    ]);
+  });
+
+  test("carry the status and the gateway's code after a rejection", async () => {
+    const { device, events } = setup((_request, index) => (index === 0 ? refused("InternalError", {}, 500) : taken()));
+    await device.publish(reading);
+    expect(retries(events)).toMatchObject([{ code: "GATEWAY_REJECTED", status: 500, gatewayCode: "InternalError" }]);
+    expect(JSON.stringify(events)).not.toContain(PSK);
+  });
+
+  test("and so does the error event of the last attempt", async () => {
+    const { device, events } = setup(() => page(502), {}, { retry: false });
+    await expect(device.publish(reading)).rejects.toMatchObject({ code: "HTTP_STATUS" });
+    expect(events.at(-1)).toMatchObject({ phase: "error", code: "HTTP_STATUS", status: 502 });
+  });
+});
