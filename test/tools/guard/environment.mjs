@@ -4,7 +4,7 @@ import { TestEnvironment } from "jest-environment-node";
 import { describeWarning, isAllowed, OpenHandles, reported } from "./watch.mjs";
 
 /** For what is being closed; a busy machine needs some of it, and a file that leaves nothing needs none. */
-const CLOSING_MS = 5000;
+const CLOSING_MS = 20_000;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
