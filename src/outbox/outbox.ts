@@ -8,7 +8,7 @@ import { copyBytes } from "../crypto/bytes.js";
 import { type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
-import { AbortListeners, Canceller } from "../request/abort.js";
+import { AbortForwarder, Canceller } from "../request/abort.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
 import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
 import { StoredQueue } from "./queue.js";
@@ -165,7 +165,7 @@ export class Outbox<Result = unknown> {
   #flushes: Promise<unknown> = Promise.resolve();
   /** Close handlers. */
   readonly #pending = new Set<() => void>();
-  readonly #aborts = new AbortListeners();
+  readonly #aborts = new AbortForwarder();
   /** The message that is being sent; it must not be dropped. */
   #held: number | undefined;
   /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
@@ -323,19 +323,19 @@ export class Outbox<Result = unknown> {
         canceller.cancel();
       };
       const closed = () => finish("closed");
-      const abort = () => finish("cancelled");
+      const aborted = { cancel: () => finish("cancelled") };
       this.#flushing++;
       const clear = () => {
         over = true;
         this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
-        unlisten?.();
+        if (signal !== undefined) this.#aborts.remove(signal, aborted);
       };
       const handle = timer.set(() => finish("deadline"), deadlineMs);
       this.#pending.add(closed);
-      const unlisten = signal && this.#aborts.add(signal, abort);
-      if (signal?.aborted) return abort();
+      if (signal !== undefined) this.#aborts.add(signal, aborted);
+      if (over) return;
       const turn = this.#flushes.then(async () => {
         if (over) return;
         try {

@@ -1,5 +1,6 @@
 /** A cancellation signal for engines that have no AbortController. */
 
+import { IotHubError } from "../errors.js";
 import type { CancelSignal } from "../host.js";
 
 /** Cancels what its `signal` was given to; the first call of `cancel` counts. */
@@ -41,43 +42,51 @@ class Signal implements CancelSignal {
 }
 
 /**
- * Listens to each signal once, for however many wait on it: from the eleventh listener of one AbortSignal on, Node warns
- * of a leak, and an app may well give one signal to everything that it has under way.
+ * Passes signals on, and listens to each once, however much waits on it: from the eleventh listener of one AbortSignal on,
+ * Node warns of a leak, and an app may well give one signal to everything that it has under way.
  */
-export class AbortListeners {
-  #entries: { readonly signal: CancelSignal; readonly callbacks: Set<() => void>; readonly listener: () => void }[] =
-    [];
+export class AbortForwarder {
+  #entries: { readonly signal: CancelSignal; readonly targets: Set<Cancellable>; readonly listener: () => void }[] = [];
 
-  /**
-   * Calls back once when the signal is aborted.
-   * @param callback must not throw
-   * @returns a function that removes the callback, and the listener with the last one
-   */
-  add(signal: CancelSignal, callback: () => void): () => void {
-    let entry = this.#entries.find((e) => e.signal === signal);
-    if (entry === undefined) {
-      const callbacks = new Set<() => void>();
-      const listener = () => {
-        this.#remove(signal);
-        for (const call of callbacks) call();
-      };
-      entry = { signal, callbacks, listener };
-      signal.addEventListener("abort", listener);
-      this.#entries.push(entry);
+  /** Cancels the target with CANCELLED when the signal is aborted, or at once if it is already. */
+  add(signal: CancelSignal, target: Cancellable): void {
+    if (signal.aborted) {
+      target.cancel(cancelled(signal));
+      return;
     }
-    const { callbacks } = entry;
-    callbacks.add(callback);
-    return () => {
-      if (callbacks.delete(callback) && callbacks.size === 0) this.#remove(signal);
+    const known = this.#entries.find((e) => e.signal === signal);
+    if (known !== undefined) {
+      known.targets.add(target);
+      return;
+    }
+    const targets = new Set([target]);
+    const listener = () => {
+      this.#drop(signal);
+      for (const one of targets) one.cancel(cancelled(signal));
     };
+    this.#entries.push({ signal, targets, listener });
+    signal.addEventListener("abort", listener);
   }
 
-  #remove(signal: CancelSignal): void {
-    const entry = this.#entries.find((e) => e.signal === signal);
-    if (entry === undefined) return;
-    this.#entries = this.#entries.filter((e) => e !== entry);
-    signal.removeEventListener("abort", entry.listener);
+  /** Forgets a target, and the signal with its last one. */
+  remove(signal: CancelSignal, target: Cancellable): void {
+    const targets = this.#entries.find((e) => e.signal === signal)?.targets;
+    if (targets?.delete(target) && targets.size === 0) this.#drop(signal);
   }
+
+  #drop(signal: CancelSignal): void {
+    for (const { listener } of this.#entries.filter((e) => e.signal === signal)) {
+      signal.removeEventListener("abort", listener);
+    }
+    this.#entries = this.#entries.filter((e) => e.signal !== signal);
+  }
+}
+
+/** What an {@link AbortForwarder} cancels; must not throw. */
+type Cancellable = Pick<Canceller, "cancel">;
+
+function cancelled(signal: CancelSignal): IotHubError {
+  return new IotHubError("CANCELLED", "The request was cancelled.", signal.reason);
 }
 
 /** Settles as the promise does, or at once with the signal's reason. */

@@ -9,10 +9,10 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
-import type { CancelSignal, Host, HttpTiming, Random } from "../host.js";
+import type { CancelSignal, Host, HttpRequest, HttpTiming, Random } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
-import { AbortListeners, Canceller, unlessCancelled } from "./abort.js";
+import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
@@ -154,11 +154,25 @@ const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 /** How long a clock that could not be set is left alone while the gateway's serves. */
 const CLOCK_PAUSE_MS = 3600000;
 
-/** How far a request has come. */
-interface Progress {
+/** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
+interface PendingRequest {
+  readonly path: string;
+  readonly body: Uint8Array;
+  readonly timeoutMs: number;
+  readonly policy: RetryPolicy;
+  readonly options: PostOptions;
+  readonly signal: CancelSignal;
+  readonly startMs: number;
   signMs: number;
   sendMs: number;
+  /** Whether an attempt is under way, which has a limit of its own. */
   attempting: boolean;
+  attempts: number;
+  retries: number;
+  /** Whether it was signed again with a corrected clock. */
+  corrected: boolean;
+  /** Whether it was sent again because a kept connection was dead. */
+  resent: boolean;
 }
 
 export class Client {
@@ -173,7 +187,7 @@ export class Client {
   readonly #skew: ClockSkew | undefined;
   readonly #pending = new Set<Canceller>();
   readonly #waiting: (() => void)[] = [];
-  readonly #aborts = new AbortListeners();
+  #aborts: AbortForwarder | undefined;
   #busy = false;
   #closed = false;
   /** What the gateway asked to wait for, and until when a host's clock is not asked: in monotonic time. */
@@ -219,25 +233,36 @@ export class Client {
   async post(path: string, body: Uint8Array, options: PostOptions = {}): Promise<Exchange> {
     checkOptions("", options, requestRules);
     if (this.#closed) throw deviceClosed();
-    const policy = readRetryOptions(options.retry, this.#policy);
-    const { timer } = this.#host;
+    const { timer, clock } = this.#host;
     const { signal } = options;
-    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 20000;
     const canceller = new Canceller();
-    const forward = () => canceller.cancel(cancelled(signal?.reason));
-    if (signal?.aborted) forward();
-    const unlisten = signal && this.#aborts.add(signal, forward);
+    const request: PendingRequest = {
+      path,
+      body,
+      timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? 20000,
+      policy: readRetryOptions(options.retry, this.#policy),
+      options,
+      signal: canceller.signal,
+      startMs: clock.monotonicMs(),
+      signMs: 0,
+      sendMs: 0,
+      attempting: false,
+      attempts: 0,
+      retries: 0,
+      corrected: false,
+      resent: false,
+    };
+    if (signal !== undefined) this.#follow(signal, canceller);
     this.#pending.add(canceller);
-    const progress: Progress = { signMs: 0, sendMs: 0, attempting: false };
     const late = timer.set(() => {
       // An attempt has a limit that ends no later, and names the phase.
-      if (!progress.attempting) canceller.cancel(timedOut(timeoutMs));
-    }, timeoutMs);
+      if (!request.attempting) canceller.cancel(timedOut(request.timeoutMs));
+    }, request.timeoutMs);
     try {
       // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that
       // an ESP32 has by default.
       await undefined;
-      const exchange = await this.#deliver(path, body, timeoutMs, policy, options, progress, canceller.signal);
+      const exchange = await this.#deliver(request);
       this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
       return exchange;
     } catch (cause) {
@@ -247,7 +272,7 @@ export class Client {
     } finally {
       timer.clear(late);
       this.#pending.delete(canceller);
-      unlisten?.();
+      if (signal !== undefined) this.#aborts?.remove(signal, canceller);
     }
   }
 
@@ -259,66 +284,23 @@ export class Client {
     this.#signer.close();
   }
 
-  async #deliver(
-    path: string,
-    body: Uint8Array,
-    timeoutMs: number,
-    policy: RetryPolicy,
-    { onRetry, retryUnreadable = true }: PostOptions,
-    progress: Progress,
-    signal: CancelSignal,
-  ): Promise<Exchange> {
-    const { clock, random } = this.#host;
-    const start = clock.monotonicMs();
-    const left = () => timeoutMs - (clock.monotonicMs() - start);
-    await this.#turn(signal);
+  #follow(signal: CancelSignal, canceller: Canceller): void {
+    this.#aborts ??= new AbortForwarder();
+    this.#aborts.add(signal, canceller);
+  }
+
+  async #deliver(request: PendingRequest): Promise<Exchange> {
+    await this.#turn(request.signal);
     try {
-      let corrected = false;
-      let resent = false;
-      for (let attempts = 1, retries = 0; ; attempts++) {
-        await this.#ready(path, left, signal);
+      for (;;) {
+        request.attempts++;
+        await this.#ready(request);
         try {
-          const limitMs = Math.max(1, Math.min(left(), policy.attemptTimeoutMs));
-          const { answer, timing } = await this.#attempt(path, body, limitMs, progress, signal);
-          this.#budget.refund();
-          const totalMs = clock.monotonicMs() - start;
-          const { signMs, sendMs } = progress;
-          return {
-            answer,
-            attempts,
-            timing: { ...timing, waitMs: Math.max(0, totalMs - signMs - sendMs), signMs, totalMs },
-          };
+          return await this.#attempt(request);
         } catch (cause) {
-          // Only a response that made sense, a rejection or another's page, shows that the connection is in order.
-          this.#fresh = !(cause instanceof AnswerError && /^(GATEWAY_REJECTED|HTTP_STATUS)$/.test(cause.code));
-          if (signal.aborted) throw cause;
-          const error = typed(cause);
-          const errorClass = classifyBy(policy.classify, error);
-          if (!corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
-            corrected = true;
-            const skew = this.#skew;
-            if (skew && (await unlessCancelled(skew.learn(error.dateMs, LEAST_STEP_MS[errorClass]), signal))) {
-              this.#emit({ phase: "clock-correction", path, offsetMs: skew.offsetMs });
-              continue;
-            }
-          }
-          if (!resent && error instanceof NetworkError && error.stale) {
-            resent = true;
-            continue;
-          }
-          const delayMs = this.#retryAfter(error, policy, retries++, unit(random));
-          const again = isTransient(errorClass) && (retryUnreadable || errorClass !== "unreadable");
-          const retriesLeft = policy.maxAttempts - retries;
-          // Better the true reason now than a timeout later.
-          if (!again || retriesLeft <= 0 || delayMs >= left()) throw error;
-          if (!this.#budget.take()) throw error;
-          this.#emit({ phase: "retry", path, attempts, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
-          try {
-            onRetry?.({ attempts, retriesLeft, delayMs, errorClass, error });
-          } catch {
-            // As for onEvent.
-          }
-          await this.#sleep(delayMs, signal);
+          if (request.signal.aborted) throw cause;
+          const delayMs = await this.#delayAfter(request, typed(cause));
+          if (delayMs > 0) await this.#sleep(delayMs, request.signal);
         }
       }
     } finally {
@@ -326,43 +308,90 @@ export class Client {
     }
   }
 
-  async #attempt(
-    path: string,
-    body: Uint8Array,
-    timeoutMs: number,
-    progress: Progress,
-    signal: CancelSignal,
-  ): Promise<{ answer: Answer; timing: HttpTiming }> {
+  /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
+  async #delayAfter(request: PendingRequest, error: IotHubError): Promise<number> {
+    const { path, policy, signal, attempts } = request;
+    // Only a response that made sense, a rejection or another's page, shows that the connection is in order.
+    this.#fresh = !(
+      error instanceof AnswerError &&
+      (error.code === "GATEWAY_REJECTED" || error.code === "HTTP_STATUS")
+    );
+    const errorClass = classifyBy(policy.classify, error);
+    if (!request.corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
+      request.corrected = true;
+      const skew = this.#skew;
+      if (skew && (await unlessCancelled(skew.learn(error.dateMs, LEAST_STEP_MS[errorClass]), signal))) {
+        this.#emit({ phase: "clock-correction", path, offsetMs: skew.offsetMs });
+        return 0;
+      }
+    }
+    if (!request.resent && error instanceof NetworkError && error.stale) {
+      request.resent = true;
+      return 0;
+    }
+    const delayMs = this.#retryAfter(error, policy, request.retries++, unit(this.#host.random));
+    const { onRetry, retryUnreadable = true } = request.options;
+    const again = isTransient(errorClass) && (retryUnreadable || errorClass !== "unreadable");
+    const retriesLeft = policy.maxAttempts - request.retries;
+    // Better the true reason now than a timeout later.
+    if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
+    this.#emit({ phase: "retry", path, attempts, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
+    try {
+      onRetry?.({ attempts, retriesLeft, delayMs, errorClass, error });
+    } catch {
+      // As for onEvent.
+    }
+    return delayMs;
+  }
+
+  #leftMs({ timeoutMs, startMs }: PendingRequest): number {
+    return timeoutMs - (this.#host.clock.monotonicMs() - startMs);
+  }
+
+  async #attempt(request: PendingRequest): Promise<Exchange> {
     await undefined;
     const { clock } = this.#host;
+    const { path, body, signal } = request;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
-    const made = this.#sign(path, body, signal);
-    const headers = made instanceof Promise ? await made : made;
-    const signed = clock.monotonicMs();
-    progress.signMs += signed - begun;
-    this.#emit({ phase: "send", path, host, port });
-    const attempt = new Attempt(this.#host, {
-      attemptTimeoutMs: Math.max(1, timeoutMs - (signed - begun)),
+    const limits = {
+      attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
       phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
       maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
       fresh: this.#fresh,
-    });
-    progress.attempting = true;
+    };
+    const made = this.#sign(path, body, signal);
+    const headers = made instanceof Promise ? await made : made;
+    const signed = clock.monotonicMs();
+    request.signMs += signed - begun;
+    limits.attemptTimeoutMs = Math.max(1, limits.attemptTimeoutMs - (signed - begun));
+    this.#emit({ phase: "send", path, host, port });
+    const attempt = new Attempt(this.#host, limits, signal);
+    const sent: HttpRequest = { scheme, host, port, method: "POST", path, headers, body };
+    request.attempting = true;
     try {
-      const { response, timing } = await attempt.send(
-        { scheme, host, port, method: "POST", path, headers, body },
-        signal,
-      );
+      const response = await attempt.send(sent);
+      const timing = attempt.timing(sent, response);
       this.#fresh = false;
       this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
       const answer = readAnswer(response, this.nowMs());
       this.#checkOwn(answer, response.reused !== false);
-      return { answer, timing };
+      this.#budget.refund();
+      return {
+        answer,
+        attempts: request.attempts,
+        timing: this.#timing(request, timing, clock.monotonicMs() - signed),
+      };
     } finally {
-      progress.attempting = false;
-      progress.sendMs += clock.monotonicMs() - signed;
+      attempt.end();
+      request.attempting = false;
+      request.sendMs += clock.monotonicMs() - signed;
     }
+  }
+
+  #timing({ startMs, signMs, sendMs }: PendingRequest, timing: HttpTiming, lastMs: number): RequestTiming {
+    const totalMs = this.#host.clock.monotonicMs() - startMs;
+    return { ...timing, waitMs: Math.max(0, totalMs - signMs - sendMs - lastMs), signMs, totalMs };
   }
 
   /** Signs a body with the time as it is now and a nonce of its own. A secure element may take its time. */
@@ -406,14 +435,15 @@ export class Client {
   }
 
   /** Waits for the gateway's pause, the rate limit and the clock. */
-  async #ready(path: string, left: () => number, signal: CancelSignal): Promise<void> {
+  async #ready(request: PendingRequest): Promise<void> {
+    const { path, signal } = request;
     const { clock, random } = this.#host;
     for (;;) {
       const now = clock.monotonicMs();
       const paused = this.#pausedUntil > now;
       const waitMs = paused ? this.#pausedUntil - now : (this.#bucket?.take(now) ?? 0);
       if (waitMs === 0) break;
-      if (waitMs >= left()) throw throttled(paused, waitMs);
+      if (waitMs >= this.#leftMs(request)) throw throttled(paused, waitMs);
       await this.#sleep(waitMs, signal);
     }
     if (random.ready && !this.#isRandomReady) {
@@ -517,10 +547,6 @@ function typed(error: unknown): IotHubError {
 
 function deviceClosed(): IotHubError {
   return new IotHubError("DEVICE_CLOSED", "The device has been closed.");
-}
-
-function cancelled(reason: unknown): IotHubError {
-  return new IotHubError("CANCELLED", "The request was cancelled.", reason);
 }
 
 function timedOut(timeoutMs: number): NetworkError {

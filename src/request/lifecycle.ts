@@ -5,7 +5,7 @@
  */
 
 import { type ConnectionPhase, NetworkError } from "../errors.js";
-import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
+import type { CancelSignal, Host, HttpContext, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { Canceller, unlessCancelled } from "./abort.js";
 
 /** Limits of an attempt in milliseconds. */
@@ -31,66 +31,76 @@ const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
   read: "The response did not end",
 });
 
-/** Follows one attempt through its phases. */
-export class Attempt {
+/** Follows one attempt through its phases. It is itself what the host gets with the request: one object less. */
+export class Attempt implements HttpContext {
   readonly #host: Pick<Host, "clock" | "http" | "timer">;
   readonly #limits: AttemptLimits;
+  readonly #given: CancelSignal;
   readonly #canceller = new Canceller();
-  readonly #spentMs: { -readonly [Phase in ConnectionPhase]?: number } = {};
-  readonly #startMs: number;
+  #spentMs: { -readonly [Phase in ConnectionPhase]?: number } | undefined;
+  #startMs = 0;
   #phase: ConnectionPhase = "connect";
-  #phaseStartMs: number;
+  #phaseStartMs = 0;
   #timer: unknown;
   #over = false;
 
-  constructor(host: Pick<Host, "clock" | "http" | "timer">, limits: AttemptLimits) {
+  /** @param given up by its caller; the attempt's own signal follows it */
+  constructor(host: Pick<Host, "clock" | "http" | "timer">, limits: AttemptLimits, given: CancelSignal) {
     this.#host = host;
     this.#limits = limits;
-    this.#startMs = this.#phaseStartMs = host.clock.monotonicMs();
+    this.#given = given;
   }
 
-  /**
-   * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
-   * does not obey.
-   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of `signal`
-   */
-  async send(request: HttpRequest, signal: CancelSignal): Promise<{ response: HttpResponse; timing: HttpTiming }> {
-    const own = this.#canceller;
-    const forward = () => own.cancel(signal.reason);
-    if (signal.aborted) throw signal.reason;
-    signal.addEventListener("abort", forward);
-    this.#limit();
-    try {
-      const { maxResponseBytes, fresh, phaseTimeoutsMs, attemptTimeoutMs } = this.#limits;
-      const sent = this.#host.http.send(request, {
-        signal: own.signal,
-        maxResponseBytes,
-        fresh,
-        connectTimeoutMs: Math.min(phaseTimeoutsMs?.connect ?? attemptTimeoutMs, attemptTimeoutMs),
-        onPhase: (phase) => this.#enter(phase),
-      });
-      const response = await unlessCancelled(sent, own.signal);
-      return { response, timing: this.#timing(request, response) };
-    } catch (error) {
-      // A host that is aborted may fail with something of its own.
-      throw own.signal.aborted ? own.signal.reason : error;
-    } finally {
-      this.#over = true;
-      signal.removeEventListener("abort", forward);
-      this.#host.timer.clear(this.#timer);
-    }
+  get signal(): CancelSignal {
+    return this.#canceller.signal;
   }
 
-  #enter(phase: ConnectionPhase): void {
+  get maxResponseBytes(): number {
+    return this.#limits.maxResponseBytes;
+  }
+
+  get fresh(): boolean {
+    return this.#limits.fresh;
+  }
+
+  get connectTimeoutMs(): number {
+    const { phaseTimeoutsMs, attemptTimeoutMs } = this.#limits;
+    return Math.min(phaseTimeoutsMs?.connect ?? attemptTimeoutMs, attemptTimeoutMs);
+  }
+
+  onPhase(phase: ConnectionPhase): void {
     if (this.#over || phase === this.#phase) return;
     this.#count();
     this.#phase = phase;
     if (this.#limits.phaseTimeoutsMs !== undefined) this.#limit();
   }
 
+  /**
+   * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
+   * does not obey. Not an async function: each frame that waits costs a device half a kilobyte.
+   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of the given signal
+   */
+  send(request: HttpRequest): Promise<HttpResponse> {
+    this.#startMs = this.#phaseStartMs = this.#host.clock.monotonicMs();
+    this.#given.addEventListener("abort", this.#forward);
+    if (this.#given.aborted) this.#forward();
+    this.#limit();
+    return unlessCancelled(this.#host.http.send(request, this), this.signal);
+  }
+
+  /** Ends the limits; to be called when `send` has settled. */
+  end(): void {
+    this.#over = true;
+    this.#given.removeEventListener("abort", this.#forward);
+    this.#host.timer.clear(this.#timer);
+  }
+
+  readonly #forward = (): void => this.#canceller.cancel(this.#given.reason);
+
   /** Adds what the phase has taken. */
   #count(): void {
     const now = this.#host.clock.monotonicMs();
+    this.#spentMs ??= {};
     this.#spentMs[this.#phase] = (this.#spentMs[this.#phase] ?? 0) + now - this.#phaseStartMs;
     this.#phaseStartMs = now;
   }
@@ -111,9 +121,10 @@ export class Attempt {
     this.#canceller.cancel(new NetworkError("TIMEOUT", this.#phase, message));
   }
 
-  #timing(request: HttpRequest, { reused = false, body }: HttpResponse): HttpTiming {
+  /** Where the time went. */
+  timing(request: HttpRequest, { reused = false, body }: HttpResponse): HttpTiming {
     this.#count();
-    const spent = this.#spentMs;
+    const spent = this.#spentMs ?? {};
     return {
       connectMs: reused ? undefined : spent.connect,
       tlsMs: reused ? undefined : spent.tls,

@@ -19,9 +19,14 @@ export async function send(
 ): Promise<HttpResponse & { readonly timing: HttpTiming }> {
   const { timeoutMs = 60000, phaseTimeoutsMs, maxResponseBytes = 16384, fresh = false } = options;
   const host = "http" in by ? by : withLimits(by);
-  const attempt = new Attempt(host, { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh });
-  const { response, timing } = await attempt.send(request, options.signal ?? new Canceller().signal);
-  return { ...response, timing };
+  const given = { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh };
+  const attempt = new Attempt(host, given, options.signal ?? new Canceller().signal);
+  try {
+    const response = await attempt.send(request);
+    return { ...response, timing: attempt.timing(request, response) };
+  } finally {
+    attempt.end();
+  }
 }
 
 /** Limits are in the test's hand, if it wants them: see limits.ts. */

@@ -80,14 +80,6 @@ describe("onFlushed", () => {
     expect(reports[0]).not.toHaveProperty("nextFlushMs");
   });
 
-  test("has no next time after the credential was rejected five times", async () => {
-    const { device, reports } = setup(() => refused("AuthFailure.SignatureFailure"), { flushIntervalMs: 1000 });
-    await device.enqueue(reading);
-    await until(() => reports.length >= 5);
-    expect(reports.map(({ ended }) => ended)).toEqual(Array(5).fill("credential"));
-    expect(reports.map((report) => "nextFlushMs" in report)).toEqual([true, true, true, true, false]);
-  });
-
   test("reports a storage that cannot be read", async () => {
     const broken = { ...createMemoryStorage(), keys: () => Promise.reject(new Error("worn out")) };
     const reports: FlushReport[] = [];
