@@ -42,12 +42,12 @@ interface Merged {
   readonly preload: string[];
 }
 
-const list = (value: string | string[] | undefined) => (value === undefined ? [] : [value].flat());
+const list = (value: string | string[] | undefined) => (value === undefined ? [] : ([] as string[]).concat(value));
 const read = (path: string): Manifest => JSON.parse(readFileSync(join(root, path), "utf8"));
 
 /** The project's own part of what mcconfig makes of a manifest. */
 function merge(path: string, platform: string, merged?: Merged): Merged {
-  const result = merged ?? { modules: new Map(), resources: [], preload: [] };
+  const result: Merged = merged ?? { modules: new Map(), resources: [], preload: [] };
   const manifest = read(path);
   const own = (source: string) => !source.startsWith("$(MODDABLE)");
   for (const part of [manifest, manifest.platforms?.[platform] ?? manifest.platforms?.["..."] ?? {}]) {
