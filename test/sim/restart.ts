@@ -36,7 +36,10 @@ export async function starts(library: string, display: Display, control: Control
         expect.equal([values.a, values["fifteen-letters"], values.empty], [value, big, ""], "values after a restart");
         for (const key of Object.keys(values)) await session.run("store", { values: { [key]: null } });
       }
-      await control.run({ op: "end" }, new Promise(() => {})).catch(() => {});
+      // The app says so, and asks for no further command.
+      const ended = simulator.line(/^ended$/).then(() => {});
+      await control.run({ op: "end" }, ended).catch(() => {});
+      await ended;
     } catch (error) {
       expect.failures.push(String(error));
     } finally {

@@ -9,6 +9,7 @@ import {
   type OutboxOptions,
   type StoredMessage,
 } from "../../src/index.js";
+import { cleanups } from "./cleanups.js";
 import { type Reply, taken, virtualHost } from "./virtual-host.js";
 
 export function outboxDevice(
@@ -38,6 +39,8 @@ export function outboxDevice(
     },
     host,
   );
+  // A device that is left open goes on in virtual time, for ever.
+  cleanups.push(() => device.close());
   const payloads = () =>
     host.sent.map(({ request }) => JSON.parse(new TextDecoder().decode(request.body)).Payload as string);
   const box = device.outbox as Outbox;

@@ -92,6 +92,7 @@ describe("onFlushed", () => {
       },
       virtualHost(() => taken(), { storage: broken }),
     );
+    devices.push(device);
     await expect(device.flush()).rejects.toMatchObject({ code: "STORAGE_FAILED" });
     expect(reports).toMatchObject([{ ended: "storage", delivered: 0, error: { code: "STORAGE_FAILED" } }]);
   });
