@@ -8,7 +8,7 @@
  */
 
 import { AnswerError, type ErrorClass, type IotHubError } from "../errors.js";
-import type { CancelSignal } from "../host.js";
+import type { CancelSignal, Clock } from "../host.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
 import type { StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
@@ -23,6 +23,7 @@ const MAX_REJECTIONS = 4;
 /** Messages that are read in search of one with another topic. */
 const MAX_SEARCHED = 16;
 const MAX_MS = 2147483647;
+const EMPTY: DeliveryEnd = Object.freeze({ ended: "empty" });
 
 /** Why a flush ended. */
 export type FlushEnd = "empty" | "deadline" | "closed" | "storage" | ErrorClass;
@@ -47,10 +48,15 @@ export interface DeliveryContext<Result> {
   hold(sequence: number | undefined): void;
   /** Deletes a message, then reports what it came to. */
   settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
+  /** What the outbox itself needs of the device. */
+  readonly device: DeliveryDevice<Result>;
+  readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
+}
+
+export interface DeliveryDevice<Result> {
+  readonly clock: Pick<Clock, "monotonicMs">;
   send(message: StoredMessage, options: RequestOptions): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
-  onRetried(message: StoredMessage, notice: RetryNotice): void;
-  monotonicMs(): number;
 }
 
 /** A message that was rejected in this flush. */
@@ -67,16 +73,17 @@ export class Delivery<Result> {
   readonly #context: DeliveryContext<Result>;
   readonly #endMs: number;
   readonly #signal: CancelSignal;
-  readonly #suspects = new Map<number, Suspect>();
+  // Made when they are needed: most flushes meet no rejection.
+  #suspects: Map<number, Suspect> | undefined;
   /** Messages that are passed over until the next flush. */
-  readonly #passed = new Set<number>();
+  #passed: Set<number> | undefined;
   /** Topics that the device has no permission to publish to. */
-  readonly #topics = new Set<string>();
+  #topics: Set<string> | undefined;
   /** The message that was rejected last: another one is looked for behind it. */
   #rejected: number | undefined;
   #inRow = 0;
   /** What the flush ends with where nothing is left but messages that were rejected. */
-  #last: DeliveryEnd = { ended: "empty" };
+  #last: DeliveryEnd = EMPTY;
 
   /** @param endMs when to end, in the monotonic time of the context */
   constructor(context: DeliveryContext<Result>, endMs: number, signal: CancelSignal) {
@@ -87,20 +94,28 @@ export class Delivery<Result> {
 
   /** Sends until nothing is left to be sent, the time is up, or going on makes no sense. Rejects if the storage fails. */
   async run(): Promise<DeliveryEnd> {
-    const { inTurn, hold, monotonicMs } = this.#context;
+    const { inTurn, hold, device } = this.#context;
     try {
       while (!this.#signal.aborted) {
         const chosen = await inTurn(() => this.#choose());
         if (chosen === undefined) return this.#last;
         const { sequence, message } = chosen;
-        const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - monotonicMs()));
         if (message === undefined) {
           await this.#settle(sequence, { as: "dropped", reason: "damaged" });
           continue;
         }
+        const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
-        const end = await this.#send(sequence, message, timeoutMs);
-        if (end === "deadline") break;
+        const sent = await this.#send(message, timeoutMs);
+        if ("result" in sent) {
+          await this.#settle(sequence, { as: "delivered", message, result: sent.result });
+          for (const suspect of this.#suspects?.values() ?? []) suspect.due = true;
+          continue;
+        }
+        const errorClass = device.classify(sent.error);
+        if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
+          break;
+        const end = await this.#judge(sequence, message, sent.error, errorClass);
         if (end !== undefined) return end;
       }
     } finally {
@@ -109,26 +124,14 @@ export class Delivery<Result> {
     return { ended: "deadline" };
   }
 
-  /** @returns undefined to go on */
-  async #send(
-    sequence: number,
-    message: StoredMessage,
-    timeoutMs: number,
-  ): Promise<DeliveryEnd | "deadline" | undefined> {
-    const { send, classify, onRetried, monotonicMs } = this.#context;
-    let result: Result;
-    try {
-      const onRetry = (notice: RetryNotice) => onRetried(message, notice);
-      result = await send(message, { timeoutMs, signal: this.#signal, onRetry });
-    } catch (cause) {
-      const error = cause as IotHubError;
-      const errorClass = classify(error);
-      if (errorClass === "cancelled" || (errorClass === "timeout" && monotonicMs() >= this.#endMs)) return "deadline";
-      return this.#judge(sequence, message, error, errorClass);
-    }
-    await this.#settle(sequence, { as: "delivered", message, result });
-    for (const suspect of this.#suspects.values()) suspect.due = true;
-    return undefined;
+  /** Not an async function: each frame that waits costs a device half a kilobyte. */
+  #send(message: StoredMessage, timeoutMs: number): Promise<{ result: Result } | { error: IotHubError }> {
+    const { device, onRetried } = this.#context;
+    const onRetry = onRetried && ((notice: RetryNotice) => onRetried(message, notice));
+    return device.send(message, { timeoutMs, signal: this.#signal, onRetry }).then(
+      (result) => ({ result }),
+      (error) => ({ error }),
+    );
   }
 
   async #judge(
@@ -145,12 +148,13 @@ export class Delivery<Result> {
     }
     const end = { ended: errorClass, error };
     const needed = errorClass === "message" ? ROUNDS_MESSAGE : ROUNDS_UNKNOWN;
-    if (isResponse && (errorClass === "message" || errorClass === "unknown" || errorClass === "unreadable")) {
+    if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
       if (this.#witness(sequence, message.topic, reasonOf(error)) >= needed) {
         await this.#settle(sequence, { as: "dropped", reason: "refused", message, error });
         return undefined;
       }
     } else if (errorClass === "console") {
+      this.#topics ??= new Set();
       this.#topics.add(message.topic);
       this.#pass(sequence);
     } else if (errorClass === "protocol") {
@@ -166,6 +170,7 @@ export class Delivery<Result> {
 
   /** Counts a rejection. @returns rounds of evidence against the message */
   #witness(sequence: number, topic: string, reason: string): number {
+    this.#suspects ??= new Map();
     const suspect = this.#suspects.get(sequence);
     if (suspect === undefined) {
       this.#suspects.set(sequence, { topic, reason, rounds: 0, due: false });
@@ -182,16 +187,18 @@ export class Delivery<Result> {
   }
 
   #pass(sequence: number): void {
-    this.#suspects.delete(sequence);
+    this.#suspects?.delete(sequence);
+    this.#passed ??= new Set();
     this.#passed.add(sequence);
   }
 
   async #settle(sequence: number, verdict: Verdict<Result>): Promise<void> {
     await this.#context.settle(sequence, verdict);
-    this.#suspects.delete(sequence);
+    this.#suspects?.delete(sequence);
     this.#inRow = 0;
-    if (this.#rejected === sequence || this.#suspects.size === 0) this.#rejected = undefined;
-    if (this.#suspects.size === 0 && this.#passed.size === 0) this.#last = { ended: "empty" };
+    const suspects = this.#suspects?.size ?? 0;
+    if (this.#rejected === sequence || suspects === 0) this.#rejected = undefined;
+    if (suspects === 0 && this.#passed === undefined) this.#last = EMPTY;
   }
 
   /** The next message to send, which is held from here on. */
@@ -207,15 +214,15 @@ export class Delivery<Result> {
 
   async #chooseIndex(): Promise<number | undefined> {
     const { queue } = this.#context;
-    for (const [sequence, { due }] of this.#suspects) {
+    for (const [sequence, { due }] of this.#suspects ?? []) {
       const index = queue.indexOf(sequence);
       // Evicted meanwhile.
-      if (index < 0) this.#suspects.delete(sequence);
+      if (index < 0) this.#suspects?.delete(sequence);
       else if (due) return index;
     }
     const rejectedAt = this.#rejected === undefined ? -1 : queue.indexOf(this.#rejected);
     if (rejectedAt < 0) return this.#firstFrom(0);
-    const topic = this.#suspects.get(this.#rejected as number)?.topic;
+    const topic = this.#suspects?.get(this.#rejected as number)?.topic;
     const other = await this.#firstFrom(rejectedAt + 1, topic);
     if (other !== undefined) return other;
     for (let index = queue.size - 1; index >= 0; index--) if (await this.#isOpen(index)) return index;
@@ -237,16 +244,17 @@ export class Delivery<Result> {
   async #isOpen(index: number): Promise<boolean> {
     const { queue } = this.#context;
     const sequence = queue.sequenceAt(index) as number;
-    if (this.#passed.has(sequence) || this.#suspects.has(sequence)) return false;
-    if (this.#topics.size === 0) return true;
+    if (this.#passed?.has(sequence) || this.#suspects?.has(sequence)) return false;
+    if (this.#topics === undefined) return true;
     const message = await queue.read(index);
     if (message === undefined || !this.#topics.has(message.topic)) return true;
-    this.#passed.add(sequence);
+    this.#pass(sequence);
     return false;
   }
 }
 
 /** What makes two rejections the same: the gateway's code, or the status and the beginning of the page. */
-function reasonOf({ code, status, gatewayCode, excerpt = "" }: AnswerError): string {
+function reasonOf(error: IotHubError): string {
+  const { code, status, gatewayCode, excerpt = "" } = error as AnswerError;
   return code === "GATEWAY_REJECTED" ? `${code} ${gatewayCode}` : `${code} ${status} ${excerpt}`;
 }

@@ -287,20 +287,19 @@ export class Outbox<Result = unknown> {
   }
 
   /** Flushes, tells the schedule how it ended, and reports it. */
-  async #start(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
-    let result: FlushResult;
-    try {
-      result = await this.#flush(deadlineMs, signal);
-    } catch (cause) {
-      const error = storageError(cause);
-      this.#ended(
-        { delivered: 0, dropped: 0, kept: this.size, ended: this.#closed ? "closed" : "storage", error },
-        planned,
-      );
-      throw error;
-    }
-    this.#ended(result, planned);
-    return result;
+  #start(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
+    return this.#flush(deadlineMs, signal).then(
+      (result) => {
+        this.#ended(result, planned);
+        return result;
+      },
+      (cause) => {
+        const error = storageError(cause);
+        const ended = this.#closed ? "closed" : "storage";
+        this.#ended({ delivered: 0, dropped: 0, kept: this.size, ended, error }, planned);
+        throw error;
+      },
+    );
   }
 
   #ended(result: FlushResult, planned: boolean): void {
@@ -352,34 +351,30 @@ export class Outbox<Result = unknown> {
     });
   }
 
-  async #deliver(
+  #deliver(
     tally: { delivered: number; dropped: number },
     end: number,
     signal: CancelSignal,
   ): Promise<Pick<FlushResult, "ended" | "error">> {
-    const { clock, send, classify } = this.#context;
-    try {
-      if (this.#settled !== undefined) await this.#settle(tally, this.#settled.sequence, this.#settled.verdict);
-      const delivery = new Delivery<Result>(
-        {
-          queue: this.#queue,
-          inTurn: (operation) => this.#inTurn(operation),
-          hold: (sequence) => {
-            this.#held = sequence;
-          },
-          settle: (sequence, verdict) => this.#settle(tally, sequence, verdict),
-          send,
-          classify,
-          onRetried: (message, notice) => this.#call(() => this.#options.onRetried?.(message, notice)),
-          monotonicMs: () => clock.monotonicMs(),
+    const { onRetried } = this.#options;
+    const settle = (sequence: number, verdict: Verdict<Result>) => this.#settle(tally, sequence, verdict);
+    const delivery = new Delivery<Result>(
+      {
+        queue: this.#queue,
+        device: this.#context,
+        inTurn: (operation) => this.#inTurn(operation),
+        hold: (sequence) => {
+          this.#held = sequence;
         },
-        end,
-        signal,
-      );
-      return await delivery.run();
-    } catch (error) {
-      return { ended: "storage", error: storageError(error) };
-    }
+        settle,
+        onRetried: onRetried && ((message, notice) => this.#call(() => onRetried(message, notice))),
+      },
+      end,
+      signal,
+    );
+    const settled = this.#settled;
+    const delivered = settled ? settle(settled.sequence, settled.verdict).then(() => delivery.run()) : delivery.run();
+    return delivered.catch((error) => ({ ended: "storage", error: storageError(error) }));
   }
 
   /** Deletes a message, and reports what it came to once that has been done. */

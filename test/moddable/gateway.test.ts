@@ -67,7 +67,7 @@ const faults: [Fault, string, string?][] = [
   [{ kind: "empty" }, "ANSWER_EMPTY"],
   [{ kind: "truncated" }, "CONNECTION_RESET", "read"],
   [{ kind: "malformed-json" }, "ANSWER_NOT_JSON"],
-  [{ kind: "content-type" }, "ANSWER_NOT_JSON"],
+  [{ kind: "content-type" }, "ok"],
   [{ kind: "too-large" }, "RESPONSE_TOO_LARGE"],
   [{ kind: "slow-drip", bytes: 20, intervalMs: 1 }, "ok"],
   [{ kind: "wrong-length", length: "less" }, "ANSWER_NOT_JSON"],
