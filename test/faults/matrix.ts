@@ -289,7 +289,7 @@ async function boxed(
       wrong.push(`the second was taken ${taken(gateway, "second")} times`);
     if (outbox !== "handed back" && !results.has("first")) wrong.push("the first was lost");
     const order = accepted();
-    const isResponse = /GATEWAY_REJECTED|HTTP_STATUS|ANSWER_/.test(cell.once ?? "");
+    const isResponse = /GATEWAY_REJECTED|HTTP_STATUS|ANSWER_|RESPONSE_/.test(cell.once ?? "");
     if (!isResponse && order.lastIndexOf("first") > order.indexOf("second")) wrong.push("out of order");
     return { outbox, outboxTaken: taken(gateway, "first") };
   } finally {

@@ -118,13 +118,15 @@ describe("connections", () => {
   /** A gateway in a process of its own, which tells how many connections it has accepted. */
   async function distantGateway(): Promise<{ url: string; ca: string; connections(): Promise<number> }> {
     const script = fileURLToPath(new URL("../support/distant-gateway.ts", import.meta.url));
-    const typescript = new URL("../tools/typescript.mjs", import.meta.url).href;
+    const typescript = new URL("../support/typescript.mjs", import.meta.url).href;
     const child: ChildProcess = fork(script, [JSON.stringify(devices)], { execArgv: ["--import", typescript] });
     cleanups.push(async () => {
       child.disconnect();
       await once(child, "exit");
     });
-    const [{ url, ca }] = await once(child, "message");
+    const gone = once(child, "exit").then(() => Promise.reject(new Error("the gateway ended")));
+    gone.catch(() => {});
+    const [{ url, ca }] = await Promise.race([once(child, "message"), gone]);
     const connections = async () => {
       child.send("connections");
       const [count] = await once(child, "message");

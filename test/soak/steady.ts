@@ -42,7 +42,7 @@ export interface SteadyResult {
 export const MAX_GROWTH_BYTES = 4_000_000;
 
 const script = fileURLToPath(new URL("./steady-device.ts", import.meta.url));
-const typescript = new URL("../tools/typescript.mjs", import.meta.url).href;
+const typescript = new URL("../support/typescript.mjs", import.meta.url).href;
 const identity = { productId: "SOAK", deviceName: "sensor", psk: "lDZ6Uqt+I9E0wW7rvDUs7Q==" };
 
 export async function runSteady({
