@@ -26,12 +26,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
 
   test("a psk that lost its = signs", async () => {
     const around = { env: { ...env(), TENCENT_IOTHUB_PSK: PSK.replace(/=+$/, "") } };
-    await refused(
-      ["publish", "x"],
-      3,
-      /^error: INVALID_CREDENTIAL: The psk seems to have lost its trailing = signs/,
-      around,
-    );
+    await refused(["publish", "x"], 3, /^error: INVALID_CREDENTIAL: .*lost its trailing = signs/, around);
     expect(gateway.received).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
+import { errorTable } from "../../src/errors.js";
 import { retryDefaults } from "../../src/request/retry.js";
 
 const root = new URL("../../", import.meta.url);
@@ -7,7 +8,7 @@ const read = (path: string) => readFileSync(new URL(path, root), "utf8");
 const readme = read("README.md");
 
 test("the README's table of errors names every code once, and no other", () => {
-  const declared = [...read("src/errors.ts").matchAll(/^\s+\| "([A-Z0-9_]+)"/gm)].map((m) => m[1]);
+  const declared: string[] = Object.keys(errorTable);
   const section = readme.slice(readme.indexOf("## Errors"), readme.indexOf("\n## ", readme.indexOf("## Errors") + 1));
   const listed = [...section.matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map((m) => m[1]);
   expect(declared.length).toBeGreaterThan(40);
