@@ -3,8 +3,11 @@ import config from "mc/config";
 import {
   base64,
   base64Decode,
+  Canceller,
   createHost,
   Device,
+  type HttpRequest,
+  type HttpResponse,
   hex,
   type IotHubError,
   type ModdableHost,
@@ -13,6 +16,7 @@ import {
   utf8,
   utf8Decode,
 } from "tencent-iothub-xs";
+import { Attempt, type PhaseTimeouts } from "tencent-iothub-xs/src/request/lifecycle";
 
 const LIMIT_MS = 300000;
 const control = createHost({ storage: false });
@@ -93,7 +97,8 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     const { http, timer } = host as ModdableHost;
     const closing = closeAfterMs === undefined ? undefined : timer.set(() => http.close(), closeAfterMs);
     const outcome = await attempt(async () => {
-      const response = await http.send({ method: "POST", headers: {}, ...request, body: utf8(request.body) }, options);
+      const whole = { method: "POST", headers: {}, ...request, body: utf8(request.body) };
+      const response = await send(host as ModdableHost, whole, options);
       return { ...response, body: utf8Decode(response.body) };
     });
     timer.clear(closing);
@@ -188,8 +193,30 @@ const operations: Record<string, (command: any) => Promise<object>> = {
   },
 };
 
+/** Sends one request with the limits that the core keeps. */
+async function send(
+  by: ModdableHost,
+  request: HttpRequest,
+  { timeoutMs = LIMIT_MS, maxResponseBytes = 16384, phaseTimeoutsMs }: SendOptions,
+): Promise<HttpResponse> {
+  const limits = { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh: false };
+  const attempt = new Attempt(by, limits, new Canceller().signal);
+  try {
+    return await attempt.send(request);
+  } finally {
+    attempt.end();
+  }
+}
+
+interface SendOptions {
+  readonly timeoutMs?: number;
+  readonly maxResponseBytes?: number;
+  readonly phaseTimeoutsMs?: PhaseTimeouts;
+}
+
 async function ask(result: object): Promise<any> {
-  const { body } = await control.http.send(
+  const { body } = await send(
+    control,
     {
       scheme: "http",
       host: "127.0.0.1",
