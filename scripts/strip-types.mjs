@@ -28,7 +28,8 @@ export async function stripTypes(file, { sourceMaps = false } = {}) {
 export function sourceOf(specifier, importer) {
   if (!importer || !specifier.startsWith(".")) return null;
   const path = resolve(dirname(importer), specifier).replace(/\.js$/, ".ts");
-  return existsSync(path) ? path : null;
+  // Not a folder of that name, which a library in CommonJS may mean.
+  return path.endsWith(".ts") && existsSync(path) ? path : null;
 }
 
 /** A plugin of rollup. */
