@@ -30,7 +30,7 @@ export const budgets = {
   load: {
     what: "loading the hash job's modules",
     unit: "instructions",
-    budget: 500_000,
+    budget: 300_000,
     recorded: "job.ours.loadInstructions",
   },
   bulk: {
