@@ -42,7 +42,7 @@ export function classify(
     return make("CERTIFICATE_REJECTED", `The certificate of ${host} was refused (${code}).`);
   }
   if (code.startsWith("HPE_"))
-    return make("RESPONSE_MALFORMED", `The answer${peer.proxy ? ` of ${host}` : ""} is not HTTP (${code}).`);
+    return make("RESPONSE_MALFORMED", `The response${peer.proxy ? ` of ${host}` : ""} is not HTTP (${code}).`);
   if (
     code === "ERR_SSL_WRONG_VERSION_NUMBER" ||
     code === "EPROTO" ||
@@ -54,7 +54,7 @@ export function classify(
   if (code === "ECONNRESET" || code === "EPIPE" || code === "ECONNABORTED" || code === "ERR_STREAM_PREMATURE_CLOSE") {
     // Node says ECONNRESET for a peer that hung up in the middle of the handshake, too.
     if (phase === "tls") return make("TLS_FAILED", `The connection to ${host} was closed during the TLS handshake.`);
-    const message = `The connection to ${host} was closed before the answer was whole.`;
+    const message = `The connection to ${host} was closed before the response was whole.`;
     return new NetworkError("CONNECTION_RESET", phase, message, error, kept && phase !== "read");
   }
   return make("NETWORK_FAILED", `The request to ${host} failed${code ? ` (${code})` : ""}.`);
