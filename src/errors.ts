@@ -65,12 +65,10 @@ export const errorClasses = Object.freeze({
 /** See {@link errorClasses}. */
 export type ErrorClass = keyof typeof errorClasses;
 
-const classified = <Code extends string>(rows: Record<Code, ErrorClass>): Readonly<Record<Code, ErrorClass>> =>
-  Object.freeze(rows);
-
 // The comment above a code is its meaning in the README and in an editor; texts at run time would cost an app flash.
 
-const localErrors = classified({
+/** Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` it is the class where nothing more is known. */
+export const errorTable = Object.freeze({
   /** ProductId is not letters, digits, underscores */
   INVALID_PRODUCT_ID: "input",
   /** DeviceName is not 1 to 48 of letters, digits, `:`, `_`, `-` */
@@ -161,9 +159,7 @@ const localErrors = classified({
   STORED_CREDENTIAL_DAMAGED: "credential",
   /** stored credential belongs to another device */
   STORED_CREDENTIAL_OTHER: "credential",
-});
 
-const networkErrors = classified({
   /** gateway's name did not resolve */
   NAME_RESOLUTION: "network",
   /** nothing listens, or no route */
@@ -184,9 +180,7 @@ const networkErrors = classified({
   RESPONSE_MALFORMED: "unreadable",
   /** other network error */
   NETWORK_FAILED: "network",
-});
 
-const responseErrors = classified({
   /** gateway rejected the request; `gatewayCode` says why, `errorClass` what it means */
   GATEWAY_REJECTED: "unknown",
   /** HTTP error without a response of the gateway */
@@ -199,14 +193,21 @@ const responseErrors = classified({
   ANSWER_UNKNOWN: "unreadable",
   /** response carries the RequestId of an earlier one */
   ANSWER_REPEATED: "server",
-});
+} satisfies Record<string, ErrorClass>);
 
-/** Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` it is the class where nothing more is known. */
-export const errorTable = Object.freeze({ ...localErrors, ...networkErrors, ...responseErrors });
-
-export type NetworkErrorCode = keyof typeof networkErrors;
-export type AnswerErrorCode = keyof typeof responseErrors;
 export type ErrorCode = keyof typeof errorTable;
+export type NetworkErrorCode = Extract<
+  ErrorCode,
+  | "NAME_RESOLUTION"
+  | "PROXY_FAILED"
+  | "CERTIFICATE_REJECTED"
+  | "TLS_FAILED"
+  | "TIMEOUT"
+  | "NETWORK_FAILED"
+  | `CONNECTION_${string}`
+  | `RESPONSE_${string}`
+>;
+export type AnswerErrorCode = Extract<ErrorCode, "GATEWAY_REJECTED" | "HTTP_STATUS" | `ANSWER_${string}`>;
 
 /**
  * Codes that Tencent Cloud publishes for the API of the same product (iotcloud, version 2021-04-08) and for all of its
