@@ -16,6 +16,9 @@ const moddable = {
 export default {
   testEnvironment: fileURLToPath(new URL("test/tools/guard/environment.mjs", import.meta.url)),
   testEnvironmentOptions: { globalsCleanup: "on" },
+  // jest leaves a core to the terminal, which on two cores doubles the time.
+  maxWorkers: "100%",
+  testSequencer: fileURLToPath(new URL("test/tools/sequencer.mjs", import.meta.url)),
   reporters: ["default", fileURLToPath(new URL("test/tools/guard/reporter.mjs", import.meta.url))],
   extensionsToTreatAsEsm: [".ts"],
   transform: {

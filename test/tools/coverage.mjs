@@ -39,12 +39,15 @@ export function judge(folder, files, least) {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const summary = `${root}coverage/coverage-summary.json`;
-  rmSync(summary, { force: true });
-  const options = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning"];
-  const jest = [`${root}node_modules/jest/bin/jest.js`, "--coverage", ...process.argv.slice(2)];
-  const { status } = spawnSync(process.execPath, [...options, ...jest], { cwd: root, stdio: "inherit" });
+  let status = 0;
+  if (process.argv[2] !== "--judge") {
+    rmSync(summary, { force: true });
+    const options = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning"];
+    const jest = [`${root}node_modules/jest/bin/jest.js`, "--coverage", ...process.argv.slice(2)];
+    ({ status } = spawnSync(process.execPath, [...options, ...jest], { cwd: root, stdio: "inherit" }));
+  }
   const files = existsSync(summary) ? JSON.parse(readFileSync(summary, "utf8")) : {};
   const results = Object.entries(floors).map(([folder, least]) => judge(folder, files, least));
   for (const { line } of results) console.log(line);
-  process.exitCode = status || (results.some(({ isBelow }) => isBelow) ? 1 : 0);
+  process.exitCode = (status ?? 1) || (results.some(({ isBelow }) => isBelow) ? 1 : 0);
 }
