@@ -139,7 +139,8 @@ export const cases: readonly Case[] = [
         [/x/, "is a RegExp,"],
         [new Error("x"), "is an Error,"],
         [new Number(1), "is a Number object"],
-        [new Empty(), "is an Empty,"],
+        // A release build of firmware may have no names of functions.
+        [new Empty(), Empty.name === "Empty" ? "is an Empty," : "is an object,"],
         [Uint8Array.of(1), "is a Uint8Array;"],
         [new Date(Number.NaN), "is an invalid Date"],
       ];
