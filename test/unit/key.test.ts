@@ -109,10 +109,9 @@ describe("keys in files as people have them", () => {
     expect(() => readRsaPrivateKey(key)).toThrow(said);
   });
 
-  test("a text of markers ends soon", () => {
-    const start = performance.now();
-    expect(code("-----BEGIN PRIVATE KEY-----".repeat(40000))).toBe("KEY_MALFORMED");
-    expect(performance.now() - start).toBeLessThan(5000);
+  // A search that began anew at each marker would not end within the limit of a test.
+  test("a text of 200 000 markers is gone through once", () => {
+    expect(code("-----BEGIN PRIVATE KEY-----".repeat(200_000))).toBe("KEY_MALFORMED");
   });
 });
 
