@@ -138,9 +138,9 @@ export const registerRules = Object.freeze({
   algorithm: "any",
   region: "any",
   url: "any",
-  clientCert: "any",
-  privateKey: "any",
-  clientCertMembers: "any",
+  clientCertificate: "any",
+  clientKey: "any",
+  clientCertificateMembers: "any",
   signal: "signal",
 } satisfies Rules<RegisterOptions>);
 

@@ -19,10 +19,10 @@ import { reachableEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
 import type { Credential } from "../signing/signer.js";
 import {
-  checkOwnCertificate,
   type RegisterOptions,
   type Registration,
   readIdentity,
+  readOwnCertificate,
   register,
   secretCredential,
 } from "./register.js";
@@ -67,7 +67,7 @@ const NO_GENERATION = 2;
 export async function provision(options: ProvisionOptions, host: Host): Promise<Provisioned> {
   checkOptions("", options, provisionRules);
   const identity = readIdentity(options, host);
-  checkOwnCertificate(options);
+  readOwnCertificate(options);
   const store = new CredentialStore(host);
   const stored = await store.load();
   const mark = await store.readMark();
@@ -120,9 +120,9 @@ export async function provisionOptions(options: ProvisionedDeviceOptions, host: 
   const { deviceName, credential } = await provision(provisioning, host);
   const {
     productSecret: _s,
-    privateKey: _k,
-    clientCert: _c,
-    clientCertMembers: _m,
+    clientKey: _k,
+    clientCertificate: _c,
+    clientCertificateMembers: _m,
     algorithm: _a,
     signal: _g,
     force: _f,
@@ -154,18 +154,18 @@ interface CredentialRecord {
 function makeRecord(identity: Identity, registration: Registration, own: ProvisionOptions): CredentialRecord {
   if (registration.certificate === undefined) return { ...identity, psk: registration.secret };
   const { privateKey, certificate } = registration;
-  if (privateKey === own.privateKey || typeof privateKey !== "string") return { ...identity, ownCertificate: true };
+  if (privateKey === own.clientKey || typeof privateKey !== "string") return { ...identity, ownCertificate: true };
   return { ...identity, privateKey, certificate };
 }
 
 function provisioned(record: CredentialRecord, identity: Identity, own: ProvisionOptions): Provisioned {
-  const { psk, privateKey = own.privateKey, certificate = own.clientCert } = record;
+  const { psk, privateKey = own.clientKey, certificate = readOwnCertificate(own) } = record;
   const found = { ...identity, origin: "stored" as const };
   if (psk !== undefined) return { ...found, credential: secretCredential(psk, own.algorithm) };
   if (privateKey === undefined) {
     throw new IotHubError(
       "INVALID_OPTION",
-      "The device was registered with a certificate of its own: its clientCert and privateKey are needed.",
+      "The device was registered with its own certificate: its clientCertificate and clientKey are needed.",
     );
   }
   return { ...found, credential: { privateKey }, certificate };

@@ -89,7 +89,7 @@ describe("register", () => {
 
   test("takes a certificate of one's own", async () => {
     const { code, stdout, stderr } = await quiet(
-      register("OWN", "--client-cert", file("own.crt"), "--client-key", file("own.key")),
+      register("OWN", "--client-certificate", file("own.crt"), "--client-key", file("own.key")),
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain("credential  own certificate\n");
@@ -142,7 +142,7 @@ describe("register", () => {
     ["another ProductSecret", "PSK", ["--product-secret-file", "other"], 5, "GATEWAY_REJECTED"],
     ["a ProductSecret that cannot be read", "PSK", ["--product-secret-file", "missing"], 3, "FILE_UNREADABLE"],
     ["two ProductSecrets", "PSK", ["--product-secret", "x"], 2, "USAGE"],
-    ["a certificate without its key", "OWN", ["--client-cert", "own.crt"], 2, "USAGE"],
+    ["a certificate without its key", "OWN", ["--client-certificate", "own.crt"], 2, "USAGE"],
     ["a bad DeviceName", "PSK", ["--device-name", "a/b"], 2, "INVALID_DEVICE_NAME"],
   ])("%s: one line, and no file", async (_name, productId, more, exitCode, code) => {
     await writeFile(file("short"), "short");

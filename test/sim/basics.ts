@@ -68,7 +68,7 @@ export const basics: Record<string, Test> = {
     const client = makeClientCertificate({ keyType: "rsa" });
     const gateway = await session.gateway({ https: { certificates: "chain", clientCertificate: { ca: client.root } } });
     const credentials = {
-      clientCertificates: client.chainDer.map((der) => der.toString("base64")),
+      clientCertificate: client.chainDer.map((der) => der.toString("base64")),
       clientKey: createPrivateKey(client.key).export({ type: "pkcs8", format: "der" }).toString("base64"),
     };
     await session.device(gateway, credentials, { name: "localhost" });
@@ -106,7 +106,7 @@ export const basics: Record<string, Test> = {
     await once(server, "listening");
     try {
       const { port } = server.address() as AddressInfo;
-      await session.run("host", { options: { certificates: [rootDer.toString("base64")] } });
+      await session.run("host", { options: { trustAnchors: [rootDer.toString("base64")] } });
       await session.run("device", { options: { ...identity, ...singly, url: `https://localhost:${port}` } });
       const [first] = await session.publish(["a"]);
       for (const socket of sockets) socket.destroy();
@@ -209,7 +209,7 @@ export const basics: Record<string, Test> = {
   },
   async "default anchors only"(session, expect) {
     const gateway = await session.gateway({ https: { certificates: "chain" } });
-    await session.device(gateway, { certificates: undefined }, { name: "localhost" });
+    await session.device(gateway, { trustAnchors: undefined }, { name: "localhost" });
     const [outcome] = await session.publish(["a"]);
     expect.equal(outcome.code, "CERTIFICATE_REJECTED", "code");
     await session.device(gateway, { dangerouslyAcceptAnyCertificate: true }, { name: "localhost" });

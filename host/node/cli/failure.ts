@@ -21,7 +21,7 @@ export type CliErrorCode =
   | "FILE_UNWRITABLE"
   | "CREDENTIAL_LOST"
   | "INVALID_PROFILE"
-  | "INVALID_CA"
+  | "INVALID_TRUST_ANCHORS"
   | "INVALID_UTF8"
   | "PAYLOAD_TOO_LARGE"
   | "DEMO_FAILED";
@@ -60,7 +60,7 @@ export interface Failure {
 const hints: Partial<Record<ErrorCode, string>> = {
   INVALID_PRODUCT_SECRET: "It stands in the console with the product's settings, where dynamic registration is on.",
   WRONG_PRODUCT_SECRET: "Copy the ProductSecret again from the console, all of it.",
-  REGISTRATION_INCOMPLETE: "A product with a CA of its own needs --client-cert and --client-key.",
+  REGISTRATION_INCOMPLETE: "A product with a private CA needs --client-certificate and --client-key.",
   INVALID_TOPIC: 'Give a name such as "data", or a whole topic such as "PRODUCT/DEVICE/data".',
   TOPIC_WILDCARD: "Publish to one topic at a time.",
   INVALID_REGION: "Known regions are ap-guangzhou, us-east, europe and ap-bangkok.",
@@ -76,7 +76,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   CONNECTION_RESET: "Try again; if it stays so, something between here and the gateway ends the connection.",
   PROXY_FAILED: "Check HTTPS_PROXY, with its user and password, or name the gateway in NO_PROXY.",
   CERTIFICATE_REJECTED:
-    "Give the CA that the gateway's certificate comes from with --ca, and check this machine's date.",
+    "Give the CA that the gateway's certificate comes from with --trust-anchors, and check this machine's date.",
   TLS_FAILED: "Does the port speak TLS? A url with http:// is for plain HTTP.",
   TIMEOUT: "Check the network, or allow more time with --timeout-ms.",
   RESPONSE_MALFORMED: "Is this the gateway's port? What answered does not speak HTTP; https:// is for TLS.",
