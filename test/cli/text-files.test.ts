@@ -69,7 +69,7 @@ const readers: [string, () => string, (path: string) => string[]][] = [
     (path) => ["publish", "--profile", path, "hello"],
   ],
   [
-    "CA file",
+    "file of trust anchors",
     () => secure.ca as string,
     (path) => [...publish("sensor1", "--trust-anchors", path), "--url", secure.url, "--psk-file", file("plain.psk")],
   ],

@@ -1,16 +1,33 @@
 /** How a failure is told: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
 
-import { AnswerError, type ErrorCode, IotHubError, NetworkError } from "../../../src/errors.js";
+import {
+  AnswerError,
+  type ErrorClass,
+  type ErrorCode,
+  type ExitGroup,
+  errorClasses,
+  IotHubError,
+} from "../../../src/errors.js";
 import { duration } from "./io.js";
 
-/** What the process ends with. */
-export const exitCodes = Object.freeze({
+/** What the process ends with: 0, or the number of the group that the failure's class belongs to. */
+export const exitCodes: Readonly<Record<"ok" | ExitGroup, number>> = Object.freeze({
   ok: 0,
   other: 1,
   input: 2,
   credential: 3,
   network: 4,
-  refused: 5,
+  rejected: 5,
+});
+
+/** For `--help`. */
+export const exitMeanings: Readonly<Record<keyof typeof exitCodes, string>> = Object.freeze({
+  ok: "done",
+  other: "something unexpected, the clock, or the storage",
+  input: "wrong usage, or input that cannot be sent",
+  credential: "a credential or private key that cannot be used, or that the gateway does not accept",
+  network: "network, TLS, timeout, or a port that cannot be bound",
+  rejected: "the gateway rejected the request, or its response could not be read",
 });
 
 export type CliErrorCode =
@@ -98,28 +115,19 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     const { code, message, hint, exitCode, details } = error;
     return { code, message, hint, exitCode, details };
   }
-  if (error instanceof AnswerError) {
+  if (error instanceof IotHubError) {
+    const { code, message, errorClass } = error;
+    const { exit } = errorClasses[errorClass];
+    const known = { code, message, exitCode: exitCodes[exit] };
+    if (!(error instanceof AnswerError)) return { ...known, hint: hints[code] ?? classHints[errorClass] };
     const { status, gatewayCode, gatewayMessage, requestId, excerpt } = error;
     return {
-      code: error.code,
-      message: error.message,
-      hint: answerHint(error, nowMs),
-      exitCode: exitCodes.refused,
+      ...known,
+      hint: responseHint(error, nowMs),
+      // Of a response, "other" says no more than that it was not a success.
+      exitCode: exitCodes[exit === "other" ? "rejected" : exit],
       details: { status, gatewayCode, gatewayMessage, requestId, excerpt },
     };
-  }
-  if (error instanceof IotHubError) {
-    const exitCode =
-      error instanceof NetworkError
-        ? exitCodes.network
-        : /^(KEY_|INVALID_CREDENTIAL$|(INVALID|WRONG)_PRODUCT_SECRET$|SIGNING_FAULT$)/.test(error.code)
-          ? exitCodes.credential
-          : /^REGISTRATION_/.test(error.code)
-            ? exitCodes.refused
-            : /^(INVALID_|TOPIC_|PAYLOAD_)/.test(error.code)
-              ? exitCodes.input
-              : exitCodes.other;
-    return { code: error.code, message: error.message, hint: hints[error.code], exitCode };
   }
   // The gateway is loaded by its own command alone, so its errors are known by their name here.
   if (error instanceof Error && error.name === "GatewayError") {
@@ -192,14 +200,34 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "UnsupportedOperation.WrongProductAuthType": AUTHENTICATION_HINT,
 };
 
-/** Codes that a wrong clock explains. */
-const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
+/** For a code without a hint of its own. */
+export const classHints: Partial<Record<ErrorClass, string>> = {
+  network: "Check the network, the url, and the name server of this machine.",
+  timeout: hints.TIMEOUT,
+  certificate: hints.CERTIFICATE_REJECTED,
+  unreadable: hints.ANSWER_UNKNOWN,
+  clock: CLOCK_HINT,
+  credential: KEY_HINT,
+  account: gatewayCodeHints["FailedOperation.AccountIsolated"],
+  device: ENABLE_HINT,
+  console: "Look at the product's settings, topics and limits in the console.",
+  throttled: gatewayCodeHints.RequestLimitExceeded,
+  server: SERVICE_HINT,
+  protocol: FORM_HINT,
+};
 
-function answerHint(error: AnswerError, nowMs: number): string | undefined {
-  if (error.code !== "GATEWAY_REJECTED") return hints[error.code];
+/** Codes that a wrong clock explains, and classes that it may explain where the code is not known. */
+const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
+const CLOCK_CLASSES: readonly ErrorClass[] = ["clock", "credential", "unknown"];
+
+function responseHint(error: AnswerError, nowMs: number): string | undefined {
+  if (error.code !== "GATEWAY_REJECTED") return hints[error.code] ?? classHints[error.errorClass];
   const code = String(error.gatewayCode);
-  const hint = Object.hasOwn(gatewayCodeHints, code) ? gatewayCodeHints[code] : undefined;
-  if (hint !== undefined && !CLOCK_CODES.includes(code)) return hint;
+  const known = Object.hasOwn(gatewayCodeHints, code) ? gatewayCodeHints[code] : undefined;
+  const { errorClass } = error;
+  const mayBeClock = known === undefined ? CLOCK_CLASSES.includes(errorClass) : CLOCK_CODES.includes(code);
+  const hint = known ?? classHints[errorClass];
+  if (!mayBeClock) return hint;
   const skew = error.dateMs === undefined ? undefined : (nowMs - error.dateMs) / 1000;
   if (skew === undefined || Math.abs(skew) < NOTABLE_SKEW_SECONDS) return hint;
   return `This machine's clock is ${duration(skew)} ${skew < 0 ? "behind" : "ahead of"} the gateway's; set it right.`;

@@ -1,19 +1,15 @@
 /** The command line: commands, options, help. What a command needs beyond the core is loaded when it runs. */
 
 import { Command, CommanderError } from "commander";
-import { CliError, exitCodes, explain, type Failure, trace } from "./failure.js";
+import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
 import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
 import { version } from "./version.js";
 
+const groups = Object.keys(exitCodes) as (keyof typeof exitCodes)[];
 const exitHelp = `
 Exit codes:
-  0  done
-  1  something unexpected
-  2  wrong usage, or input that cannot be sent
-  3  a credential or private key that cannot be used
-  4  network, TLS, or a port that cannot be listened on
-  5  the gateway refused the request, or its answer was not understood
+${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\n")}
 
 A failure prints one line, "error: CODE: what is wrong and what helps", to standard error; with --json, one JSON object.`;
 
