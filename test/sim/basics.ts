@@ -74,10 +74,19 @@ export const basics: Record<string, Test> = {
     await session.device(gateway, credentials, { name: "localhost" });
     const [withCertificate] = await session.publish(["a"]);
     expect.equal(withCertificate.code, undefined, "with a certificate");
+    // PEM in bytes, and a key in PKCS#1, which the SDK does not read by itself.
+    const otherForms = {
+      trustAnchors: [Buffer.from(gateway.ca as string).toString("base64")],
+      clientCertificate: [Buffer.from(client.chain).toString("base64")],
+      clientKey: createPrivateKey(client.key).export({ type: "pkcs1", format: "der" }).toString("base64"),
+    };
+    await session.device(gateway, otherForms, { name: "localhost" });
+    const [withPem] = await session.publish(["a"]);
+    expect.equal(withPem.code, undefined, "with a certificate in PEM");
     await session.device(gateway, {}, { name: "localhost" });
     const [without] = await session.publish(["a"]);
     expect.equal(without.ok, false, "without a certificate");
-    expect.equal(gateway.counts.accepted, 1, "accepted by the gateway");
+    expect.equal(gateway.counts.accepted, 2, "accepted by the gateway");
     return `accepted with, ${without.code} without a certificate`;
   },
   async "resumption after the connection was closed"(session, expect) {
