@@ -56,7 +56,7 @@ export interface NodeHttpOptions {
 /** Before the gateway's own limit, so that a connection is not used just when it closes. */
 const KEEP_ALIVE_MS = 30000;
 
-/** Sockets on which an answer has come whole: only a failure on one of these may be blamed on its idle time. */
+/** Sockets on which a response has come whole: only a failure on one of these may be blamed on its idle time. */
 const proven = new WeakSet<Socket>();
 
 /** Parts of the time for connecting that Node may spend on one address of several before it takes the next. */
@@ -238,7 +238,7 @@ function readKey(given: PemOrDer): KeyObject {
   throw new IotHubError("INVALID_OPTION", "clientKey must be a private key that is not encrypted, in PEM or DER.");
 }
 
-/** Ends connections on which something comes while no request is under way: the next one must not take it for its answer. */
+/** Ends connections on which something comes while no request is under way: the next one must not take it for its response. */
 function watchIdle<T extends http.Agent>(agent: T): T {
   const end = function (this: Socket) {
     this.destroy();
@@ -368,9 +368,9 @@ class Exchange {
     if (this.#socket !== undefined) proven.add(this.#socket);
     const outgoing = this.#outgoing;
     if (outgoing?.writableFinished === false) {
-      // Over TLS, Node says a turn later that a request is out, and a quick answer can come before it does.
+      // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does.
       setImmediate(() => {
-        // An answer that came before the request was out leaves the connection in no state to be used again.
+        // A response that came before the request was out leaves the connection in no state to be used again.
         if (!outgoing.writableFinished) outgoing.destroy();
       });
     }

@@ -4,7 +4,7 @@
  * In storage, `credential` holds the version, a generation (0 or 1), the number of further parts, a SHA-256 of these three
  * bytes and the content, then the content's first 3965 bytes; `credential.G.N` hold what does not fit. The parts of a new
  * generation are written first, `credential` last and at once: a power cut leaves the old or the new credential, never
- * half of one. `registering` stands there from before a registration until its credential is stored, since an answer
+ * half of one. `registering` stands there from before a registration until its credential is stored, since a response
  * that got lost may have invalidated what is stored.
  */
 
@@ -94,7 +94,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   try {
     registration = await register({ ...registering, ...identity, productSecret }, host);
   } catch (error) {
-    // The gateway has said no for good. A refusal that follows a lost answer proves nothing about what is stored.
+    // The gateway has said no for good. A refusal that follows a lost response proves nothing about what is stored.
     if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass)) {
       if (!cutShort) await store.deleteMark();
       else if (stored.record !== undefined && !force) return provisioned(stored.record, identity, options);

@@ -68,7 +68,7 @@ export type Registration = (RegisteredSecret | RegisteredKey) & {
   readonly state?: 0 | 1;
 };
 
-/** The content of a registration's answer: a psk, a certificate with its key, or nothing where the CA is one's own. */
+/** The content of a registration's response: a psk, a certificate with its key, or nothing where the CA is one's own. */
 export type RegistrationContent =
   | { readonly encryptionType: 2; readonly psk: string }
   | { readonly encryptionType: 1; readonly clientCert: string; readonly clientKey: string }
@@ -114,10 +114,10 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
 }
 
 /**
- * Opens what a registration was answered with: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
+ * Opens what a registration brought: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
  * the IV sixteen characters `0`, the padding NUL bytes.
- * @param payloadBase64 `Payload` of the answer
- * @param length `Len` of the answer: bytes of the content without padding
+ * @param payloadBase64 `Payload` of the response
+ * @param length `Len` of the response: bytes of the content without padding
  * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not made of whole
  * blocks or the content has another length; WRONG_PRODUCT_SECRET if there is no JSON in it; REGISTRATION_TYPE for an
  * unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
@@ -149,7 +149,7 @@ export function openRegistrationPayload(
   if (content === undefined) {
     throw new IotHubError(
       "WRONG_PRODUCT_SECRET",
-      "The registration's answer cannot be decrypted: the ProductSecret is another one, or the answer was damaged.",
+      "The registration's response cannot be decrypted: the ProductSecret is another one, or the response was damaged.",
     );
   }
   if (end !== length) throw wrongLength("its content is not as long as was announced");
@@ -245,7 +245,7 @@ function readContent(content: Record<string, unknown>): RegistrationContent {
     if (!isText(clientKey)) throw incomplete("clientKey");
     return { encryptionType, clientCert, clientKey };
   }
-  throw new IotHubError("REGISTRATION_TYPE", "The registration's answer has an encryptionType other than 1 and 2.");
+  throw new IotHubError("REGISTRATION_TYPE", "The registration's response has an encryptionType other than 1 and 2.");
 }
 
 function isText(value: unknown): value is string {
@@ -253,7 +253,7 @@ function isText(value: unknown): value is string {
 }
 
 function incomplete(members: string): IotHubError {
-  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's answer lacks ${members}.`);
+  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's response lacks ${members}.`);
 }
 
 function wrongLength(reason: string): IotHubError {

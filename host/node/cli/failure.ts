@@ -96,10 +96,10 @@ const hints: Partial<Record<ErrorCode, string>> = {
     "Give the CA that the gateway's certificate comes from with --trust-anchors, and check this machine's date.",
   TLS_FAILED: "Does the port speak TLS? A url with http:// is for plain HTTP.",
   TIMEOUT: "Check the network, or allow more time with --timeout-ms.",
-  RESPONSE_MALFORMED: "Is this the gateway's port? What answered does not speak HTTP; https:// is for TLS.",
-  HTTP_STATUS: "Something other than the device gateway may have answered, a proxy for example.",
-  ANSWER_NOT_JSON: "Something other than the device gateway may have answered, a proxy for example.",
-  ANSWER_UNKNOWN: "Something other than the device gateway may have answered.",
+  RESPONSE_MALFORMED: "Is this the gateway's port? What responded does not speak HTTP; https:// is for TLS.",
+  HTTP_STATUS: "Something other than the device gateway may have responded, a proxy for example.",
+  ANSWER_NOT_JSON: "Something other than the device gateway may have responded, a proxy for example.",
+  ANSWER_UNKNOWN: "Something other than the device gateway may have responded.",
 };
 
 const gatewayHints: Readonly<Record<string, string>> = {
