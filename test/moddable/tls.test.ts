@@ -110,7 +110,8 @@ test.each([
   [{ clientCertificates: [] }, "Unknown option `clientCertificates`; did you mean `clientCertificate`?"],
   [
     { certificates: [] },
-    `Unknown option \`certificates\`; the known ones are ${"clock, storage, addresses, maxConnections, maxWaiting, trustAnchors, pins, clientCertificate, clientKey, dangerouslyAcceptAnyCertificate"}.`,
+    "Unknown option `certificates`; the known ones are clock, storage, addresses, maxConnections, maxWaiting, " +
+      "trustAnchors, pins, clientCertificate, clientKey, dangerouslyAcceptAnyCertificate.",
   ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
