@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
 const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
 projects.push("test/sim", "test/sim/app", "examples");
-projects.push(readme());
+projects.push(readme(), porting());
 let failed = 0;
 const sdk = process.env.MODDABLE;
 if (sdk) {
@@ -139,28 +139,41 @@ function contradictions(sdk) {
   );
 }
 
-/** The programs that the README shows, each a module of its own. */
-function readme() {
-  const project = `${cache}/readme`;
+/** The code of a text, each block a module of its own, in a project with these options. */
+function blocksOf(text, name, options, include) {
+  const project = `${cache}/${name}`;
   rmSync(`${root}${project}`, { recursive: true, force: true });
   mkdirSync(`${root}${project}`, { recursive: true });
-  const blocks = readFileSync(`${root}README.md`, "utf8").matchAll(/^```(?:ts|js)\n([\s\S]*?)^```/gm);
+  const blocks = readFileSync(`${root}${text}`, "utf8").matchAll(/^```(?:ts|js)\n([\s\S]*?)^```/gm);
   for (const [index, [, code]] of [...blocks].entries()) {
     writeFileSync(`${root}${project}/block-${index + 1}.ts`, code);
   }
-  const { compilerOptions } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
-  const config = {
-    extends: `${root}host/moddable/tsconfig.json`,
-    compilerOptions: {
-      rootDir: root,
-      paths: { "tencent-iothub-xs": [`${root}host/moddable/index.ts`] },
-      // Without a folder, names of packages are looked up from where this configuration stands.
-      types: compilerOptions.types.map((name) => `${root}node_modules/${name}.d.ts`),
-    },
-    include: ["*.ts", `${root}host/moddable/declarations/*.d.ts`],
-  };
   // The blocks stand where package.json says they are modules.
   writeFileSync(`${root}${project}/package.json`, '{ "type": "module" }');
+  const { extends: base, ...compilerOptions } = options;
+  const config = { extends: `${root}${base}`, compilerOptions: { rootDir: root, ...compilerOptions }, include };
   writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
   return project;
+}
+
+/** The programs that the README shows. */
+function readme() {
+  const { compilerOptions } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
+  const options = {
+    extends: "host/moddable/tsconfig.json",
+    paths: { "tencent-iothub-xs": [`${root}host/moddable/index.ts`] },
+    // Without a folder, names of packages are looked up from where this configuration stands.
+    types: compilerOptions.types.map((name) => `${root}node_modules/${name}.d.ts`),
+  };
+  return blocksOf("README.md", "readme", options, ["*.ts", `${root}host/moddable/declarations/*.d.ts`]);
+}
+
+/** The host of the porting guide. `fetch` is declared by Node's typings. */
+function porting() {
+  const options = {
+    extends: "tsconfig.json",
+    paths: { "tencent-iothub-xs/core": [`${root}src/index.ts`] },
+    types: [`${root}node_modules/@types/node`],
+  };
+  return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);
 }

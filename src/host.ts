@@ -52,12 +52,12 @@ export interface HttpTiming {
   readonly tlsMs?: number;
   /** From the first to the last byte handed to the socket. */
   readonly writeMs?: number;
-  /** From the last byte written to the first byte of the answer. */
+  /** From the last byte written to the first byte of the response. */
   readonly firstByteMs?: number;
   readonly totalMs: number;
   /** True if the connection was kept from an earlier request. */
   readonly reused: boolean;
-  /** Bytes of the request's and the answer's body. */
+  /** Bytes of the request's and the response's body. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }

@@ -35,12 +35,17 @@ export type Rule =
 export type Rules<Options> = Readonly<Record<keyof Options, Rule>>;
 
 // One constant for each object, so that firmware which signs alone carries no more than it needs. Bounds are text, as an
-// array would cost a preloaded machine memory. 2147483647 ms is the longest delay of a timer.
+// array would cost a preloaded machine memory.
+
+/** Milliseconds, up to the longest delay of a timer. */
+const TIMEOUT = "number 1 2147483647";
+const DELAY = "number 0 2147483647";
+const BYTES = "integer 1 2147483647";
 
 const clientRules = {
-  timeoutMs: "number 1 2147483647",
+  timeoutMs: TIMEOUT,
   phaseTimeoutsMs: "object",
-  maxResponseBytes: "integer 1 2147483647",
+  maxResponseBytes: BYTES,
   contentType: "string",
   retry: "switch",
   rateLimit: "switch",
@@ -50,7 +55,7 @@ const clientRules = {
 } satisfies Rules<ClientOptions>;
 
 export const requestRules = Object.freeze({
-  timeoutMs: "number 1 2147483647",
+  timeoutMs: TIMEOUT,
   signal: "signal",
   retry: "switch",
   onRetry: "function",
@@ -58,19 +63,19 @@ export const requestRules = Object.freeze({
 } satisfies Rules<PostOptions>);
 
 export const phaseTimeoutRules = Object.freeze({
-  connect: "number 1 2147483647",
-  tls: "number 1 2147483647",
-  write: "number 1 2147483647",
-  "first-byte": "number 1 2147483647",
-  read: "number 1 2147483647",
+  connect: TIMEOUT,
+  tls: TIMEOUT,
+  write: TIMEOUT,
+  "first-byte": TIMEOUT,
+  read: TIMEOUT,
 } satisfies Rules<PhaseTimeouts>);
 
 export const retryRules = Object.freeze({
   maxAttempts: "integer 1 1000",
-  baseDelayMs: "number 0 2147483647",
-  maxDelayMs: "number 0 2147483647",
-  maxRetryAfterMs: "number 0 2147483647",
-  attemptTimeoutMs: "number 1 2147483647",
+  baseDelayMs: DELAY,
+  maxDelayMs: DELAY,
+  maxRetryAfterMs: DELAY,
+  attemptTimeoutMs: TIMEOUT,
   budget: "number 0 1000000",
   classify: "function",
 } satisfies Rules<RetryOptions>);
@@ -84,16 +89,26 @@ export const clockCorrectionRules = Object.freeze({
   maxStepMs: "number 0 9007199254740991",
 } satisfies Rules<ClockCorrectionOptions>);
 
-export const deviceRules = Object.freeze({
-  ...clientRules,
+/** Who the device is, and where its gateway is. */
+const identityRules = {
   productId: "any",
   deviceName: "any",
-  credential: "any",
   region: "any",
   url: "any",
-  maxPayloadBytes: "integer 1 2147483647",
+} satisfies Partial<Rules<RegisterOptions>>;
+
+/** What a device does with its credential, however it came by it. */
+const publishingRules = {
+  maxPayloadBytes: BYTES,
   log: "object",
   outbox: "object",
+} satisfies Partial<Rules<DeviceOptions>>;
+
+export const deviceRules = Object.freeze({
+  ...clientRules,
+  ...identityRules,
+  credential: "any",
+  ...publishingRules,
 } satisfies Rules<DeviceOptions>);
 
 /** Of a message to publish, where `timeMs` has no effect, and of a reading for the outbox. */
@@ -119,7 +134,7 @@ export const outboxRules = Object.freeze({
 } satisfies Rules<OutboxOptions>);
 
 export const flushRules = Object.freeze({
-  deadlineMs: "number 0 2147483647",
+  deadlineMs: DELAY,
   signal: "signal",
 } satisfies Rules<FlushOptions>);
 
@@ -132,15 +147,12 @@ export const logRules = Object.freeze({
 
 export const registerRules = Object.freeze({
   ...clientRules,
-  productId: "any",
-  deviceName: "any",
+  ...identityRules,
   productSecret: "any",
   algorithm: "any",
-  region: "any",
-  url: "any",
-  clientCert: "any",
-  privateKey: "any",
-  clientCertMembers: "any",
+  clientCertificate: "any",
+  clientKey: "any",
+  clientCertificateMembers: "any",
   signal: "signal",
 } satisfies Rules<RegisterOptions>);
 
@@ -151,9 +163,7 @@ export const provisionRules = Object.freeze({
 
 export const provisionedDeviceRules = Object.freeze({
   ...provisionRules,
-  maxPayloadBytes: deviceRules.maxPayloadBytes,
-  log: "object",
-  outbox: "object",
+  ...publishingRules,
 } satisfies Rules<ProvisionedDeviceOptions>);
 
 /**

@@ -24,7 +24,7 @@ wake()
 
 async function wake() {
   const host = Resource.exists("gateway-root.der")
-    ? createHost({ certificates: [new Resource("gateway-root.der")] })
+    ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
   closers.push(() => host.close());
   // The clock goes on during deep sleep; the host asks a time server once a day.

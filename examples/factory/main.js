@@ -15,7 +15,7 @@ const RETRY_MS = 60000;
 async function start() {
   await startNetwork();
   const host = Resource.exists("gateway-root.der")
-    ? createHost({ certificates: [new Resource("gateway-root.der")] })
+    ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
   try {
     // ProductId and ProductSecret come from the manifest's config. The DeviceName may be set there, too; a board that has

@@ -13,7 +13,7 @@ async function main() {
 
   // A private gateway may have a private root: DER in the manifest's resources.
   const host = Resource.exists("gateway-root.der")
-    ? createHost({ certificates: [new Resource("gateway-root.der")] })
+    ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
 
   // ProductId, DeviceName and psk come from the preferences or from the manifest's config.

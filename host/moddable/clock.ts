@@ -20,7 +20,7 @@ export interface ClockOptions {
   readonly storage?: Storage;
 }
 
-/** Public servers; the first two answer well from China. */
+/** Public servers; the first two respond well from China. */
 export const defaultTimeServers: readonly string[] = Object.freeze([
   "ntp.tencent.com",
   "ntp.aliyun.com",

@@ -22,7 +22,7 @@ export interface Route {
 
 type State = "connecting" | "securing" | "idle" | "writing" | "answer" | "closed";
 
-/** Bytes of status line, headers and chunk framing that an answer may have. */
+/** Bytes of status line, headers and chunk framing that a response may have. */
 const MAX_OVERHEAD_BYTES = 8192;
 
 /** One connection: carries one exchange after another until either side closes it. */
@@ -42,7 +42,7 @@ export class Connection implements SocketLink {
   #failure: IotHubError | undefined;
   #overhead = 0;
   #bodyWanted = false;
-  /** True if only the end of the connection ends the answer. */
+  /** True if only the end of the connection ends the response. */
   #untilClose = false;
   #lastAnswer = false;
 
@@ -331,8 +331,8 @@ const during: Readonly<Record<RequestPhase, string>> = Object.freeze({
   connect: "before it stood",
   tls: "during the TLS handshake",
   write: "before the request was written",
-  "first-byte": "before it answered",
-  read: "in the middle of its answer",
+  "first-byte": "before it responded",
+  read: "in the middle of its response",
   total: "early",
 });
 
@@ -342,5 +342,5 @@ function text(reason: unknown): string {
 }
 
 function malformed(reason: string, cause?: unknown): NetworkError {
-  return new NetworkError("RESPONSE_MALFORMED", "read", `The answer is not HTTP as it should be: ${reason}.`, cause);
+  return new NetworkError("RESPONSE_MALFORMED", "read", `The response is not HTTP as it should be: ${reason}.`, cause);
 }

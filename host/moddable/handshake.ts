@@ -193,7 +193,7 @@ export class HandshakeGuard {
         if (at > body.length) throw decode("ServerHello");
         // Section 7.4.1.4: only what the client has offered, and nothing twice.
         if (!OFFERED_EXTENSIONS.includes(extension) || seen.includes(`,${extension},`)) {
-          throw new HandshakeFault(`the server answers with extension ${extension} unasked`, UNSUPPORTED_EXTENSION);
+          throw new HandshakeFault(`the server sent the unsolicited extension ${extension}`, UNSUPPORTED_EXTENSION);
         }
         seen += `,${extension},`;
       }

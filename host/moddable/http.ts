@@ -160,7 +160,7 @@ export class Http implements HttpClient {
     if (waiting >= 0) origin.waiting.splice(waiting, 1);
     if (origin.current !== exchange) return;
     origin.current = undefined;
-    // Given up by the caller or by a time limit: an answer may still come and must not be taken for the next one's.
+    // Given up by the caller or by a time limit: a response may still come and must not be taken for the next one's.
     if (origin.connection && !origin.connection.idle) origin.connection.close();
     this.#soon(origin);
   }

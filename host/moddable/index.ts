@@ -2,6 +2,9 @@
 
 import RNG from "rng";
 import { base64Decode } from "../../src/crypto/base64.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { type RsaPrivateKey, readRsaPrivateKey } from "../../src/crypto/key.js";
+import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
 import { IotHubError } from "../../src/errors.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import { defaultAnchors } from "./anchors.js";
@@ -18,26 +21,30 @@ export { defaultAnchors, digicertGlobalRootCA } from "./anchors.js";
 export { type ClockOptions, defaultTimeServers, ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
 export { PreferenceStorage } from "./storage.js";
-export type { ModdableHost };
+export type { ModdableHost, PemOrDer };
 
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
 export type Bytes = Uint8Array | ArrayBuffer | { readonly byteLength: number };
 
 export interface ModdableHostOptions extends PlainHostOptions {
   /**
-   * DER of the trust anchors: chains must end in one of them, and nothing else is trusted. {@link defaultAnchors}
-   * unless given.
+   * Trust anchors: chains must end in one of them, and nothing else is trusted. DER bytes or PEM, as text or bytes, with
+   * any number of certificates in it; one or a list. DER in a `Resource` stays in flash, PEM is decoded into memory.
+   * @default {@link defaultAnchors}
    */
-  readonly certificates?: readonly Bytes[];
+  readonly trustAnchors?: PemOrDer<Bytes> | readonly PemOrDer<Bytes>[];
   /**
    * Base64 of the SHA-256 of public keys (SubjectPublicKeyInfo in DER); if there are any, the server's must be one of
    * them. A second one, for a key in reserve, saves a visit to every device.
    */
   readonly pins?: readonly string[];
-  /** For mutual TLS: DER of the client's certificate and those above it. */
-  readonly clientCertificates?: readonly Bytes[];
-  /** For mutual TLS: DER (PKCS#8) of the client's RSA key. */
-  readonly clientKey?: Bytes;
+  /**
+   * For mutual TLS, with `clientKey`: the client's certificate, of an RSA key, and, after it, those above it, in the
+   * forms that `trustAnchors` takes.
+   */
+  readonly clientCertificate?: PemOrDer<Bytes> | readonly PemOrDer<Bytes>[];
+  /** For mutual TLS: the client's RSA key of 2048 to 4096 bits, not encrypted, in DER or PEM (PKCS#8 or PKCS#1). */
+  readonly clientKey?: PemOrDer<Bytes>;
   /**
    * Accepts every certificate, so that anybody on the way can read and change everything. For a bench, never for a
    * device.
@@ -47,9 +54,9 @@ export interface ModdableHostOptions extends PlainHostOptions {
 
 const hostRules = Object.freeze({
   ...plainHostRules,
-  certificates: "any",
+  trustAnchors: "any",
   pins: "any",
-  clientCertificates: "any",
+  clientCertificate: "any",
   clientKey: "any",
   dangerouslyAcceptAnyCertificate: "boolean",
 } satisfies Rules<ModdableHostOptions>);
@@ -60,12 +67,13 @@ const hostRules = Object.freeze({
  */
 export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   checkOptions("", options, hostRules);
-  const { certificates, clientCertificates, clientKey } = options;
-  const given = certificates?.map((bytes) => checked(view(bytes)));
-  if (given?.length === 0) throw new IotHubError("INVALID_OPTION", "At least one trust anchor is needed.");
-  if ((clientCertificates === undefined) !== (clientKey === undefined)) {
-    throw new IotHubError("INVALID_OPTION", "A client certificate and its key belong together.");
+  const { trustAnchors, clientCertificate, clientKey } = options;
+  const given = trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors);
+  if ((clientCertificate === undefined) !== (clientKey === undefined)) {
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
   }
+  const chain = clientCertificate === undefined ? undefined : readChain("clientCertificate", clientCertificate);
+  if (chain && clientKey !== undefined) checkPair(chain[0], readKey(clientKey));
   const pins = (options.pins ?? []).map(readPin);
   return assembleHost(options, (clock, random) => {
     const digest = createDigest();
@@ -90,8 +98,9 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
             tls: {
               trust,
               resumption: new Resumption(() => clock.monotonicMs()),
-              clientCertificates: clientCertificates?.map(buffer),
-              clientKey: clientKey && buffer(clientKey),
+              clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),
+              // Made again for each server rather than kept: it is a copy of what the app holds.
+              clientKey: clientKey === undefined ? undefined : pkcs8(readKey(clientKey).der),
             },
           };
         },
@@ -107,21 +116,52 @@ export class Device extends HostedDevice {
   }
 }
 
-function view(bytes: Bytes): Uint8Array {
-  return bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes as ArrayBuffer);
+function viewOf(value: unknown): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value;
+  return typeof value === "object" && value !== null ? new Uint8Array(value as ArrayBuffer) : undefined;
 }
 
-function buffer(bytes: Bytes): ArrayBuffer {
-  return view(bytes).slice().buffer as ArrayBuffer;
-}
-
-function checked(der: Uint8Array): Uint8Array {
-  try {
-    new Certificate(der);
-  } catch (error) {
-    throw new IotHubError("INVALID_OPTION", "A trust anchor is not a certificate in DER.", error);
+function readChain(option: string, given: unknown): Uint8Array[] {
+  const ders = readCertificates(option, given, viewOf);
+  for (const der of ders) {
+    try {
+      new Certificate(der);
+    } catch (error) {
+      throw new IotHubError("INVALID_OPTION", `A certificate in ${option} cannot be read.`, error);
+    }
   }
-  return der;
+  return ders;
+}
+
+function readKey(given: PemOrDer<Bytes>): RsaPrivateKey {
+  try {
+    return readRsaPrivateKey(typeof given === "string" ? given : (viewOf(given) ?? new Uint8Array(0)));
+  } catch (error) {
+    throw new IotHubError("INVALID_OPTION", `clientKey cannot be used. ${(error as Error).message}`, error);
+  }
+}
+
+function checkPair(leaf: Uint8Array, { n }: RsaPrivateKey): void {
+  let cause: unknown;
+  try {
+    const key = new Certificate(leaf).publicKey();
+    if (key.type === "rsa" && BigInt(`0x${hex(key.modulus)}`) === n) return;
+  } catch (error) {
+    cause = error;
+  }
+  throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.", cause);
+}
+
+/** PrivateKeyInfo (RFC 5958 section 2) around an RSAPrivateKey, whose length always takes two octets. */
+function pkcs8(der: Uint8Array): ArrayBuffer {
+  const start = hexDecode("30820000020100300d06092a864886f70d010101050004820000");
+  const key = new Uint8Array(start.length + der.length);
+  key.set(start);
+  key.set(der, start.length);
+  const lengths = new DataView(key.buffer);
+  lengths.setUint16(2, key.length - 4);
+  lengths.setUint16(start.length - 2, der.length);
+  return key.buffer;
 }
 
 function readPin(pin: string): Uint8Array {

@@ -26,23 +26,23 @@ export interface SocketLink {
   onConnected(): void;
   /** The request may be written: at once over plain TCP, after the handshake over TLS. */
   onSecured(): void;
-  /** Plain bytes of an answer have come. Throws if they are too many or nobody waits for them. */
+  /** Plain bytes of a response have come. Throws if they are too many or nobody waits for them. */
   onReceived(count: number): void;
-  /** Bytes follow an answer that is complete. */
+  /** Bytes follow a response that is complete. */
   onSurplus(): void;
   /** The first failure counts. */
   onFailure(reason: unknown): void;
-  /** An answer has come before the whole request was written. */
+  /** A response has come before the whole request was written. */
   onEarlyAnswer(): void;
   /** True while the request is being written. */
   readonly holding: boolean;
   /** True while header lines are written that the body follows. */
   readonly moreToCome: boolean;
-  /** True when no byte of an answer is expected any more. */
+  /** True when no byte of a response is expected any more. */
   readonly complete: boolean;
   /** In which portions the HTTP client is told of the bytes. */
   readonly framing: "line" | "byte" | "block";
-  /** True until the answer's first line has been delivered. */
+  /** True until the response's first line has been delivered. */
   fresh: boolean;
 }
 
@@ -66,7 +66,7 @@ export class WriteFailure extends Error {}
 
 /**
  * The IO object that the HTTP client of the SDK sees in place of a socket. The SDK calls back from native code, where
- * an exception ends the virtual machine; and its HTTP client throws on answers that it does not expect, some of them
+ * an exception ends the virtual machine; and its HTTP client throws on responses that it does not expect, some of them
  * from timers of its own. So every callback of the socket is caught here, nothing that the client calls throws, and the
  * client is told of bytes in portions that leave it nothing to continue with from a timer.
  */
@@ -81,7 +81,7 @@ export abstract class GuardedSocket {
   #interim = false;
   #connected = false;
   #delivering = false;
-  /** True once the answer has come early: what is still to be written goes nowhere. */
+  /** True once the response has come early: what is still to be written goes nowhere. */
   #discarding = false;
   #closed = false;
   #timer: Timer | undefined;
@@ -134,7 +134,7 @@ export abstract class GuardedSocket {
     this.#options.onWritable(count);
   }
 
-  /** Plain bytes of the answer, in a buffer that nobody else uses. */
+  /** Plain bytes of the response, in a buffer that nobody else uses. */
   protected feed(bytes: Uint8Array): void {
     this.link.onReceived(bytes.length);
     if (this.#position === this.#data.length) {
@@ -174,25 +174,25 @@ export abstract class GuardedSocket {
           }
         }
         if (link.holding) {
-          // RFC 9112 section 9.5: a client that gets an answer before it has written its request stops writing. The
-          // client of the SDK takes no answer before it has written everything.
+          // RFC 9112 section 9.5: a client that gets a response before it has written its request stops writing. The
+          // client of the SDK takes no response before it has written everything.
           this.#discarding = true;
           link.onEarlyAnswer();
           this.#options.onWritable(EVERYTHING);
-          if (link.holding) throw new Error("the answer came before the request was written");
+          if (link.holding) throw new Error("the response came before the request was written");
         }
         this.#limit = end;
         const before = this.#position;
         this.#options.onReadable(end - before);
-        // The client leaves bytes only where the answer ends before them.
-        if (this.#position === before && !this.#closed && !link.complete) throw new Error("answer not understood");
+        // The client leaves bytes only where the response ends before them.
+        if (this.#position === before && !this.#closed && !link.complete) throw new Error("response not understood");
       }
     } finally {
       this.#delivering = false;
     }
   }
 
-  /** Whether this line belongs to an interim answer (RFC 9110 section 15.2), which the client takes for the answer. */
+  /** Whether this line belongs to an interim response (RFC 9110 section 15.2), which the client takes for the response. */
   #isInterim(end: number): boolean {
     const data = this.#data;
     const start = this.#position;

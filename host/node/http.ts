@@ -1,12 +1,22 @@
 /** HTTP and HTTPS over Node's own modules, with kept connections. Limits and timers are the core's. */
 
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 // The global of this name may be a test framework's fake timer, under which no request would ever end.
 import { setImmediate } from "node:timers";
-import { createSecureContext, rootCertificates, type TLSSocket } from "node:tls";
+import {
+  createSecureContext,
+  rootCertificates,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from "node:tls";
+import { toBytes } from "../../src/crypto/bytes.js";
+import { SEQUENCE } from "../../src/crypto/der.js";
+import { latin1 } from "../../src/crypto/key.js";
+import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
 import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
 import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
 import { classify, type Peer } from "./classify.js";
@@ -14,13 +24,24 @@ import { authority, authorizationOf, type HttpProxy, type ProxyRule, proxyRule }
 import { refusedByProxy, TunnelAgent, type TunnelOptions } from "./tunnel.js";
 
 export interface NodeHttpOptions {
-  /** Trust anchors in PEM, in place of Node's own list. */
-  readonly ca?: string | readonly string[];
-  /** Trust Node's own list as well as `ca`. */
-  readonly systemCa?: boolean;
-  /** A client certificate and its key in PEM, for mutual TLS. */
-  readonly cert?: string;
-  readonly key?: string;
+  /**
+   * Trust anchors, and no others: PEM as text or bytes, with any number of certificates in it, or DER bytes; one or a
+   * list.
+   * @default the list that Node comes with
+   */
+  readonly trustAnchors?: PemOrDer | readonly PemOrDer[];
+  /**
+   * Trust Node's list as well as `trustAnchors`.
+   * @default false
+   */
+  readonly systemTrustAnchors?: boolean;
+  /**
+   * For mutual TLS, with `clientKey`: the client's certificate and, after it, those above it, in the forms that
+   * `trustAnchors` takes.
+   */
+  readonly clientCertificate?: PemOrDer | readonly PemOrDer[];
+  /** For mutual TLS: the client's private key, not encrypted, in PEM or DER (PKCS#8, PKCS#1 or, for EC, SEC 1). */
+  readonly clientKey?: PemOrDer;
   /** Resolves a name in place of the system; for tests and private networks. */
   readonly lookup?: http.RequestOptions["lookup"];
   /**
@@ -35,7 +56,7 @@ export interface NodeHttpOptions {
 /** Before the gateway's own limit, so that a connection is not used just when it closes. */
 const KEEP_ALIVE_MS = 30000;
 
-/** Sockets on which an answer has come whole: only a failure on one of these may be blamed on its idle time. */
+/** Sockets on which a response has come whole: only a failure on one of these may be blamed on its idle time. */
 const proven = new WeakSet<Socket>();
 
 /** Parts of the time for connecting that Node may spend on one address of several before it takes the next. */
@@ -43,7 +64,7 @@ const ADDRESS_SHARE = 4;
 /** Node's own limit for one address, in milliseconds. */
 const MIN_ADDRESS_MS = 250;
 
-/** @throws {IotHubError} INVALID_OPTION if the certificates are not PEM, or `proxy` is not the URL of an HTTP proxy */
+/** @throws {IotHubError} INVALID_OPTION if a certificate or the key cannot be read, or `proxy` is not the URL of an HTTP proxy */
 export function createHttp(options: NodeHttpOptions = {}): HttpClient {
   return new NodeHttp(options);
 }
@@ -61,24 +82,15 @@ class NodeHttp implements HttpClient {
   constructor(options: NodeHttpOptions) {
     this.#options = options;
     this.#proxyFor = proxyRule(options.proxy, process.env);
-    try {
-      const secure = new https.Agent({
+    this.#secure = watchIdle(
+      new https.Agent({
         keepAlive: true,
         maxSockets: 8,
         timeout: KEEP_ALIVE_MS,
         // Made here, so that a certificate that cannot be read is an error now and not at the first request.
-        secureContext: createSecureContext({
-          minVersion: "TLSv1.2",
-          ca: readAnchors(options),
-          cert: options.cert,
-          key: options.key,
-        }),
-      });
-      this.#secure = watchIdle(secure);
-    } catch (cause) {
-      if (cause instanceof IotHubError) throw cause;
-      throw new IotHubError("INVALID_OPTION", "The CA or the client certificate cannot be read.", cause);
-    }
+        secureContext: secureContext(options),
+      }),
+    );
   }
 
   close(): void {
@@ -172,21 +184,61 @@ class NodeHttp implements HttpClient {
   }
 }
 
-function readAnchors({ ca, systemCa }: NodeHttpOptions): string[] | undefined {
-  if (ca === undefined) return undefined;
-  const anchors = typeof ca === "string" ? [ca] : [...ca];
-  for (const pem of anchors) {
-    // OpenSSL passes silently over what it cannot read: an anchor that is missing would be found out in the field.
-    const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-    if (certificates.length === 0) {
-      throw new IotHubError("INVALID_OPTION", "The CA must be one or more certificates in PEM.");
-    }
-    for (const certificate of certificates) new X509Certificate(certificate);
+function secureContext(options: NodeHttpOptions): SecureContext {
+  const { trustAnchors, systemTrustAnchors, clientCertificate, clientKey } = options;
+  if ((clientCertificate === undefined) !== (clientKey === undefined)) {
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
   }
-  return systemCa ? [...anchors, ...rootCertificates] : anchors;
+  const anchors = trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors).map(String);
+  const identity: SecureContextOptions = {};
+  if (clientCertificate !== undefined && clientKey !== undefined) {
+    const chain = readChain("clientCertificate", clientCertificate);
+    const key = readKey(clientKey);
+    // OpenSSL notices it only where both are of one type.
+    if (!chain[0].checkPrivateKey(key)) {
+      throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.");
+    }
+    identity.cert = chain.join("");
+    identity.key = key.export({ format: "pem", type: "pkcs8" });
+  }
+  try {
+    return createSecureContext({
+      minVersion: "TLSv1.2",
+      ca: anchors && systemTrustAnchors ? [...anchors, ...rootCertificates] : anchors,
+      ...identity,
+    });
+  } catch (cause) {
+    throw new IotHubError("INVALID_OPTION", "The certificates or the key cannot be used for TLS.", cause);
+  }
 }
 
-/** Ends connections on which something comes while no request is under way: the next one must not take it for its answer. */
+/** Read one by one: OpenSSL silently skips what it cannot read, and a missing anchor would show in the field. */
+function readChain(option: string, given: unknown): X509Certificate[] {
+  return readCertificates(option, given, toBytes).map((der) => {
+    try {
+      return new X509Certificate(der);
+    } catch (cause) {
+      throw new IotHubError("INVALID_OPTION", `A certificate in ${option} cannot be read.`, cause);
+    }
+  });
+}
+
+function readKey(given: PemOrDer): KeyObject {
+  const bytes = typeof given === "string" ? undefined : toBytes(given);
+  const isDer = bytes?.[0] === SEQUENCE;
+  const key = isDer ? Buffer.from(bytes) : typeof given === "string" ? given : latin1(bytes ?? new Uint8Array(0));
+  const types = isDer ? (["pkcs8", "pkcs1", "sec1"] as const) : [undefined];
+  for (const type of types) {
+    try {
+      return isDer ? createPrivateKey({ key, format: "der", type }) : createPrivateKey(key);
+    } catch {
+      // OpenSSL's own sentences do not say what is wrong; one of the other types may fit.
+    }
+  }
+  throw new IotHubError("INVALID_OPTION", "clientKey must be a private key that is not encrypted, in PEM or DER.");
+}
+
+/** Ends connections on which something comes while no request is under way: the next one must not take it for its response. */
 function watchIdle<T extends http.Agent>(agent: T): T {
   const end = function (this: Socket) {
     this.destroy();
@@ -316,9 +368,9 @@ class Exchange {
     if (this.#socket !== undefined) proven.add(this.#socket);
     const outgoing = this.#outgoing;
     if (outgoing?.writableFinished === false) {
-      // Over TLS, Node says a turn later that a request is out, and a quick answer can come before it does.
+      // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does.
       setImmediate(() => {
-        // An answer that came before the request was out leaves the connection in no state to be used again.
+        // A response that came before the request was out leaves the connection in no state to be used again.
         if (!outgoing.writableFinished) outgoing.destroy();
       });
     }

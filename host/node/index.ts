@@ -1,5 +1,6 @@
 /** The library on Node: the portable core, and a Device that needs no host argument. */
 
+import type { PemOrDer } from "../../src/crypto/pem.js";
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
 import type { Host } from "../../src/host.js";
 import { checkOptions, type Rules } from "../../src/options.js";
@@ -15,7 +16,7 @@ import { createStorage } from "./storage.js";
 import { createTimer } from "./timer.js";
 
 export * from "../../src/index.js";
-export { createStorage, type NodeHttpOptions };
+export { createStorage, type NodeHttpOptions, type PemOrDer };
 
 export interface NodeHostOptions extends NodeHttpOptions {
   /** Folder for what must survive a restart; without one the host has no storage. */
@@ -23,10 +24,10 @@ export interface NodeHostOptions extends NodeHttpOptions {
 }
 
 const hostRules = {
-  ca: "any",
-  systemCa: "boolean",
-  cert: "any",
-  key: "any",
+  trustAnchors: "any",
+  systemTrustAnchors: "boolean",
+  clientCertificate: "any",
+  clientKey: "any",
   lookup: "function",
   proxy: "any",
   storageFolder: "string",

@@ -75,10 +75,11 @@ function includes(bytes: Uint8Array, ascii: string): boolean {
 }
 
 /** Whatever the encoding is, PEM itself is ASCII. */
-function latin1(bytes: Uint8Array): string {
+export function latin1(bytes: Uint8Array): string {
   let text = "";
-  for (let at = 0; at < bytes.length; at += 1024) {
-    text += String.fromCharCode.apply(null, bytes.subarray(at, at + 1024) as unknown as number[]);
+  // Each argument takes a slot of XS's stack, of which a small device has a few hundred in all.
+  for (let at = 0; at < bytes.length; at += 32) {
+    text += String.fromCharCode.apply(null, bytes.subarray(at, at + 32) as unknown as number[]);
   }
   return text;
 }

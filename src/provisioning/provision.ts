@@ -4,7 +4,7 @@
  * In storage, `credential` holds the version, a generation (0 or 1), the number of further parts, a SHA-256 of these three
  * bytes and the content, then the content's first 3965 bytes; `credential.G.N` hold what does not fit. The parts of a new
  * generation are written first, `credential` last and at once: a power cut leaves the old or the new credential, never
- * half of one. `registering` stands there from before a registration until its credential is stored, since an answer
+ * half of one. `registering` stands there from before a registration until its credential is stored, since a response
  * that got lost may have invalidated what is stored.
  */
 
@@ -19,10 +19,10 @@ import { reachableEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
 import type { Credential } from "../signing/signer.js";
 import {
-  checkOwnCertificate,
   type RegisterOptions,
   type Registration,
   readIdentity,
+  readOwnCertificate,
   register,
   secretCredential,
 } from "./register.js";
@@ -67,7 +67,7 @@ const NO_GENERATION = 2;
 export async function provision(options: ProvisionOptions, host: Host): Promise<Provisioned> {
   checkOptions("", options, provisionRules);
   const identity = readIdentity(options, host);
-  checkOwnCertificate(options);
+  readOwnCertificate(options);
   const store = new CredentialStore(host);
   const stored = await store.load();
   const mark = await store.readMark();
@@ -94,7 +94,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   try {
     registration = await register({ ...registering, ...identity, productSecret }, host);
   } catch (error) {
-    // The gateway has said no for good. A refusal that follows a lost answer proves nothing about what is stored.
+    // The gateway has said no for good. A refusal that follows a lost response proves nothing about what is stored.
     if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass)) {
       if (!cutShort) await store.deleteMark();
       else if (stored.record !== undefined && !force) return provisioned(stored.record, identity, options);
@@ -120,9 +120,9 @@ export async function provisionOptions(options: ProvisionedDeviceOptions, host: 
   const { deviceName, credential } = await provision(provisioning, host);
   const {
     productSecret: _s,
-    privateKey: _k,
-    clientCert: _c,
-    clientCertMembers: _m,
+    clientKey: _k,
+    clientCertificate: _c,
+    clientCertificateMembers: _m,
     algorithm: _a,
     signal: _g,
     force: _f,
@@ -154,18 +154,18 @@ interface CredentialRecord {
 function makeRecord(identity: Identity, registration: Registration, own: ProvisionOptions): CredentialRecord {
   if (registration.certificate === undefined) return { ...identity, psk: registration.secret };
   const { privateKey, certificate } = registration;
-  if (privateKey === own.privateKey || typeof privateKey !== "string") return { ...identity, ownCertificate: true };
+  if (privateKey === own.clientKey || typeof privateKey !== "string") return { ...identity, ownCertificate: true };
   return { ...identity, privateKey, certificate };
 }
 
 function provisioned(record: CredentialRecord, identity: Identity, own: ProvisionOptions): Provisioned {
-  const { psk, privateKey = own.privateKey, certificate = own.clientCert } = record;
+  const { psk, privateKey = own.clientKey, certificate = readOwnCertificate(own) } = record;
   const found = { ...identity, origin: "stored" as const };
   if (psk !== undefined) return { ...found, credential: secretCredential(psk, own.algorithm) };
   if (privateKey === undefined) {
     throw new IotHubError(
       "INVALID_OPTION",
-      "The device was registered with a certificate of its own: its clientCert and privateKey are needed.",
+      "The device was registered with its own certificate: its clientCertificate and clientKey are needed.",
     );
   }
   return { ...found, credential: { privateKey }, certificate };

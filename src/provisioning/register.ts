@@ -5,6 +5,8 @@
 
 import { aes128CbcDecrypt } from "../crypto/aes.js";
 import { base64Decode } from "../crypto/base64.js";
+import { toBytes } from "../crypto/bytes.js";
+import { certificatePem, type PemOrDer, readCertificates } from "../crypto/pem.js";
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
 import type { CancelSignal, Host } from "../host.js";
@@ -31,15 +33,18 @@ export interface RegisterOptions extends ClientOptions {
   readonly region?: Region;
   /** Scheme, host and port of a deployment of one's own, or of a local gateway. */
   readonly url?: string;
-  /** For a product with a CA of its own: the device's certificate, PEM, at most 8192 characters. */
-  readonly clientCert?: string;
-  /** The key of `clientCert`: PEM text or DER bytes. It is not sent; it becomes the credential. */
-  readonly privateKey?: string | Uint8Array;
+  /**
+   * For a product with a private CA: the device's certificate, as PEM text of at most 8192 characters or as DER bytes,
+   * and, after it, those above it; one or a list. It is sent as PEM.
+   */
+  readonly clientCertificate?: PemOrDer | readonly PemOrDer[];
+  /** The private key of `clientCertificate`: PEM text or DER bytes. It is not sent; it becomes the credential. */
+  readonly clientKey?: PemOrDer;
   /**
    * How the certificate is sent: `"documented"`, unless given, as `EncryptionType` and `ClientCert`; `"c-sdk"` as the
    * official C SDK does, `clientCert` alone.
    */
-  readonly clientCertMembers?: "documented" | "c-sdk";
+  readonly clientCertificateMembers?: "documented" | "c-sdk";
   /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
   readonly signal?: CancelSignal;
 }
@@ -63,7 +68,7 @@ export type Registration = (RegisteredSecret | RegisteredKey) & {
   readonly state?: 0 | 1;
 };
 
-/** The content of a registration's answer: a psk, a certificate with its key, or nothing where the CA is one's own. */
+/** The content of a registration's response: a psk, a certificate with its key, or nothing where the CA is one's own. */
 export type RegistrationContent =
   | { readonly encryptionType: 2; readonly psk: string }
   | { readonly encryptionType: 1; readonly clientCert: string; readonly clientKey: string }
@@ -79,9 +84,9 @@ export type RegistrationContent =
 export async function register(options: RegisterOptions, host: Host): Promise<Registration> {
   checkOptions("", options, registerRules);
   const identity = readIdentity(options, host);
-  const { productSecret, algorithm, clientCert, privateKey } = options;
+  const { productSecret, algorithm, clientKey } = options;
   checkProductSecret(productSecret);
-  checkOwnCertificate(options);
+  const certificate = readOwnCertificate(options);
   const endpoint = reachableEndpoint(options, host.http);
   const signer = createSigner({ secret: productSecret, algorithm }, host);
   // Sent once: a registration that is repeated may invalidate the secret that the first one issued. What the clock is
@@ -89,7 +94,7 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const { http, clock, random, timer } = host;
   const client = new Client(endpoint, signer, { http, clock, random, timer }, { ...options, retry: false });
   try {
-    const { answer } = await client.post("/device/register", registerBody(identity, options), {
+    const { answer } = await client.post("/device/register", registerBody(identity, certificate, options), {
       signal: options.signal,
     });
     const { Payload: payload, Len: length, State: state } = answer.content;
@@ -101,18 +106,18 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
     if (content.clientKey !== undefined) {
       return { privateKey: content.clientKey, certificate: content.clientCert, ...said };
     }
-    if (clientCert === undefined || privateKey === undefined) throw incomplete("clientCert and clientKey");
-    return { privateKey, certificate: clientCert, ...said };
+    if (certificate === undefined || clientKey === undefined) throw incomplete("clientCert and clientKey");
+    return { privateKey: clientKey, certificate, ...said };
   } finally {
     client.close();
   }
 }
 
 /**
- * Opens what a registration was answered with: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
+ * Opens what a registration brought: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
  * the IV sixteen characters `0`, the padding NUL bytes.
- * @param payloadBase64 `Payload` of the answer
- * @param length `Len` of the answer: bytes of the content without padding
+ * @param payloadBase64 `Payload` of the response
+ * @param length `Len` of the response: bytes of the content without padding
  * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not made of whole
  * blocks or the content has another length; WRONG_PRODUCT_SECRET if there is no JSON in it; REGISTRATION_TYPE for an
  * unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
@@ -144,7 +149,7 @@ export function openRegistrationPayload(
   if (content === undefined) {
     throw new IotHubError(
       "WRONG_PRODUCT_SECRET",
-      "The registration's answer cannot be decrypted: the ProductSecret is another one, or the answer was damaged.",
+      "The registration's response cannot be decrypted: the ProductSecret is another one, or the response was damaged.",
     );
   }
   if (end !== length) throw wrongLength("its content is not as long as was announced");
@@ -169,21 +174,31 @@ export function secretCredential(secret: string, algorithm: SecretCredential["al
   return algorithm === undefined ? { secret, verbatim: true } : { secret, algorithm, verbatim: true };
 }
 
-/** @throws {IotHubError} INVALID_OPTION */
-export function checkOwnCertificate({ clientCert, privateKey, clientCertMembers }: Partial<RegisterOptions>): void {
-  if ((clientCert === undefined) !== (privateKey === undefined)) {
-    throw new IotHubError("INVALID_OPTION", "A certificate of one's own needs both clientCert and privateKey.");
+/**
+ * PEM of the certificate that the app brings for its device; undefined if it brings none.
+ * @throws {IotHubError} INVALID_OPTION
+ */
+export function readOwnCertificate(options: Partial<RegisterOptions>): string | undefined {
+  const { clientCertificate, clientKey, clientCertificateMembers } = options;
+  if ((clientCertificate === undefined) !== (clientKey === undefined)) {
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
   }
-  if (clientCert !== undefined && !isPem(clientCert)) {
-    throw new IotHubError("INVALID_OPTION", "clientCert must be PEM text of at most 8192 characters.");
+  if (
+    clientCertificateMembers !== undefined &&
+    clientCertificateMembers !== "documented" &&
+    clientCertificateMembers !== "c-sdk"
+  ) {
+    throw new IotHubError("INVALID_OPTION", 'clientCertificateMembers must be "documented" or "c-sdk".');
   }
-  if (clientCertMembers !== undefined && clientCertMembers !== "documented" && clientCertMembers !== "c-sdk") {
-    throw new IotHubError("INVALID_OPTION", 'clientCertMembers must be "documented" or "c-sdk".');
+  if (clientCertificate === undefined) return undefined;
+  const pem =
+    typeof clientCertificate === "string"
+      ? clientCertificate
+      : readCertificates("clientCertificate", clientCertificate, toBytes).map(certificatePem).join("");
+  if (!pem.startsWith("-----BEGIN ") || pem.length > 8192) {
+    throw new IotHubError("INVALID_OPTION", "clientCertificate must be PEM of at most 8192 characters, or DER bytes.");
   }
-}
-
-function isPem(text: unknown): boolean {
-  return typeof text === "string" && text.startsWith("-----BEGIN ") && text.length <= 8192;
+  return pem;
 }
 
 function checkProductSecret(productSecret: unknown): void {
@@ -203,14 +218,18 @@ function checkProductSecret(productSecret: unknown): void {
 }
 
 // ProductId and DeviceName have been checked: nothing in them needs an escape.
-function registerBody(identity: Identity, { clientCert, clientCertMembers }: RegisterOptions): Uint8Array {
-  const certificate =
-    clientCert === undefined
+function registerBody(
+  identity: Identity,
+  certificate: string | undefined,
+  { clientCertificateMembers }: RegisterOptions,
+): Uint8Array {
+  const members =
+    certificate === undefined
       ? ""
-      : clientCertMembers === "c-sdk"
-        ? `,"clientCert":${JSON.stringify(clientCert)}`
-        : `,"EncryptionType":1,"ClientCert":${JSON.stringify(clientCert)}`;
-  return utf8(`{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}"${certificate}}`);
+      : clientCertificateMembers === "c-sdk"
+        ? `,"clientCert":${JSON.stringify(certificate)}`
+        : `,"EncryptionType":1,"ClientCert":${JSON.stringify(certificate)}`;
+  return utf8(`{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}"${members}}`);
 }
 
 function readContent(content: Record<string, unknown>): RegistrationContent {
@@ -226,7 +245,7 @@ function readContent(content: Record<string, unknown>): RegistrationContent {
     if (!isText(clientKey)) throw incomplete("clientKey");
     return { encryptionType, clientCert, clientKey };
   }
-  throw new IotHubError("REGISTRATION_TYPE", "The registration's answer has an encryptionType other than 1 and 2.");
+  throw new IotHubError("REGISTRATION_TYPE", "The registration's response has an encryptionType other than 1 and 2.");
 }
 
 function isText(value: unknown): value is string {
@@ -234,7 +253,7 @@ function isText(value: unknown): value is string {
 }
 
 function incomplete(members: string): IotHubError {
-  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's answer lacks ${members}.`);
+  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's response lacks ${members}.`);
 }
 
 function wrongLength(reason: string): IotHubError {

@@ -3,6 +3,7 @@
 import { utf8Decode } from "../crypto/utf8.js";
 import { type AnswerDetails, AnswerError } from "../errors.js";
 import type { HttpResponse } from "../host.js";
+import { buildDateMs } from "../version.js";
 
 export interface Answer {
   readonly requestId: string;
@@ -180,6 +181,7 @@ function readRetryAfter(value: string | undefined, nowMs: number | undefined): n
   return Math.min(Math.max(0, Math.ceil((until - nowMs) / 1000)), MAX_SECONDS);
 }
 
+const FIFTY_YEARS_MS = 50 * 365.25 * 86400000;
 const MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 /**
@@ -195,8 +197,12 @@ export function readDate(header: string | undefined): number | undefined {
   const fixed = new RegExp(`^[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ${time} GMT$`).exec(value);
   if (fixed !== null) return utc(fixed[3], fixed[2], fixed[1], fixed[4], fixed[5], fixed[6]);
   const rfc850 = new RegExp(`^[A-Z][a-z]{5,8}, ([0-9]{2})-([A-Z][a-z]{2})-([0-9]{2}) ${time} GMT$`).exec(value);
-  // Two digits mean the year that is not more than 50 years ahead; no gateway's clock is before 2000.
-  if (rfc850 !== null) return utc(`20${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]);
+  if (rfc850 !== null) {
+    const dateMs = utc(`20${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]);
+    // Two digits that seem to be more than 50 years ahead mean the century before. The own clock may not be set yet.
+    const isAhead = dateMs !== undefined && dateMs - buildDateMs > FIFTY_YEARS_MS;
+    return isAhead ? utc(`19${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]) : dateMs;
+  }
   const asctime = new RegExp(`^[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ 0-9][0-9]) ${time} ([0-9]{4})$`).exec(value);
   if (asctime !== null) return utc(asctime[6], asctime[1], asctime[2], asctime[3], asctime[4], asctime[5]);
   return undefined;

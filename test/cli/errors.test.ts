@@ -17,7 +17,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     const around = { env: { ...env(), TENCENT_IOTHUB_PSK: wrong } };
     const stderr = await refused(
       ["publish", "x"],
-      5,
+      3,
       /^error: GATEWAY_REJECTED: .*AuthFailure\.SignatureFailure/,
       around,
     );
@@ -110,12 +110,12 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     const https = await startGateway({ https: true, devices });
     try {
       await writeFile(file("other-ca.pem"), (await startAndStop()).ca);
-      const args = (ca: string) => sensor1("--url", https.url, "--ca", file(ca), "--topic", "data", "x");
-      await refused(args("missing.pem"), 2, /^error: FILE_UNREADABLE: The CA file/);
-      await refused(args("devices.json"), 2, /^error: INVALID_CA: /);
-      await refused(args("broken-ca.pem"), 2, /^error: INVALID_CA: /);
+      const args = (ca: string) => sensor1("--url", https.url, "--trust-anchors", file(ca), "--topic", "data", "x");
+      await refused(args("missing.pem"), 2, /^error: FILE_UNREADABLE: The file of trust anchors/);
+      await refused(args("devices.json"), 2, /^error: INVALID_TRUST_ANCHORS: /);
+      await refused(args("broken-ca.pem"), 2, /^error: INVALID_TRUST_ANCHORS: /);
       const stderr = await refused(args("other-ca.pem"), 4, /^error: CERTIFICATE_REJECTED: /);
-      expect(stderr).toContain("--ca");
+      expect(stderr).toContain("--trust-anchors");
       await refused(sensor1("--url", https.url, "--topic", "data", "x"), 4, /^error: CERTIFICATE_REJECTED: /);
       await writeFile(file("ca.pem"), https.ca as string);
       expect(await run(args("ca.pem"))).toMatchObject({ code: 0, stderr: "" });
@@ -170,7 +170,11 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     ],
     ["two payloads", ["publish", "a", "b"], /^error: USAGE: Too many arguments/],
     ["no ProductId", ["publish", "a"], /^error: USAGE: The ProductId is missing\.( |$)/],
-    ["a CA for plain HTTP", ["gateway", "--ca-out", "x"], /^error: USAGE: --ca-out goes with --https\.( |$)/],
+    [
+      "a CA for plain HTTP",
+      ["gateway", "--trust-anchors-out", "x"],
+      /^error: USAGE: --trust-anchors-out goes with --https\.( |$)/,
+    ],
     ["a port that is none", ["gateway", "--port", "x"], /^error: INVALID_OPTION: /],
     ["an unknown fault", ["gateway", "--fault", "x"], /^error: INVALID_OPTION: /],
     ["no devices file", ["gateway", "--devices", "/nowhere/devices.json"], /^error: DEVICES_UNREADABLE: /],

@@ -50,7 +50,7 @@ describe("gateway", () => {
   test("makes a device and a certificate where none is given, and says how to use them", async () => {
     const ca = file("sample-ca.pem");
     const { code, stdout } = await running(
-      ["--https", "--ca-out", ca],
+      ["--https", "--trust-anchors-out", ca],
       async (output) => {
         const [, psk, args] = /try: TENCENT_IOTHUB_PSK='(.*)' tencent-iothub (.*)/.exec(output) as RegExpExecArray;
         expect(await run(args.split(" "), { env: { TENCENT_IOTHUB_PSK: psk } })).toMatchObject({ code: 0, stderr: "" });

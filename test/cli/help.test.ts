@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "@jest/globals";
+import { exitCodes, exitMeanings } from "../../host/node/cli/failure.js";
 import { version } from "../../host/node/cli/version.js";
 import { run } from "../support/run-cli.js";
 
@@ -15,6 +16,15 @@ describe("help", () => {
       if (command !== "demo") expect(help.stdout).toContain("$ tencent-iothub ");
     }
     expect((await run(["publish", "--help"])).stdout).toContain("TENCENT_IOTHUB_PRODUCT_ID");
+  });
+
+  test("the exit codes of --help, of the README and of the program are the same", async () => {
+    const rows = Object.values(exitCodes).map((code, i) => [String(code), Object.values(exitMeanings)[i]]);
+    expect(rows.map(([code]) => code)).toEqual(["0", "1", "2", "3", "4", "5"]);
+    const { stdout } = await run(["--help"]);
+    expect([...stdout.matchAll(/^ {2}(\d) {2}(.+)$/gm)].map(([, ...row]) => row)).toEqual(rows);
+    const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+    expect([...readme.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, ...row]) => row)).toEqual(rows);
   });
 
   test("tells the version of the package", async () => {

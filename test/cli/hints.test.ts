@@ -1,6 +1,16 @@
 import { describe, expect, test } from "@jest/globals";
-import { explain, gatewayCodeHints } from "../../host/node/cli/failure.js";
-import { AnswerError } from "../../src/errors.js";
+import { classHints, exitCodes, explain, gatewayCodeHints } from "../../host/node/cli/failure.js";
+import {
+  AnswerError,
+  type AnswerErrorCode,
+  type ErrorClass,
+  type ErrorCode,
+  errorClasses,
+  errorTable,
+  IotHubError,
+  NetworkError,
+  type NetworkErrorCode,
+} from "../../src/errors.js";
 
 const NOW_MS = 1_800_000_000_000;
 
@@ -37,10 +47,11 @@ describe("the hint for a code of the gateway", () => {
     expect(hintFor(code)).toMatch(words);
   });
 
-  test("comes from the code alone, not from words in the message or in unknown codes", () => {
+  test("comes from the code or its class, not from words in the message or in unknown codes", () => {
     expect(hintFor("FailedOperation.AccountIsolated", "signature expired, topic not exist")).toMatch(/arrears/);
     expect(hintFor("FailedOperation.Tomorrow", "signature topic permission timestamp LimitExceeded")).toBeUndefined();
-    expect(hintFor("LimitExceeded.Tomorrow")).toBeUndefined();
+    expect(hintFor("LimitExceeded.Tomorrow", "the device is not enabled")).toMatch(/less often/);
+    expect(hintFor("AuthFailure.Tomorrow", "the account is isolated")).toMatch(/copy it again/);
     expect(hintFor("toString")).toBeUndefined();
   });
 
@@ -56,7 +67,76 @@ describe("the hint for a code of the gateway", () => {
     expect(hintFor(code, undefined, skew)).toMatch(words);
   });
 
+  test("is there for every class but those that say nothing of what would help", () => {
+    const silent = Object.keys(errorClasses).filter((name) => !Object.hasOwn(classHints, name));
+    expect(silent).toEqual(["input", "message", "unknown", "storage", "state", "cancelled"]);
+    for (const hint of Object.values(classHints)) expect(hint).toMatch(/^[A-Z].{20,160}[.?]$/);
+  });
+
   test("is one or two sentences", () => {
     for (const hint of Object.values(gatewayCodeHints)) expect(hint).toMatch(/^[A-Z][^\n]{20,160}\.$/);
+  });
+});
+
+/** What the process ends with after an error of each class, and after one that is a response of the gateway. */
+const expectedExits: Readonly<Record<ErrorClass, readonly [number, number]>> = {
+  input: [2, 2],
+  message: [2, 2],
+  unknown: [5, 5],
+  protocol: [5, 5],
+  unreadable: [5, 5],
+  network: [4, 4],
+  timeout: [4, 4],
+  throttled: [5, 5],
+  server: [5, 5],
+  clock: [1, 5],
+  certificate: [4, 4],
+  credential: [3, 3],
+  account: [5, 5],
+  device: [5, 5],
+  console: [5, 5],
+  storage: [1, 5],
+  state: [1, 5],
+  cancelled: [1, 5],
+};
+
+describe("the exit code", () => {
+  test("of every class is its own group's; a response without a better one counts as rejected", () => {
+    expect(Object.keys(expectedExits)).toEqual(Object.keys(errorClasses));
+    for (const [name, [local, response]] of Object.entries(expectedExits)) {
+      const errorClass = name as ErrorClass;
+      const error = new IotHubError("INVALID_OPTION", "x", undefined, errorClass);
+      expect([name, explain(error).exitCode]).toEqual([name, local]);
+      const answer = new AnswerError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode: "X" });
+      Object.defineProperty(answer, "errorClass", { value: errorClass });
+      expect([name, explain(answer).exitCode]).toEqual([name, response]);
+    }
+  });
+
+  test("of every code follows from its class", () => {
+    const codes = Object.keys(errorTable) as ErrorCode[];
+    expect(codes.length).toBeGreaterThan(50);
+    for (const code of codes) {
+      const errors = [
+        new IotHubError(code, "x"),
+        new NetworkError(code as NetworkErrorCode, "connect", "x"),
+        new AnswerError(code as AnswerErrorCode, "x", { status: 200 }),
+      ];
+      const [local, response] = expectedExits[errorTable[code]];
+      // A rejection without a code is not known.
+      const exits = [local, local, code === "GATEWAY_REJECTED" ? exitCodes.rejected : response];
+      expect([code, ...errors.map((error) => explain(error).exitCode)]).toEqual([code, ...exits]);
+    }
+  });
+
+  test.each([
+    ["InvalidParameterValue.PayloadOverLimit", 2],
+    ["AuthFailure.SignatureFailure", 3],
+    ["AuthFailure.SignatureExpire", 5],
+    ["FailedOperation.AccountIsolated", 5],
+    ["Code.Of.Tomorrow", 5],
+  ])("of %s is %i", (gatewayCode, exitCode) => {
+    const error = new AnswerError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode, requestId: "r" });
+    expect(explain(error).exitCode).toBe(exitCode);
   });
 });

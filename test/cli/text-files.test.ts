@@ -69,9 +69,9 @@ const readers: [string, () => string, (path: string) => string[]][] = [
     (path) => ["publish", "--profile", path, "hello"],
   ],
   [
-    "CA file",
+    "file of trust anchors",
     () => secure.ca as string,
-    (path) => [...publish("sensor1", "--ca", path), "--url", secure.url, "--psk-file", file("plain.psk")],
+    (path) => [...publish("sensor1", "--trust-anchors", path), "--url", secure.url, "--psk-file", file("plain.psk")],
   ],
   [
     "ProductSecret file",
@@ -81,12 +81,12 @@ const readers: [string, () => string, (path: string) => string[]][] = [
   [
     "certificate file",
     () => own.chain,
-    (path) => [...register("OWN", file("plain.secret")), "--client-cert", path, "--client-key", file("own.key")],
+    (path) => [...register("OWN", file("plain.secret")), "--client-certificate", path, "--client-key", file("own.key")],
   ],
   [
     "key file",
     () => own.key,
-    (path) => [...register("OWN", file("plain.secret")), "--client-cert", file("own.crt"), "--client-key", path],
+    (path) => [...register("OWN", file("plain.secret")), "--client-certificate", file("own.crt"), "--client-key", path],
   ],
 ];
 

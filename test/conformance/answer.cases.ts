@@ -98,4 +98,133 @@ export const cases: readonly Case[] = [
       check.equal(read({ date: "Tue, 19 Jan 2038 03:14:08 GMT" }), [2147483648000, undefined]);
     },
   },
+  {
+    name: "a byte order mark, white space, other members and their order change nothing",
+    run(check) {
+      const id = "f4da4f1f-d72e-40f1-0000-349fc0072ba0";
+      const error = '"Error":{"Message":"why","Extra":[{"Code":"No"}],"Code":"Yes"}';
+      for (const [before, after] of [
+        ["", ""],
+        ["\ufeff", "\n"],
+        ["\ufeff \t\r\n", " \t\r\n"],
+      ]) {
+        const wrap = (inner: string) =>
+          response(`${before}{ "a": [1, {}], "Response" : ${inner} , "z": null }${after}`);
+        check.equal(readAnswer(wrap(`{"Error":null,"x":{"RequestId":"no"},"RequestId":"${id}"}`)).requestId, id);
+        for (const inner of [`{${error},"RequestId":"${id}"}`, `{"RequestId":"${id}",${error}}`]) {
+          const refused = check.throws("GATEWAY_REJECTED", () => readAnswer(wrap(inner))) as AnswerError;
+          check.equal([refused.gatewayCode, refused.gatewayMessage, refused.requestId], ["Yes", "why", id]);
+        }
+      }
+      // Only one mark, and only at the beginning.
+      for (const body of ["\ufeff\ufeff{}", "{}\ufeff", " \ufeff{}"]) {
+        check.throws("ANSWER_NOT_JSON", () => readAnswer(response(body)), body);
+      }
+    },
+  },
+  {
+    name: "brackets inside of texts are no nesting",
+    run(check) {
+      for (const text of ["[".repeat(70), "{".repeat(200), '\\"['.repeat(70), `${"\\\\".repeat(3)}${"[".repeat(70)}`]) {
+        const refused = `{"Response":{"Error":{"Code":"Yes","Message":"${text}"},"RequestId":"r"}}`;
+        const error = check.throws("GATEWAY_REJECTED", () => readAnswer(response(refused)), text) as AnswerError;
+        check.equal(error.gatewayMessage, JSON.parse(`"${text}"`));
+        check.equal(readAnswer(response(`{"Response":{"x":"${text}","RequestId":"r"}}`)).requestId, "r");
+      }
+    },
+  },
+  {
+    name: "64 levels are read, and 65 are not, however many brackets there are",
+    run(check) {
+      const nested = (levels: number) =>
+        `{"Response":{"x":${"[".repeat(levels - 2)}${"]".repeat(levels - 2)},"RequestId":"r"}}`;
+      check.equal(readAnswer(response(nested(64))).requestId, "r");
+      check.throws("ANSWER_NOT_JSON", () => readAnswer(response(nested(65))));
+      check.equal(readAnswer(response(`{"Response":{"x":[${"[],".repeat(200)}0],"RequestId":"r"}}`)).requestId, "r");
+    },
+  },
+  {
+    name: "a RequestId beyond 2^53 keeps all of its digits",
+    run(check) {
+      for (const id of ["9007199254740991", "9007199254740993", "18446744073709551615", "-9007199254740995", "7"]) {
+        const success = `{"code":0,"message":"","requestId": ${id} }`;
+        check.equal(readAnswer(response(success)).requestId, id);
+        check.equal(readAnswer(response(`{"Response":{"RequestId":${id},"x":1}}`)).requestId, id);
+      }
+    },
+  },
+  {
+    name: "a retired shape is a success only with all that it carried",
+    run(check) {
+      check.equal(readAnswer(response('{"returnCode":0,"returnMessage":"success"}')).requestId, "");
+      check.equal(readAnswer(response('{"code":"0","message":"","requestId":"r"}')).requestId, "r");
+      for (const body of [
+        '{"code":0}',
+        '{"code":0,"message":"ok"}',
+        '{"code":0,"requestId":"r"}',
+        '{"code":0,"message":"ok","requestId":""}',
+        '{"code":0,"msg":"ok","data":{"requestId":"r"}}',
+        '{"returnCode":0}',
+        '{"Code":0,"Message":"","RequestId":"r"}',
+      ]) {
+        check.throws("ANSWER_UNKNOWN", () => readAnswer(response(body)), body);
+      }
+    },
+  },
+  {
+    name: "dates are read in the three forms of RFC 9110 section 5.6.7",
+    run(check) {
+      const read = (date: string) => {
+        const answer = response("no", { status: 503, headers: { date } });
+        return (check.throws("HTTP_STATUS", () => readAnswer(answer)) as AnswerError).dateMs;
+      };
+      const forms = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+      for (const form of forms) {
+        check.equal(read(form), 784111777000, form);
+        check.equal(read(`${form}, ${form}`), 784111777000, `${form}, twice`);
+      }
+      check.equal(read("Thursday, 26-Nov-26 10:00:00 GMT"), 1795687200000);
+      check.equal(read("Sat Nov 28 10:00:00 2026"), 1795860000000);
+      for (const other of [
+        `${forms[0]}, Mon, 07 Nov 1994 08:49:37 GMT`,
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 nov 1994 08:49:37 GMT",
+        "1994-11-06T08:49:37Z",
+        "784111777",
+        "",
+      ]) {
+        check.equal(read(other), undefined, other);
+      }
+    },
+  },
+  {
+    name: "a Retry-After is seconds or a date, by the own clock where there is no Date",
+    run(check) {
+      const nowMs = 1735286744000;
+      const read = (value: string, date?: string) => {
+        const headers: Record<string, string> = { "retry-after": value };
+        if (date !== undefined) headers.date = date;
+        const answer = response("busy", { status: 503, headers });
+        return (check.throws("HTTP_STATUS", () => readAnswer(answer, nowMs)) as AnswerError).retryAfterSeconds;
+      };
+      const date = "Fri, 27 Dec 2024 08:05:40 GMT";
+      for (const [value, seconds, own] of [
+        ["0", 0, 0],
+        ["007", 7, 7],
+        ["99999999999", 2147483647, 2147483647],
+        ["9".repeat(400), 2147483647, 2147483647],
+        ["Fri, 27 Dec 2024 08:06:00 GMT", 20, 16],
+        ["Friday, 27-Dec-24 08:06:00 GMT", 20, 16],
+        ["Fri Dec 27 08:06:00 2024", 20, 16],
+        ["Fri, 27 Dec 2024 08:00:00 GMT", 0, 0],
+        ["1.5", undefined, undefined],
+        ["-1", undefined, undefined],
+        ["soon", undefined, undefined],
+      ] as const) {
+        check.equal(read(value, date), seconds, value);
+        check.equal(read(value), own, value);
+      }
+    },
+  },
 ];

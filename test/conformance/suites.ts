@@ -4,6 +4,7 @@ import * as base64 from "./base64.cases.js";
 import type { Case } from "./case.js";
 import * as device from "./device.cases.js";
 import * as engine from "./engine.cases.js";
+import * as evidence from "./evidence.cases.js";
 import * as hash from "./hash.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
@@ -20,6 +21,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   base64: base64.cases,
   device: device.cases,
   engine: engine.cases,
+  evidence: evidence.cases,
   hash: hash.cases,
   hex: hex.cases,
   hmac: hmac.cases,

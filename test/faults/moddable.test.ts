@@ -7,5 +7,5 @@ testMatrix({
   name: "Moddable",
   schemes: ["http", "https"],
   // A Buffer's slice is a view, which no device knows.
-  create: ({ rootDer }) => createModdableHost({ certificates: [Uint8Array.from(rootDer)] }),
+  create: ({ rootDer }) => createModdableHost({ trustAnchors: [Uint8Array.from(rootDer)] }),
 });

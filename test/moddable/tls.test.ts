@@ -5,7 +5,12 @@ import { describe, expect, test } from "@jest/globals";
 import { Certificate, Rejection } from "../../host/moddable/certificate.js";
 import { type Trust, verifyChain } from "../../host/moddable/chain.js";
 import { HandshakeFault, HandshakeGuard, type HandshakeView } from "../../host/moddable/handshake.js";
-import { createHost, defaultAnchors, digicertGlobalRootCA } from "../../host/moddable/index.js";
+import {
+  createHost,
+  defaultAnchors,
+  digicertGlobalRootCA,
+  type ModdableHostOptions,
+} from "../../host/moddable/index.js";
 import { isEcdsaInRange } from "../../host/moddable/verify.js";
 import {
   type CertificateKind,
@@ -49,7 +54,7 @@ function made(kind: CertificateKind, options?: CertificateOptions) {
 }
 
 function device(g: Gateway, hostOptions: object = {}, changes: Partial<DeviceOptions> = {}): Device {
-  const host = createModdableHost({ certificates: [rootOf(g)], ...hostOptions });
+  const host = createModdableHost({ trustAnchors: [rootOf(g)], ...hostOptions });
   const options = {
     productId: "P",
     deviceName: "D",
@@ -95,14 +100,19 @@ describe("a certificate that is broken is called one", () => {
   });
 
   test("as a trust anchor", () => {
-    expect(() => createHost({ certificates: [chain[0].subarray(0, 100)] })).toThrow(
-      expect.objectContaining({ code: "INVALID_OPTION", message: "A trust anchor is not a certificate in DER." }),
+    expect(() => createHost({ trustAnchors: [chain[0].subarray(0, 100)] })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", message: "A certificate in trustAnchors cannot be read." }),
     );
   });
 });
 
 test.each([
-  [{ certificate: [] }, "Unknown option `certificate`; did you mean `certificates`?"],
+  [{ clientCertificates: [] }, "Unknown option `clientCertificates`; did you mean `clientCertificate`?"],
+  [
+    { certificates: [] },
+    "Unknown option `certificates`; the known ones are clock, storage, addresses, maxConnections, maxWaiting, " +
+      "trustAnchors, pins, clientCertificate, clientKey, dangerouslyAcceptAnyCertificate.",
+  ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
   [{ clock: { timeoutMs: "3000" } }, "clock.timeoutMs must be a number from 1 to 2147483647; it is a string."],
@@ -139,17 +149,42 @@ describe("publishing", () => {
     const g = await gateway();
     const port = new URL(g.url).port;
     expect((await publish(device(g, {}, { url: `https://localhost.:${port}` }))).status).toBe(200);
-    const host = createModdableHost({ certificates: [rootOf(g)] });
+    const host = createModdableHost({ trustAnchors: [rootOf(g)] });
     const request = { scheme: "https", host: "localhost.", port: Number(port), method: "POST", path: "/x" } as const;
     const sent = send(host, { ...request, headers: {}, body: new Uint8Array(0) });
     expect((await sent).status).toBeGreaterThan(0);
   });
 
+  test("trust anchors are taken as DER or PEM, one or a list", async () => {
+    const g = await gateway();
+    const pem = g.ca as string;
+    const other = makeClientCertificate().root;
+    const forms = [
+      rootOf(g),
+      [rootOf(g).buffer],
+      pem,
+      [other, pem],
+      `roots:\r\n${other}\n${pem.replace(/\n/g, "\r\n")}`,
+    ];
+    forms.push(Uint8Array.from(Buffer.from(pem)));
+    for (const trustAnchors of forms as NonNullable<ModdableHostOptions["trustAnchors"]>[]) {
+      expect((await publish(device(g, { trustAnchors }))).status).toBe(200);
+    }
+    expect((await failure(publish(device(g, { trustAnchors: other })))).code).toBe("CERTIFICATE_REJECTED");
+  });
+
   test("mutual TLS", async () => {
     const client = makeClientCertificate({ keyType: "rsa" });
     const g = await gateway({ clientCertificate: { ca: client.root } });
-    const clientKey = createPrivateKey(client.key).export({ format: "der", type: "pkcs8" });
-    expect((await publish(device(g, { clientCertificates: client.chainDer, clientKey }))).status).toBe(200);
+    const key = createPrivateKey(client.key);
+    const pem = Uint8Array.from(Buffer.from(client.chain));
+    const pairs: Partial<ModdableHostOptions>[] = [
+      { clientCertificate: client.chainDer, clientKey: key.export({ format: "der", type: "pkcs8" }) },
+      { clientCertificate: client.chainDer[0], clientKey: key.export({ format: "der", type: "pkcs1" }) },
+      { clientCertificate: client.chain, clientKey: client.key },
+      { clientCertificate: [pem.buffer], clientKey: key.export({ format: "pem", type: "pkcs1" }) as string },
+    ];
+    for (const pair of pairs) expect((await publish(device(g, pair))).status).toBe(200);
     const error = await failure(publish(device(g)));
     expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
   });
@@ -240,7 +275,7 @@ describe("certificates", () => {
 
   test("the library's own anchors do not vouch for it", async () => {
     const g = await gateway();
-    expect((await failure(publish(device(g, { certificates: undefined })))).code).toBe("CERTIFICATE_REJECTED");
+    expect((await failure(publish(device(g, { trustAnchors: undefined })))).code).toBe("CERTIFICATE_REJECTED");
   });
 
   test("pins: the right one, one in reserve, the wrong one", async () => {
@@ -264,13 +299,19 @@ describe("certificates", () => {
   });
 
   test("options that make no sense are refused", () => {
+    const client = makeClientCertificate({ keyType: "rsa" });
     const options = [
-      { certificates: [] },
-      { certificates: [Uint8Array.of(1, 2, 3)] },
+      { trustAnchors: [] },
+      { trustAnchors: [Uint8Array.of(1, 2, 3)] },
       { pins: ["AAAA"] },
       { pins: ["not base64!"] },
-      { clientCertificates: [Uint8Array.of(1)] },
+      { clientCertificate: [Uint8Array.of(1)] },
       { clientKey: Uint8Array.of(1) },
+      { trustAnchors: "-----BEGIN CERTIFICATE-----\nMIIB" },
+      { trustAnchors: 5 as never },
+      { clientCertificate: client.chain, clientKey: Uint8Array.of(1) },
+      { clientCertificate: client.chain, clientKey: privateKey },
+      { clientCertificate: makeClientCertificate({ keyType: "ecdsa" }).chain, clientKey: privateKey },
     ];
     for (const option of options) {
       expect(() => createHost(option)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
@@ -311,7 +352,7 @@ describe("faults of TLS", () => {
   test("a hang in the handshake ends by its own limit", async () => {
     clock.stop();
     const g = await gateway();
-    const host = createModdableHost({ certificates: [rootOf(g)] });
+    const host = createModdableHost({ trustAnchors: [rootOf(g)] });
     g.faults.next({ kind: "tls-hang" });
     const request = { scheme: "https", host: "127.0.0.1", port: g.port, method: "POST", path: "/" } as const;
     const sent = failure(

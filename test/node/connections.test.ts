@@ -59,7 +59,7 @@ describe("listeners", () => {
     test(`a kept ${https ? "HTTPS" : "HTTP"} connection has as many after 60 publishes as after 2`, async () => {
       const gateway = await startGateway({ devices, https });
       cleanups.push(() => gateway.close());
-      const device = deviceOn(nodeHost({ ca: gateway.ca }), gateway.url);
+      const device = deviceOn(nodeHost({ trustAnchors: gateway.ca }), gateway.url);
       const requests = requestsSeen();
       const { signal } = new AbortController();
       const counts = new Map<number, object>();
@@ -137,7 +137,7 @@ describe("connections", () => {
 
   async function publishMany(): Promise<number> {
     const gateway = await distantGateway();
-    const device = deviceOn(nodeHost({ ca: gateway.ca }), gateway.url);
+    const device = deviceOn(nodeHost({ trustAnchors: gateway.ca }), gateway.url);
     for (let n = 0; n < 300; n++) await device.publish(message);
     return gateway.connections();
   }

@@ -1,5 +1,6 @@
 /** The library on Node against the local gateway, over real sockets and real TLS. */
 
+import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import {
@@ -50,9 +51,11 @@ test("a dot at the end of the host is neither signed nor sent, and no part of SN
     const loopback = (_name: string, options: { all?: boolean }, done: (...all: unknown[]) => void) =>
       options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
     const lookup = loopback as NodeHostOptions["lookup"];
-    expect((await device(url, {}, { ca: g.ca, lookup }).publish({ topic: "data", payload: "1" })).status).toBe(200);
+    expect(
+      (await device(url, {}, { trustAnchors: g.ca, lookup }).publish({ topic: "data", payload: "1" })).status,
+    ).toBe(200);
     // A request that does not come from a device, to the name with its dot.
-    const { http } = createHost({ ca: g.ca, lookup });
+    const { http } = createHost({ trustAnchors: g.ca, lookup });
     cleanups.push(() => http.close());
     const port = Number(new URL(g.url).port);
     const request = { scheme: https ? "https" : "http", host: "localhost.", port, method: "POST", path: "/" } as const;
@@ -65,7 +68,7 @@ for (const https of [false, true]) {
   describe(https ? "HTTPS" : "HTTP", () => {
     test.each(credentials)("%s is verified, whatever the payload", async (_name, deviceName, credential) => {
       const g = await gateway({ https });
-      const d = device(g.url, { deviceName, credential }, { ca: g.ca });
+      const d = device(g.url, { deviceName, credential }, { trustAnchors: g.ca });
       for (const payload of ["温度\0\u2028😀\ud800", { t: 21.5 }, Uint8Array.of(0, 128, 255), "", "x".repeat(16384)]) {
         const { requestId } = await d.publish({ topic: "data", payload, qos: 0 });
         expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
@@ -79,7 +82,7 @@ for (const https of [false, true]) {
 
 test("ten publishes take one connection and one TLS handshake", async () => {
   const g = await gateway({ https: true });
-  const d = device(g.url, {}, { ca: g.ca });
+  const d = device(g.url, {}, { trustAnchors: g.ca });
   for (let i = 0; i < 10; i++) {
     const { timing } = await d.publish({ topic: "data", payload: { i } });
     expect(timing.reused).toBe(i > 0);
@@ -90,7 +93,7 @@ test("ten publishes take one connection and one TLS handshake", async () => {
 
 test("a gateway that restarts between two publishes costs no message", async () => {
   const g = await gateway({ https: true });
-  const d = device(g.url, {}, { ca: g.ca });
+  const d = device(g.url, {}, { trustAnchors: g.ca });
   await d.publish({ topic: "data", payload: "1" });
   g.closeConnections();
   await d.publish({ topic: "data", payload: "2" });
@@ -100,7 +103,7 @@ test("a gateway that restarts between two publishes costs no message", async () 
 describe("certificates", () => {
   test.each(["chain", "direct", "ipName"] as const)("%s is accepted", async (certificates) => {
     const g = await gateway({ https: { certificates } });
-    const d = device(g.url, {}, { ca: g.ca });
+    const d = device(g.url, {}, { trustAnchors: g.ca });
     expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
   });
 
@@ -116,7 +119,7 @@ describe("certificates", () => {
     "incomplete",
   ] as const)("%s is refused, and nothing is sent", async (certificates) => {
     const g = await gateway({ https: { certificates } });
-    const d = device(g.url, {}, { ca: g.ca });
+    const d = device(g.url, {}, { trustAnchors: g.ca });
     const error = await failure(d.publish({ topic: "data", payload: "1" }));
     expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", errorClass: "certificate" });
     expect(g.received.length).toBe(0);
@@ -130,15 +133,51 @@ describe("certificates", () => {
   test("mutual TLS", async () => {
     const client = makeClientCertificate();
     const g = await gateway({ https: { clientCertificate: { ca: client.root } } });
-    const d = device(g.url, {}, { ca: g.ca, cert: client.chain, key: client.key });
+    const d = device(g.url, {}, { trustAnchors: g.ca, clientCertificate: client.chain, clientKey: client.key });
     expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
-    const without = device(g.url, {}, { ca: g.ca });
+    const key = createPrivateKey(client.key);
+    for (const type of ["pkcs8", "sec1"] as const) {
+      const tls = { clientCertificate: client.chainDer, clientKey: key.export({ format: "der", type }) };
+      const der = device(g.url, {}, { trustAnchors: g.ca, ...tls });
+      expect((await der.publish({ topic: "data", payload: "1" })).status).toBe(200);
+    }
+    const without = device(g.url, {}, { trustAnchors: g.ca });
     const error = await failure(without.publish({ topic: "data", payload: "1" }));
     expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
   });
 
-  test("a key that is none is refused when the host is made", () => {
-    expect(() => createHost({ cert: "x", key: "y" })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  test("trust anchors are taken as PEM or DER, one or a list", async () => {
+    const g = await gateway({ https: true });
+    const pem = g.ca as string;
+    const der = g.certificates?.rootDer as Buffer;
+    const other = makeClientCertificate().root;
+    for (const trustAnchors of [pem, der, [der], [other, pem], other + pem, Buffer.from(`\ufeff${pem}`)]) {
+      const d = device(g.url, {}, { trustAnchors });
+      expect((await d.publish({ topic: "data", payload: "1" })).status).toBe(200);
+    }
+    const error = await failure(device(g.url, {}, { trustAnchors: other }).publish({ topic: "data", payload: "1" }));
+    expect(error.code).toBe("CERTIFICATE_REJECTED");
+  });
+
+  test("a certificate or key that cannot be used is refused when the host is made", () => {
+    const { chain, key } = makeClientCertificate();
+    const refused = { code: "INVALID_OPTION", message: expect.stringMatching(/clientKey|clientCertificate/) };
+    for (const pair of [
+      { clientCertificate: "x", clientKey: "y" },
+      { clientCertificate: chain, clientKey: "y" },
+      { clientCertificate: chain, clientKey: Uint8Array.of(48, 0) },
+      { clientCertificate: chain, clientKey: privateKey },
+      { clientCertificate: chain },
+      { clientKey: key },
+    ]) {
+      expect(() => createHost(pair)).toThrow(expect.objectContaining(refused));
+    }
+  });
+
+  test.each([["ca"], ["systemCa"], ["cert"], ["key"]])("the option %s of earlier versions is unknown", (name) => {
+    expect(() => createHost({ [name]: "x" })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", message: expect.stringContaining("trustAnchors") }),
+    );
   });
 });
 

@@ -254,7 +254,7 @@ describe("limits", () => {
 });
 
 test("a CA that is no certificate is refused at once", () => {
-  for (const ca of ["not a certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"]) {
-    expect(() => createHttp({ ca })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  for (const trustAnchors of ["not a certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"]) {
+    expect(() => createHttp({ trustAnchors })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   }
 });

@@ -76,6 +76,7 @@ describe("the installed package", () => {
       "README.md",
       "LICENSE",
       "CHANGELOG.md",
+      "docs/porting.md",
       "package.json",
       "manifest.json",
       "manifest-http.json",
@@ -85,7 +86,7 @@ describe("the installed package", () => {
     }
     const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|host\/moddable\/anchors)\//;
     const single =
-      /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
+      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
     const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));

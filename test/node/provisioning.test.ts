@@ -96,7 +96,7 @@ test("the folder shows no more than its owner may see, and never the ProductSecr
 test("a product with a CA of its own takes the board's certificate", async () => {
   const { root, chain, key } = makeClientCertificate({ name: "board", keyType: "rsa" });
   const g = await gateway({ ownCa: root });
-  const own = { clientCert: chain, privateKey: key };
+  const own = { clientCertificate: chain, clientKey: key };
   const device = await start(g.url, own);
   await device.publish({ topic: "data", payload: "x" });
   expect(g.received.map((r) => r.verifiedBy)).toEqual(["productSecret", "publicKey"]);
@@ -108,7 +108,7 @@ test("a product with a CA of its own takes the board's certificate", async () =>
 
 test("over HTTPS, with HMAC-SHA1, and where the answer has no State", async () => {
   const g = await gateway({ withoutState: true }, { https: true });
-  const host = createHost({ ca: g.ca });
+  const host = createHost({ trustAnchors: g.ca });
   cleanups.push(() => host.http.close());
   const options = { productId: "P1", deviceName: "d", productSecret, url: g.url, algorithm: "hmacsha1" } as const;
   const credential = await register(options, host);

@@ -68,7 +68,7 @@ function environment(variables: Record<string, string>): void {
 describe("a proxy of the options", () => {
   test("tunnels HTTPS: five publishes take one CONNECT and one connection", async () => {
     const [g, p] = [await gateway(true), await proxy()];
-    const d = device(g.url, { ca: g.ca, proxy: p.url });
+    const d = device(g.url, { trustAnchors: g.ca, proxy: p.url });
     for (let n = 0; n < 5; n++) {
       const { timing } = await d.publish(message);
       expect(timing.reused).toBe(n > 0);
@@ -95,7 +95,7 @@ describe("a proxy of the options", () => {
     for (const https of [true, false]) {
       const g = await gateway(https);
       for (const scheme of ["http://", ""]) {
-        const d = device(g.url, { ca: g.ca, proxy: `${scheme}us%20er:p%40%C3%9F%3A1@127.0.0.1:${p.port}/` });
+        const d = device(g.url, { trustAnchors: g.ca, proxy: `${scheme}us%20er:p%40%C3%9F%3A1@127.0.0.1:${p.port}/` });
         await d.publish(message);
       }
       expect(g.received.every(({ headers }) => !JSON.stringify(headers).includes("roxy-auth"))).toBe(true);
@@ -129,7 +129,7 @@ describe("failures of the proxy", () => {
   ])("CONNECT refused", async (https, connect, said) => {
     const [g, p] = [await gateway(https), await proxy({ connect })];
     const error = await failure(
-      device(g.url, { ca: g.ca, proxy: `http://u:hush@127.0.0.1:${p.port}` }).publish(message),
+      device(g.url, { trustAnchors: g.ca, proxy: `http://u:hush@127.0.0.1:${p.port}` }).publish(message),
     );
     expect([error.name, error.code, error.phase, error.retryable]).toEqual([
       "NetworkError",
@@ -188,7 +188,7 @@ describe("the environment", () => {
   test("names a proxy, which loopback does not take and other names do", async () => {
     const [g, p] = [await gateway(true), await proxy()];
     environment({ HTTPS_PROXY: p.url });
-    await device(g.url, { ca: g.ca }).publish(message);
+    await device(g.url, { trustAnchors: g.ca }).publish(message);
     expect(p.seen).toEqual([]);
     const error = await failure(device("https://gateway.invalid", {}).publish(message));
     expect(p.seen).toEqual(["CONNECT gateway.invalid:443"]);
@@ -207,7 +207,7 @@ describe("the environment", () => {
   test("with a proxy that cannot be used fails the requests that would take it, and no other", async () => {
     const g = await gateway(true);
     environment({ HTTPS_PROXY: "socks5://u:hush@127.0.0.1:1" });
-    await device(g.url, { ca: g.ca }).publish(message);
+    await device(g.url, { trustAnchors: g.ca }).publish(message);
     const error = await failure(device("https://gateway.invalid", {}).publish(message));
     expect([error.code, error.message]).toEqual(["INVALID_OPTION", expect.stringMatching(/^HTTPS_PROXY must be/)]);
     expect(error.message).not.toContain("hush");

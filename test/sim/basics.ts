@@ -68,16 +68,25 @@ export const basics: Record<string, Test> = {
     const client = makeClientCertificate({ keyType: "rsa" });
     const gateway = await session.gateway({ https: { certificates: "chain", clientCertificate: { ca: client.root } } });
     const credentials = {
-      clientCertificates: client.chainDer.map((der) => der.toString("base64")),
+      clientCertificate: client.chainDer.map((der) => der.toString("base64")),
       clientKey: createPrivateKey(client.key).export({ type: "pkcs8", format: "der" }).toString("base64"),
     };
     await session.device(gateway, credentials, { name: "localhost" });
     const [withCertificate] = await session.publish(["a"]);
     expect.equal(withCertificate.code, undefined, "with a certificate");
+    // PEM in bytes, and a key in PKCS#1, which the SDK does not read by itself.
+    const otherForms = {
+      trustAnchors: [Buffer.from(gateway.ca as string).toString("base64")],
+      clientCertificate: [Buffer.from(client.chain).toString("base64")],
+      clientKey: createPrivateKey(client.key).export({ type: "pkcs1", format: "der" }).toString("base64"),
+    };
+    await session.device(gateway, otherForms, { name: "localhost" });
+    const [withPem] = await session.publish(["a"]);
+    expect.equal(withPem.code, undefined, "with a certificate in PEM");
     await session.device(gateway, {}, { name: "localhost" });
     const [without] = await session.publish(["a"]);
     expect.equal(without.ok, false, "without a certificate");
-    expect.equal(gateway.counts.accepted, 1, "accepted by the gateway");
+    expect.equal(gateway.counts.accepted, 2, "accepted by the gateway");
     return `accepted with, ${without.code} without a certificate`;
   },
   async "resumption after the connection was closed"(session, expect) {
@@ -106,7 +115,7 @@ export const basics: Record<string, Test> = {
     await once(server, "listening");
     try {
       const { port } = server.address() as AddressInfo;
-      await session.run("host", { options: { certificates: [rootDer.toString("base64")] } });
+      await session.run("host", { options: { trustAnchors: [rootDer.toString("base64")] } });
       await session.run("device", { options: { ...identity, ...singly, url: `https://localhost:${port}` } });
       const [first] = await session.publish(["a"]);
       for (const socket of sockets) socket.destroy();
@@ -209,7 +218,7 @@ export const basics: Record<string, Test> = {
   },
   async "default anchors only"(session, expect) {
     const gateway = await session.gateway({ https: { certificates: "chain" } });
-    await session.device(gateway, { certificates: undefined }, { name: "localhost" });
+    await session.device(gateway, { trustAnchors: undefined }, { name: "localhost" });
     const [outcome] = await session.publish(["a"]);
     expect.equal(outcome.code, "CERTIFICATE_REJECTED", "code");
     await session.device(gateway, { dangerouslyAcceptAnyCertificate: true }, { name: "localhost" });

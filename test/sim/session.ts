@@ -73,8 +73,8 @@ export class Session {
     host: object = {},
     more: { name?: string } & Record<string, unknown> = {},
   ): Promise<void> {
-    const certificates = gateway.certificates && [gateway.certificates.rootDer.toString("base64")];
-    await this.run("host", { options: { certificates, ...host } });
+    const trustAnchors = gateway.certificates && [gateway.certificates.rootDer.toString("base64")];
+    await this.run("host", { options: { trustAnchors, ...host } });
     const { name, ...options } = more;
     const url = name ? gateway.url.replace("127.0.0.1", name) : gateway.url;
     await this.run("device", { options: { ...identity, url, ...singly, ...options } });

@@ -22,7 +22,7 @@ const task: SteadyTask = JSON.parse(process.argv[2]);
 const { gc } = globalThis as { gc?: () => void };
 if (gc === undefined) throw new Error("Start this with --expose-gc.");
 
-const host = createHost({ ca: task.ca, proxy: false });
+const host = createHost({ trustAnchors: task.ca, proxy: false });
 const device = new Device(
   {
     productId: task.productId,

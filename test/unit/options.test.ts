@@ -166,7 +166,7 @@ describe("createHost of Node", () => {
   test.each([
     [{ storagefolder: "x" }, "Unknown option `storagefolder`; did you mean `storageFolder`?"],
     [{ storageFolder: 5 }, "storageFolder must be a string; it is 5."],
-    [{ systemCa: "yes" }, "systemCa must be a boolean; it is a string."],
+    [{ systemTrustAnchors: "yes" }, "systemTrustAnchors must be a boolean; it is a string."],
     [{ lookup: {} }, "lookup must be a function; it is an object."],
   ])("%j", (given, sentence) => {
     expect(() => createHost(given as never)).toThrow(sentence);

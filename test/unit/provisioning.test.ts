@@ -370,15 +370,15 @@ describe("what is stored", () => {
     const sealed = sealRegistrationPayload(productSecret, '{"encryptionType":1}');
     const body = JSON.stringify({ Response: { Len: sealed.length, Payload: sealed.payload, RequestId: "r" } });
     const host = fakeHost(() => response(body), { storage });
-    const own = { clientCert: "-----BEGIN CERTIFICATE-----", privateKey: "the private key" };
-    const expected = { credential: { privateKey: own.privateKey }, certificate: own.clientCert };
+    const own = { clientCertificate: "-----BEGIN CERTIFICATE-----", clientKey: "the private key" };
+    const expected = { credential: { privateKey: own.clientKey }, certificate: own.clientCertificate };
     expect(await provision({ ...options, ...own }, host)).toMatchObject({ ...expected, origin: "registered" });
     expect(await provision({ ...withoutSecret, ...own }, host)).toMatchObject({ ...expected, origin: "stored" });
     await expect(provision(options, host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
     expect(host.sent).toHaveLength(1);
     for (const value of storage.values.values()) {
       const text = Buffer.from(value).toString("latin1");
-      expect(text).not.toContain(own.privateKey);
+      expect(text).not.toContain(own.clientKey);
       expect(text).not.toContain(productSecret);
     }
   });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
+import { makeClientCertificate, sealRegistrationPayload } from "../../mocks/gateway/index.js";
 import { type Host, IotHubError, openRegistrationPayload, type RegisterOptions, register } from "../../src/index.js";
 import { type FakeHost, fakeHost, response } from "../support/fake-host.js";
 import { productSecret, psk } from "../support/keys.js";
@@ -168,19 +168,46 @@ describe("register", () => {
     expect((await register(options, host)).state).toBe(state);
   });
 
-  const own = { clientCert: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", privateKey: "the key" };
+  const own = {
+    clientCertificate: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    clientKey: "the key",
+  };
 
   test("a certificate of one's own is sent as documented or as the C SDK does; its key is not sent", async () => {
     for (const [members, sent] of [
-      [undefined, { EncryptionType: 1, ClientCert: own.clientCert }],
-      ["documented", { EncryptionType: 1, ClientCert: own.clientCert }],
-      ["c-sdk", { clientCert: own.clientCert }],
+      [undefined, { EncryptionType: 1, ClientCert: own.clientCertificate }],
+      ["documented", { EncryptionType: 1, ClientCert: own.clientCertificate }],
+      ["c-sdk", { clientCert: own.clientCertificate }],
     ] as const) {
       const host = fakeHost(() => sealed({ encryptionType: 1 }));
-      const result = await register({ ...options, ...own, clientCertMembers: members }, host);
-      expect(result).toEqual({ privateKey: own.privateKey, certificate: own.clientCert, requestId: "r1" });
+      const result = await register({ ...options, ...own, clientCertificateMembers: members }, host);
+      expect(result).toEqual({ privateKey: own.clientKey, certificate: own.clientCertificate, requestId: "r1" });
       expect(body(host)).toEqual({ ProductId: "P1", DeviceName: "dev1", ...sent });
     }
+  });
+
+  test("a certificate in DER, or a list of them, is sent as PEM", async () => {
+    const { chain, chainDer } = makeClientCertificate({ name: "board" });
+    for (const [given, sent] of [
+      [Uint8Array.from(chainDer[0]), chain],
+      [chainDer, chain],
+      [Buffer.from(chain), chain],
+      [[chainDer[0], chain], chain + chain],
+    ] as const) {
+      const host = fakeHost(() => sealed({ encryptionType: 1 }));
+      const result = await register({ ...options, ...own, clientCertificate: given }, host);
+      expect(result.certificate).toBe(sent);
+      expect(body(host)).toMatchObject({ ClientCert: sent });
+    }
+  });
+
+  test.each([
+    ["clientCert", "Unknown option `clientCert`; did you mean `clientCertificate`?"],
+    ["clientCertMembers", "Unknown option `clientCertMembers`; did you mean `clientCertificateMembers`?"],
+    ["privateKey", expect.stringMatching(/^Unknown option `privateKey`; .*clientKey/)],
+  ])("the option %s of earlier versions is unknown", async (name, message) => {
+    const given = { ...options, [name]: "x" };
+    await expect(register(given, pskHost())).rejects.toMatchObject({ code: "INVALID_OPTION", message });
   });
 
   test("a certificate that the gateway sends counts before one's own", async () => {
@@ -193,11 +220,15 @@ describe("register", () => {
     ["a wrong ProductId", { productId: "a b" }, "INVALID_PRODUCT_ID"],
     ["a short ProductSecret", { productSecret: "short" }, "INVALID_PRODUCT_SECRET"],
     ["no ProductSecret", { productSecret: undefined }, "INVALID_PRODUCT_SECRET"],
-    ["a certificate without its key", { clientCert: own.clientCert }, "INVALID_OPTION"],
-    ["a key without its certificate", { privateKey: "key" }, "INVALID_OPTION"],
-    ["a certificate that is no PEM", { ...own, clientCert: "MIIB" }, "INVALID_OPTION"],
-    ["a certificate that is too long", { ...own, clientCert: own.clientCert.padEnd(9000) }, "INVALID_OPTION"],
-    ["another way to send it", { ...own, clientCertMembers: "other" as "c-sdk" }, "INVALID_OPTION"],
+    ["a certificate without its key", { clientCertificate: own.clientCertificate }, "INVALID_OPTION"],
+    ["a key without its certificate", { clientKey: "key" }, "INVALID_OPTION"],
+    ["a certificate that is no PEM", { ...own, clientCertificate: "MIIB" }, "INVALID_OPTION"],
+    [
+      "a certificate that is too long",
+      { ...own, clientCertificate: own.clientCertificate.padEnd(9000) },
+      "INVALID_OPTION",
+    ],
+    ["another way to send it", { ...own, clientCertificateMembers: "other" as "c-sdk" }, "INVALID_OPTION"],
     ["an unknown algorithm", { algorithm: "md5" as "hmacsha1" }, "INVALID_CREDENTIAL"],
     ["a wrong url", { url: "ftp://x" }, "INVALID_URL"],
     ["a wrong limit", { timeoutMs: 0 }, "INVALID_OPTION"],

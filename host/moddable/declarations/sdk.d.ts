@@ -91,14 +91,3 @@ declare module "ssl/session" {
     doProtocol(stream: RecordSource, protocol: object, ...parameters: number[]): void;
   }
 }
-
-declare module "crypt" {
-  export class BlockCipher {
-    constructor(cipher: "AES", key: ArrayBuffer);
-  }
-  export class Mode {
-    /** Leaves padding alone. */
-    constructor(mode: "CBC", cipher: BlockCipher, iv: ArrayBuffer);
-    decrypt(data: ArrayBuffer): ArrayBuffer;
-  }
-}

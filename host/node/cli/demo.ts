@@ -77,7 +77,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
     },
   });
   const folder = await mkdtemp(join(tmpdir(), "tencent-iothub-demo-"));
-  const host = { ...createHost({ ca: gateway.ca }), storage: createStorage(folder) };
+  const host = { ...createHost({ trustAnchors: gateway.ca }), storage: createStorage(folder) };
   const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
   const outcomes: Outcome[] = [];
   try {

@@ -1,16 +1,33 @@
 /** How a failure is told: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
 
-import { AnswerError, type ErrorCode, IotHubError, NetworkError } from "../../../src/errors.js";
+import {
+  AnswerError,
+  type ErrorClass,
+  type ErrorCode,
+  type ExitGroup,
+  errorClasses,
+  IotHubError,
+} from "../../../src/errors.js";
 import { duration } from "./io.js";
 
-/** What the process ends with. */
-export const exitCodes = Object.freeze({
+/** What the process ends with: 0, or the number of the group that the failure's class belongs to. */
+export const exitCodes: Readonly<Record<"ok" | ExitGroup, number>> = Object.freeze({
   ok: 0,
   other: 1,
   input: 2,
   credential: 3,
   network: 4,
-  refused: 5,
+  rejected: 5,
+});
+
+/** For `--help`. */
+export const exitMeanings: Readonly<Record<keyof typeof exitCodes, string>> = Object.freeze({
+  ok: "done",
+  other: "something unexpected, the clock, or the storage",
+  input: "wrong usage, or input that cannot be sent",
+  credential: "a credential or private key that cannot be used, or that the gateway does not accept",
+  network: "network, TLS, timeout, or a port that cannot be bound",
+  rejected: "the gateway rejected the request, or its response could not be read",
 });
 
 export type CliErrorCode =
@@ -21,7 +38,7 @@ export type CliErrorCode =
   | "FILE_UNWRITABLE"
   | "CREDENTIAL_LOST"
   | "INVALID_PROFILE"
-  | "INVALID_CA"
+  | "INVALID_TRUST_ANCHORS"
   | "INVALID_UTF8"
   | "PAYLOAD_TOO_LARGE"
   | "DEMO_FAILED";
@@ -60,7 +77,7 @@ export interface Failure {
 const hints: Partial<Record<ErrorCode, string>> = {
   INVALID_PRODUCT_SECRET: "It stands in the console with the product's settings, where dynamic registration is on.",
   WRONG_PRODUCT_SECRET: "Copy the ProductSecret again from the console, all of it.",
-  REGISTRATION_INCOMPLETE: "A product with a CA of its own needs --client-cert and --client-key.",
+  REGISTRATION_INCOMPLETE: "A product with a private CA needs --client-certificate and --client-key.",
   INVALID_TOPIC: 'Give a name such as "data", or a whole topic such as "PRODUCT/DEVICE/data".',
   TOPIC_WILDCARD: "Publish to one topic at a time.",
   INVALID_REGION: "Known regions are ap-guangzhou, us-east, europe and ap-bangkok.",
@@ -76,13 +93,13 @@ const hints: Partial<Record<ErrorCode, string>> = {
   CONNECTION_RESET: "Try again; if it stays so, something between here and the gateway ends the connection.",
   PROXY_FAILED: "Check HTTPS_PROXY, with its user and password, or name the gateway in NO_PROXY.",
   CERTIFICATE_REJECTED:
-    "Give the CA that the gateway's certificate comes from with --ca, and check this machine's date.",
+    "Give the CA that the gateway's certificate comes from with --trust-anchors, and check this machine's date.",
   TLS_FAILED: "Does the port speak TLS? A url with http:// is for plain HTTP.",
   TIMEOUT: "Check the network, or allow more time with --timeout-ms.",
-  RESPONSE_MALFORMED: "Is this the gateway's port? What answered does not speak HTTP; https:// is for TLS.",
-  HTTP_STATUS: "Something other than the device gateway may have answered, a proxy for example.",
-  ANSWER_NOT_JSON: "Something other than the device gateway may have answered, a proxy for example.",
-  ANSWER_UNKNOWN: "Something other than the device gateway may have answered.",
+  RESPONSE_MALFORMED: "Is this the gateway's port? What responded does not speak HTTP; https:// is for TLS.",
+  HTTP_STATUS: "Something other than the device gateway may have responded, a proxy for example.",
+  ANSWER_NOT_JSON: "Something other than the device gateway may have responded, a proxy for example.",
+  ANSWER_UNKNOWN: "Something other than the device gateway may have responded.",
 };
 
 const gatewayHints: Readonly<Record<string, string>> = {
@@ -98,28 +115,19 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     const { code, message, hint, exitCode, details } = error;
     return { code, message, hint, exitCode, details };
   }
-  if (error instanceof AnswerError) {
+  if (error instanceof IotHubError) {
+    const { code, message, errorClass } = error;
+    const { exit } = errorClasses[errorClass];
+    const known = { code, message, exitCode: exitCodes[exit] };
+    if (!(error instanceof AnswerError)) return { ...known, hint: hints[code] ?? classHints[errorClass] };
     const { status, gatewayCode, gatewayMessage, requestId, excerpt } = error;
     return {
-      code: error.code,
-      message: error.message,
-      hint: answerHint(error, nowMs),
-      exitCode: exitCodes.refused,
+      ...known,
+      hint: responseHint(error, nowMs),
+      // Of a response, "other" says no more than that it was not a success.
+      exitCode: exitCodes[exit === "other" ? "rejected" : exit],
       details: { status, gatewayCode, gatewayMessage, requestId, excerpt },
     };
-  }
-  if (error instanceof IotHubError) {
-    const exitCode =
-      error instanceof NetworkError
-        ? exitCodes.network
-        : /^(KEY_|INVALID_CREDENTIAL$|(INVALID|WRONG)_PRODUCT_SECRET$|SIGNING_FAULT$)/.test(error.code)
-          ? exitCodes.credential
-          : /^REGISTRATION_/.test(error.code)
-            ? exitCodes.refused
-            : /^(INVALID_|TOPIC_|PAYLOAD_)/.test(error.code)
-              ? exitCodes.input
-              : exitCodes.other;
-    return { code: error.code, message: error.message, hint: hints[error.code], exitCode };
   }
   // The gateway is loaded by its own command alone, so its errors are known by their name here.
   if (error instanceof Error && error.name === "GatewayError") {
@@ -192,14 +200,34 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "UnsupportedOperation.WrongProductAuthType": AUTHENTICATION_HINT,
 };
 
-/** Codes that a wrong clock explains. */
-const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
+/** For a code without a hint of its own. */
+export const classHints: Partial<Record<ErrorClass, string>> = {
+  network: "Check the network, the url, and the name server of this machine.",
+  timeout: hints.TIMEOUT,
+  certificate: hints.CERTIFICATE_REJECTED,
+  unreadable: hints.ANSWER_UNKNOWN,
+  clock: CLOCK_HINT,
+  credential: KEY_HINT,
+  account: gatewayCodeHints["FailedOperation.AccountIsolated"],
+  device: ENABLE_HINT,
+  console: "Look at the product's settings, topics and limits in the console.",
+  throttled: gatewayCodeHints.RequestLimitExceeded,
+  server: SERVICE_HINT,
+  protocol: FORM_HINT,
+};
 
-function answerHint(error: AnswerError, nowMs: number): string | undefined {
-  if (error.code !== "GATEWAY_REJECTED") return hints[error.code];
+/** Codes that a wrong clock explains, and classes that it may explain where the code is not known. */
+const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
+const CLOCK_CLASSES: readonly ErrorClass[] = ["clock", "credential", "unknown"];
+
+function responseHint(error: AnswerError, nowMs: number): string | undefined {
+  if (error.code !== "GATEWAY_REJECTED") return hints[error.code] ?? classHints[error.errorClass];
   const code = String(error.gatewayCode);
-  const hint = Object.hasOwn(gatewayCodeHints, code) ? gatewayCodeHints[code] : undefined;
-  if (hint !== undefined && !CLOCK_CODES.includes(code)) return hint;
+  const known = Object.hasOwn(gatewayCodeHints, code) ? gatewayCodeHints[code] : undefined;
+  const { errorClass } = error;
+  const mayBeClock = known === undefined ? CLOCK_CLASSES.includes(errorClass) : CLOCK_CODES.includes(code);
+  const hint = known ?? classHints[errorClass];
+  if (!mayBeClock) return hint;
   const skew = error.dateMs === undefined ? undefined : (nowMs - error.dateMs) / 1000;
   if (skew === undefined || Math.abs(skew) < NOTABLE_SKEW_SECONDS) return hint;
   return `This machine's clock is ${duration(skew)} ${skew < 0 ? "behind" : "ahead of"} the gateway's; set it right.`;

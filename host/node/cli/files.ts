@@ -2,8 +2,11 @@
 
 import { X509Certificate } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { toBytes } from "../../../src/crypto/bytes.js";
+import { readCertificates } from "../../../src/crypto/pem.js";
 import { describeFileError } from "../file-system.js";
 import { CliError, exitCodes } from "./failure.js";
+import type { Settings } from "./settings.js";
 
 const MAX_FILE_BYTES = 1 << 20;
 
@@ -97,20 +100,23 @@ export async function readKey(path: string, what = "key file"): Promise<string |
   return latin.includes("-----BEGIN") ? latin : bytes;
 }
 
-/** @throws {CliError} FILE_UNREADABLE, INVALID_CA */
-export async function readCa(path: string): Promise<string> {
-  const bytes = await readFile(path, "CA file");
-  refuseUtf16(bytes, `CA file ${path}`);
-  const pem = Buffer.from(bytes).toString("latin1");
-  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+/**
+ * The certificates of the file that `--trust-anchors` names, PEM or DER.
+ * @throws {CliError} FILE_UNREADABLE, INVALID_TRUST_ANCHORS
+ */
+export async function readTrustAnchors({ trustAnchors: path }: Settings): Promise<Uint8Array[] | undefined> {
+  if (path === undefined) return undefined;
+  const bytes = await readFile(path, "file of trust anchors");
+  refuseUtf16(bytes, `file of trust anchors ${path}`);
   try {
-    if (certificates === null) throw new Error("no certificate in PEM");
-    for (const certificate of certificates) new X509Certificate(certificate);
-    return certificates.join("\n");
+    const anchors = readCertificates("--trust-anchors", bytes, toBytes);
+    for (const der of anchors) new X509Certificate(der);
+    return anchors;
   } catch (cause) {
-    throw new CliError("INVALID_CA", `The CA file ${path} holds no certificate in PEM that can be read.`, {
+    const message = `The file of trust anchors ${path} holds no certificate, PEM or DER, that can be read.`;
+    throw new CliError("INVALID_TRUST_ANCHORS", message, {
       cause,
-      hint: "openssl x509 -in FILE -noout -subject shows what a file holds; -inform DER reads the binary form.",
+      hint: "openssl x509 -in FILE -noout -subject shows what a file holds.",
     });
   }
 }

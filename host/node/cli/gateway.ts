@@ -19,7 +19,7 @@ export interface GatewayArguments {
   readonly port?: string;
   readonly host?: string;
   readonly https?: boolean;
-  readonly caOut?: string;
+  readonly trustAnchorsOut?: string;
   readonly devices?: string;
   readonly windowSeconds?: string;
   readonly clockSkewSeconds?: string;
@@ -34,8 +34,8 @@ const DEFAULT_PORT = 8080;
 const DEFAULT_HTTPS_PORT = 8443;
 
 export async function gateway(io: Io, given: GatewayArguments): Promise<void> {
-  const { https = false, json = false, devices, caOut } = given;
-  if (caOut !== undefined && !https) throw new CliError("USAGE", "--ca-out goes with --https.");
+  const { https = false, json = false, devices, trustAnchorsOut } = given;
+  if (trustAnchorsOut !== undefined && !https) throw new CliError("USAGE", "--trust-anchors-out goes with --https.");
   const number = (text: string | undefined) => (text === undefined ? undefined : wholeNumber(text));
   const c = colorsFor(io.stdout, io.env);
   const sample = devices === undefined ? sampleDevices() : undefined;
@@ -58,9 +58,9 @@ export async function gateway(io: Io, given: GatewayArguments): Promise<void> {
   const interrupted = new Promise<void>((resolve) => io.onInterrupt(resolve));
   const running = await startGateway(options);
   try {
-    if (caOut !== undefined) await writeCa(caOut, running.ca as string);
+    if (trustAnchorsOut !== undefined) await writeTrustAnchors(trustAnchorsOut, running.ca as string);
     if (json) printLine(io.stdout, JSON.stringify({ url: running.url }));
-    else welcome(io, running, sample, caOut);
+    else welcome(io, running, sample, trustAnchorsOut);
     await interrupted;
   } finally {
     await running.close();
@@ -93,20 +93,20 @@ function sampleDevices(): Sample {
   };
 }
 
-function welcome(io: Io, running: Gateway, sample: Sample | undefined, caOut: string | undefined): void {
+function welcome(io: Io, running: Gateway, sample: Sample | undefined, trustAnchorsOut: string | undefined): void {
   const c = colorsFor(io.stdout, io.env);
   const out = (line: string) => printLine(io.stdout, line);
   out(`${c.bold("gateway")} on ${c.cyan(running.url)}; Ctrl-C ends it`);
   if (running.ca !== undefined) {
     out(
-      caOut === undefined
-        ? "its certificate was made just now; --ca-out FILE writes the CA that clients need"
-        : `its certificate was made just now; clients need --ca ${caOut}`,
+      trustAnchorsOut === undefined
+        ? "its certificate was made just now; --trust-anchors-out FILE writes the CA that clients need"
+        : `its certificate was made just now; clients need --trust-anchors ${trustAnchorsOut}`,
     );
   }
   if (sample === undefined) return;
   const { productId, deviceName, psk } = sample;
-  const ca = caOut === undefined ? "" : ` --ca ${caOut}`;
+  const ca = trustAnchorsOut === undefined ? "" : ` --trust-anchors ${trustAnchorsOut}`;
   out(`without --devices it knows one device, with a psk made just now: ${productId}/${deviceName} ${psk}`);
   out(
     `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${running.url}${ca} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
@@ -146,7 +146,7 @@ function summary(request: ReceivedRequest): Record<string, unknown> {
   };
 }
 
-async function writeCa(path: string, pem: string): Promise<void> {
+async function writeTrustAnchors(path: string, pem: string): Promise<void> {
   try {
     await writeFile(path, pem);
   } catch (cause) {

@@ -4,7 +4,7 @@ import type { LogLevel } from "../../../src/log.js";
 import type { ClientEvent } from "../../../src/request/client.js";
 import { createHost, Device } from "../index.js";
 import { CliError } from "./failure.js";
-import { readAll, readCa, typedText } from "./files.js";
+import { readAll, readTrustAnchors, typedText } from "./files.js";
 import { colorsFor, type Io, printLine } from "./io.js";
 import { missing, readCredential, warnOfPsk } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -32,7 +32,7 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
   if (given.psk !== undefined) warnOfPsk(io);
   const credential = await readCredential(settings);
   const lines = await readLines(io, messages);
-  const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
+  const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   const requestIds: string[] = [];
   const onEvent = (event: ClientEvent) => {
     if (event.phase === "done") requestIds.push(event.requestId);

@@ -1,19 +1,15 @@
 /** The command line: commands, options, help. What a command needs beyond the core is loaded when it runs. */
 
 import { Command, CommanderError } from "commander";
-import { CliError, exitCodes, explain, type Failure, trace } from "./failure.js";
+import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
 import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
 import { version } from "./version.js";
 
+const groups = Object.keys(exitCodes) as (keyof typeof exitCodes)[];
 const exitHelp = `
 Exit codes:
-  0  done
-  1  something unexpected
-  2  wrong usage, or input that cannot be sent
-  3  a credential or private key that cannot be used
-  4  network, TLS, or a port that cannot be listened on
-  5  the gateway refused the request, or its answer was not understood
+${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\n")}
 
 A failure prints one line, "error: CODE: what is wrong and what helps", to standard error; with --json, one JSON object.`;
 
@@ -30,13 +26,13 @@ Examples:
   $ tencent-iothub publish --product-id ABCDE12345 --device-name sensor1 --psk-file sensor1.psk --topic data '{"t":21.5}'
   $ echo '{"t":21.5}' | tencent-iothub publish --profile sensor1.json --topic data -
   $ tencent-iothub publish --profile sensor1.json --topic event --base64 --payload-file picture.jpg
-  $ tencent-iothub publish --profile sensor1.json --url https://127.0.0.1:8443 --ca ca.pem --topic data hello`;
+  $ tencent-iothub publish --profile sensor1.json --url https://127.0.0.1:8443 --trust-anchors ca.pem --topic data hello`;
 
 const registerExamples = `
 Examples:
   $ tencent-iothub register --product-id ABCDE12345 --device-name sensor1 --product-secret-file product.secret --out sensor1.psk
   $ tencent-iothub publish --product-id ABCDE12345 --device-name sensor1 --psk-file sensor1.psk --topic data hello
-  $ tencent-iothub register --profile product.json --device-name sensor2 --client-cert sensor2.crt --client-key sensor2.key
+  $ tencent-iothub register --profile product.json --device-name sensor2 --client-certificate sensor2.crt --client-key sensor2.key
 
 Registering a device again may invalidate the credential that it has.`;
 
@@ -54,7 +50,7 @@ Examples:
 const gatewayExamples = `
 Examples:
   $ tencent-iothub gateway
-  $ tencent-iothub gateway --https --ca-out ca.pem --devices devices.json
+  $ tencent-iothub gateway --https --trust-anchors-out ca.pem --devices devices.json
   $ tencent-iothub gateway --fault status:503
 
 Devices file:
@@ -175,7 +171,7 @@ function build(io: Io): Command {
       .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
       .option("--force", "register even if the file is there, and replace it")
       .option("--print-on-failure", "print a credential that no file takes, in place of losing it")
-      .option("--client-cert <file>", "for a product with a CA of its own: the device's certificate, PEM")
+      .option("--client-certificate <file>", "for a product with a private CA: the device's certificate, PEM")
       .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent"),
     "the whole request",
   )
@@ -207,7 +203,7 @@ function build(io: Io): Command {
     .option("--port <n>", "port, 0 for any that is free (default: 8080, with --https 8443)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--https", "HTTPS, with a certificate made on the spot")
-    .option("--ca-out <file>", "write the CA that clients have to trust")
+    .option("--trust-anchors-out <file>", "write the certificate that clients have to trust, PEM")
     .option("--devices <file>", "products and devices (default: one device with a key made on the spot)")
     .option("--window-seconds <n>", "how far a timestamp may be off (default: 300)")
     .option("--clock-skew-seconds <n>", "let the gateway's clock be wrong")
@@ -244,7 +240,7 @@ function wayOptions(command: Command, limited: string): Command {
   return command
     .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
     .option("--url <url>", "http:// or https:// with host and port, in place of a region")
-    .option("--ca <file>", "certificates to trust in place of the system's, PEM")
+    .option("--trust-anchors <file>", "certificates to trust in place of Node's, PEM or DER")
     .option("--timeout-ms <n>", `limit of ${limited} in milliseconds (default: 20000)`, wholeNumber)
     .option("--profile <file>", "settings from a JSON file");
 }

@@ -4,7 +4,7 @@ import type { ClientEvent, RequestTiming } from "../../../src/request/client.js"
 import type { Credential } from "../../../src/signing/signer.js";
 import { createHost, Device } from "../index.js";
 import { CliError, exitCodes } from "./failure.js";
-import { readAll, readCa, readFile, readKey, readSecret, text } from "./files.js";
+import { readAll, readFile, readKey, readSecret, readTrustAnchors, text } from "./files.js";
 import { colorsFor, type Io, milliseconds, printLine } from "./io.js";
 import { readSettings, type Settings } from "./settings.js";
 
@@ -26,7 +26,7 @@ export async function publish(io: Io, payloadArgument: string | undefined, given
   if (given.psk !== undefined) warnOfPsk(io);
   const credential = await readCredential(settings);
   const payload = await readPayload(io, payloadArgument, payloadFile, base64);
-  const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
+  const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   try {
     const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
     // Once, and by the clock as it is: who calls this wants to see what the gateway says.

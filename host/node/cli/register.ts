@@ -6,7 +6,7 @@ import { type FileSystem, nodeFileSystem } from "../file-system.js";
 import { createHost } from "../index.js";
 import { CredentialFiles, type KeptPart } from "./credential-files.js";
 import { CliError, exitCodes } from "./failure.js";
-import { readCa, readKey, readSecret, readText } from "./files.js";
+import { readKey, readSecret, readText, readTrustAnchors } from "./files.js";
 import { colorsFor, type Io, printLine } from "./io.js";
 import { missing } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -16,7 +16,7 @@ export interface RegisterArguments extends Settings {
   readonly out?: string;
   readonly force?: boolean;
   readonly printOnFailure?: boolean;
-  readonly clientCert?: string;
+  readonly clientCertificate?: string;
   readonly clientKey?: string;
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -25,18 +25,18 @@ export interface RegisterArguments extends Settings {
 type Kind = "psk" | "certificate" | "own certificate";
 
 export async function registerDevice(io: Io, given: RegisterArguments, fs: FileSystem = nodeFileSystem): Promise<void> {
-  const { profile, out, force = false, printOnFailure = false, clientCert, clientKey, ...rest } = given;
+  const { profile, out, force = false, printOnFailure = false, clientCertificate, clientKey, ...rest } = given;
   const { json = false, debug = false, ...flags } = rest;
   const settings = await readSettings(flags, profile, io.env);
   const { productId, deviceName, region, url, timeoutMs } = settings;
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
-  if ((clientCert === undefined) !== (clientKey === undefined)) {
-    throw new CliError("USAGE", "--client-cert and --client-key go together.");
+  if ((clientCertificate === undefined) !== (clientKey === undefined)) {
+    throw new CliError("USAGE", "--client-certificate and --client-key go together.");
   }
-  if ((out === undefined) === (clientCert === undefined)) {
-    throw new CliError("USAGE", "Give either --out or a certificate of one's own.", {
-      hint: "--out FILE is where the new psk or private key goes; with --client-cert there is nothing to keep.",
+  if ((out === undefined) === (clientCertificate === undefined)) {
+    throw new CliError("USAGE", "Give either --out or --client-certificate.", {
+      hint: "--out FILE is where the new psk or private key goes; with --client-certificate there is nothing to keep.",
     });
   }
   if (given.productSecret !== undefined) {
@@ -56,14 +56,15 @@ export async function registerDevice(io: Io, given: RegisterArguments, fs: FileS
     region,
     url,
     timeoutMs,
-    clientCert: clientCert === undefined ? undefined : await readText(clientCert, "certificate file"),
-    privateKey: clientKey === undefined ? undefined : await readKey(clientKey),
+    clientCertificate:
+      clientCertificate === undefined ? undefined : await readText(clientCertificate, "certificate file"),
+    clientKey: clientKey === undefined ? undefined : await readKey(clientKey),
     // By the clock as it is: who calls this wants to see what the gateway says.
     clockCorrection: false,
     signal: interruption.signal,
     onEvent: debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined,
   };
-  const host = createHost({ ca: settings.ca === undefined ? undefined : await readCa(settings.ca) });
+  const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   // Opened before the gateway is asked: a secret that cannot be kept must not be issued.
   const files = out === undefined ? undefined : await CredentialFiles.open(fs, out, force);
   let registration: Registration;
@@ -83,7 +84,11 @@ export async function registerDevice(io: Io, given: RegisterArguments, fs: FileS
   }
   const { requestId, state } = registration;
   const kind: Kind =
-    clientCert !== undefined ? "own certificate" : registration.certificate === undefined ? "psk" : "certificate";
+    clientCertificate !== undefined
+      ? "own certificate"
+      : registration.certificate === undefined
+        ? "psk"
+        : "certificate";
   const certificateFile = kind === "certificate" ? files?.certificatePath : undefined;
   if (json) {
     printLine(

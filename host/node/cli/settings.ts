@@ -17,7 +17,7 @@ export interface Settings {
   productSecretFile?: string;
   region?: string;
   url?: string;
-  ca?: string;
+  trustAnchors?: string;
   timeoutMs?: number;
 }
 
@@ -36,14 +36,14 @@ export const settingNames: Readonly<Record<Name, { readonly env: string; readonl
   productSecretFile: { env: "TENCENT_IOTHUB_PRODUCT_SECRET_FILE", type: "string" },
   region: { env: "TENCENT_IOTHUB_REGION", type: "string" },
   url: { env: "TENCENT_IOTHUB_URL", type: "string" },
-  ca: { env: "TENCENT_IOTHUB_CA", type: "string" },
+  trustAnchors: { env: "TENCENT_IOTHUB_TRUST_ANCHORS", type: "string" },
   timeoutMs: { env: "TENCENT_IOTHUB_TIMEOUT_MS", type: "number" },
 };
 
 export const profileVariable = "TENCENT_IOTHUB_PROFILE";
 
 const names = Object.keys(settingNames) as Name[];
-const files: readonly Name[] = ["pskFile", "keyFile", "productSecretFile", "ca"];
+const files: readonly Name[] = ["pskFile", "keyFile", "productSecretFile", "trustAnchors"];
 /** Of each group one member counts: a psk on the command line replaces a key file in the profile. */
 const groups: readonly (readonly Name[])[] = [
   ["psk", "pskFile", "keyFile"],

@@ -57,11 +57,11 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     device?.close();
     device = undefined;
     host?.close();
-    const { certificates, clientCertificates, clientKey } = options;
+    const { trustAnchors, clientCertificate, clientKey } = options;
     host = createHost({
       ...options,
-      certificates: certificates?.map(base64Decode),
-      clientCertificates: clientCertificates?.map(base64Decode),
+      trustAnchors: trustAnchors?.map(base64Decode),
+      clientCertificate: clientCertificate?.map(base64Decode),
       clientKey: clientKey && base64Decode(clientKey),
     });
     return { digest: host.digest !== undefined, rsa: host.rsa !== undefined };
