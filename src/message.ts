@@ -1,11 +1,12 @@
 /** Turns a message into the body of a publish request, after checking all that can be checked before sending. */
 
+import { checkOptions, type Rules } from "./check-options.js";
 import { base64Bytes } from "./crypto/base64.js";
 import { joinBytes, toBytes } from "./crypto/bytes.js";
 import { utf8 } from "./crypto/utf8.js";
+import type { Reading } from "./device.js";
 import { IotHubError } from "./errors.js";
 import { jsonText } from "./json.js";
-import { checkOptions, messageRules } from "./options.js";
 
 /** A device, as the gateway names it. */
 export interface Identity {
@@ -40,6 +41,15 @@ export interface Message {
 
 /** The payload that the platform takes, in bytes after Base64 has been decoded. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 16384;
+
+/** Of a message to publish, where `timeMs` has no effect, and of a reading for the outbox. */
+export const messageRules = Object.freeze({
+  topic: "any",
+  payload: "any",
+  qos: "any",
+  encoding: "any",
+  timeMs: "any",
+} satisfies Rules<Reading>);
 
 /** @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME */
 export function checkIdentity({ productId, deviceName }: Identity): void {

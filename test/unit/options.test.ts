@@ -12,7 +12,8 @@ import {
   register,
   TokenBucket,
 } from "../../src/index.js";
-import * as tables from "../../src/options.js";
+import { messageRules } from "../../src/message.js";
+import * as optionTables from "../../src/options.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 
 const options = { productId: "P", deviceName: "D", credential: { secret: "YWJj" } };
@@ -49,9 +50,9 @@ async function error(table: string, given: object): Promise<IotHubError> {
   return caught as IotHubError;
 }
 
-const all = Object.entries(tables).filter(([name]) => name.endsWith("Rules")) as [
+const all = Object.entries({ ...optionTables, messageRules }).filter(([name]) => name.endsWith("Rules")) as [
   string,
-  Record<string, tables.Rule>,
+  Record<string, optionTables.Rule>,
 ][];
 
 test("every table is read somewhere", () => {
