@@ -24,6 +24,7 @@ export {
   type FlushResult,
   Outbox,
   type OutboxContext,
+  type OutboxMessage,
   type OutboxOptions,
   type StoredMessage,
 } from "./outbox/outbox.js";
