@@ -32,7 +32,7 @@ import { type Region, reachableEndpoint } from "./request/endpoint.js";
 import { classifyBy } from "./request/retry.js";
 import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
-import { defaultOutboxLimits, LimitedStorage } from "./storage/limits.js";
+import { defaultOutboxLimits } from "./storage/limits.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
   /** The device's psk, its private key, or a signer of one's own. */
@@ -102,7 +102,6 @@ export class Device {
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
     const { storage, timer } = host;
-    const limited = storage && new LimitedStorage(storage, timer, options.storageTimeoutMs);
     const parts = {
       timer,
       nowMs: () => this.#client.nowMs(),
@@ -116,10 +115,8 @@ export class Device {
     const guarded: typeof onEvent =
       onEvent &&
       ((event) => ("path" in event && event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
-    // The parts of a host are objects of their own: none minds whose member it is.
-    const limitedHost: Host = limited === undefined ? host : Object.create(host, { storage: { value: limited } });
-    this.#client = new Client(endpoint, signer, limitedHost, { ...rest, onEvent: guarded });
-    this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, limitedHost);
+    this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
+    this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
 
   /**
@@ -240,14 +237,19 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
-        send: async (message, request) => {
-          if (message.kind === LOG_KIND)
-            return this.#postLog(String(message.payload), { ...request, retry, retryUnreadable });
-          const topic = completeTopic(this, message.topic);
-          return this.#publish({ ...message, topic }, { ...request, retry, retryUnreadable });
+        // Not an async function: each promise that waits costs a device memory.
+        send: (message, request) => {
+          const post: PostOptions = { ...request, retry, retryUnreadable };
+          if (message.kind === LOG_KIND) return this.#postLog(message.payload, post);
+          try {
+            return this.#publish({ ...message, topic: completeTopic(this, message.topic) }, post);
+          } catch (error) {
+            return Promise.reject(error);
+          }
         },
         classify: (error) => classifyBy(classify, error),
-        onStopped: ({ code, message }) => options.onEvent?.({ phase: "storage", code, message }),
+        storageTimeoutMs: options.storageTimeoutMs,
+        onEvent: options.onEvent,
       },
       {
         ...outbox,

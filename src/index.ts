@@ -26,6 +26,7 @@ export {
   type OutboxContext,
   type OutboxMessage,
   type OutboxOptions,
+  type StorageEvent,
   type StoredMessage,
 } from "./outbox/outbox.js";
 export {

@@ -44,8 +44,6 @@ export interface DeliveryContext<Result> {
   readonly queue: StoredQueue;
   /** Runs operations on the queue one after the other. */
   inTurn<T>(operation: () => Promise<T>): Promise<T>;
-  /** The message that is being sent, which must not be evicted. */
-  hold(sequence: number | undefined): void;
   /** Deletes a message, then reports what it came to. */
   settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
   /** What the outbox itself needs of the device. */
@@ -71,6 +69,8 @@ interface Suspect {
 
 export class Delivery<Result> {
   readonly #context: DeliveryContext<Result>;
+  /** The message that is being sent, which must not be evicted. */
+  held: number | undefined;
   readonly #endMs: number;
   readonly #signal: CancelSignal;
   // Made when they are needed: most flushes meet no rejection.
@@ -94,7 +94,7 @@ export class Delivery<Result> {
 
   /** Sends until nothing is left to be sent, the time is up, or going on makes no sense. Rejects if the storage fails. */
   async run(): Promise<DeliveryEnd> {
-    const { inTurn, hold, device } = this.#context;
+    const { inTurn, device } = this.#context;
     try {
       while (!this.#signal.aborted) {
         const chosen = await inTurn(() => this.#choose());
@@ -119,7 +119,7 @@ export class Delivery<Result> {
         if (end !== undefined) return end;
       }
     } finally {
-      hold(undefined);
+      this.held = undefined;
     }
     return { ended: "deadline" };
   }
@@ -215,12 +215,12 @@ export class Delivery<Result> {
 
   /** The next message to send, which is held from here on. */
   async #choose(): Promise<{ sequence: number; message: Read } | undefined> {
-    const { queue, hold } = this.#context;
-    hold(undefined);
+    const { queue } = this.#context;
+    this.held = undefined;
     const index = await this.#chooseIndex();
     if (index === undefined) return undefined;
     const sequence = queue.sequenceAt(index) as number;
-    hold(sequence);
+    this.held = sequence;
     return { sequence, message: await queue.read(index) };
   }
 

@@ -4,7 +4,7 @@
  * one flush in delivery.ts, its times in schedule.ts.
  */
 
-import { type ErrorClass, IotHubError } from "../errors.js";
+import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
@@ -116,6 +116,14 @@ export interface FlushReport extends FlushResult {
   readonly nextFlushMs?: number;
 }
 
+/** The storage takes no more writes in this life: restart the board. What is stored is safe. */
+export interface StorageEvent {
+  readonly phase: "storage";
+  /** STORAGE_STOPPED */
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
 /** What an outbox needs of the device. */
 export interface OutboxContext<Result> {
   readonly storage: Storage;
@@ -128,8 +136,8 @@ export interface OutboxContext<Result> {
   classify(error: IotHubError): ErrorClass;
   /** Limit of one operation of the storage in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
-  /** Called once, when the storage takes no more writes in this life. */
-  onStopped?(error: IotHubError): void;
+  /** Told once if the storage takes no more writes in this life. */
+  readonly onEvent?: (event: StorageEvent) => void;
 }
 
 const MAX_MS = 2147483647;
@@ -164,17 +172,16 @@ export class Outbox<Result = unknown> {
   #flushes: Promise<unknown> = Promise.resolve();
   /** Close handlers. */
   readonly #pending = new Set<() => void>();
-  readonly #aborts = new AbortForwarder();
-  /** The message that is being sent; it must not be dropped. */
-  #held: number | undefined;
+  #aborts: AbortForwarder | undefined;
+  /** The flush under way; the message that it sends must not be evicted. */
+  #delivery: Delivery<Result> | undefined;
   /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
   #settled: { readonly sequence: number; readonly verdict: Verdict<Result> } | undefined;
-  /** Messages to be stored, in order. */
-  #waiting: Waiting[] = [];
+  /** Messages to be stored, in order. An empty list would cost a device memory while it sends. */
+  #waiting: Waiting[] | undefined;
   #waitingBytes = 0;
-  #storing = false;
-  /** Whether there may be room since the last message was tried. */
-  #mayFit = false;
+  /** Whether they are being stored; `"again"`: there may be room since the last was tried. */
+  #storing: boolean | "again" = false;
   /** What is being evicted: if its deletion fails, it may have been deleted. */
   #evicting: DroppedMessage | undefined;
   /** Why the storage takes no more writes. */
@@ -205,10 +212,8 @@ export class Outbox<Result = unknown> {
     const threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
     this.#context = context;
     this.#options = options;
-    this.#storage =
-      storage instanceof LimitedStorage ? storage : new LimitedStorage(storage, timer, context.storageTimeoutMs);
+    this.#storage = new LimitedStorage(storage, timer, context.storageTimeoutMs);
     this.#queue = new StoredQueue(this.#storage, name, clock);
-    this.#storage.onLate = () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
     const waiting = () => (this.#opened ? this.size : undefined);
     const run = () => this.#start(DEFAULT_DEADLINE_MS, undefined, true).catch(() => {});
     this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
@@ -263,6 +268,7 @@ export class Outbox<Result = unknown> {
       return Promise.reject(new IotHubError("QUEUE_FULL", "Too many messages are being stored already."));
     }
     const stored = new Promise<number>((resolve, reject) => {
+      this.#waiting ??= [];
       this.#waiting.push({ record, resolve, reject });
       this.#waitingBytes += record.payloadBytes;
     });
@@ -301,7 +307,7 @@ export class Outbox<Result = unknown> {
     this.#closed = true;
     this.#storage.closed = true;
     this.#schedule.close();
-    this.#waiting = [];
+    this.#waiting = undefined;
     for (const end of [...this.#pending]) end();
   }
 
@@ -348,17 +354,21 @@ export class Outbox<Result = unknown> {
         this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
-        if (signal !== undefined) this.#aborts.remove(signal, aborted);
+        if (signal !== undefined) this.#aborts?.remove(signal, aborted);
       };
       const handle = timer.set(() => finish("deadline"), deadlineMs);
       this.#pending.add(closed);
-      if (signal !== undefined) this.#aborts.add(signal, aborted);
+      if (signal !== undefined) {
+        this.#aborts ??= new AbortForwarder();
+        this.#aborts.add(signal, aborted);
+      }
       if (over) return;
       const turn = this.#flushes.then(async () => {
         if (over) return;
         try {
           await this.#open();
           const { ended, error } = await this.#deliver(tally, end, canceller.signal);
+          if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
         } catch (error) {
           if (over) return;
@@ -382,19 +392,16 @@ export class Outbox<Result = unknown> {
         queue: this.#queue,
         device: this.#context,
         inTurn: (operation) => this.#inTurn(operation),
-        hold: (sequence) => {
-          this.#held = sequence;
-          if (sequence === undefined && this.#waiting.length > 0) this.#storeWaiting();
-        },
         settle,
         onRetried: onRetried && ((message, notice) => this.#call(() => onRetried(message, notice))),
       },
       end,
       signal,
     );
+    this.#delivery = delivery;
     const settled = this.#settled;
     const delivered = settled ? settle(settled.sequence, settled.verdict).then(() => delivery.run()) : delivery.run();
-    return delivered.catch((error) => ({ ended: "storage", error: storageError(error) }));
+    return delivered.catch((error) => ({ ended: "storage", error: this.#failed(storageError(error)) }));
   }
 
   /** Deletes a message unless it is lost, and reports what it came to once that has been done. */
@@ -406,6 +413,7 @@ export class Outbox<Result = unknown> {
       if (verdict.as === "dropped" && verdict.dropped.reason === "lost") this.#queue.drop(index);
       else await this.#queue.remove(index);
     });
+    if (this.#waiting !== undefined) this.#storeWaiting();
     // Where the outbox made room for another message, it has been deleted and reported already.
     if (this.#settled?.sequence !== sequence) return;
     tally[verdict.as]++;
@@ -421,15 +429,15 @@ export class Outbox<Result = unknown> {
 
   /** Whether a message may wait for its turn. Log lines make way for a reading. */
   #mayWait({ kind, payloadBytes }: StoredRecord): boolean {
-    const fits = () =>
-      this.#waiting.length === 0 ||
-      (this.#waiting.length < MAX_WAITING && this.#waitingBytes + payloadBytes <= MAX_WAITING_BYTES);
-    if (kind !== 0 || fits()) return fits();
+    const waiting = this.#waiting;
+    if (waiting === undefined) return true;
+    const fits = () => waiting.length < MAX_WAITING && this.#waitingBytes + payloadBytes <= MAX_WAITING_BYTES;
+    if (kind !== 0) return fits();
     // The first is being stored.
-    for (let at = this.#waiting.length - 1; at > 0 && !fits(); at--) {
-      const { record, reject } = this.#waiting[at];
+    for (let at = waiting.length - 1; at > 0 && !fits(); at--) {
+      const { record, reject } = waiting[at];
       if (record.kind === 0) continue;
-      this.#waiting.splice(at, 1);
+      waiting.splice(at, 1);
       this.#waitingBytes -= record.payloadBytes;
       reject(logRefused());
     }
@@ -438,42 +446,52 @@ export class Outbox<Result = unknown> {
 
   /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
   async #storeWaiting(): Promise<void> {
-    this.#mayFit = true;
-    if (this.#storing) return;
-    this.#storing = true;
+    const isStoring = this.#storing !== false;
+    this.#storing = "again";
+    if (isStoring) return;
     try {
       await this.#open();
-      while (this.#mayFit && this.#waiting.length > 0) {
-        this.#mayFit = false;
-        const { record, resolve, reject } = this.#waiting[0];
+      while (this.#storing === "again" && this.#waiting !== undefined) {
+        this.#storing = true;
+        const [first] = this.#waiting;
         try {
-          const sequence = this.#stopped ? undefined : await this.#inTurn(() => this.#store(record));
-          if (sequence !== undefined) resolve(sequence);
+          const sequence = this.#stopped ? undefined : await this.#inTurn(() => this.#store(first.record));
+          if (sequence !== undefined) first.resolve(sequence);
           else if (this.#stopped === undefined) continue;
-          else this.#sendDirectly(this.#waiting[0], this.#stopped);
+          else this.#sendDirectly(first, this.#stopped);
         } catch (cause) {
           const error = storageError(cause);
-          if (error.code !== "STORAGE_STOPPED") reject(error);
-          else {
-            this.#stop(error);
-            this.#sendDirectly(this.#waiting[0], error);
-          }
+          if (error.code === "STORAGE_STOPPED") this.#sendDirectly(first, this.#stop(error));
+          else first.reject(this.#failed(error));
         }
-        this.#mayFit = true;
-        // Closing has emptied it.
-        if (this.#waiting.shift() !== undefined) this.#waitingBytes -= record.payloadBytes;
+        this.#storing = "again";
+        // Closing has forgotten it.
+        if (this.#waiting === undefined) break;
+        this.#waiting.shift();
+        this.#waitingBytes -= first.record.payloadBytes;
+        if (this.#waiting.length === 0) this.#waiting = undefined;
       }
     } catch (cause) {
-      for (const { reject } of this.#waiting.splice(0)) reject(storageError(cause));
+      const waiting = this.#waiting ?? [];
+      this.#waiting = undefined;
       this.#waitingBytes = 0;
+      for (const { reject } of waiting) reject(storageError(cause));
     } finally {
       this.#storing = false;
     }
   }
 
-  #stop(error: IotHubError): void {
-    if (this.#stopped === undefined) this.#call(() => this.#context.onStopped?.(error));
+  /** What has taken effect after its time was over is mended as soon as it can be. */
+  #failed(error: IotHubError): IotHubError {
+    this.#storage.onLate ??= () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
+    return error;
+  }
+
+  #stop(error: IotHubError): IotHubError {
+    const { code, message } = error;
+    if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ phase: "storage", code, message }));
     this.#stopped ??= error;
+    return error;
   }
 
   /** Nothing can be stored before a restart: only an acknowledgement makes a message safe. */
@@ -539,7 +557,7 @@ export class Outbox<Result = unknown> {
       return bytes;
     }
     if (this.#options.policy === "rejectNewest" || isLog) throw refusal;
-    const index = queue.dispensable(this.#held);
+    const index = queue.dispensable(this.#delivery?.held);
     if (index < 0) return undefined;
     const bytes = queue.bytesAt(index);
     const read = await queue.read(index);

@@ -53,14 +53,14 @@ export class StoredQueue {
   /** Messages that are no readings. */
   #others = 0;
   /** What an opening that failed has found, and perhaps deleted, already. */
-  #found: Corrupt[] = [];
+  #found: Corrupt[] | undefined;
   #next = 0;
   /** Messages read so far: shows whether the storage could read anything meanwhile. */
   #reads = 0;
   /** Messages that were absent in an earlier flush, and what `#reads` was then. */
   #absent: Map<number, number> | undefined;
   /** Numbers whose writing failed, perhaps after it took effect. */
-  #failed: number[] = [];
+  #failed: number[] | undefined;
   /** Bytes for which there was no room, and until when there is none unless something is deleted. */
   #noRoomBytes = Number.POSITIVE_INFINITY;
   #noRoomUntilMs = 0;
@@ -155,12 +155,13 @@ export class StoredQueue {
         this.#add(sequence, read);
       }
     }
-    const found = this.#found;
-    this.#found = [];
+    const found = this.#found ?? [];
+    this.#found = undefined;
     return found;
   }
 
   #find(sequence: number, reason: Corrupt["reason"]): void {
+    this.#found ??= [];
     if (!this.#found.some((one) => one.sequence === sequence)) this.#found.push({ sequence, reason });
   }
 
@@ -202,6 +203,7 @@ export class StoredQueue {
         this.#noRoomBytes = bytes;
         this.#noRoomUntilMs = this.#clock.monotonicMs() + NO_ROOM_MS;
       } else {
+        this.#failed ??= [];
         this.#failed.push(sequence);
         await this.clean().catch(() => {});
       }
@@ -213,10 +215,11 @@ export class StoredQueue {
 
   /** Deletes what was written although its writing failed: whoever was refused may have it stored again. */
   async clean(): Promise<void> {
-    while (this.#failed.length > 0) {
+    while (this.#failed !== undefined) {
       const key = this.#key(this.#failed[0]);
       if ((await this.#storage.get(key)) !== undefined) await this.#storage.delete(key);
       this.#failed.shift();
+      if (this.#failed.length === 0) this.#failed = undefined;
     }
   }
 

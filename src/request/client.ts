@@ -77,7 +77,7 @@ export type ClientEvent =
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
-  | ({ readonly phase: "storage" } & FailureDetails)
+  | { readonly phase: "storage"; readonly code: string; readonly message: string }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */

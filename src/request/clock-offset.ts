@@ -73,7 +73,8 @@ export class ClockSkew {
     if (Math.abs(offsetMs - this.offsetMs) < leastMs || !this.#holds(nowMs, offsetMs, unset)) return false;
     this.#offsetMs = offsetMs;
     this.#unset = unset;
-    await this.#save();
+    // A storage that takes its time, or never ends, must not keep the request from being signed again.
+    this.#save();
     return true;
   }
 

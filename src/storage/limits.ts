@@ -14,8 +14,6 @@ export const defaultOutboxLimits: { readonly maxBytes: number; readonly maxQueue
 
 /** After close no further writes are begun, as after a power cut: none can meet those of the device that comes next. */
 export class LimitedStorage implements Storage {
-  readonly maxValueBytes: number;
-  readonly outboxLimits: Storage["outboxLimits"];
   closed = false;
   /** Called when an operation has ended that had not ended in time. */
   onLate: (() => void) | undefined;
@@ -26,11 +24,17 @@ export class LimitedStorage implements Storage {
   #late = 0;
 
   constructor(storage: Storage, timer: Timer, timeoutMs: number = DEFAULT_STORAGE_TIMEOUT_MS) {
-    this.maxValueBytes = storage.maxValueBytes;
-    this.outboxLimits = storage.outboxLimits;
     this.#storage = storage;
     this.#timer = timer;
     this.#timeoutMs = timeoutMs;
+  }
+
+  get maxValueBytes(): number {
+    return this.#storage.maxValueBytes;
+  }
+
+  get outboxLimits(): Storage["outboxLimits"] {
+    return this.#storage.outboxLimits;
   }
 
   get(key: string): Promise<string | undefined> {
