@@ -410,14 +410,19 @@ export class Outbox<Result = unknown> {
     await this.#inTurn(async () => {
       const index = this.#queue.indexOf(sequence);
       if (index < 0) return;
-      if (verdict.as === "dropped" && verdict.dropped.reason === "lost") this.#queue.drop(index);
-      else await this.#queue.remove(index);
+      await this.#remove(index, verdict);
     });
     if (this.#waiting !== undefined) this.#storeWaiting();
     // Where the outbox made room for another message, it has been deleted and reported already.
     if (this.#settled?.sequence !== sequence) return;
     tally[verdict.as]++;
     this.#report(sequence, verdict);
+  }
+
+  /** Deletes a settled message. One that is lost is forgotten: it may be there. */
+  async #remove(index: number, verdict: Verdict<Result>): Promise<void> {
+    if (verdict.as === "dropped" && verdict.dropped.reason === "lost") this.#queue.drop(index);
+    else await this.#queue.remove(index);
   }
 
   /** Reports a settled message that is gone from the storage. */
@@ -552,7 +557,7 @@ export class Outbox<Result = unknown> {
     const settledAt = settled === undefined ? -1 : queue.indexOf(settled.sequence);
     if (settled !== undefined && settledAt >= 0) {
       const bytes = queue.bytesAt(settledAt);
-      await queue.remove(settledAt);
+      await this.#remove(settledAt, settled.verdict);
       this.#report(settled.sequence, settled.verdict);
       return bytes;
     }
@@ -565,19 +570,26 @@ export class Outbox<Result = unknown> {
     const message = typeof read === "string" ? undefined : read;
     const evicting: DroppedMessage = { sequence, reason: read === "corrupt" ? "damaged" : "full", message };
     this.#evicting = evicting;
-    await queue.remove(index);
+    try {
+      await queue.remove(index);
+    } catch (error) {
+      // What cannot be told now is found out before the next operation.
+      if (!(await this.#mend(evicting).catch(() => false))) throw error;
+      return bytes;
+    }
     this.#evicting = undefined;
     this.#dropped(evicting);
     return bytes;
   }
 
   /** Finds out whether a deletion that failed, or did not end in time, has taken effect. */
-  async #mend(evicting: DroppedMessage): Promise<void> {
+  async #mend(evicting: DroppedMessage): Promise<boolean> {
     const isGone = await this.#queue.isGone(evicting.sequence);
     this.#evicting = undefined;
-    if (!isGone) return;
+    if (!isGone) return false;
     this.#queue.drop(this.#queue.indexOf(evicting.sequence));
     this.#dropped(evicting);
+    return true;
   }
 
   #open(): Promise<void> {

@@ -231,7 +231,9 @@ export class StoredQueue {
 
   /** Whether the key of a message is gone. */
   async isGone(sequence: number): Promise<boolean> {
-    return (await this.#storage.get(this.#key(sequence))) === undefined;
+    const isGone = (await this.#storage.get(this.#key(sequence))) === undefined;
+    if (isGone) this.#noRoomUntilMs = 0;
+    return isGone;
   }
 
   /**
