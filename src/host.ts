@@ -124,6 +124,9 @@ export interface Timer {
  * Small texts by key that survive a restart. Each operation is atomic: after a power cut the key has its old or its new
  * value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`; values are well-formed text without U+0000.
  *
+ * Operations take effect in the order in which they were begun: one that was given up may end late, but never after one
+ * that was begun later.
+ *
  * Operations reject with an {@link IotHubError}: STORAGE_FAILED, STORAGE_FULL if there was no room, STORAGE_STOPPED if
  * nothing more can be written before a restart, STORAGE_IN_USE if another process owns the storage.
  */
