@@ -1,7 +1,7 @@
 /** The one class that users meet. */
 
 import { classifyError, IotHubError } from "./errors.js";
-import type { Host } from "./host.js";
+import type { Host, Storage } from "./host.js";
 import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
 import {
   type CheckedMessage,
@@ -32,6 +32,7 @@ import { type Region, reachableEndpoint } from "./request/endpoint.js";
 import { classifyBy } from "./request/retry.js";
 import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
+import { defaultOutboxLimits } from "./storage/limits.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
   /** The device's psk, its private key, or a signer of one's own. */
@@ -70,6 +71,8 @@ export interface PublishResult {
 }
 
 const MAX_FLUSH_ATTEMPTS = 1000;
+/** What a stored upload of the log has besides its lines, and a little more. */
+const LOG_HEAD_BYTES = 64;
 
 export class Device {
   readonly productId: string;
@@ -98,10 +101,11 @@ export class Device {
     this.productId = options.productId;
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
+    const { storage, timer } = host;
     const parts = {
-      timer: host.timer,
+      timer,
       nowMs: () => this.#client.nowMs(),
-      maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox),
+      maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox, storage),
       send: (lines: string) => this.#sendLog(lines),
     };
     const log = new Log(parts, options.log);
@@ -109,7 +113,8 @@ export class Device {
     // The key is the signer's alone: nothing else refers to it any more once the signer is closed.
     const { credential: _, onEvent, ...rest } = options;
     const guarded: typeof onEvent =
-      onEvent && ((event) => (event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
+      onEvent &&
+      ((event) => ("path" in event && event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
@@ -124,9 +129,13 @@ export class Device {
   }
 
   /**
-   * Puts a message into the outbox and resolves when it is safe in storage.
+   * Puts a message into the outbox and resolves when it is safe in storage. Where the storage takes no more writes in this
+   * life (STORAGE_STOPPED), it is sent at once and the promise resolves when the gateway has acknowledged it.
+   *
+   * A message is one value of the storage, so on a board the payload has at most about 3 900 bytes of text or 2 970 bytes.
    * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
-   * PAYLOAD_TOO_LARGE; OUTBOX_FULL, STORAGE_FAILED, DEVICE_CLOSED; INVALID_OPTION if the device has no outbox
+   * PAYLOAD_TOO_LARGE, INVALID_TIMESTAMP; what {@link Outbox.enqueue} rejects with; INVALID_OPTION if the device has no
+   * outbox
    */
   async enqueue(reading: Reading): Promise<EnqueueResult> {
     if (this.outbox === undefined) throw noOutbox();
@@ -228,13 +237,19 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
-        send: async (message, request) => {
-          if (message.kind === LOG_KIND)
-            return this.#postLog(String(message.payload), { ...request, retry, retryUnreadable });
-          const topic = completeTopic(this, message.topic);
-          return this.#publish({ ...message, topic }, { ...request, retry, retryUnreadable });
+        // Not an async function: each promise that waits costs a device memory.
+        send: (message, request) => {
+          const post: PostOptions = { ...request, retry, retryUnreadable };
+          if (message.kind === LOG_KIND) return this.#postLog(message.payload, post);
+          try {
+            return this.#publish({ ...message, topic: completeTopic(this, message.topic) }, post);
+          } catch (error) {
+            return Promise.reject(error);
+          }
         },
         classify: (error) => classifyBy(classify, error),
+        storageTimeoutMs: options.storageTimeoutMs,
+        onEvent: options.onEvent,
       },
       {
         ...outbox,
@@ -256,9 +271,11 @@ export class Device {
   }
 }
 
-/** Of an outbox, one upload of the log takes at most a quarter. */
-function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null): number {
-  return Math.max(512, Math.min(MAX_LOG_BYTES, (outbox?.maxBytes ?? MAX_LOG_BYTES) / 4));
+/** Of an outbox, one upload of the log takes at most a quarter; and it is one value of the storage. */
+function outboxShare(outbox: Pick<OutboxOptions, "maxBytes">, storage: Storage | undefined): number {
+  const { maxBytes } = storage?.outboxLimits ?? defaultOutboxLimits;
+  const most = Math.min(MAX_LOG_BYTES, (storage?.maxValueBytes ?? MAX_LOG_BYTES) - LOG_HEAD_BYTES);
+  return Math.max(512, Math.min(most, (outbox.maxBytes ?? maxBytes) / 4));
 }
 
 function noOutbox(): IotHubError {

@@ -24,7 +24,9 @@ export {
   type FlushResult,
   Outbox,
   type OutboxContext,
+  type OutboxMessage,
   type OutboxOptions,
+  type StorageEvent,
   type StoredMessage,
 } from "./outbox/outbox.js";
 export {

@@ -43,6 +43,8 @@ export const LOG_KIND = 1;
 const NOTICE_BYTES = 96;
 /** An upload that fails waits twice as long each time, up to 32 intervals. */
 const MAX_DOUBLINGS = 5;
+/** The last time of a Date in either direction (ECMA-262, "Time Values and Time Range"). */
+const MAX_DATE_MS = 8.64e15;
 
 /**
  * Gathers lines and sends them at most once in an interval. What does not fit, or cannot be sent for good, is dropped,
@@ -187,9 +189,14 @@ export class Log {
   /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
   #line(level: number, text: string): string {
     const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
-    const whole = `${PREFIXES[level]}|${new Date(this.#parts.nowMs()).toISOString()}|${flat}`;
+    const whole = `${PREFIXES[level]}|${timeText(this.#parts.nowMs())}|${flat}`;
     return JSON.stringify(cut(whole, this.#maxLineBytes));
   }
+}
+
+/** A clock that shows no time that a Date can express must cost no line. */
+function timeText(nowMs: number): string {
+  return new Date(Math.abs(nowMs) <= MAX_DATE_MS ? nowMs : 0).toISOString();
 }
 
 /** The body of POST /device/reportlog. `lines` is a JSON array of texts; nothing in the identity needs an escape. */

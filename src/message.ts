@@ -86,6 +86,8 @@ export interface CheckedMessage {
   readonly topic: string;
   /** Text goes as it is, bytes as Base64. */
   readonly payload: string | Uint8Array;
+  /** `"Base64"` if the payload is Base64 already. */
+  readonly payloadEncoding?: "Base64";
   readonly qos: 0 | 1;
 }
 
@@ -123,11 +125,17 @@ export function checkMessage(
 }
 
 /** The body of POST /device/publish for a message that has been checked. */
-export function encodeMessage(identity: Identity, { topic, payload, qos }: CheckedMessage): Uint8Array {
+export function encodeMessage(
+  identity: Identity,
+  { topic, payload, payloadEncoding, qos }: CheckedMessage,
+): Uint8Array {
   // The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
   // needs an escape.
   const head = `{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}","TopicName":${JSON.stringify(topic)},"Payload":`;
-  if (typeof payload === "string") return utf8(`${head}${JSON.stringify(payload)},"Qos":${qos}}`);
+  if (typeof payload === "string") {
+    const encoding = payloadEncoding === undefined ? "" : ',"PayloadEncoding":"Base64"';
+    return utf8(`${head}${JSON.stringify(payload)}${encoding},"Qos":${qos}}`);
+  }
   // Bytes never become text on their way: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
   const tail = `","PayloadEncoding":"Base64","Qos":${qos}}`;
   return joinBytes(utf8(`${head}"`), base64Bytes(payload), utf8(tail));

@@ -30,6 +30,7 @@ const clientRules = {
   rateLimit: "switch",
   clockCorrection: "switch",
   maxQueued: "integer 0 1000000",
+  storageTimeoutMs: "number 1 2147483647",
   onEvent: "function",
 } satisfies Rules<ClientOptions>;
 

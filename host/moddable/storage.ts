@@ -1,4 +1,5 @@
 import Preference from "preference";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
 import { IotHubError } from "../../src/errors.js";
 import { type Storage, storageLimits } from "../../src/host.js";
 
@@ -8,6 +9,11 @@ import { type Storage, storageLimits } from "../../src/host.js";
  * the one whose domain follows is the newer.
  */
 export class PreferenceStorage implements Storage {
+  readonly maxValueBytes: number = storageLimits.valueBytes;
+  readonly outboxLimits: { readonly maxBytes: number; readonly maxQueued: number } = Object.freeze({
+    maxBytes: 7680,
+    maxQueued: 1000,
+  });
   readonly #domains: readonly string[];
 
   /**
@@ -22,19 +28,20 @@ export class PreferenceStorage implements Storage {
   }
 
   /** @throws {IotHubError} INVALID_OPTION for a key outside the limits, STORAGE_FAILED */
-  async get(key: string): Promise<Uint8Array | undefined> {
+  async get(key: string): Promise<string | undefined> {
     checkKey(key);
     return attempt(() => {
       const slot = this.#newest(key);
       if (slot < 0) return undefined;
       const value = Preference.get(this.#domains[slot], key);
-      return value instanceof ArrayBuffer ? new Uint8Array(value) : new Uint8Array(0);
+      return value instanceof ArrayBuffer ? utf8Decode(new Uint8Array(value)) : "";
     });
   }
 
   /** @throws {IotHubError} INVALID_OPTION for a key or value outside the limits, STORAGE_FAILED */
-  async set(key: string, value: Uint8Array): Promise<void> {
+  async set(key: string, text: string): Promise<void> {
     checkKey(key);
+    const value = utf8(text);
     if (value.length > storageLimits.valueBytes) {
       throw new IotHubError("INVALID_OPTION", `A stored value must not exceed ${storageLimits.valueBytes} bytes.`);
     }

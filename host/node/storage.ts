@@ -5,8 +5,10 @@
 
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
 import { IotHubError } from "../../src/errors.js";
-import { type Storage, storageLimits } from "../../src/host.js";
+import type { Storage } from "../../src/host.js";
+import { defaultOutboxLimits } from "../../src/storage/limits.js";
 import {
   describeFileError,
   type FileSystem,
@@ -32,6 +34,8 @@ import {
 export function createStorage(folder: string): Storage {
   return createStorageOn(nodeFileSystem, folder);
 }
+
+const MAX_VALUE_BYTES = 65536;
 
 /** Tells the temporary files of this process from those that an earlier one has left. A process id may come again. */
 const PROCESS = randomBytes(6).toString("hex");
@@ -153,21 +157,24 @@ export function createStorageOn(fs: FileSystem, folder: string, self: string = P
   const pathOf = (key: string) => join(folder, fileNameOf(key));
   const named = (key: string) => (isKey(key) ? pathOf(key) : folder);
   return {
+    maxValueBytes: MAX_VALUE_BYTES,
+    outboxLimits: defaultOutboxLimits,
     get: (key) =>
       inTurn(`The storage file ${named(key)} cannot be read`, async () => {
         const path = pathOf(checkKey(key));
         try {
-          return new Uint8Array(await whileBusy(fs, () => fs.readFile(path)));
+          return utf8Decode(new Uint8Array(await whileBusy(fs, () => fs.readFile(path))));
         } catch (error) {
           if (isMissing(error)) return undefined;
           throw error;
         }
       }),
-    set: (key, value) =>
+    set: (key, text) =>
       inTurn(`The storage file ${named(key)} cannot be written`, async () => {
         const path = pathOf(checkKey(key));
-        if (value.length > storageLimits.valueBytes) {
-          throw new IotHubError("INVALID_OPTION", `A stored value must not exceed ${storageLimits.valueBytes} bytes.`);
+        const value = utf8(text);
+        if (value.length > MAX_VALUE_BYTES) {
+          throw new IotHubError("INVALID_OPTION", `A stored value must not exceed ${MAX_VALUE_BYTES} bytes.`);
         }
         await set(path, value);
       }),

@@ -7,10 +7,11 @@
  * All rounds fall into one flush, so that a board that sleeps needs no memory of them.
  */
 
-import { AnswerError, type ErrorClass, type IotHubError } from "../errors.js";
+import { AnswerError, type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock } from "../host.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
-import type { StoredQueue } from "./queue.js";
+import type { DroppedMessage } from "./outbox.js";
+import type { Read, StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
 
 /** Rounds for a code that speaks of the message, and for one that may speak of anything. */
@@ -33,19 +34,16 @@ export interface DeliveryEnd {
   readonly error?: IotHubError;
 }
 
-/** What a message has come to; it is deleted, and then reported. */
+/** What a message has come to; it is deleted, unless it is lost, and then reported. */
 export type Verdict<Result> =
   | { readonly as: "delivered"; readonly message: StoredMessage; readonly result: Result }
-  | { readonly as: "dropped"; readonly reason: "refused"; readonly message: StoredMessage; readonly error: IotHubError }
-  | { readonly as: "dropped"; readonly reason: "damaged" };
+  | { readonly as: "dropped"; readonly dropped: Omit<DroppedMessage, "sequence"> };
 
 /** What a delivery needs of its outbox. */
 export interface DeliveryContext<Result> {
   readonly queue: StoredQueue;
   /** Runs operations on the queue one after the other. */
   inTurn<T>(operation: () => Promise<T>): Promise<T>;
-  /** The message that is being sent, which must not be evicted. */
-  hold(sequence: number | undefined): void;
   /** Deletes a message, then reports what it came to. */
   settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
   /** What the outbox itself needs of the device. */
@@ -71,6 +69,8 @@ interface Suspect {
 
 export class Delivery<Result> {
   readonly #context: DeliveryContext<Result>;
+  /** The message that is being sent, which must not be evicted. */
+  held: number | undefined;
   readonly #endMs: number;
   readonly #signal: CancelSignal;
   // Made when they are needed: most flushes meet no rejection.
@@ -94,14 +94,14 @@ export class Delivery<Result> {
 
   /** Sends until nothing is left to be sent, the time is up, or going on makes no sense. Rejects if the storage fails. */
   async run(): Promise<DeliveryEnd> {
-    const { inTurn, hold, device } = this.#context;
+    const { inTurn, device } = this.#context;
     try {
       while (!this.#signal.aborted) {
         const chosen = await inTurn(() => this.#choose());
         if (chosen === undefined) return this.#last;
         const { sequence, message } = chosen;
-        if (message === undefined) {
-          await this.#settle(sequence, { as: "dropped", reason: "damaged" });
+        if (typeof message === "string") {
+          await this.#unreadable(sequence, message);
           continue;
         }
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
@@ -119,7 +119,7 @@ export class Delivery<Result> {
         if (end !== undefined) return end;
       }
     } finally {
-      hold(undefined);
+      this.held = undefined;
     }
     return { ended: "deadline" };
   }
@@ -134,6 +134,18 @@ export class Delivery<Result> {
     );
   }
 
+  /** Not an async function, as #send. */
+  #unreadable(sequence: number, read: Exclude<Read, StoredMessage>): Promise<void> | undefined {
+    if (read === "corrupt") return this.#settle(sequence, { as: "dropped", dropped: { reason: "damaged" } });
+    if (read === "absent" && this.#context.queue.isLost(sequence)) {
+      return this.#settle(sequence, { as: "dropped", dropped: { reason: "lost" } });
+    }
+    this.#pass(sequence);
+    const error = new IotHubError("STORAGE_FAILED", "The storage has a message that cannot be read.");
+    this.#last = { ended: "storage", error };
+    return undefined;
+  }
+
   async #judge(
     sequence: number,
     message: StoredMessage,
@@ -143,14 +155,14 @@ export class Delivery<Result> {
     const isResponse = error instanceof AnswerError;
     // What cannot even be sent needs no evidence.
     if (errorClass === "message" && !isResponse) {
-      await this.#settle(sequence, { as: "dropped", reason: "refused", message, error });
+      await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
       return undefined;
     }
     const end = { ended: errorClass, error };
     const needed = errorClass === "message" ? ROUNDS_MESSAGE : ROUNDS_UNKNOWN;
     if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
       if (this.#witness(sequence, message.topic, reasonOf(error)) >= needed) {
-        await this.#settle(sequence, { as: "dropped", reason: "refused", message, error });
+        await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
         return undefined;
       }
     } else if (errorClass === "console") {
@@ -202,13 +214,13 @@ export class Delivery<Result> {
   }
 
   /** The next message to send, which is held from here on. */
-  async #choose(): Promise<{ sequence: number; message: StoredMessage | undefined } | undefined> {
-    const { queue, hold } = this.#context;
-    hold(undefined);
+  async #choose(): Promise<{ sequence: number; message: Read } | undefined> {
+    const { queue } = this.#context;
+    this.held = undefined;
     const index = await this.#chooseIndex();
     if (index === undefined) return undefined;
     const sequence = queue.sequenceAt(index) as number;
-    hold(sequence);
+    this.held = sequence;
     return { sequence, message: await queue.read(index) };
   }
 
@@ -235,7 +247,7 @@ export class Delivery<Result> {
     const end = notOf === undefined ? queue.size : Math.min(queue.size, start + MAX_SEARCHED);
     for (let index = start; index < end; index++) {
       if (!(await this.#isOpen(index))) continue;
-      if (notOf === undefined || (await queue.read(index))?.topic !== notOf) return index;
+      if (notOf === undefined || topicOf(await queue.read(index)) !== notOf) return index;
     }
     return undefined;
   }
@@ -246,11 +258,15 @@ export class Delivery<Result> {
     const sequence = queue.sequenceAt(index) as number;
     if (this.#passed?.has(sequence) || this.#suspects?.has(sequence)) return false;
     if (this.#topics === undefined) return true;
-    const message = await queue.read(index);
-    if (message === undefined || !this.#topics.has(message.topic)) return true;
+    const topic = topicOf(await queue.read(index));
+    if (topic === undefined || !this.#topics.has(topic)) return true;
     this.#pass(sequence);
     return false;
   }
+}
+
+function topicOf(read: Read): string | undefined {
+  return typeof read === "string" ? undefined : read.topic;
 }
 
 /** What makes two rejections the same: the gateway's code, or the status and the beginning of the page. */

@@ -4,18 +4,18 @@
  * one flush in delivery.ts, its times in schedule.ts.
  */
 
-import { copyBytes } from "../crypto/bytes.js";
-import { type ErrorClass, IotHubError } from "../errors.js";
+import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
 import type { RequestOptions, RetryNotice } from "../request/client.js";
+import { defaultOutboxLimits, deviceClosed, LimitedStorage, storageError } from "../storage/limits.js";
 import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
 import { StoredQueue } from "./queue.js";
-import { MAX_PARTS, type StoredMessage } from "./record.js";
+import { decodeRecord, encodeRecord, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
 import { Schedule } from "./schedule.js";
 
-export type { FlushEnd, StoredMessage };
+export type { FlushEnd, OutboxMessage, StoredMessage };
 
 /** Why a message will not be delivered from this outbox. */
 export type DropReason =
@@ -27,8 +27,10 @@ export type DropReason =
    * others. Or it cannot be sent at all.
    */
   | "refused"
-  /** What lay in storage does not fit its checksum. */
+  /** What lay in storage was read twice and made no sense. */
   | "damaged"
+  /** It was stored, and is absent: in two flushes, while others could be read. Nothing was deleted. */
+  | "lost"
   /** A later version of this library stored it. It is left in storage for that version. */
   | "unsupported";
 
@@ -47,14 +49,21 @@ export interface OutboxOptions<Result = unknown> {
    * need different ones.
    */
   readonly name?: string;
-  /** 100 unless given; 1 to 1 000 000. */
+  /**
+   * Messages that may wait, 1 to 1 000 000.
+   * @default what the storage says: 10 000 in memory and on Node
+   */
   readonly maxMessages?: number;
   /**
-   * Counted as the non-volatile storage of an ESP32 counts: each value in entries of 32 bytes, and three more. 17 408
-   * unless given: 77 messages of 100 bytes or one of 16 384, which fits a partition of 24 KB beside Wi-Fi's own data.
+   * Bytes that they may take, counted as the non-volatile storage of an ESP32 counts texts: in entries of 32 bytes, and
+   * one more for each message.
+   * @default what the storage says: 1 048 576 in memory and on Node
    */
   readonly maxBytes?: number;
-  /** What happens to a message when there is no room: `"dropOldest"`, unless given, or `"rejectNewest"`. */
+  /**
+   * What to do when the outbox or the storage is full: `"dropOldest"` or `"rejectNewest"`. Log lines go before readings.
+   * @default "dropOldest"
+   */
   readonly policy?: "dropOldest" | "rejectNewest";
   /**
    * Maximum delay before queued messages are sent automatically, in milliseconds; 0 for never: then {@link Outbox.flush}
@@ -90,7 +99,7 @@ export interface FlushResult {
   readonly delivered: number;
   /** Messages that wait still. */
   readonly kept: number;
-  /** Messages that left the outbox without being delivered: rejected on evidence, or damaged. */
+  /** Messages that left the outbox without being delivered: rejected on evidence, corrupt, or lost. */
   readonly dropped: number;
   /** Why it ended: the outbox is empty, the time is up, the device was closed, or the class of `error`. */
   readonly ended: FlushEnd;
@@ -107,6 +116,14 @@ export interface FlushReport extends FlushResult {
   readonly nextFlushMs?: number;
 }
 
+/** The storage takes no more writes in this life: restart the board. What is stored is safe. */
+export interface StorageEvent {
+  readonly phase: "storage";
+  /** STORAGE_STOPPED */
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
 /** What an outbox needs of the device. */
 export interface OutboxContext<Result> {
   readonly storage: Storage;
@@ -117,42 +134,32 @@ export interface OutboxContext<Result> {
   nowMs(): number;
   send(message: StoredMessage, options: RequestOptions): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
+  /** Limit of one operation of the storage in milliseconds. @default 10000 */
+  readonly storageTimeoutMs?: number;
+  /** Told once if the storage takes no more writes in this life. */
+  readonly onEvent?: (event: StorageEvent) => void;
 }
 
 const MAX_MS = 2147483647;
 const DEFAULT_DEADLINE_MS = 300000;
 const MAX_FLUSHES = 16;
+/** Messages that wait for their turn to be written, and bytes of their payloads. */
+const MAX_WAITING = 256;
+const MAX_WAITING_BYTES = 16384;
+/** Writes of one message that find no room. */
+const MAX_FULL = 4;
 
-/** After close no further writes are begun, as after a power cut: none can meet those of the device that comes next. */
-class ClosableStorage implements Storage {
-  readonly #storage: Storage;
-  closed = false;
-
-  constructor(storage: Storage) {
-    this.#storage = storage;
-  }
-
-  get(key: string): Promise<Uint8Array | undefined> {
-    return this.#storage.get(key);
-  }
-
-  set(key: string, value: Uint8Array): Promise<void> {
-    return this.closed ? Promise.reject(deviceClosed()) : this.#storage.set(key, value);
-  }
-
-  delete(key: string): Promise<void> {
-    return this.closed ? Promise.reject(deviceClosed()) : this.#storage.delete(key);
-  }
-
-  keys(): Promise<string[]> {
-    return this.#storage.keys();
-  }
+/** A message that is to be stored. */
+interface Waiting {
+  readonly record: StoredRecord;
+  resolve(sequence: number): void;
+  reject(error: IotHubError): void;
 }
 
 export class Outbox<Result = unknown> {
   readonly #context: OutboxContext<Result>;
   readonly #options: OutboxOptions<Result>;
-  readonly #storage: ClosableStorage;
+  readonly #storage: LimitedStorage;
   readonly #queue: StoredQueue;
   readonly #maxMessages: number;
   readonly #maxBytes: number;
@@ -165,12 +172,20 @@ export class Outbox<Result = unknown> {
   #flushes: Promise<unknown> = Promise.resolve();
   /** Close handlers. */
   readonly #pending = new Set<() => void>();
-  readonly #aborts = new AbortForwarder();
-  /** The message that is being sent; it must not be dropped. */
-  #held: number | undefined;
+  #aborts: AbortForwarder | undefined;
+  /** The flush under way; the message that it sends must not be evicted. */
+  #delivery: Delivery<Result> | undefined;
   /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
   #settled: { readonly sequence: number; readonly verdict: Verdict<Result> } | undefined;
-  #enqueuing = 0;
+  /** Messages to be stored, in order. An empty list would cost a device memory while it sends. */
+  #waiting: Waiting[] | undefined;
+  #waitingBytes = 0;
+  /** Whether they are being stored; `"again"`: there may be room since the last was tried. */
+  #storing: boolean | "again" = false;
+  /** What is being evicted: if its deletion fails, it may have been deleted. */
+  #evicting: DroppedMessage | undefined;
+  /** Why the storage takes no more writes. */
+  #stopped: IotHubError | undefined;
   #flushing = 0;
   #closed = false;
 
@@ -189,15 +204,16 @@ export class Outbox<Result = unknown> {
     if (policy !== "dropOldest" && policy !== "rejectNewest") {
       throw new IotHubError("INVALID_OPTION", 'outbox.policy must be "dropOldest" or "rejectNewest".');
     }
-    this.#maxMessages = integer("maxMessages", options.maxMessages ?? 100, 1, 1000000);
-    this.#maxBytes = integer("maxBytes", options.maxBytes ?? 17408, 256, Number.MAX_SAFE_INTEGER);
+    const { storage, timer, random, clock } = context;
+    const limits = storage.outboxLimits ?? defaultOutboxLimits;
+    this.#maxMessages = integer("maxMessages", options.maxMessages ?? limits.maxQueued, 1, 1000000);
+    this.#maxBytes = integer("maxBytes", options.maxBytes ?? limits.maxBytes, 256, Number.MAX_SAFE_INTEGER);
     const intervalMs = integer("flushIntervalMs", options.flushIntervalMs ?? 30000, 0, MAX_MS);
     const threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
     this.#context = context;
     this.#options = options;
-    this.#storage = new ClosableStorage(context.storage);
-    this.#queue = new StoredQueue(this.#storage, name);
-    const { timer, random, clock } = context;
+    this.#storage = new LimitedStorage(storage, timer, context.storageTimeoutMs);
+    this.#queue = new StoredQueue(this.#storage, name, clock);
     const waiting = () => (this.#opened ? this.size : undefined);
     const run = () => this.#start(DEFAULT_DEADLINE_MS, undefined, true).catch(() => {});
     this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
@@ -233,28 +249,36 @@ export class Outbox<Result = unknown> {
   }
 
   /**
-   * Resolves when the message is safe in storage.
-   * @param message its payload has been checked; `timeMs` is now unless given
-   * @throws {IotHubError} INVALID_TOPIC, OUTBOX_FULL, PAYLOAD_TOO_LARGE, STORAGE_FAILED, DEVICE_CLOSED
+   * Resolves when the message is safe in storage. Where the storage takes no more writes, it resolves when the gateway has
+   * acknowledged the message.
+   * @param message its payload has been checked
+   * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE, OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are being
+   * stored already, STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
    */
-  enqueue(message: Omit<StoredMessage, "sequence" | "timeMs"> & { readonly timeMs?: number }): Promise<EnqueueResult> {
+  enqueue(message: OutboxMessage): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
-    if (this.#enqueuing >= this.#maxMessages) return Promise.reject(full());
-    this.#enqueuing++;
-    const timeMs = message.timeMs ?? this.#context.nowMs();
-    const { payload: given } = message;
-    // The caller may use its bytes again at once.
-    const payload = typeof given === "string" ? given : copyBytes(given, given.length);
-    const stored = this.#open()
-      .then(() => this.#inTurn(() => this.#store({ ...message, payload, timeMs })))
-      .finally(() => {
-        this.#enqueuing--;
-      })
-      .then((sequence) => {
+    let record: StoredRecord;
+    try {
+      const timeMs = message.timeMs ?? this.#context.nowMs();
+      record = encodeRecord({ ...message, timeMs }, this.#storage.maxValueBytes, this.#maxBytes);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (!this.#mayWait(record)) {
+      return Promise.reject(new IotHubError("QUEUE_FULL", "Too many messages are being stored already."));
+    }
+    const stored = new Promise<number>((resolve, reject) => {
+      this.#waiting ??= [];
+      this.#waiting.push({ record, resolve, reject });
+      this.#waitingBytes += record.payloadBytes;
+    });
+    this.#storeWaiting();
+    return this.#settling(
+      stored.then((sequence) => {
         this.#schedule.update();
         return { sequence, size: this.size };
-      });
-    return this.#settling(stored);
+      }),
+    );
   }
 
   /**
@@ -283,6 +307,7 @@ export class Outbox<Result = unknown> {
     this.#closed = true;
     this.#storage.closed = true;
     this.#schedule.close();
+    this.#waiting = undefined;
     for (const end of [...this.#pending]) end();
   }
 
@@ -329,17 +354,21 @@ export class Outbox<Result = unknown> {
         this.#flushing--;
         timer.clear(handle);
         this.#pending.delete(closed);
-        if (signal !== undefined) this.#aborts.remove(signal, aborted);
+        if (signal !== undefined) this.#aborts?.remove(signal, aborted);
       };
       const handle = timer.set(() => finish("deadline"), deadlineMs);
       this.#pending.add(closed);
-      if (signal !== undefined) this.#aborts.add(signal, aborted);
+      if (signal !== undefined) {
+        this.#aborts ??= new AbortForwarder();
+        this.#aborts.add(signal, aborted);
+      }
       if (over) return;
       const turn = this.#flushes.then(async () => {
         if (over) return;
         try {
           await this.#open();
           const { ended, error } = await this.#deliver(tally, end, canceller.signal);
+          if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
         } catch (error) {
           if (over) return;
@@ -363,63 +392,204 @@ export class Outbox<Result = unknown> {
         queue: this.#queue,
         device: this.#context,
         inTurn: (operation) => this.#inTurn(operation),
-        hold: (sequence) => {
-          this.#held = sequence;
-        },
         settle,
         onRetried: onRetried && ((message, notice) => this.#call(() => onRetried(message, notice))),
       },
       end,
       signal,
     );
+    this.#delivery = delivery;
     const settled = this.#settled;
     const delivered = settled ? settle(settled.sequence, settled.verdict).then(() => delivery.run()) : delivery.run();
-    return delivered.catch((error) => ({ ended: "storage", error: storageError(error) }));
+    return delivered.catch((error) => ({ ended: "storage", error: this.#failed(storageError(error)) }));
   }
 
-  /** Deletes a message, and reports what it came to once that has been done. */
+  /** Deletes a message unless it is lost, and reports what it came to once that has been done. */
   async #settle(tally: { delivered: number; dropped: number }, sequence: number, verdict: Verdict<Result>) {
     this.#settled = { sequence, verdict };
     await this.#inTurn(async () => {
       const index = this.#queue.indexOf(sequence);
-      if (index >= 0) await this.#queue.remove(index);
+      if (index < 0) return;
+      await this.#remove(index, verdict);
     });
+    if (this.#waiting !== undefined) this.#storeWaiting();
     // Where the outbox made room for another message, it has been deleted and reported already.
     if (this.#settled?.sequence !== sequence) return;
     tally[verdict.as]++;
     this.#report(sequence, verdict);
   }
 
+  /** Deletes a settled message. One that is lost is forgotten: it may be there. */
+  async #remove(index: number, verdict: Verdict<Result>): Promise<void> {
+    if (verdict.as === "dropped" && verdict.dropped.reason === "lost") this.#queue.drop(index);
+    else await this.#queue.remove(index);
+  }
+
   /** Reports a settled message that is gone from the storage. */
   #report(sequence: number, verdict: Verdict<Result>): void {
     this.#settled = undefined;
-    if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict });
+    if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
     else this.#call(() => this.#options.onDelivered?.(verdict.message, verdict.result));
   }
 
-  /** Makes room if it has to, and writes. */
-  async #store(message: Omit<StoredMessage, "sequence">): Promise<number> {
+  /** Whether a message may wait for its turn. Log lines make way for a reading. */
+  #mayWait({ kind, payloadBytes }: StoredRecord): boolean {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return true;
+    const fits = () => waiting.length < MAX_WAITING && this.#waitingBytes + payloadBytes <= MAX_WAITING_BYTES;
+    if (kind !== 0) return fits();
+    // The first is being stored.
+    for (let at = waiting.length - 1; at > 0 && !fits(); at--) {
+      const { record, reject } = waiting[at];
+      if (record.kind === 0) continue;
+      waiting.splice(at, 1);
+      this.#waitingBytes -= record.payloadBytes;
+      reject(logRefused());
+    }
+    return fits();
+  }
+
+  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
+  async #storeWaiting(): Promise<void> {
+    const isStoring = this.#storing !== false;
+    this.#storing = "again";
+    if (isStoring) return;
+    try {
+      await this.#open();
+      while (this.#storing === "again" && this.#waiting !== undefined) {
+        this.#storing = true;
+        const [first] = this.#waiting;
+        try {
+          const sequence = this.#stopped ? undefined : await this.#inTurn(() => this.#store(first.record));
+          if (sequence !== undefined) first.resolve(sequence);
+          else if (this.#stopped === undefined) continue;
+          else this.#sendDirectly(first, this.#stopped);
+        } catch (cause) {
+          const error = storageError(cause);
+          if (error.code === "STORAGE_STOPPED") this.#sendDirectly(first, this.#stop(error));
+          else first.reject(this.#failed(error));
+        }
+        this.#storing = "again";
+        // Closing has forgotten it.
+        if (this.#waiting === undefined) break;
+        this.#waiting.shift();
+        this.#waitingBytes -= first.record.payloadBytes;
+        if (this.#waiting.length === 0) this.#waiting = undefined;
+      }
+    } catch (cause) {
+      const waiting = this.#waiting ?? [];
+      this.#waiting = undefined;
+      this.#waitingBytes = 0;
+      for (const { reject } of waiting) reject(storageError(cause));
+    } finally {
+      this.#storing = false;
+    }
+  }
+
+  /** What has taken effect after its time was over is mended as soon as it can be. */
+  #failed(error: IotHubError): IotHubError {
+    this.#storage.onLate ??= () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
+    return error;
+  }
+
+  #stop(error: IotHubError): IotHubError {
+    const { code, message } = error;
+    if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ phase: "storage", code, message }));
+    this.#stopped ??= error;
+    return error;
+  }
+
+  /** Nothing can be stored before a restart: only an acknowledgement makes a message safe. */
+  #sendDirectly({ record, resolve, reject }: Waiting, stopped: IotHubError): void {
+    const sequence = this.#queue.takeNumber();
+    const message = decodeRecord(sequence, record.text) as StoredMessage;
+    this.#context.send(message, {}).then(
+      (result) => {
+        resolve(sequence);
+        this.#call(() => this.#options.onDelivered?.(message, result));
+      },
+      (error) => reject(new IotHubError("STORAGE_STOPPED", stopped.message, error)),
+    );
+  }
+
+  /** Makes room if it has to, and writes. @returns undefined if nothing is there to make room but the message in flight */
+  async #store(record: StoredRecord): Promise<number | undefined> {
     if (this.#closed) throw deviceClosed();
     const queue = this.#queue;
-    const { bytes, parts, append } = queue.measure(message);
-    if (bytes > this.#maxBytes || parts > MAX_PARTS) {
-      throw new IotHubError("PAYLOAD_TOO_LARGE", `The message takes ${bytes} bytes; the outbox has ${this.#maxBytes}.`);
-    }
-    while (queue.size >= this.#maxMessages || queue.bytes + bytes > this.#maxBytes) {
-      const index = queue.sequenceAt(0) === this.#held ? 1 : 0;
-      const sequence = queue.sequenceAt(index);
-      const settled = this.#settled;
-      if (settled !== undefined && settled.sequence === sequence) {
-        await queue.remove(index);
-        this.#report(sequence, settled.verdict);
-        continue;
+    const isLog = record.kind !== 0;
+    if (isLog && !this.isHalfEmpty) throw logRefused();
+    for (let times = 1; ; times++) {
+      while (queue.size >= this.#maxMessages || queue.bytes + record.bytes > this.#maxBytes) {
+        if ((await this.#evict(isLog ? logRefused() : full(), isLog)) === undefined) return undefined;
       }
-      if (this.#options.policy === "rejectNewest" || sequence === undefined) throw full();
-      const dropped = await queue.read(index);
-      await queue.remove(index);
-      this.#dropped({ sequence, reason: dropped ? "full" : "damaged", message: dropped });
+      let noRoom: IotHubError;
+      if (queue.isWithoutRoom(record.bytes)) {
+        noRoom = new IotHubError("STORAGE_FULL", "The storage has no room, and nothing was deleted since.");
+      } else {
+        try {
+          return await queue.append(record);
+        } catch (error) {
+          if (!(error instanceof IotHubError) || error.code !== "STORAGE_FULL" || times === MAX_FULL) throw error;
+          noRoom = error;
+        }
+      }
+      // Others use the storage, too: what is here may not be enough.
+      for (let freed = 0; freed < record.bytes * times; ) {
+        if (queue.size === 0) {
+          if (freed > 0) break;
+          throw noRoom;
+        }
+        const bytes = await this.#evict(noRoom, isLog);
+        if (bytes === undefined) return undefined;
+        freed += bytes;
+      }
     }
-    return append();
+  }
+
+  /**
+   * Deletes what is done with, else log lines, else the oldest reading, with a report.
+   * @param refusal what to reject with if nothing may be evicted
+   * @returns the bytes that it took; undefined if there is but the message in flight
+   */
+  async #evict(refusal: IotHubError, isLog: boolean): Promise<number | undefined> {
+    const queue = this.#queue;
+    const settled = this.#settled;
+    const settledAt = settled === undefined ? -1 : queue.indexOf(settled.sequence);
+    if (settled !== undefined && settledAt >= 0) {
+      const bytes = queue.bytesAt(settledAt);
+      await this.#remove(settledAt, settled.verdict);
+      this.#report(settled.sequence, settled.verdict);
+      return bytes;
+    }
+    if (this.#options.policy === "rejectNewest" || isLog) throw refusal;
+    const index = queue.dispensable(this.#delivery?.held);
+    if (index < 0) return undefined;
+    const bytes = queue.bytesAt(index);
+    const read = await queue.read(index);
+    const sequence = queue.sequenceAt(index) as number;
+    const message = typeof read === "string" ? undefined : read;
+    const evicting: DroppedMessage = { sequence, reason: read === "corrupt" ? "damaged" : "full", message };
+    this.#evicting = evicting;
+    try {
+      await queue.remove(index);
+    } catch (error) {
+      // What cannot be told now is found out before the next operation.
+      if (!(await this.#mend(evicting).catch(() => false))) throw error;
+      return bytes;
+    }
+    this.#evicting = undefined;
+    this.#dropped(evicting);
+    return bytes;
+  }
+
+  /** Finds out whether a deletion that failed, or did not end in time, has taken effect. */
+  async #mend(evicting: DroppedMessage): Promise<boolean> {
+    const isGone = await this.#queue.isGone(evicting.sequence);
+    this.#evicting = undefined;
+    if (!isGone) return false;
+    this.#queue.drop(this.#queue.indexOf(evicting.sequence));
+    this.#dropped(evicting);
+    return true;
   }
 
   #open(): Promise<void> {
@@ -436,9 +606,9 @@ export class Outbox<Result = unknown> {
   }
 
   #inTurn<T>(operation: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(operation).catch((error) => {
-      throw storageError(error);
-    });
+    const turn = this.#last.then(() =>
+      this.#evicting === undefined ? operation() : this.#mend(this.#evicting).then(operation),
+    );
     this.#last = turn.catch(() => {});
     return turn;
   }
@@ -481,11 +651,6 @@ function full(): IotHubError {
   return new IotHubError("OUTBOX_FULL", "The outbox is full.");
 }
 
-function deviceClosed(): IotHubError {
-  return new IotHubError("DEVICE_CLOSED", "The device has been closed.");
-}
-
-function storageError(error: unknown): IotHubError {
-  if (error instanceof IotHubError) return error;
-  return new IotHubError("STORAGE_FAILED", "The storage could not be used.", error);
+function logRefused(): IotHubError {
+  return new IotHubError("OUTBOX_FULL", "The outbox is more than half full; log lines are not queued.");
 }

@@ -1,60 +1,75 @@
 /**
- * A queue of messages in a storage, safe against a power cut at any operation.
+ * A queue of messages in a storage, safe against a power cut at any operation, as each message is one value: it is there
+ * if and only if its key is. Keys: `<name>.<sequence, 8 digits of base 36>`.
  *
- * Keys: `<name>.<sequence, 8 digits of base 36>.<part, 1 digit>` for a part, `<name>.n` for the mark below which
- * numbers may have been used.
+ * Numbers rise within a life. After a restart they go on above the highest that waits, which is all that a queue needs:
+ * nothing but the messages is written, so a storage that is full can be emptied.
  *
- * - A message's first part is written last and deleted first: it is there if and only if the message is.
- * - The mark is written only before the message with the highest number is deleted, as long as that one still tells
- *   the number. It is set {@link RESERVE} ahead, so it is due once in so many messages and once after a restart.
- * - So a part costs two operations that write, its writing and its deletion, in the message's whole life.
+ * A storage that is short of memory may say that a key is absent which is not. So a key that the queue knows is never
+ * taken for gone by that alone, and no key is written before it was found free.
  */
 
+import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import type { Storage } from "../host.js";
-import {
-  decodeRecord,
-  encodeMark,
-  encodeRecord,
-  MAX_PARTS,
-  MAX_SEQUENCE,
-  type RecordHead,
-  readHead,
-  readMark,
-  readPart,
-  type StoredMessage,
-} from "./record.js";
+import type { Clock, Storage } from "../host.js";
+import { decodeRecord, type StoredMessage, type StoredRecord, storedBytes } from "./record.js";
 
-/** How many numbers a mark is ahead. */
-const RESERVE = 64;
-/** Numbers an entry has in the table: sequence number, bytes, time, parts. */
-const STRIDE = 4;
+/** As eight base-36 digits of a key count: 4000 years at 20 a second. */
+const MAX_SEQUENCE = 36 ** 8 - 1;
+/** Numbers an entry has in the table: sequence number, bytes and kind, time. Bytes are whole entries of 32. */
+const STRIDE = 3;
 /** Entries that the table grows by: few for a device, and not so few that a long queue is copied all the time. */
 const LEAST_ROOM = 16;
+/** What a message is counted as that is listed and reads as absent. */
+const LEAST_BYTES = storedBytes(0);
+const UNKNOWN_TIME = -1;
+/** A set that finds no room costs an ESP32 the erasure of a sector: how long until it may find some, if nothing is deleted. */
+const NO_ROOM_MS = 3600000;
 
-export interface Damaged {
+export interface Corrupt {
   readonly sequence: number;
   /** `unsupported`: written by a later version of this library. It stays in the storage for that version. */
   readonly reason: "damaged" | "unsupported";
 }
 
+/** A message, and what lies in storage for it. */
+interface Found {
+  readonly message: StoredMessage;
+  readonly text: string;
+}
+
+/** What is read of a message. `absent` may come from a storage that is short of memory. */
+export type Read = StoredMessage | "absent" | "corrupt" | "newer";
+
 export class StoredQueue {
   readonly #storage: Storage;
   readonly #name: string;
+  readonly #clock: Pick<Clock, "monotonicMs">;
   /** Entries in order; the table is larger than what is in use. */
   #table = new Float64Array(0);
   #begin = 0;
   #end = 0;
   #bytes = 0;
+  /** Messages that are no readings. */
+  #others = 0;
   /** What an opening that failed has found, and perhaps deleted, already. */
-  #found: Damaged[] = [];
+  #found: Corrupt[] | undefined;
   #next = 0;
-  #mark = 0;
+  /** Messages read so far: shows whether the storage could read anything meanwhile. */
+  #reads = 0;
+  /** Messages that were absent in an earlier flush, and what `#reads` was then. */
+  #absent: Map<number, number> | undefined;
+  /** Numbers whose writing failed, perhaps after it took effect. */
+  #failed: number[] | undefined;
+  /** Bytes for which there was no room, and until when there is none unless something is deleted. */
+  #noRoomBytes = Number.POSITIVE_INFINITY;
+  #noRoomUntilMs = 0;
 
   /** @param name 1 to 4 characters of `[A-Za-z0-9_-]` */
-  constructor(storage: Storage, name: string) {
+  constructor(storage: Storage, name: string, clock: Pick<Clock, "monotonicMs">) {
     this.#storage = storage;
     this.#name = name;
+    this.#clock = clock;
   }
 
   /** Messages in the queue. */
@@ -67,15 +82,38 @@ export class StoredQueue {
     return this.#bytes;
   }
 
-  /** Time of the oldest message in milliseconds since 1970; undefined if the queue is empty. */
+  /** Time of the oldest message in milliseconds since 1970; undefined if none is known. */
   get oldestTimeMs(): number | undefined {
-    return this.#begin < this.#end ? this.#table[this.#begin + 2] : undefined;
+    for (let at = this.#begin + 2; at < this.#end; at += STRIDE) {
+      if (this.#table[at] !== UNKNOWN_TIME) return this.#table[at];
+    }
+    return undefined;
   }
 
   /** The sequence number at an index, 0 being the oldest; undefined if there is none. */
   sequenceAt(index: number): number | undefined {
     const at = this.#begin + index * STRIDE;
     return at < this.#end ? this.#table[at] : undefined;
+  }
+
+  kindAt(index: number): number {
+    return this.#table[this.#begin + index * STRIDE + 1] % 32;
+  }
+
+  bytesAt(index: number): number {
+    return this.#table[this.#begin + index * STRIDE + 1] - this.kindAt(index);
+  }
+
+  /** The index of what is evicted first: the device's own messages before readings, the oldest first; -1 if there is none. */
+  dispensable(held: number | undefined): number {
+    let oldest = -1;
+    for (let at = this.#begin, index = 0; at < this.#end; at += STRIDE, index++) {
+      if (this.#table[at] === held) continue;
+      if (this.#others > 0 && this.#table[at + 1] % 32 !== 0) return index;
+      if (oldest < 0) oldest = index;
+      if (this.#others === 0) break;
+    }
+    return oldest;
   }
 
   /** The index of a sequence number; -1 if it is not in the queue. */
@@ -94,119 +132,163 @@ export class StoredQueue {
   }
 
   /**
-   * Reads what is in the storage, and clears away what a power cut left half done.
-   * @returns messages that cannot be read; what is damaged has been deleted
+   * Reads what is in the storage.
+   * @returns messages that cannot be read; what is corrupt has been deleted
    */
-  async open(): Promise<Damaged[]> {
+  async open(): Promise<Corrupt[]> {
     this.#table = new Float64Array(0);
     this.#begin = 0;
     this.#end = 0;
     this.#bytes = 0;
-    const find = (sequence: number, reason: Damaged["reason"]) => {
-      if (!this.#found.some((one) => one.sequence === sequence)) this.#found.push({ sequence, reason });
-    };
-    const ids = (await this.#storage.keys()).map((key) => this.#parse(key)).filter((id) => id >= 0);
-    ids.sort((a, b) => a - b);
-    this.#mark = readMark(await this.#storage.get(this.#markKey()));
-    const highest = ids.length > 0 ? Math.floor(ids[ids.length - 1] / MAX_PARTS) : -1;
-    this.#next = Math.max(this.#mark, highest + 1);
-    for (let i = 0; i < ids.length; ) {
-      const sequence = Math.floor(ids[i] / MAX_PARTS);
-      let count = 1;
-      while (Math.floor(ids[i + count] / MAX_PARTS) === sequence) count++;
-      const parts = ids.slice(i, i + count).map((id) => id % MAX_PARTS);
-      i += count;
-      const head = parts[0] === 0 ? await this.#readHead(sequence) : undefined;
-      if (head === "newer") {
-        find(sequence, "unsupported");
-        continue;
+    this.#others = 0;
+    const sequences = (await this.#storage.keys()).map((key) => this.#parse(key)).filter((sequence) => sequence >= 0);
+    sequences.sort((a, b) => a - b);
+    for (const sequence of sequences) {
+      this.#next = Math.max(this.#next, sequence + 1);
+      const read = await this.#read(sequence);
+      if (read === "corrupt") {
+        this.#find(sequence, "damaged");
+        await this.#storage.delete(this.#key(sequence));
+      } else if (read === "newer") {
+        this.#find(sequence, "unsupported");
+      } else {
+        this.#add(sequence, read);
       }
-      if (head !== undefined && head.parts === count) {
-        this.#push(sequence, head);
-        continue;
-      }
-      // Without a first part it was being written or deleted: nobody waits for it.
-      if (parts[0] === 0) find(sequence, "damaged");
-      if (sequence === highest) await this.#reserve(sequence);
-      for (const part of parts) await this.#storage.delete(this.#key(sequence, part));
     }
-    const found = this.#found;
-    this.#found = [];
+    const found = this.#found ?? [];
+    this.#found = undefined;
     return found;
   }
 
-  /** What a message would take, and how to write it. */
-  measure(message: Omit<StoredMessage, "sequence">): { bytes: number; parts: number; append: () => Promise<number> } {
-    if (this.#next > MAX_SEQUENCE) throw new IotHubError("OUTBOX_FULL", "The outbox has no sequence number left.");
-    const sequence = this.#next;
-    const { head, parts } = encodeRecord({ ...message, sequence });
-    return { bytes: head.bytes, parts: head.parts, append: () => this.#append(sequence, head, parts) };
+  #find(sequence: number, reason: Corrupt["reason"]): void {
+    this.#found ??= [];
+    if (!this.#found.some((one) => one.sequence === sequence)) this.#found.push({ sequence, reason });
   }
 
-  async #append(sequence: number, head: RecordHead, parts: Uint8Array[]): Promise<number> {
-    this.#next = sequence + 1;
+  #add(sequence: number, read: Found | "absent"): void {
+    if (read === "absent") this.#push(sequence, LEAST_BYTES, UNKNOWN_TIME, 0);
+    else this.#push(sequence, storedBytes(utf8(read.text).length), read.message.timeMs, read.message.kind);
+  }
+
+  /** A number that is given to no stored message. */
+  takeNumber(): number {
+    if (this.#next > MAX_SEQUENCE) throw new IotHubError("OUTBOX_FULL", "The outbox has no sequence number left.");
+    return this.#next++;
+  }
+
+  /** Whether writing so many bytes is known to find no room. */
+  isWithoutRoom(bytes: number): boolean {
+    return bytes >= this.#noRoomBytes && this.#clock.monotonicMs() < this.#noRoomUntilMs;
+  }
+
+  /**
+   * Writes a record behind all others.
+   * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
+   */
+  async append({ text, bytes, timeMs, kind }: StoredRecord): Promise<number> {
+    await this.clean();
+    let sequence = this.takeNumber();
+    for (;;) {
+      const value = await this.#storage.get(this.#key(sequence));
+      if (value === undefined) break;
+      // The storage did not list it.
+      const found = this.#decode(sequence, value);
+      if (found !== "newer" && found !== "corrupt") this.#add(sequence, found);
+      sequence = this.takeNumber();
+    }
     try {
-      for (let part = parts.length - 1; part >= 0; part--) {
-        await this.#storage.set(this.#key(sequence, part), parts[part]);
-      }
+      await this.#storage.set(this.#key(sequence), text);
     } catch (error) {
-      // The number stays used. What cannot be deleted now is cleared away, or delivered, after the next start.
-      for (let part = 0; part < parts.length; part++) {
-        await this.#storage.delete(this.#key(sequence, part)).catch(() => {});
+      if ((error as Partial<IotHubError>).code === "STORAGE_FULL") {
+        this.#noRoomBytes = bytes;
+        this.#noRoomUntilMs = this.#clock.monotonicMs() + NO_ROOM_MS;
+      } else {
+        this.#failed ??= [];
+        this.#failed.push(sequence);
+        await this.clean().catch(() => {});
       }
       throw error;
     }
-    this.#push(sequence, head);
+    this.#push(sequence, bytes, timeMs, kind);
     return sequence;
   }
 
-  /** The message at an index; undefined if it is damaged. */
-  async read(index: number): Promise<StoredMessage | undefined> {
-    const at = this.#begin + index * STRIDE;
-    const sequence = this.#table[at];
-    const contents: Uint8Array[] = [];
-    for (let part = 0; part < this.#table[at + 3]; part++) {
-      const value = await this.#storage.get(this.#key(sequence, part));
-      const content = value && readPart(value, sequence, part);
-      if (content === undefined || content === "newer") return undefined;
-      contents.push(content);
+  /** Deletes what was written although its writing failed: whoever was refused may have it stored again. */
+  async clean(): Promise<void> {
+    while (this.#failed !== undefined) {
+      const key = this.#key(this.#failed[0]);
+      if ((await this.#storage.get(key)) !== undefined) await this.#storage.delete(key);
+      this.#failed.shift();
+      if (this.#failed.length === 0) this.#failed = undefined;
     }
-    return decodeRecord(sequence, contents);
+  }
+
+  /** The message at an index. Corrupt is only what was read twice and made no sense. */
+  async read(index: number): Promise<Read> {
+    const read = await this.#read(this.sequenceAt(index) as number);
+    return typeof read === "string" ? read : read.message;
+  }
+
+  /** Whether the key of a message is gone. */
+  async isGone(sequence: number): Promise<boolean> {
+    const isGone = (await this.#storage.get(this.#key(sequence))) === undefined;
+    if (isGone) this.#noRoomUntilMs = 0;
+    return isGone;
+  }
+
+  /**
+   * Takes in that a message is absent, once in a flush.
+   * @returns true if it is lost: it was absent in an earlier flush, and others could be read since
+   */
+  isLost(sequence: number): boolean {
+    this.#absent ??= new Map();
+    const reads = this.#absent.get(sequence);
+    this.#absent.set(sequence, this.#reads);
+    return reads !== undefined && this.#reads > reads;
   }
 
   /** Deletes the message at an index. */
   async remove(index: number): Promise<void> {
+    await this.#storage.delete(this.#key(this.sequenceAt(index) as number));
+    this.#noRoomUntilMs = 0;
+    this.drop(index);
+  }
+
+  /** Forgets the message at an index, which is gone from the storage. */
+  drop(index: number): void {
     const at = this.#begin + index * STRIDE;
-    const sequence = this.#table[at];
-    const parts = this.#table[at + 3];
-    if (at + STRIDE === this.#end) await this.#reserve(sequence);
-    await this.#storage.delete(this.#key(sequence, 0));
-    this.#bytes -= this.#table[at + 1];
+    this.#absent?.delete(this.#table[at]);
+    this.#bytes -= this.bytesAt(index);
+    if (this.kindAt(index) !== 0) this.#others--;
     this.#table.copyWithin(this.#begin + STRIDE, this.#begin, at);
     this.#begin += STRIDE;
-    // From here on it is gone. Parts that stay are cleared away at the next start.
-    for (let part = 1; part < parts; part++) await this.#storage.delete(this.#key(sequence, part)).catch(() => {});
   }
 
-  async #readHead(sequence: number): Promise<RecordHead | "newer" | undefined> {
-    const value = await this.#storage.get(this.#key(sequence, 0));
-    const content = value && readPart(value, sequence, 0);
-    return content === undefined || content === "newer" ? content : readHead(content);
+  async #read(sequence: number): Promise<Found | "absent" | "corrupt" | "newer"> {
+    let found: Found | "corrupt" | "newer" = "corrupt";
+    for (let times = 0; times < 2 && found === "corrupt"; times++) {
+      const text = await this.#storage.get(this.#key(sequence));
+      if (text === undefined) return "absent";
+      found = this.#decode(sequence, text);
+    }
+    if (typeof found !== "string") {
+      this.#reads++;
+      this.#absent?.delete(sequence);
+    }
+    return found;
   }
 
-  /** Keeps a number from being given again after its message is gone. */
-  async #reserve(sequence: number): Promise<void> {
-    if (this.#mark > sequence) return;
-    const mark = Math.min(sequence + RESERVE, MAX_SEQUENCE);
-    await this.#storage.set(this.#markKey(), encodeMark(mark));
-    this.#mark = mark;
+  #decode(sequence: number, text: string): Found | "corrupt" | "newer" {
+    const message = decodeRecord(sequence, text);
+    if (message === "newer") return "newer";
+    return message === undefined ? "corrupt" : { message, text };
   }
 
-  #push(sequence: number, { bytes, timeMs, parts }: RecordHead): void {
+  #push(sequence: number, bytes: number, timeMs: number, kind: number): void {
     if (this.#end === this.#table.length) {
       const used = this.#end - this.#begin;
-      const grown = used + Math.max(LEAST_ROOM, used >> 2) * STRIDE;
-      const table = new Float64Array(grown - (grown % STRIDE));
+      const grown = Math.floor(used / STRIDE + Math.max(LEAST_ROOM, used / STRIDE / 4)) * STRIDE;
+      const table = new Float64Array(grown);
       table.set(this.#table.subarray(this.#begin, this.#end));
       this.#table = table;
       this.#begin = 0;
@@ -214,28 +296,22 @@ export class StoredQueue {
     }
     const table = this.#table;
     table[this.#end] = sequence;
-    table[this.#end + 1] = bytes;
+    table[this.#end + 1] = bytes + kind;
     table[this.#end + 2] = timeMs;
-    table[this.#end + 3] = parts;
     this.#end += STRIDE;
     this.#bytes += bytes;
+    if (kind !== 0) this.#others++;
   }
 
-  #key(sequence: number, part: number): string {
-    return `${this.#name}.${sequence.toString(36).padStart(8, "0")}.${part.toString(36)}`;
+  #key(sequence: number): string {
+    return `${this.#name}.${sequence.toString(36).padStart(8, "0")}`;
   }
 
-  #markKey(): string {
-    return `${this.#name}.n`;
-  }
-
-  /** The sequence number times 36 plus the part; -1 for another's key. */
+  /** The sequence number; -1 for another's key. */
   #parse(key: string): number {
     const { length } = this.#name;
-    if (key.length !== length + 11 || !key.startsWith(`${this.#name}.`)) return -1;
+    if (key.length !== length + 9 || !key.startsWith(`${this.#name}.`)) return -1;
     const digits = key.slice(length + 1);
-    return /^[0-9a-z]{8}\.[0-9a-z]$/.test(digits)
-      ? Number.parseInt(digits.slice(0, 8), 36) * MAX_PARTS + Number.parseInt(digits[9], 36)
-      : -1;
+    return /^[0-9a-z]{8}$/.test(digits) ? Number.parseInt(digits, 36) : -1;
   }
 }

@@ -1,23 +1,26 @@
 /**
  * A board's credential from its first start on: use what is stored, else register and store before anything else.
  *
- * In storage, `credential` holds the version, a generation (0 or 1), the number of further parts, a SHA-256 of these three
- * bytes and the content, then the content's first 3965 bytes; `credential.G.N` hold what does not fit. The parts of a new
- * generation are written first, `credential` last and at once: a power cut leaves the old or the new credential, never
+ * In storage, `cred` holds the version, a generation (0 or 1), the number of further parts as a digit of base 36, the first
+ * 16 bytes of a SHA-256 of these three characters and the content, in hex, then as much of the content as fits; `cred.G.N`
+ * hold what does not. The content is JSON without any character beyond ASCII, so that it can be cut anywhere. The parts of
+ * a new generation are written first, `cred` last and at once: a power cut leaves the old or the new credential, never
  * half of one. `registering` stands there from before a registration until its credential is stored, since a response
  * that got lost may have invalidated what is stored.
  */
 
+import { hex } from "../crypto/hex.js";
 import { Sha256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import type { DeviceOptions } from "../device.js";
-import { AnswerError, IotHubError, isTransient } from "../errors.js";
-import { type Host, type NativeDigest, type Storage, storageLimits } from "../host.js";
+import { AnswerError, classifyError, IotHubError, isTransient } from "../errors.js";
+import type { Host, NativeDigest, Storage } from "../host.js";
 import type { Identity } from "../message.js";
 import { checkOptions, provisionedDeviceRules, provisionRules } from "../options.js";
 import { reachableEndpoint } from "../request/endpoint.js";
 import { parseObject } from "../request/response.js";
 import type { Credential } from "../signing/signer.js";
+import { LimitedStorage, storageError } from "../storage/limits.js";
 import {
   type RegisterOptions,
   type Registration,
@@ -45,14 +48,14 @@ export interface Provisioned extends Identity {
   readonly state?: 0 | 1;
 }
 
-const VERSION = 1;
-const HEAD = "credential";
-const PART = "credential.";
+const VERSION = "1";
+const HEAD = "cred";
+const PART = "cred.";
 const MARK = "registering";
-const HASH_BYTES = 32;
+const HASH_BYTES = 16;
 /** Version, generation, parts, hash. */
-const HEAD_BYTES = 3 + HASH_BYTES;
-/** 64 000 bytes: more than any chain of certificates that a device can use. */
+const HEAD_LENGTH = 3 + 2 * HASH_BYTES;
+/** 60 000 bytes and more: more than any chain of certificates that a device can use. */
 const MAX_PARTS = 15;
 const NO_GENERATION = 2;
 
@@ -60,16 +63,16 @@ const NO_GENERATION = 2;
  * Resolves with the device's credential: the stored one, or, where there is none, one that is registered and stored
  * before anything else is done with it. A stored credential is never replaced unless `force` is given or an earlier
  * registration was cut short. Call it once at a time for one storage.
- * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED; NOT_PROVISIONED and
- * STORED_CREDENTIAL_DAMAGED without a `productSecret`; STORED_CREDENTIAL_OTHER if what is stored belongs to another
+ * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED,
+ * STORAGE_IN_USE; NOT_PROVISIONED and STORED_CREDENTIAL_DAMAGED without a `productSecret`; STORED_CREDENTIAL_OTHER if what is stored belongs to another
  * ProductId or DeviceName (`force` or {@link forget} helps); and what {@link register} throws
  */
 export async function provision(options: ProvisionOptions, host: Host): Promise<Provisioned> {
   checkOptions("", options, provisionRules);
   const identity = readIdentity(options, host);
   readOwnCertificate(options);
-  const store = new CredentialStore(host);
-  const stored = await store.load();
+  const store = new CredentialStore(host, options.storageTimeoutMs);
+  let stored = await store.load();
   const mark = await store.readMark();
   // A registration whose credential was stored ended well, even if the mark is still there.
   const cutShort = mark !== undefined && mark === stored.generation;
@@ -89,16 +92,28 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   reachableEndpoint(options, host.http);
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
   if (!cutShort) await store.writeMark(stored.generation);
+  if (stored.record === undefined && !stored.damaged) {
+    // A storage that is short of memory may have said that nothing is stored.
+    stored = await store.loadAgain();
+    if (stored.record !== undefined && !force) {
+      checkOwner(stored.record, identity);
+      await store.deleteMark().catch(() => {});
+      return provisioned(stored.record, identity, options);
+    }
+    if (stored.record !== undefined) await store.writeMark(stored.generation);
+  }
   const { force: _, ...registering } = options;
   let registration: Registration;
   try {
     registration = await register({ ...registering, ...identity, productSecret }, host);
   } catch (error) {
-    // The gateway has said no for good. A refusal that follows a lost response proves nothing about what is stored.
-    if (error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass)) {
-      if (!cutShort) await store.deleteMark();
-      else if (stored.record !== undefined && !force) return provisioned(stored.record, identity, options);
+    // What follows a registration that was cut short proves nothing about what is stored, which may still be good.
+    if (cutShort && stored.record !== undefined && !force && !isOwnFault(error)) {
+      return provisioned(stored.record, identity, options);
     }
+    // The gateway has said no for good.
+    const isFinal = error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass);
+    if (isFinal && !cutShort) await store.deleteMark();
     throw error;
   }
   const record = makeRecord(identity, registration, options);
@@ -171,6 +186,12 @@ function provisioned(record: CredentialRecord, identity: Identity, own: Provisio
   return { ...found, credential: { privateKey }, certificate };
 }
 
+/** Whether the caller gave up, or has to change something. */
+function isOwnFault(error: unknown): boolean {
+  const errorClass = classifyError(error);
+  return errorClass === "cancelled" || errorClass === "input" || errorClass === "state";
+}
+
 interface Stored {
   readonly record?: CredentialRecord;
   /** 0 or 1; 2 where no credential can be read. */
@@ -183,34 +204,55 @@ interface Stored {
 
 class CredentialStore {
   readonly #storage: Storage;
+  /** Where a credential is saved, which is waited for without limit: there is no other copy of it. */
+  readonly #unlimited: Storage;
   readonly #digest: NativeDigest | undefined;
 
-  constructor(host: Pick<Host, "storage" | "digest">) {
-    if (host.storage === undefined) {
+  constructor(host: Pick<Host, "storage" | "digest"> & Partial<Pick<Host, "timer">>, timeoutMs?: number) {
+    const { storage, timer, digest } = host;
+    if (storage === undefined) {
       throw new IotHubError("INVALID_OPTION", "Provisioning needs a host with storage to keep the credential in.");
     }
-    this.#storage = host.storage;
-    this.#digest = host.digest;
+    this.#unlimited = storage;
+    this.#storage = timer === undefined ? storage : new LimitedStorage(storage, timer, timeoutMs);
+    this.#digest = digest;
   }
 
-  async load(): Promise<Stored> {
+  /** What is stored. It is damaged only if that is read twice. */
+  async load(from: Storage = this.#storage): Promise<Stored> {
+    const first = await this.#load(from);
+    return first.damaged ? this.#load(from) : first;
+  }
+
+  /** What is stored where nothing could be read before. Rejects if a credential is listed and cannot be read. */
+  async loadAgain(): Promise<Stored> {
+    const stored = await this.load();
+    if (stored.record === undefined && !stored.damaged) {
+      const keys = await attempt(() => this.#storage.keys());
+      if (keys.includes(HEAD)) {
+        throw new IotHubError("STORAGE_FAILED", "The storage has a credential that cannot be read.");
+      }
+    }
+    return stored;
+  }
+
+  async #load(from: Storage): Promise<Stored> {
     const none = { generation: NO_GENERATION, parts: 0 };
-    const head = await attempt(() => this.#storage.get(HEAD));
+    const head = await attempt(() => from.get(HEAD));
     if (head === undefined) return { ...none, damaged: false };
     const damagedRecord = { ...none, damaged: true };
-    const [version, generation, parts] = head;
-    if (head.length < HEAD_BYTES || version !== VERSION || generation > 1 || parts > MAX_PARTS) return damagedRecord;
-    const pieces = [head.subarray(HEAD_BYTES)];
+    if (!/^1[01][0-9a-f][0-9a-f]{32}/.test(head)) return damagedRecord;
+    const generation = Number(head[1]);
+    const parts = Number.parseInt(head[2], 36);
+    const pieces = [head.slice(HEAD_LENGTH)];
     for (let n = 0; n < parts; n++) {
-      const part = await attempt(() => this.#storage.get(partKey(generation, n)));
+      const part = await attempt(() => from.get(partKey(generation, n)));
       if (part === undefined) return damagedRecord;
       pieces.push(part);
     }
-    const content = concatenate(pieces);
-    const sum = this.#hash(head.subarray(0, 3), content);
-    const record = sum.every((byte, i) => byte === head[3 + i])
-      ? (parseObject(content) as CredentialRecord | undefined)
-      : undefined;
+    const content = utf8(pieces.join(""));
+    const isWhole = this.#hash(head.slice(0, 3), content) === head.slice(3, HEAD_LENGTH);
+    const record = isWhole ? (parseObject(content) as CredentialRecord | undefined) : undefined;
     content.fill(0);
     return record === undefined ? damagedRecord : { record, generation, parts, damaged: false };
   }
@@ -219,12 +261,19 @@ class CredentialStore {
   async readMark(): Promise<number | undefined> {
     const mark = await attempt(() => this.#storage.get(MARK));
     if (mark === undefined) return undefined;
-    // One that is torn was cut off while it was written, before anything was sent: as good as one that is done with.
-    return mark.length === 2 && mark[0] === VERSION ? mark[1] : -1;
+    // Anything else is another version's: a registration that this one knows nothing of.
+    return /^1[012]$/.test(mark) ? Number(mark[1]) : -1;
   }
 
   async writeMark(generation: number): Promise<void> {
-    await attempt(() => this.#storage.set(MARK, Uint8Array.of(VERSION, generation)));
+    const mark = `${VERSION}${generation}`;
+    await attempt(() => this.#storage.set(MARK, mark));
+    if ((await attempt(() => this.#storage.get(MARK))) !== mark) {
+      throw new IotHubError(
+        "STORAGE_FAILED",
+        "The storage did not keep what it was given; no credential is safe there.",
+      );
+    }
   }
 
   async deleteMark(): Promise<void> {
@@ -232,23 +281,24 @@ class CredentialStore {
   }
 
   async save(record: CredentialRecord, before: Stored): Promise<void> {
-    const content = utf8(JSON.stringify(record));
+    const storage = this.#unlimited;
+    const text = asciiJson(record);
+    const content = utf8(text);
     const generation = before.generation === 0 ? 1 : 0;
-    const first = storageLimits.valueBytes - HEAD_BYTES;
-    const parts = Math.ceil(Math.max(0, content.length - first) / storageLimits.valueBytes);
+    const { maxValueBytes } = storage;
+    const first = maxValueBytes - HEAD_LENGTH;
+    const parts = Math.ceil(Math.max(0, text.length - first) / maxValueBytes);
     if (parts > MAX_PARTS) throw new IotHubError("STORAGE_FAILED", "The credential is too large to be stored.");
-    const lead = Uint8Array.of(VERSION, generation, parts);
-    const head = concatenate([lead, this.#hash(lead, content), content.subarray(0, first)]);
-    for (let n = 0; n < parts; n++) {
-      const from = first + n * storageLimits.valueBytes;
-      const part = content.slice(from, from + storageLimits.valueBytes);
-      await attempt(() => this.#storage.set(partKey(generation, n), part));
-    }
-    await attempt(() => this.#storage.set(HEAD, head));
-    head.fill(0);
+    const lead = `${VERSION}${generation}${parts.toString(36)}`;
+    const head = `${lead}${this.#hash(lead, content)}${text.slice(0, first)}`;
     content.fill(0);
+    for (let n = 0; n < parts; n++) {
+      const from = first + n * maxValueBytes;
+      await attempt(() => storage.set(partKey(generation, n), text.slice(from, from + maxValueBytes)));
+    }
+    await attempt(() => storage.set(HEAD, head));
     // There is no second chance to find out that a storage is full or worn.
-    if ((await this.load()).generation !== generation) {
+    if ((await this.load(storage)).generation !== generation) {
       throw new IotHubError("STORAGE_FAILED", "The storage did not keep the credential.");
     }
     // From here on the credential is safe. What is left over goes at the next start if it cannot go now.
@@ -269,8 +319,10 @@ class CredentialStore {
     await this.clean({ generation: NO_GENERATION, parts: 0 });
   }
 
-  #hash(lead: Uint8Array, content: Uint8Array): Uint8Array {
-    return this.#digest?.sha256(lead, content) ?? new Sha256().update(lead).update(content).digest();
+  #hash(lead: string, content: Uint8Array): string {
+    const first = utf8(lead);
+    const hash = this.#digest?.sha256(first, content) ?? new Sha256().update(first).update(content).digest();
+    return hex(hash.subarray(0, HASH_BYTES));
   }
 }
 
@@ -278,14 +330,19 @@ function partKey(generation: number, n: number): string {
   return `${PART}${generation}.${n}`;
 }
 
-function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
+/** JSON with escapes for all that is not ASCII: a comment in a certificate may have anything. */
+function asciiJson(value: object): string {
+  const json = JSON.stringify(value);
+  if (utf8(json).length === json.length) return json;
+  const escaped = (unit: number): string => `\\u${unit.toString(16).padStart(4, "0")}`;
+  let text = "";
+  for (const character of json) {
+    const code = character.codePointAt(0) as number;
+    if (code < 0x80) text += character;
+    else if (code < 0x10000) text += escaped(code);
+    else text += escaped(0xd800 + ((code - 0x10000) >> 10)) + escaped(0xdc00 + (code & 0x3ff));
   }
-  return all;
+  return text;
 }
 
 function checkOwner(record: CredentialRecord, { productId, deviceName }: Identity): void {
@@ -297,13 +354,12 @@ function checkOwner(record: CredentialRecord, { productId, deviceName }: Identit
   }
 }
 
-/** Whatever a storage throws becomes STORAGE_FAILED. */
+/** Whatever a storage throws becomes STORAGE_FAILED, unless it says more. */
 async function attempt<T>(operation: () => Promise<T>): Promise<T> {
   try {
     return await operation();
   } catch (cause) {
-    if (cause instanceof IotHubError) throw cause;
-    throw new IotHubError("STORAGE_FAILED", "The storage for the credential cannot be used.", cause);
+    throw storageError(cause);
   }
 }
 

@@ -76,6 +76,8 @@ export type ClientEvent =
     } & FailureDetails)
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
+  /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
+  | { readonly phase: "storage"; readonly code: string; readonly message: string }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */
@@ -127,6 +129,12 @@ export interface ClientOptions {
   readonly clockCorrection?: ClockCorrectionOptions | false;
   /** Requests that may wait for the one under way, 32 unless given. */
   readonly maxQueued?: number;
+  /**
+   * Limit of one operation of the host's storage in milliseconds, 1 to 2147483647. What is given a credential to keep is
+   * waited for without limit.
+   * @default 10000
+   */
+  readonly storageTimeoutMs?: number;
   /** Called as a request goes through its phases. What it throws is ignored. */
   readonly onEvent?: (event: ClientEvent) => void;
 }

@@ -4,7 +4,6 @@
  * a request refused, or signed for another time within the bounds below.
  */
 
-import { crc32 } from "../crypto/crc32.js";
 import type { Clock, Storage } from "../host.js";
 import { buildDateMs } from "../version.js";
 
@@ -17,10 +16,11 @@ export interface ClockCorrectionOptions {
   readonly maxStepMs?: number;
 }
 
-/** In its storage; 1 to 15 characters. */
+/**
+ * In its storage; 1 to 15 characters. The value is the version, `s` or `u` for a host's clock that was or was not set, and
+ * the offset in whole milliseconds: `1u-5000`.
+ */
 const KEY = "clock";
-const VERSION = 1;
-const BYTES = 14;
 /** Whoever forges dates must not be able to wear out a flash memory: what is learned sooner is kept in memory only. */
 const SAVE_INTERVAL_MS = 3600000;
 const LIFETIME_MS = 20 * 365.25 * 86400000;
@@ -51,17 +51,13 @@ export class ClockSkew {
   async load(): Promise<void> {
     if (this.#loaded) return;
     this.#loaded = true;
-    let bytes: Uint8Array | undefined;
+    let text: string | undefined;
     try {
-      bytes = await this.#storage?.get(KEY);
+      text = await this.#storage?.get(KEY);
     } catch {}
-    if (bytes === undefined || bytes.length !== BYTES || bytes[0] !== VERSION) return;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, BYTES);
-    if (view.getInt32(10) !== crc32(bytes.subarray(0, 10))) return;
-    const offsetMs = view.getFloat64(2);
-    if (!Number.isFinite(offsetMs)) return;
-    this.#offsetMs = offsetMs;
-    this.#unset = bytes[1] === 1;
+    if (text === undefined || !/^1[su]-?[0-9]{1,15}$/.test(text)) return;
+    this.#offsetMs = Number(text.slice(2));
+    this.#unset = text.startsWith("u", 1);
   }
 
   /**
@@ -77,7 +73,8 @@ export class ClockSkew {
     if (Math.abs(offsetMs - this.offsetMs) < leastMs || !this.#holds(nowMs, offsetMs, unset)) return false;
     this.#offsetMs = offsetMs;
     this.#unset = unset;
-    await this.#save();
+    // A storage that takes its time, or never ends, must not keep the request from being signed again.
+    this.#save();
     return true;
   }
 
@@ -97,14 +94,8 @@ export class ClockSkew {
     const now = this.#clock.monotonicMs();
     if (now < this.#saveAfterMs) return;
     this.#saveAfterMs = now + SAVE_INTERVAL_MS;
-    const bytes = new Uint8Array(BYTES);
-    const view = new DataView(bytes.buffer);
-    bytes[0] = VERSION;
-    bytes[1] = this.#unset ? 1 : 0;
-    view.setFloat64(2, this.#offsetMs);
-    view.setInt32(10, crc32(bytes.subarray(0, 10)));
     try {
-      await this.#storage?.set(KEY, bytes);
+      await this.#storage?.set(KEY, `1${this.#unset ? "u" : "s"}${Math.round(this.#offsetMs)}`);
     } catch {
       // The correction holds without it until the next start.
     }

@@ -1,24 +1,28 @@
-/** A storage in memory, with the limits of the others: for tests, and for machines that remember nothing. */
+/** A storage in memory, with the limits of a computer's: for tests, and for machines that remember nothing. */
 
-import { copyBytes } from "../crypto/bytes.js";
+import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
 import { type Storage, storageLimits } from "../host.js";
+import { defaultOutboxLimits } from "./limits.js";
+
+const MAX_VALUE_BYTES = 65536;
 
 /** What is in it is lost when the program ends. */
 export function createMemoryStorage(): Storage {
-  const values = new Map<string, Uint8Array>();
+  const values = new Map<string, string>();
   const checked = (key: string): string => {
     if (typeof key === "string" && key.length <= storageLimits.keyLength && /^[A-Za-z0-9_.-]+$/.test(key)) return key;
     throw new IotHubError("INVALID_OPTION", "A storage key must be 1 to 15 letters, digits and _ . -.");
   };
   return {
-    get: async (key) => values.get(checked(key))?.slice(),
-    set: async (key, value) => {
-      if (value.length > storageLimits.valueBytes) {
-        throw new IotHubError("INVALID_OPTION", `A stored value must not exceed ${storageLimits.valueBytes} bytes.`);
+    maxValueBytes: MAX_VALUE_BYTES,
+    outboxLimits: defaultOutboxLimits,
+    get: async (key) => values.get(checked(key)),
+    set: async (key, text) => {
+      if (typeof text !== "string" || text.length > MAX_VALUE_BYTES || utf8(text).length > MAX_VALUE_BYTES) {
+        throw new IotHubError("INVALID_OPTION", `A stored value must be text of at most ${MAX_VALUE_BYTES} bytes.`);
       }
-      // Not `slice`, which of Node's Buffer is another view of the same bytes.
-      values.set(checked(key), copyBytes(value, value.length));
+      values.set(checked(key), text);
     },
     delete: async (key) => {
       values.delete(checked(key));

@@ -5,6 +5,7 @@ import {
   type ProvisionOptions,
   provision,
   type Storage,
+  storageLimits,
   utf8,
   utf8Decode,
 } from "../../src/index.js";
@@ -19,13 +20,14 @@ interface Registration {
   readonly certificate?: string;
 }
 
-function memory(): Storage & { readonly values: Map<string, Uint8Array> } {
-  const values = new Map<string, Uint8Array>();
+function memory(): Storage & { readonly values: Map<string, string> } {
+  const values = new Map<string, string>();
   return {
+    maxValueBytes: storageLimits.valueBytes,
     values,
-    get: async (key) => values.get(key)?.slice(),
-    set: async (key, value) => {
-      values.set(key, value.slice());
+    get: async (key) => values.get(key),
+    set: async (key, text) => {
+      values.set(key, text);
     },
     delete: async (key) => {
       values.delete(key);
@@ -60,11 +62,9 @@ export const cases: readonly Case[] = [
       }
       check.equal(host.sent.length, 1);
       check.equal(utf8Decode(host.sent[0].request.body), '{"ProductId":"G8N9VAAAHB","DeviceName":"24:6f:28:aa:bb:cc"}');
-      for (const value of storage.values.values()) check.ok(value.length <= 4000, "a value is too long");
-      const [first] = [...storage.values.keys()];
-      const kept = storage.values.get(first)?.slice() ?? new Uint8Array();
-      kept[kept.length - 1] ^= 1;
-      storage.values.set(first, kept);
+      for (const value of storage.values.values()) check.ok(utf8(value).length <= 3999, "a value is too long");
+      const [[first, kept]] = [...storage.values];
+      storage.values.set(first, `${kept.slice(0, -1)}~`);
       await check.rejects("STORED_CREDENTIAL_DAMAGED", () => provision(board, host));
       await forget(host);
       check.equal(storage.values.size, 0);

@@ -10,6 +10,7 @@ import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
 import * as message from "./message.cases.js";
 import * as provisioning from "./provisioning.cases.js";
+import * as record from "./record.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as utf8 from "./utf8.cases.js";
@@ -27,6 +28,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   hmac: hmac.cases,
   message: message.cases,
   provisioning: provisioning.cases,
+  record: record.cases,
   rsa: rsa.cases,
   signature: signature.cases,
   utf8: utf8.cases,

@@ -1,21 +1,28 @@
 /** Storages for tests: one whose power can be cut at any operation, and one that waits and fails when it is told to. */
 
-import { createMemoryStorage, type Storage, storageLimits } from "../../src/index.js";
+import { createMemoryStorage, type Storage, storageLimits, utf8 } from "../../src/index.js";
+import { storedBytes } from "../../src/outbox/record.js";
 
-/** What the operation at which the power is cut has done. `torn`: half of a value is written over the old one. */
-export type Cut = "nothing" | "everything" | "torn";
-export const cuts: readonly Cut[] = ["nothing", "everything", "torn"];
+/** What the operation at which the power is cut has done: a storage keeps each operation whole. */
+export type Cut = "nothing" | "everything";
+export const cuts: readonly Cut[] = ["nothing", "everything"];
 
 export class Flash {
-  readonly values = new Map<string, Uint8Array>();
+  readonly values = new Map<string, string>();
   /** Operations that were begun, and those of them that write. */
   operations = 0;
   writes: string[] = [];
   /** How full it gets, counted as NVS counts. */
   peakBytes = 0;
+  readonly #limits: Pick<Storage, "maxValueBytes" | "outboxLimits">;
   #at = Number.POSITIVE_INFINITY;
   #cut: Cut = "nothing";
   #off: () => void = () => {};
+
+  /** @param limits those of a board by default */
+  constructor(limits: Pick<Storage, "maxValueBytes" | "outboxLimits"> = boardLimits) {
+    this.#limits = limits;
+  }
 
   /** The storage of one start. `off` resolves when the power is cut; from then on nothing of it ever settles. */
   start(at = Number.POSITIVE_INFINITY, cut: Cut = "nothing"): { storage: Storage; off: Promise<void> } {
@@ -25,42 +32,46 @@ export class Flash {
       this.#off = resolve;
     });
     let dead = false;
-    const operate = async <T>(write: string | undefined, work: (torn: boolean) => T): Promise<T> => {
+    const operate = async <T>(write: string | undefined, work: () => T): Promise<T> => {
       // Flash is never as fast as a function call.
       await Promise.resolve();
       if (dead) return new Promise<never>(() => {});
       this.operations++;
       if (write !== undefined) this.writes.push(write);
-      if (this.operations < this.#at) return work(false);
+      if (this.operations < this.#at) return work();
       dead = true;
-      if (this.#cut !== "nothing") work(this.#cut === "torn");
+      if (this.#cut !== "nothing") work();
       this.#off();
       return new Promise<never>(() => {});
     };
     const storage: Storage = {
-      get: (key) => operate(undefined, () => this.values.get(checked(key))?.slice()),
-      set: (key, value) => {
-        if (value.length > storageLimits.valueBytes) throw new Error(`a value of ${value.length} bytes`);
-        return operate(`set ${key}`, (torn) => {
-          const old = this.values.get(checked(key)) ?? new Uint8Array(0);
-          const half = value.length >> 1;
-          this.values.set(key, torn ? Uint8Array.of(...value.subarray(0, half), ...old.subarray(half)) : value.slice());
+      ...this.#limits,
+      get: (key) => operate(undefined, () => this.values.get(checked(key))),
+      set: (key, text) => {
+        const { length } = utf8(text);
+        if (length > storage.maxValueBytes) throw new Error(`a value of ${length} bytes`);
+        return operate(`set ${key}`, () => {
+          this.values.set(checked(key), text);
           let bytes = 0;
-          for (const { length } of this.values.values()) bytes += 32 * (3 + Math.ceil(length / 32));
+          for (const value of this.values.values()) bytes += storedBytes(utf8(value).length);
           this.peakBytes = Math.max(this.peakBytes, bytes);
         });
       },
       delete: (key) =>
-        operate(`delete ${key}`, (torn) => {
-          const old = this.values.get(checked(key));
-          if (torn && old) this.values.set(key, old.subarray(0, old.length >> 1));
-          else this.values.delete(key);
+        operate(`delete ${key}`, () => {
+          this.values.delete(checked(key));
         }),
       keys: () => operate(undefined, () => [...this.values.keys()].reverse()),
     };
     return { storage, off };
   }
 }
+
+/** What a board's storage says of itself. */
+export const boardLimits: Pick<Storage, "maxValueBytes" | "outboxLimits"> = {
+  maxValueBytes: storageLimits.valueBytes,
+  outboxLimits: { maxBytes: 7680, maxQueued: 10000 },
+};
 
 /** A storage whose operations wait until `release` is called, and whose deletions fail while `failing` is set. */
 export function gated(storage: Storage = createMemoryStorage()) {
@@ -79,8 +90,9 @@ export function gated(storage: Storage = createMemoryStorage()) {
     if (gate.holding) await new Promise<void>((resolve) => held.push(resolve));
   };
   gate.storage = {
+    ...storage,
     get: (key) => pass().then(() => storage.get(key)),
-    set: (key, value) => pass().then(() => storage.set(key, value)),
+    set: (key, text) => pass().then(() => storage.set(key, text)),
     delete: async (key) => {
       await pass();
       if (gate.failing) throw new Error("worn");

@@ -155,7 +155,7 @@ test("an array in place of options", () => {
 
 test("what provisioning leaves to the device has no option of a registration", async () => {
   const made = { ...host(), deviceName: () => "D" };
-  await made.storage?.set("x", new Uint8Array(1));
+  await made.storage?.set("x", "1");
   const found = await provisionOptions({ ...registration, maxPayloadBytes: 5, force: false } as never, made).catch(
     (caught) => caught.code,
   );

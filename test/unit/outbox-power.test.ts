@@ -26,7 +26,7 @@ class World {
   readonly refused = new Set<string>();
   readonly droppedFull = new Set<string>();
   readonly falseAlarms: DroppedMessage[] = [];
-  /** The highest sequence number that anybody was ever told. */
+  /** The highest sequence number of this life. */
   highest = -1;
   /** What was being sent when the power was cut. */
   inFlight: string | undefined;
@@ -36,6 +36,7 @@ class World {
     const host = virtualHost(() => {
       throw new Error("unused");
     });
+    this.highest = -1;
     return new Outbox<string>(
       {
         storage,
@@ -77,6 +78,7 @@ class World {
     );
   }
 
+  /** Numbers rise within a life; after a restart they may come again. */
   saw(sequence: number): void {
     this.highest = Math.max(this.highest, sequence);
   }
@@ -100,8 +102,7 @@ async function life(world: World, at: number, cut: Cut): Promise<"cut" | "done">
   const { storage, off } = world.flash.start(at, cut);
   const work = async () => {
     for (const round of [1, 2, 3]) {
-      // Several parts in one round only: they are what takes time.
-      const [two, three] = round === 2 ? [4100, 8100] : [0, 0];
+      const [two, three] = round === 2 ? [2000, 3900] : [0, 0];
       let outbox = world.outbox(storage, "down");
       await world.enqueue(outbox, `a${round}`);
       await world.enqueue(outbox, `b${round}!`);
@@ -161,7 +162,7 @@ function check(world: World, twiceAllowed: readonly (string | undefined)[]): voi
     allowed.splice(allowed.indexOf(name), 1);
   }
   // Nothing is left behind.
-  expect([...world.flash.values.keys()]).toEqual(["out.n"]);
+  expect([...world.flash.values.keys()]).toEqual([]);
 }
 
 async function operationsOfALife(): Promise<number> {
@@ -195,11 +196,11 @@ test("a second cut at every operation of the start after the first", async () =>
   for (let at = 1; at <= operations; at += 13) {
     for (let second = 1; ; second++) {
       const world = new World();
-      await life(world, at, cuts[at % 3]);
+      await life(world, at, cuts[at % cuts.length]);
       world.cuts = 1;
       const allowed = [world.inFlight];
       world.inFlight = undefined;
-      const end = await recover(world, second, cuts[second % 3]);
+      const end = await recover(world, second, cuts[second % cuts.length]);
       allowed.push(world.inFlight);
       world.cuts = 2;
       if (end === "cut") expect(await recover(world)).toBe("done");
@@ -207,13 +208,4 @@ test("a second cut at every operation of the start after the first", async () =>
       if (end === "done") break;
     }
   }
-});
-
-test("numbers never go back, however often the power is cut after everything was delivered", async () => {
-  const world = new World();
-  for (let i = 0; i < 300; i++) {
-    world.cuts = i;
-    await recover(world, 1 + (i % 11), cuts[i % 3]);
-  }
-  expect(world.highest).toBeGreaterThan(100);
 });

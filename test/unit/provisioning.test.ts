@@ -60,14 +60,15 @@ class Registrar {
 
 type Cut = "before" | "after" | "torn";
 
-/** A storage that keeps the limits, counts its operations, and fails from the `failAt`-th on. */
+/** A storage that keeps the limits of a board, counts its operations, and fails from the `failAt`-th on. */
 class FragileStorage implements Storage {
-  readonly values: Map<string, Uint8Array>;
+  readonly maxValueBytes = storageLimits.valueBytes;
+  readonly values: Map<string, string>;
   readonly log: string[] = [];
   readonly #failAt: number;
   readonly #cut: Cut;
 
-  constructor(values = new Map<string, Uint8Array>(), failAt = Number.POSITIVE_INFINITY, cut: Cut = "before") {
+  constructor(values = new Map<string, string>(), failAt = Number.POSITIVE_INFINITY, cut: Cut = "before") {
     this.values = values;
     this.#failAt = failAt;
     this.#cut = cut;
@@ -88,15 +89,14 @@ class FragileStorage implements Storage {
   }
 
   get(key: string) {
-    return this.#step(`get ${key}`, () => this.values.get(key)?.slice());
+    return this.#step(`get ${key}`, () => this.values.get(key));
   }
 
-  set(key: string, value: Uint8Array) {
+  set(key: string, text: string) {
     expect(key).toMatch(/^[A-Za-z0-9_.-]{1,15}$/);
-    expect(value.length).toBeLessThanOrEqual(storageLimits.valueBytes);
-    const written = value.slice();
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(storageLimits.valueBytes);
     return this.#step(`set ${key}`, (torn) => {
-      this.values.set(key, torn ? written.subarray(0, Math.floor(written.length / 2)) : written);
+      this.values.set(key, torn ? text.slice(0, text.length >> 1) : text);
     });
   }
 
@@ -157,9 +157,15 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     });
     await provision(options, host);
     const after = order.slice(order.indexOf("register") + 1);
-    const writes = kind === "psk" ? [] : ["set credential.0.0", "set credential.0.1"];
-    expect(after.slice(0, writes.length + 1)).toEqual([...writes, "set credential"]);
-    expect(order[order.indexOf("register") - 1]).toBe("set registering");
+    const writes = kind === "psk" ? [] : ["set cred.0.0", "set cred.0.1"];
+    expect(after.slice(0, writes.length + 1)).toEqual([...writes, "set cred"]);
+    // The mark was kept, and nothing is stored, looked up in both ways.
+    expect(order.slice(0, order.indexOf("register")).slice(-4)).toEqual([
+      "set registering",
+      "get registering",
+      "get cred",
+      "keys",
+    ]);
   });
 
   test("registers again when forced, and leaves nothing of the old credential", async () => {
@@ -175,7 +181,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
 
   test("forgets", async () => {
     const { registrar, storage, host } = setUp();
-    storage.values.set("clock", Uint8Array.of(1));
+    storage.values.set("clock", "1s0");
     await provision(options, host);
     await forget(host);
     expect([...storage.values.keys()]).toEqual(["clock"]);
@@ -199,7 +205,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
       let cuts = 0;
       for (let failAt = 1; ; failAt++) {
         const registrar = new Registrar(kind);
-        const values = new Map<string, Uint8Array>();
+        const values = new Map<string, string>();
         if (provisioned) await provision({ ...options, force: true }, board(registrar, new FragileStorage(values)));
         const fragile = new FragileStorage(values, failAt, cut);
         await run(board(registrar, fragile)).catch(() => {});
@@ -232,7 +238,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
           more = false;
           for (let second = 1; ; second++) {
             const registrar = new Registrar(kind);
-            const values = new Map<string, Uint8Array>();
+            const values = new Map<string, string>();
             if (provisioned) await provision(options, board(registrar, new FragileStorage(values)));
             const fragile = new FragileStorage(values, failAt, "torn");
             await run(board(registrar, fragile)).catch(() => {});
@@ -317,20 +323,18 @@ describe("what is stored", () => {
 
   test("has the format that later versions must read", async () => {
     const { storage } = await stored("psk");
-    const content = '{"productId":"P1","deviceName":"dev1","psk":"h5hqlMwKMfZ1IGueSKic7w=="}';
-    const lead = Uint8Array.of(1, 0, 0);
-    const sum = sha256(Buffer.concat([lead, Buffer.from(content)]));
-    const head = storage.values.get("credential") ?? new Uint8Array();
-    expect(Buffer.from(head.subarray(35)).toString()).toBe(content);
-    expect(hex(head.subarray(0, 35))).toBe(hex(lead) + hex(sum));
+    const fixture =
+      '10071990a7ec5274c64d89927d6e93fdc04{"productId":"P1","deviceName":"dev1","psk":"h5hqlMwKMfZ1IGueSKic7w=="}';
+    expect(storage.values.get("cred")).toBe(fixture);
+    const [, content] = fixture.split(/(?=\{)/);
+    expect(fixture.slice(3, 35)).toBe(hex(sha256(Buffer.from(`100${content}`))).slice(0, 32));
   });
 
   test.each<Kind>(["psk", "certificate"])("is refused when any bit of it has changed (%s)", async (kind) => {
     const { registrar, storage } = await stored(kind);
     for (const [key, value] of storage.values) {
       for (let at = 0; at < value.length; at += Math.ceil(value.length / 40)) {
-        const changed = value.slice();
-        changed[at] ^= 1 << (at & 7);
+        const changed = `${value.slice(0, at)}${String.fromCharCode(value.charCodeAt(at) ^ (1 << (at & 5)))}${value.slice(at + 1)}`;
         const damaged = new FragileStorage(new Map(storage.values).set(key, changed));
         await expect(provision(withoutSecret, board(registrar, damaged))).rejects.toMatchObject({
           code: "STORED_CREDENTIAL_DAMAGED",
@@ -339,7 +343,7 @@ describe("what is stored", () => {
       const missing = new Map(storage.values);
       missing.delete(key);
       await expect(provision(withoutSecret, board(registrar, new FragileStorage(missing)))).rejects.toMatchObject({
-        code: key === "credential" ? "NOT_PROVISIONED" : "STORED_CREDENTIAL_DAMAGED",
+        code: key === "cred" ? "NOT_PROVISIONED" : "STORED_CREDENTIAL_DAMAGED",
       });
     }
     expect(registrar.count).toBe(1);
@@ -347,7 +351,7 @@ describe("what is stored", () => {
 
   test("is replaced when it is damaged and there is a ProductSecret", async () => {
     const { registrar, storage } = await stored("psk");
-    storage.values.get("credential")?.fill(0, 40, 50);
+    storage.values.set("cred", (storage.values.get("cred") as string).replace("dev1", "dev2"));
     expect(await provision(options, board(registrar, storage))).toMatchObject(registrar.current);
     expect(registrar.count).toBe(2);
   });
@@ -377,9 +381,8 @@ describe("what is stored", () => {
     await expect(provision(options, host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
     expect(host.sent).toHaveLength(1);
     for (const value of storage.values.values()) {
-      const text = Buffer.from(value).toString("latin1");
-      expect(text).not.toContain(own.clientKey);
-      expect(text).not.toContain(productSecret);
+      expect(value).not.toContain(own.clientKey);
+      expect(value).not.toContain(productSecret);
     }
   });
 
@@ -395,6 +398,132 @@ describe("what is stored", () => {
     const host = board(registrar, storage, { digest: counted });
     expect(await provision(withoutSecret, host)).toMatchObject(registrar.current);
     expect(calls).toBe(1);
+  });
+});
+
+describe("a credential that is stored and cannot be seen", () => {
+  /** A storage that says of some keys that they are absent, the first `times` times. */
+  const forgetful = (values: Map<string, string>, times: number, lists = true): FragileStorage => {
+    const storage = new FragileStorage(values);
+    const { get, keys } = storage;
+    let left = times;
+    return Object.assign(storage, {
+      get: (key: string) => (key === "cred" && left-- > 0 ? Promise.resolve(undefined) : get.call(storage, key)),
+      keys: () => (lists ? keys.call(storage) : Promise.resolve([])),
+    });
+  };
+  const provisionedBoard = async () => {
+    const registrar = new Registrar();
+    const values = new Map<string, string>();
+    await provision(options, board(registrar, new FragileStorage(values)));
+    return { registrar, values };
+  };
+
+  test("is used when it is seen the second time, without a registration", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const host = board(registrar, forgetful(values, 1, false));
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(0);
+    expect([...values.keys()]).toEqual(["cred"]);
+  });
+
+  test("keeps the board from registering while it is listed", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const host = board(registrar, forgetful(values, 2));
+    await expect(provision(options, host)).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
+    expect(host.sent.length).toBe(0);
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(0);
+  });
+
+  test("is replaced by a forced registration, which is noticed if it is cut short", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const lost: Host["http"] = {
+      send: async (request) => {
+        registrar.answer(request);
+        throw new Error("no power");
+      },
+      close: () => {},
+    };
+    const host = board(registrar, forgetful(values, 1, false), { http: lost });
+    await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
+    expect(await provision(options, board(registrar, new FragileStorage(values)))).toMatchObject({
+      ...registrar.current,
+      origin: "registered",
+    });
+  });
+
+  test("counts as damaged only if it was read twice", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let garbled = 1;
+    storage.get = (key) => (key === "cred" && garbled-- > 0 ? Promise.resolve("") : get.call(storage, key));
+    expect(await provision(withoutSecret, board(registrar, storage))).toMatchObject(registrar.current);
+  });
+});
+
+test("a forced registration that was cut short: the stored credential is used while the network is away", async () => {
+  const registrar = new Registrar();
+  const storage = new FragileStorage();
+  await provision(options, board(registrar, storage));
+  const away = board(registrar, storage, {
+    http: { send: () => Promise.reject(new Error("no network")), close: () => {} },
+  });
+  await expect(provision({ ...options, force: true }, away)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
+  expect(await provision(options, away)).toMatchObject({ ...registrar.current, origin: "stored" });
+  // It is tried again once the network is back.
+  expect(await provision(options, board(registrar, storage))).toMatchObject({ origin: "registered", state: 1 });
+  expect(registrar.count).toBe(2);
+});
+
+test("a certificate with a comment beyond ASCII is stored in parts, and read", async () => {
+  const content = { encryptionType: 1, clientCert: "证书😀".repeat(900), clientKey: "key" };
+  const { payload, length } = sealRegistrationPayload(productSecret, JSON.stringify(content));
+  const body = JSON.stringify({ Response: { Len: length, Payload: payload, State: 0, RequestId: "r" } });
+  const storage = new FragileStorage();
+  const host = fakeHost(() => response(body), { storage });
+  await provision(options, host);
+  expect(storage.values.size).toBeGreaterThan(2);
+  expect((await provision(withoutSecret, host)).certificate).toBe(content.clientCert);
+});
+
+describe("a storage that does not answer", () => {
+  const never = () => new Promise<never>(() => {});
+
+  test.each(["get", "keys"] as const)("fails after storageTimeoutMs in %s", async (operation) => {
+    const storage = new FragileStorage(new Map([["clock", "1s0"]]));
+    const { set } = storage;
+    // `keys` is asked after the mark was written and read back.
+    Object.assign(storage, { [operation]: never, set: (key: string, text: string) => set.call(storage, key, text) });
+    const host = board(new Registrar(), storage);
+    const provisioning = provision({ ...options, storageTimeoutMs: 5000 }, host);
+    const failed = expect(provisioning).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
+    for (let i = 0; i < 200; i++) await null;
+    host.advance(4999);
+    expect(host.timers).toBe(1);
+    host.advance(1);
+    await failed;
+    expect(host.sent.length).toBe(0);
+  });
+
+  test("in time is waited for as long as it takes, once it has the credential", async () => {
+    const registrar = new Registrar();
+    const storage = new FragileStorage();
+    const { set } = storage;
+    let finish = () => {};
+    storage.set = (key, text) => {
+      if (key !== "cred") return set.call(storage, key, text);
+      return new Promise<void>((resolve) => {
+        finish = () => resolve(set.call(storage, key, text));
+      });
+    };
+    const host = board(registrar, storage);
+    const provisioning = provision({ ...options, storageTimeoutMs: 5000 }, host);
+    for (let i = 0; i < 200; i++) await new Promise(setImmediate);
+    host.advance(86400000);
+    finish();
+    expect(await provisioning).toMatchObject({ ...registrar.current, origin: "registered" });
   });
 });
 

@@ -5,6 +5,7 @@ import { data as hash } from "./hash.data.js";
 import { data as hmac } from "./hmac.data.js";
 import { data as message } from "./message.data.js";
 import { data as provisioning } from "./provisioning.data.js";
+import { data as record } from "./record.data.js";
 import { data as rsa } from "./rsa.data.js";
 import { data as signature } from "./signature.data.js";
 import { data as utf8 } from "./utf8.data.js";
@@ -16,6 +17,7 @@ export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unkno
   hmac,
   message,
   provisioning,
+  record,
   rsa,
   signature,
   utf8,

@@ -1,0 +1,15 @@
+import { expect, test } from "@jest/globals";
+import { history, troubles } from "./model.js";
+
+const SEEDS = 301;
+
+test.each(troubles)(
+  "outbox on a storage with trouble %s: what was accepted is delivered or reported",
+  async (trouble) => {
+    const at = troubles.indexOf(trouble);
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      if (seed % troubles.length !== at) continue;
+      expect({ seed, wrong: await history(seed, trouble) }).toEqual({ seed, wrong: [] });
+    }
+  },
+);

@@ -1,0 +1,524 @@
+/**
+ * A random history of an outbox (messages, flushes, logs, closing, power cuts, restarts) against a storage and a gateway
+ * that misbehave, and a model that knows what must have been delivered, dropped with a report, or refused. The same seed
+ * gives the same history.
+ */
+
+import { mulberry32 } from "../../mocks/gateway/index.js";
+import {
+  base64Decode,
+  type ClientEvent,
+  Device,
+  type DroppedMessage,
+  type HttpContext,
+  type HttpRequest,
+  type HttpResponse,
+  IotHubError,
+  NetworkError,
+  type Storage,
+  type StoredMessage,
+  utf8,
+  utf8Decode,
+} from "../../src/index.js";
+import { decodeRecord, storedBytes } from "../../src/outbox/record.js";
+import { hang, page, refused, taken, virtualHost } from "../support/virtual-host.js";
+
+/** How a storage misbehaves, in episodes. */
+export const troubles = [
+  "none",
+  /** An operation rejects, before or after it took effect. */
+  "failing",
+  /**
+   * Short of memory: keys are absent, or lists empty, or deletions without effect, and nothing rejects. One of the three
+   * at a time: of a storage that neither lists nor finds what it has, nobody could know better.
+   */
+  "forgetful",
+  /** Text is garbled when it is read, never twice in a row. */
+  "garbled",
+  /** No room before `maxBytes`: others fill it. */
+  "full",
+  /** A write rejects with STORAGE_STOPPED, and so do all others until the restart. */
+  "stopping",
+  /** An operation takes longer than `storageTimeoutMs`, or for ever. */
+  "hanging",
+] as const;
+export type Trouble = (typeof troubles)[number];
+
+const MAX_MESSAGES = 12;
+const MAX_BYTES = 6400;
+const STORAGE_TIMEOUT_MS = 10000;
+const HOUR_MS = 3600000;
+/** In `full`: what there is for everybody. */
+const CAPACITY = 4096;
+
+/** What is known of a reading outside of the device. */
+interface Reading {
+  readonly n: number;
+  accepted: boolean;
+  /** What `enqueue` rejected with. */
+  refusedWith?: string;
+  received: number;
+  /** How often it may have been sent without being known as received. */
+  doubts: number;
+  dropped: string[];
+  /** It was being evicted when nobody was left to be told. */
+  excused: boolean;
+}
+
+interface Life {
+  device: Device;
+  cut: boolean;
+  closed: boolean;
+  stopped: boolean;
+  /** Events of the phase `storage`. */
+  events: number;
+  late: number;
+  /** Resolves when the power is cut. */
+  off: Promise<void>;
+  turnOff: () => void;
+  operationsLeft: number;
+  lastDeleted: string | undefined;
+  garbledKey: string | undefined;
+  nowMs: () => number;
+  /** Whether the clock shows a time at all. */
+  hasTime: boolean;
+  sleep: (ms: number) => Promise<void>;
+}
+
+export async function history(seed: number, trouble: Trouble): Promise<string[]> {
+  const random = mulberry32(seed);
+  const chance = (p: number) => random() < p;
+  const wrong: string[] = [];
+  const readings: Reading[] = [];
+  const values = new Map<string, string>();
+  const promises: { what: string; life: Life; settled: boolean }[] = [];
+  const policy = chance(0.8) ? "dropOldest" : "rejectNewest";
+  /** What others take of the storage in `full`. */
+  let others = 0;
+  let mostOthers = 0;
+  let troubled = chance(0.5);
+  let gateway: "up" | "down" | "slow" = "up";
+  let poison: number | undefined;
+  let poisonous = false;
+  let wallMs = Date.UTC(2026, 10, 2);
+  /** Readings that were evicted for one that has not been written. */
+  let evictions = 0;
+  let lie: "get" | "keys" | "delete" = "get";
+  let noRoom: { bytes: number; untilMs: number; life: Life } | undefined;
+  /** A write that ended late, whose message was refused: nothing may be written before it is deleted. */
+  let mustDelete: string | undefined;
+
+  const used = () => {
+    let bytes = others;
+    for (const text of values.values()) bytes += storedBytes(utf8(text).length);
+    return bytes;
+  };
+  const numberOf = (text: string): number => {
+    const message = decodeRecord(0, text);
+    return typeof message === "object" ? messageNumber(message) : -1;
+  };
+  const isLog = (text: string): boolean => {
+    const message = decodeRecord(0, text);
+    return typeof message === "object" && message.kind !== 0;
+  };
+
+  function storageOf(life: Life): Storage {
+    const operate = <T>(kind: "get" | "set" | "delete" | "keys", key: string, work: () => T, text = ""): Promise<T> => {
+      if (life.cut) return new Promise<never>(() => {});
+      if (life.late > 0) wrong.push(`${kind} ${key} while an operation was late`);
+      if (--life.operationsLeft === 0) {
+        if (chance(0.5)) effect(kind, key, work, text);
+        powerCut(life);
+        return new Promise<never>(() => {});
+      }
+      return run(kind, key, work, text);
+    };
+    const effect = <T>(kind: string, key: string, work: () => T, text: string): T => {
+      if (kind === "delete") {
+        const before = values.get(key);
+        life.lastDeleted = before;
+        noRoom = undefined;
+        if (mustDelete === key) mustDelete = undefined;
+      }
+      if (kind === "set") {
+        if (values.has(key)) wrong.push(`${key} was overwritten`);
+        if (!isLog(text)) evictions = 0;
+      }
+      return work();
+    };
+    const run = async <T>(
+      kind: "get" | "set" | "delete" | "keys",
+      key: string,
+      work: () => T,
+      text: string,
+    ): Promise<T> => {
+      await Promise.resolve();
+      if (life.cut) return new Promise<never>(() => {});
+      const isWrite = kind === "set" || kind === "delete";
+      if (isWrite && mustDelete !== undefined && values.has(mustDelete) && key !== mustDelete) {
+        wrong.push(`${kind} ${key} before ${mustDelete} was deleted, which was refused`);
+      }
+      if (kind === "set") {
+        if (life.stopped) wrong.push("a write after the storage had stopped");
+        const bytes = storedBytes(utf8(text).length);
+        if (trouble === "full" && used() + bytes > CAPACITY) {
+          if (noRoom !== undefined && noRoom.life === life && bytes >= noRoom.bytes && life.nowMs() < noRoom.untilMs) {
+            wrong.push("a write was repeated that had found no room");
+          }
+          noRoom = { bytes, untilMs: life.nowMs() + HOUR_MS, life };
+          throw new IotHubError("STORAGE_FULL", "no room");
+        }
+        if (isLog(text) && evictions > 0 && trouble === "none") {
+          wrong.push("a reading was evicted for a log");
+        }
+      }
+      if (!troubled) return effect(kind, key, work, text);
+      switch (trouble) {
+        case "failing":
+          if (chance(0.15)) throw new Error("before");
+          if (chance(0.15)) {
+            effect(kind, key, work, text);
+            throw new Error("after");
+          }
+          break;
+        case "forgetful":
+          if (kind === "get" && lie === "get" && chance(0.4)) return undefined as T;
+          if (kind === "keys" && lie === "keys" && chance(0.7)) return [] as T;
+          if (kind === "delete" && lie === "delete" && chance(0.5)) return undefined as T;
+          if (kind === "set" && chance(0.2)) throw new Error("no memory");
+          break;
+        case "garbled":
+          if (kind === "get" && life.garbledKey !== key && chance(0.3)) {
+            life.garbledKey = key;
+            const read = work() as string | undefined;
+            return (read === undefined ? read : chance(0.5) ? "" : read.slice(0, 3)) as T;
+          }
+          life.garbledKey = undefined;
+          break;
+        case "stopping":
+          if (kind === "set" && chance(0.2)) {
+            life.stopped = true;
+            if (chance(0.3)) effect(kind, key, work, text);
+            throw new IotHubError("STORAGE_STOPPED", "Restart the board; what is stored is safe.");
+          }
+          break;
+        case "hanging":
+          if (chance(0.1)) {
+            const early = chance(0.5);
+            let result = early ? effect(kind, key, work, text) : undefined;
+            if (chance(0.3)) return new Promise<never>(() => {});
+            await life.sleep(STORAGE_TIMEOUT_MS - 1);
+            await Promise.resolve();
+            life.sleep(2).then(() => {
+              life.late++;
+            });
+            await life.sleep(chance(0.5) ? 50 : 60000);
+            // What a device that was closed has begun takes effect before what the next one begins, or never.
+            if (life.cut || life.closed) return new Promise<never>(() => {});
+            life.late--;
+            if (!early) result = effect(kind, key, work, text);
+            if (kind === "set" && !life.closed && readings[numberOf(text)]?.refusedWith !== undefined) mustDelete = key;
+            if (chance(0.3)) throw new Error("late, and failed");
+            return result as T;
+          }
+          break;
+      }
+      return effect(kind, key, work, text);
+    };
+    return {
+      maxValueBytes: 3999,
+      get: (key) => operate("get", key, () => values.get(key)),
+      set: (key, text) =>
+        operate(
+          "set",
+          key,
+          () => {
+            values.set(key, text);
+          },
+          text,
+        ),
+      delete: (key) =>
+        operate("delete", key, () => {
+          values.delete(key);
+        }),
+      keys: () => operate("keys", "", () => [...values.keys()]),
+    };
+  }
+
+  function respond(life: Life, request: HttpRequest, context: HttpContext): HttpResponse | Promise<HttpResponse> {
+    const body = JSON.parse(new TextDecoder().decode(request.body));
+    const isLogRequest = request.path !== "/device/publish";
+    const reading = isLogRequest ? undefined : readings[payloadNumber(body.Payload, body.PayloadEncoding)];
+    if (!isLogRequest && reading === undefined) {
+      wrong.push(`unknown payload ${String(body.Payload).slice(0, 20)}`);
+      return taken();
+    }
+    if (reading && !isIntact(reading.n, body.Payload, body.PayloadEncoding)) wrong.push(`${reading.n} was changed`);
+    if (reading) reading.doubts++;
+    if (life.cut) return new Promise<never>(() => {});
+    const fate = random();
+    if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
+    if (gateway === "slow" && fate < 0.5) return hang(context);
+    if (reading && reading.n === poison && poisonous) return page(400);
+    if (gateway === "slow" && fate < 0.7) return page(503);
+    if (gateway === "slow" && fate < 0.8) return refused("InternalError", {}, 500);
+    if (reading) reading.received++;
+    if (gateway === "slow" && fate < 0.9) throw new NetworkError("CONNECTION_RESET", "read", "lost");
+    return taken();
+  }
+
+  function start(): Life {
+    let turnOff = () => {};
+    const off = new Promise<void>((resolve) => {
+      turnOff = resolve;
+    });
+    const life = { cut: false, closed: false, stopped: false, events: 0, late: 0, off, turnOff } as unknown as Life;
+    mostOthers = others;
+    life.operationsLeft = chance(0.3) ? 1 + Math.floor(random() * 60) : Number.POSITIVE_INFINITY;
+    const host = virtualHost((request, _index, context) => respond(life, request, context), {}, wallMs);
+    const { timer } = host;
+    life.nowMs = () => host.elapsedMs;
+    life.sleep = (ms) =>
+      new Promise((resolve) => {
+        timer.set(resolve, ms);
+      });
+    const storage = storageOf(life);
+    life.hasTime = true;
+    const { nowMs, monotonicMs } = host.clock;
+    Object.assign(host, {
+      storage,
+      clock: { nowMs: () => (life.hasTime ? nowMs() : Number.NaN), monotonicMs },
+      timer: {
+        set: (callback: () => void, delayMs: number) =>
+          timer.set(() => {
+            wallMs = Math.max(wallMs, nowMs());
+            if (!life.cut) callback();
+          }, delayMs),
+        clear: (handle: unknown) => timer.clear(handle),
+      },
+    });
+    life.device = new Device(
+      {
+        productId: "P",
+        deviceName: "d",
+        credential: { secret: "s" },
+        rateLimit: false,
+        clockCorrection: false,
+        storageTimeoutMs: STORAGE_TIMEOUT_MS,
+        retry: { baseDelayMs: 1, budget: 2 },
+        onEvent: (event: ClientEvent) => {
+          if (event.phase === "storage") life.events++;
+        },
+        log: { maxLines: 5, maxLineBytes: 64, intervalMs: HOUR_MS },
+        outbox: {
+          maxMessages: MAX_MESSAGES,
+          maxBytes: MAX_BYTES,
+          policy,
+          flushIntervalMs: 0,
+          onDelivered: ({ payload, payloadEncoding }) => {
+            const reading = readings[payloadNumber(payload, payloadEncoding)];
+            if (reading.received === 0) wrong.push(`${reading.n} was called delivered`);
+            // Until here a power cut may have kept it.
+            reading.doubts--;
+          },
+          onDropped: (dropped) => {
+            if (!life.cut) onDropped(life, dropped);
+          },
+        },
+      },
+      host,
+    );
+    return life;
+  }
+
+  function onDropped(life: Life, { reason, message, sequence }: DroppedMessage): void {
+    if (reason === "damaged") wrong.push(`${sequence} was called damaged`);
+    // Without a message it could not be read, and is known by what was just deleted.
+    const n = message === undefined ? numberOf(life.lastDeleted ?? "") : messageNumber(message);
+    const reading = reason === "lost" ? undefined : readings[n];
+    if (reading === undefined) return;
+    reading.dropped.push(reason);
+    if (reason !== "full") return;
+    evictions++;
+    const waitingLogs = [...values.values()].filter(isLog).length;
+    // One may be in flight.
+    if (waitingLogs > 1 && trouble === "none") wrong.push(`${reading.n} was evicted while ${waitingLogs} logs waited`);
+  }
+
+  /** Nobody is left who could be told of what was being deleted. */
+  function excuse(life: Life): void {
+    const n = life.lastDeleted === undefined ? -1 : numberOf(life.lastDeleted);
+    if (n >= 0) readings[n].excused = true;
+    mustDelete = undefined;
+    noRoom = undefined;
+    evictions = 0;
+  }
+
+  function powerCut(life: Life): void {
+    life.cut = true;
+    excuse(life);
+    life.turnOff();
+  }
+
+  const track = (life: Life, what: string, promise: Promise<unknown>): Promise<void> => {
+    const entry = { what, life, settled: false };
+    promises.push(entry);
+    const done = () => {
+      entry.settled = true;
+    };
+    return promise.then(done, done);
+  };
+
+  function enqueue(life: Life): Promise<void> {
+    const n = readings.length;
+    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], excused: false };
+    readings.push(reading);
+    const stored = life.device.enqueue({ topic: n % 3 === 0 ? "event" : "data", payload: payloadOf(n) }).then(
+      () => {
+        if (life.cut) return;
+        reading.accepted = true;
+        const isSafe = [...values.values()].some((text) => numberOf(text) === n);
+        // Between writing and this it may have been sent or evicted.
+        if (!isSafe && reading.received === 0 && reading.dropped.length === 0 && !reading.excused) {
+          wrong.push(`${n} was accepted and is nowhere`);
+        }
+      },
+      (error: IotHubError) => {
+        reading.refusedWith = error.code;
+        if (life.closed) return;
+        if (policy === "dropOldest" && error.code === "OUTBOX_FULL") wrong.push(`${n} was refused as OUTBOX_FULL`);
+        if (
+          policy === "dropOldest" &&
+          error.code === "STORAGE_FULL" &&
+          mostOthers <= CAPACITY - 64 - 2 * payloadOf(n).length
+        ) {
+          wrong.push(`${n} was refused as STORAGE_FULL`);
+        }
+        if (error.code === "STORAGE_STOPPED" && !life.stopped) wrong.push(`${n}: the storage has not stopped`);
+        if (trouble === "none" && error.code !== "QUEUE_FULL" && policy === "dropOldest") {
+          wrong.push(`${n} was refused: ${error.code}`);
+        }
+      },
+    );
+    return track(life, `enqueue ${n}`, stored);
+  }
+
+  let life = start();
+  const orEnd = (promise: Promise<unknown>) => Promise.race([promise, life.off]);
+  const restart = () => {
+    if (!life.cut) {
+      life.closed = true;
+      life.device.close();
+      // To the storage it is a power cut: what was under way may take effect yet.
+      const old = life;
+      excuse(old);
+    }
+    life = start();
+  };
+  for (let step = 0; step < 50; step++) {
+    if (life.cut) restart();
+    const fate = random();
+    if (fate < 0.4) {
+      const enqueued = enqueue(life);
+      if (chance(0.6)) await orEnd(enqueued);
+    } else if (fate < 0.47) {
+      for (let i = 0, count = 1 + Math.floor(random() * 30); i < count; i++) enqueue(life);
+      if (chance(0.5)) await orEnd(new Promise((resolve) => setImmediate(resolve)));
+    } else if (fate < 0.67) {
+      const flushed = track(life, "flush", life.device.flush({ deadlineMs: chance(0.5) ? 1000 : 100000 }));
+      if (chance(0.6)) await orEnd(flushed);
+    } else if (fate < 0.74) {
+      life.hasTime = chance(0.8);
+      for (let i = 0; i < 5; i++) life.device.log("info", "x".repeat(60));
+      life.hasTime = true;
+      const flushed = track(life, "flushLog", life.device.flushLog());
+      if (chance(0.6)) await orEnd(flushed);
+    } else if (fate < 0.78) {
+      restart();
+    } else if (fate < 0.82) {
+      powerCut(life);
+    } else if (fate < 0.87) {
+      gateway = chance(0.4) ? "up" : chance(0.5) ? "down" : "slow";
+    } else if (fate < 0.9) {
+      poison = Math.floor(random() * Math.max(1, readings.length));
+      poisonous = chance(0.7);
+    } else if (fate < 0.96) {
+      troubled = chance(0.6);
+      lie = chance(0.5) ? "get" : chance(0.5) ? "keys" : "delete";
+      others = 0;
+      others = trouble === "full" ? Math.floor((random() * Math.max(0, CAPACITY - used())) / 32) * 32 : 0;
+      mostOthers = Math.max(others, mostOthers);
+    } else {
+      await orEnd(life.sleep(chance(0.2) ? HOUR_MS + 1 : 100));
+    }
+    if (wrong.length > 0) return wrong;
+  }
+  // Everything that was begun ends by itself.
+  gateway = "up";
+  for (let i = 0; i < 2000 && promises.some((one) => !one.settled && !one.life.cut); i++) {
+    await Promise.race([life.sleep(1000), life.off]);
+    if (life.cut) break;
+  }
+  for (let i = 0; i < 5; i++) await new Promise(setImmediate);
+  for (const { what, life: of, settled } of promises) {
+    if (!settled && !of.cut) wrong.push(`${what} never ended${of.closed ? " though closed" : ""}`);
+  }
+  if (!life.cut && life.events > 1) wrong.push("more than one event of a stopped storage");
+  // Three wakes with a message that nobody takes: the others get past it.
+  troubled = false;
+  others = 0;
+  if (trouble === "full") others = CAPACITY - used();
+  const waited = () => [...values.values()].map(numberOf).filter((n) => n >= 0);
+  const atFirst = waited();
+  for (let wake = 0; wake < 4; wake++) {
+    restart();
+    life.operationsLeft = Number.POSITIVE_INFINITY;
+    await life.device.flush();
+  }
+  const stuck = waited().filter((n) => n !== poison && atFirst.includes(n));
+  if (stuck.length > 0) wrong.push(`${stuck.join(" ")} did not get past ${poison}`);
+  poisonous = false;
+  restart();
+  life.operationsLeft = Number.POSITIVE_INFINITY;
+  const last = await life.device.flush();
+  life.device.close();
+  if (last.ended !== "empty") wrong.push(`not empty: ${last.ended}`);
+  if (values.size > 0) wrong.push(`left in storage: ${[...values.keys()].join(" ")}`);
+  for (const { n, accepted, received, doubts, dropped, excused } of readings) {
+    const isTold = dropped.length > 0 || excused;
+    if (accepted && received === 0 && !isTold) wrong.push(`${n} is lost`);
+    if (
+      received > 1 + doubts &&
+      !excused &&
+      trouble !== "failing" &&
+      trouble !== "forgetful" &&
+      trouble !== "hanging"
+    ) {
+      wrong.push(`${n} was received ${received} times`);
+    }
+  }
+  return wrong;
+}
+
+/** A payload by its number: short or long, text, text with NUL, or bytes. */
+function payloadOf(n: number): string | Uint8Array {
+  const text = `${n} `.padEnd(n % 11 === 5 ? 900 : n % 17 === 7 ? 2400 : 12, "x");
+  if (n % 5 === 1) return utf8(text);
+  return n % 7 === 3 ? `${text}\0大` : n % 7 === 4 ? `${text}😀` : text;
+}
+
+/** -1 for log lines. */
+function messageNumber({ kind, payload, payloadEncoding }: StoredMessage): number {
+  return kind === 0 ? payloadNumber(payload, payloadEncoding) : -1;
+}
+
+function payloadNumber(payload: string, encoding: string | undefined): number {
+  return Number.parseInt(encoding === "Base64" ? utf8Decode(base64Decode(payload)) : payload, 10);
+}
+
+function isIntact(n: number, payload: string, encoding: string | undefined): boolean {
+  const expected = payloadOf(n);
+  return typeof expected === "string"
+    ? encoding === undefined && payload === expected
+    : encoding === "Base64" && Buffer.from(payload, "base64").equals(expected);
+}
