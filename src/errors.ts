@@ -155,6 +155,12 @@ const localErrors = classified({
   OUTBOX_FULL: "storage",
   /** storage could not be read or written */
   STORAGE_FAILED: "storage",
+  /** storage has no room for the value */
+  STORAGE_FULL: "storage",
+  /** storage takes no more writes in this life: restart the board; what is stored is safe */
+  STORAGE_STOPPED: "storage",
+  /** another process owns the storage */
+  STORAGE_IN_USE: "storage",
   /** no credential is stored, and there is no ProductSecret to register with */
   NOT_PROVISIONED: "credential",
   /** stored credential does not match its checksum, and there is no ProductSecret to register with */

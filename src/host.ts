@@ -121,19 +121,28 @@ export interface Timer {
 }
 
 /**
- * Small values by key that survive a restart. Each operation is atomic: after a power cut the key has its old or its
- * new value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`, values at most 4000 bytes.
+ * Small texts by key that survive a restart. Each operation is atomic: after a power cut the key has its old or its new
+ * value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`; values are well-formed text without U+0000.
+ *
+ * Operations reject with an {@link IotHubError}: STORAGE_FAILED, STORAGE_FULL if there was no room, STORAGE_STOPPED if
+ * nothing more can be written before a restart, STORAGE_IN_USE if another process owns the storage.
  */
 export interface Storage {
-  get(key: string): Promise<Uint8Array | undefined>;
-  set(key: string, value: Uint8Array): Promise<void>;
+  /** Largest value, in bytes of UTF-8: 3 999 on boards, 65 536 on Node and in memory. */
+  readonly maxValueBytes: number;
+  /** What the outbox may use unless the app says otherwise. */
+  readonly outboxLimits?: { readonly maxBytes: number; readonly maxQueued: number };
+  /** `undefined` means known to be absent; what cannot be told rejects. */
+  get(key: string): Promise<string | undefined>;
+  set(key: string, text: string): Promise<void>;
   delete(key: string): Promise<void>;
   /** In no particular order. */
   keys(): Promise<string[]>;
+  close?(): void | Promise<void>;
 }
 
-/** Limits that every storage keeps and every user of one may rely on. */
-export const storageLimits = Object.freeze({ keyLength: 15, valueBytes: 4000 });
+/** Limits that every user of a storage may rely on: the longest key, and the least that `maxValueBytes` may be. */
+export const storageLimits = Object.freeze({ keyLength: 15, valueBytes: 3999 });
 
 /** A hash in native code. */
 export interface NativeDigest {
