@@ -140,10 +140,8 @@ export class ModdableClock implements Clock {
   }
 
   async #remember(timeMs: number): Promise<void> {
-    const value = new Uint8Array(8);
-    new DataView(value.buffer).setFloat64(0, timeMs);
     try {
-      await this.#options.storage?.set(KEY, value);
+      await this.#options.storage?.set(KEY, String(Math.round(timeMs)));
     } catch {
       // The clock is right; only the next start will not know since when.
     }
@@ -154,8 +152,8 @@ export class ModdableClock implements Clock {
     let delayMs = refreshMs;
     try {
       const value = await this.#options.storage?.get(KEY);
-      if (value?.length === 8) {
-        const age = this.nowMs() - new DataView(value.buffer, value.byteOffset).getFloat64(0);
+      if (value !== undefined) {
+        const age = this.nowMs() - Number(value);
         // Due, or from a clock that has been put back since.
         delayMs = age >= 0 && age < refreshMs ? refreshMs - age : 0;
       }

@@ -55,7 +55,11 @@ export abstract class HostedDevice extends PortableDevice {
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
-    this.close();
-    await forget(this.#host);
+    super.close();
+    try {
+      await forget(this.#host);
+    } finally {
+      this.#own?.close();
+    }
   }
 }
