@@ -12,7 +12,7 @@ export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "maxCo
   readonly clock?: Omit<ClockOptions, "storage">;
   /**
    * What must survive a restart: the path of a {@link KeyValueStorage}, 1 to 15 letters, digits and _ . -, or a storage
-   * of the app's, which the host closes; false for a host without one.
+   * of the app's, which the app closes; false for a host without one.
    * @default "tc-iothub"
    */
   readonly storage?: Storage | string | false;
@@ -49,7 +49,8 @@ export function assembleHost(
   ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
-  const storage = openStorage(options.storage);
+  const own = openStorage(options.storage);
+  const storage = own ?? appStorage(options.storage);
   const clock = new ModdableClock({ ...options.clock, storage });
   const random = new PooledRandom(storage);
   const { secure, digest, rsa } = parts(clock, random);
@@ -67,15 +68,18 @@ export function assembleHost(
     close() {
       http.close();
       clock.close();
-      storage?.close?.();
+      own?.close();
     },
   };
 }
 
-function openStorage(storage: PlainHostOptions["storage"]): Storage | undefined {
+function openStorage(storage: PlainHostOptions["storage"]): KeyValueStorage | undefined {
+  return storage === undefined || typeof storage === "string" ? new KeyValueStorage(storage) : undefined;
+}
+
+function appStorage(storage: PlainHostOptions["storage"]): Storage | undefined {
   if (storage === false) return undefined;
-  if (storage === undefined || typeof storage === "string") return new KeyValueStorage(storage);
-  if (typeof storage?.get === "function" && typeof storage.set === "function") return storage;
+  if (typeof storage === "object" && typeof storage?.get === "function") return storage;
   throw new IotHubError("INVALID_OPTION", "storage must be a path, a storage, or false.");
 }
 

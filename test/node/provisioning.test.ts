@@ -4,14 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import {
-  createHost,
-  createStorage,
-  Device,
-  forget,
-  type ProvisionedDeviceOptions,
-  register,
-} from "../../host/node/index.js";
+import { createHost, Device, forget, type ProvisionedDeviceOptions, register } from "../../host/node/index.js";
 import {
   type GatewayOptions,
   makeClientCertificate,
@@ -37,7 +30,7 @@ async function gateway(registration: RegistrationDescription = {}, options: Gate
 }
 
 async function start(url: string, changes: Partial<ProvisionedDeviceOptions> = {}): Promise<Device> {
-  const options = { productId: "P1", deviceName: "24:6f:28:aa:bb:cc", productSecret, url, storageFolder: folder };
+  const options = { productId: "P1", deviceName: "24:6f:28:aa:bb:cc", productSecret, url, storage: folder };
   const device = await Device.fromProvisioning({ ...options, ...changes });
   cleanups.push(() => device.close());
   return device;
@@ -142,20 +135,21 @@ test("an answer that was lost is asked for again at the next start", async () =>
 
 test("without a folder or host there is nowhere to keep a credential", async () => {
   const g = await gateway();
-  await expect(start(g.url, { storageFolder: undefined })).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  await expect(start(g.url, { storage: undefined })).rejects.toMatchObject({ code: "INVALID_OPTION" });
   expect(g.received).toHaveLength(0);
 });
 
 test("a host that is given stays open, and its storage is used", async () => {
   const g = await gateway();
-  const host = { ...createHost(), storage: createStorage(folder) };
-  cleanups.push(() => host.http.close());
+  const host = createHost({ storage: folder });
+  cleanups.push(() => host.close());
   const device = await Device.fromProvisioning({ productId: "P1", deviceName: "d", productSecret, url: g.url }, host);
   device.close();
   const second = await Device.fromProvisioning({ productId: "P1", deviceName: "d", url: g.url }, host);
   await second.publish({ topic: "data", payload: "x" });
   second.close();
   await forget(host);
+  await host.close();
   expect(await readdir(folder)).toEqual([]);
 });
 
