@@ -154,6 +154,44 @@ describe("a folder that cannot be synchronized", () => {
   });
 });
 
+describe("a full disk", () => {
+  test.each([
+    ["open", "ENOSPC"],
+    ["write", "ENOSPC"],
+    ["write", "EDQUOT"],
+    ["sync", "ENOSPC"],
+    ["rename", "EDQUOT"],
+    ["mkdir", "ENOSPC"],
+  ])("%s gives %s: STORAGE_FULL, the old value stays, and deleting makes room", async (call, code) => {
+    await createStorage(folder).set("a", "old");
+    let full = true;
+    const fs = intercepted(({ name, path }) => {
+      if (full && name === call && (path !== folder || name === "mkdir")) throw fileError(code);
+    });
+    const storage = on(fs, folder);
+    await expect(storage.set("a", "new")).rejects.toMatchObject({
+      code: "STORAGE_FULL",
+      retryable: true,
+      cause: { code },
+    });
+    expect(await storage.get("a")).toBe("old");
+    await storage.delete("a");
+    full = false;
+    await storage.set("a", "new");
+    expect(await storage.get("a")).toBe("new");
+  });
+
+  test("any other failure, and a deletion's, is STORAGE_FAILED", async () => {
+    const fs = intercepted(({ name, path }) => {
+      if (name === "write") throw fileError("EIO");
+      if (name === "unlink" && !path.includes("%tmp-")) throw fileError("ENOSPC");
+    });
+    const storage = on(fs, folder);
+    await expect(storage.set("a", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    await expect(storage.delete("a")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  });
+});
+
 describe("a file that another program holds open", () => {
   test.each([
     ["rename", "EPERM"],
