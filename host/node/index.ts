@@ -78,6 +78,8 @@ export interface ProvisionedDeviceOptions extends PortableProvisionedDeviceOptio
 export class Device extends PortableDevice {
   readonly #host: Host;
   #ownHost: NodeHost | undefined;
+  #storage: Storage | string | undefined;
+  #isClosed = false;
 
   /**
    * A device with the credential that is stored; where there is none, it registers one and stores it first.
@@ -90,6 +92,7 @@ export class Device extends PortableDevice {
     try {
       const device = new this(await provisionOptions(rest, used), used);
       device.#ownHost = own;
+      device.#storage = storage;
       return device;
     } catch (error) {
       await own?.close();
@@ -107,6 +110,7 @@ export class Device extends PortableDevice {
 
   override close(): void {
     super.close();
+    this.#isClosed = true;
     this.#ownHost?.close();
   }
 
@@ -115,10 +119,14 @@ export class Device extends PortableDevice {
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
+    // The storage of a host that was closed has been closed with it.
+    const another = this.#ownHost && this.#isClosed ? createHost({ storage: this.#storage }) : undefined;
     super.close();
     try {
-      await forget(this.#host);
+      await forget(another ?? this.#host);
     } finally {
+      await another?.close();
+      this.#isClosed = true;
       await this.#ownHost?.close();
     }
   }

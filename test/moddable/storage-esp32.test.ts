@@ -170,7 +170,7 @@ describe("a namespace that cannot be opened at the start", () => {
     const storage = new KeyValueStorage();
     const { steps, opened } = { steps: flash.steps, opened: flash.opened };
     for (const promise of [storage.get("a"), storage.delete("a"), storage.keys(), storage.set("a", "1")]) {
-      expect((await failure<unknown>(promise)).code).toBe("STORAGE_FULL");
+      expect((await failure(promise)).code).toBe("STORAGE_FULL");
     }
     expect([flash.steps, flash.opened]).toEqual([steps + 1, opened]);
     for (const key of keys.slice(0, 3)) await other.delete(key);
@@ -182,7 +182,7 @@ describe("a namespace that cannot be opened at the start", () => {
     flash.failAllocations(1);
     const storage = new KeyValueStorage();
     for (const promise of [storage.get("a"), storage.set("a", "1")]) {
-      expect((await failure<unknown>(promise)).code).toBe("STORAGE_STOPPED");
+      expect((await failure(promise)).code).toBe("STORAGE_STOPPED");
     }
   });
 });
