@@ -37,7 +37,7 @@ export interface LockMachine {
 /** `sun_path` has 104 bytes on macOS and BSD, 108 on Linux, with a NUL. */
 const MAX_SOCKET_PATH = 103;
 /** How long a live process that does not reply may be one that is still looking, in milliseconds. */
-const REPLY_MS = 5000;
+const REPLY_MS = 20_000;
 const LOCK = /^%lock-[0-9a-f]{12}$/;
 /** Not yet listening, or cut off before it was renamed. */
 const UNFINISHED = /^%bind-[0-9a-f]{12}$/;

@@ -3,9 +3,17 @@ import { PooledRandom } from "../../host/moddable/random.js";
 import { KeyValueStorage } from "../../host/moddable/storage.js";
 import type { Storage } from "../../src/host.js";
 import { NonceSource } from "../../src/request/nonce.js";
-import { clock, flash, network, useMachine } from "../support/moddable-machine.js";
+import { clock, flash, network, turn, useMachine } from "../support/moddable-machine.js";
 
 useMachine();
+
+const empty: Storage = {
+  maxValueBytes: 3999,
+  get: async () => undefined,
+  set: async () => {},
+  delete: async () => {},
+  keys: async () => [],
+};
 
 describe("random", () => {
   /** A start of a simulator: the platform's generator gives the same sequence each time. */
@@ -58,6 +66,22 @@ describe("random", () => {
     await random.ready();
     random.bytes(1000);
     expect(flash.steps).toBe(steps);
+  });
+
+  test("`ready` waits until a storage has kept the next seed", async () => {
+    let keep = () => {};
+    const kept = new Promise<void>((resolve) => {
+      keep = resolve;
+    });
+    const storage = { ...empty, set: () => kept };
+    let isReady = false;
+    const ready = new PooledRandom(storage).ready().then(() => {
+      isReady = true;
+    });
+    await turn();
+    expect(isReady).toBe(false);
+    keep();
+    await ready;
   });
 
   test("a seed that cannot be read or written does no harm", async () => {
