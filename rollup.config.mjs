@@ -76,10 +76,24 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         emit(`${folder}/${module}.js`, (await stripTypes(id)).code);
       }
       // One platform's own module takes the place of the one that mcpack finds by its import: includes come first.
-      const variants = {};
-      for (const [module, source] of Object.entries(manifests[0].platforms.esp32.modules)) {
-        const file = join("host/moddable", source);
-        variants[module] = file;
+      const platforms = Object.fromEntries(
+        Object.entries(manifests[0].platforms)
+          .filter(([platform]) => platform !== "...")
+          .map(([platform, part]) => [
+            platform,
+            Object.fromEntries(
+              Object.entries(part.modules).map(([module, source]) => [module, join("host/moddable", source)]),
+            ),
+          ]),
+      );
+      const isVariant = ([module, file]) => `${name}/${file}` !== module;
+      const variants = Object.fromEntries(Object.values(platforms).flatMap(Object.entries).filter(isVariant));
+      for (const file of new Set(
+        Object.values(platforms)
+          .flatMap(Object.entries)
+          .filter(isVariant)
+          .map(([, file]) => file),
+      )) {
         emit(`${folder}/${file}.js`, (await stripTypes(`${root}${file}.ts`)).code);
       }
       // The module that apps import by the package's name, with the types for those written in TypeScript.
@@ -94,6 +108,13 @@ async function firmware(dist, folder, entry, manifest, contribution) {
       const onChip = preload((one) => one.platforms?.esp32);
       const from = (folder, files) =>
         Object.fromEntries(Object.entries(files).map(([module, file]) => [module, `${folder}/${file}`]));
+      const perPlatform = (modulesOf) =>
+        Object.fromEntries(
+          Object.entries(platforms).map(([platform, files]) => [
+            platform,
+            { modules: modulesOf(files), ...(platform === "esp32" && { preload: onChip }) },
+          ]),
+        );
       const json = (content) => `${JSON.stringify(content, null, 2)}\n`;
       emit(`${folder}/package.json`, json({ name, type: "module" }));
       emit(
@@ -101,7 +122,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         json({
           include: [`../../host/moddable/${contribution}`],
           preload: always,
-          platforms: { esp32: { modules: from(".", variants), preload: onChip } },
+          platforms: perPlatform((files) => from(".", Object.fromEntries(Object.entries(files).filter(isVariant)))),
         }),
       );
       // mcconfig takes the first source of a module, and those for all platforms come first: what differs must not be there.
@@ -114,7 +135,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
           modules: common,
           preload: always,
           platforms: {
-            esp32: { modules: from(`./dist/${folder}`, variants), preload: onChip },
+            ...perPlatform((files) => from(`./dist/${folder}`, files)),
             "...": { modules: elsewhere },
           },
         }),

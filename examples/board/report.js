@@ -30,6 +30,7 @@ export function describe(error) {
  * @param {import("tencent-iothub-xs").ClientEvent} event
  */
 export function printEvent(event) {
+  if (isStorageStopped(event)) trace(`${describe(event)}\n`);
   if (event.phase !== "retry" && event.phase !== "error") return;
   const { requestPhase, status, gatewayCode } = event;
   let where = "";
@@ -37,6 +38,14 @@ export function printEvent(event) {
   else if (status !== undefined) where = ` (HTTP ${status}${gatewayCode === undefined ? "" : `, ${gatewayCode}`})`;
   const next = event.phase === "retry" ? `; attempt ${event.attempts + 1} in ${seconds(event.delayMs)}` : "";
   trace(`${describe(event)}${where}${next}\n`);
+}
+
+/**
+ * Whether flash takes no more writes until the board is restarted.
+ * @param {{ readonly phase: string }} event
+ */
+export function isStorageStopped(event) {
+  return event.phase === "storage";
 }
 
 /**

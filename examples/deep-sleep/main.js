@@ -1,4 +1,7 @@
-/** Wakes, reads, publishes, sleeps. What does not get through waits in flash for the next time. */
+/**
+ * Wakes, reads, publishes, sleeps. What does not get through waits in flash for the next time. Waking is a restart: where
+ * flash has stopped taking writes (STORAGE_STOPPED), it takes them again then.
+ */
 
 import Resource from "Resource";
 import { startNetwork } from "board/network";

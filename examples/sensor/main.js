@@ -2,7 +2,7 @@
 
 import Resource from "Resource";
 import { startNetwork } from "board/network";
-import { describe, printEvent, printFlush } from "board/report";
+import { describe, isStorageStopped, printEvent, printFlush } from "board/report";
 import { Thermometer } from "board/thermometer";
 import config from "mc/config";
 import { createHost, Device } from "tencent-iothub-xs";
@@ -16,6 +16,7 @@ async function main() {
     ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
 
+  let isStopped = false;
   // ProductId, DeviceName and psk come from the preferences or from the manifest's config.
   const device = new Device(
     {
@@ -26,7 +27,10 @@ async function main() {
         onDropped: ({ reason, error }) => trace(`a reading was lost: ${reason} ${error ? describe(error) : ""}\n`),
         onFlushed: printFlush,
       },
-      onEvent: printEvent,
+      onEvent: (event) => {
+        printEvent(event);
+        isStopped ||= isStorageStopped(event);
+      },
     },
     host,
   );
@@ -39,12 +43,20 @@ async function main() {
       // The flash is full or worn out: the next reading comes in any case.
       trace(`not kept: ${describe(error)}\n`);
     }
+    // This reading has been delivered, or is lost; what was stored before is safe and waits for the next start.
+    if (isStopped) restart();
   };
 
   // Readings are taken whether or not there is a network.
   startNetwork();
   await report();
   Timer.repeat(report, 1000 * Number(config.intervalSeconds));
+}
+
+/** Starts the board anew; the SDK's global `System` can do that on boards alone. */
+function restart() {
+  trace("restart\n");
+  /** @type {{ System?: { restart?(): void } }} */ (globalThis).System?.restart?.();
 }
 
 main().catch((error) => trace(`${describe(error)}\n`));

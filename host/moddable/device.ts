@@ -13,6 +13,7 @@ export abstract class HostedDevice extends PortableDevice {
 
   readonly #host: Host;
   #own: ModdableHost | undefined;
+  #isClosed = false;
 
   /**
    * A device with the credential that is stored; where there is none, it registers one and stores it first. What the
@@ -47,6 +48,7 @@ export abstract class HostedDevice extends PortableDevice {
 
   override close(): void {
     super.close();
+    this.#isClosed = true;
     this.#own?.close();
   }
 
@@ -55,7 +57,14 @@ export abstract class HostedDevice extends PortableDevice {
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
-    this.close();
-    await forget(this.#host);
+    // The storage of a host that was closed has been closed with it.
+    const another = this.#own && this.#isClosed ? (this.constructor as typeof HostedDevice).createHost() : undefined;
+    super.close();
+    try {
+      await forget(another ?? this.#host);
+    } finally {
+      another?.close();
+      this.close();
+    }
   }
 }

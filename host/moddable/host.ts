@@ -1,23 +1,27 @@
 import { IotHubError } from "../../src/errors.js";
-import type { Host, NativeDigest, NativeRsa } from "../../src/host.js";
+import type { Host, NativeDigest, NativeRsa, Storage } from "../../src/host.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { macAddress } from "./platform.js";
 import { PooledRandom } from "./random.js";
-import { PreferenceStorage } from "./storage.js";
+import { KeyValueStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
 export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
-  /** Domain of the preferences for what must survive a restart; false for a host without storage. */
-  readonly storage?: string | false;
+  /**
+   * What must survive a restart: the path of a {@link KeyValueStorage}, 1 to 15 letters, digits and _ . -, or a storage
+   * of the app's, which the app closes; false for a host without one.
+   * @default "tc-iothub"
+   */
+  readonly storage?: Storage | string | false;
 }
 
 export interface ModdableHost extends Host {
   readonly http: Http;
   readonly clock: ModdableClock;
-  /** Closes connections and ends the daily synchronization of the clock. */
+  /** Closes connections and the storage, and ends the daily synchronization of the clock. */
   close(): void;
 }
 
@@ -45,9 +49,10 @@ export function assembleHost(
   ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
-  const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
+  const own = openStorage(options.storage);
+  const storage = own ?? appStorage(options.storage);
   const clock = new ModdableClock({ ...options.clock, storage });
-  const random = new PooledRandom(storage !== undefined);
+  const random = new PooledRandom(storage);
   const { secure, digest, rsa } = parts(clock, random);
   const { addresses, maxConnections, maxWaiting } = options;
   const http = new Http({ secure, addresses, maxConnections, maxWaiting });
@@ -63,8 +68,19 @@ export function assembleHost(
     close() {
       http.close();
       clock.close();
+      own?.close();
     },
   };
+}
+
+function openStorage(storage: PlainHostOptions["storage"]): KeyValueStorage | undefined {
+  return storage === undefined || typeof storage === "string" ? new KeyValueStorage(storage) : undefined;
+}
+
+function appStorage(storage: PlainHostOptions["storage"]): Storage | undefined {
+  if (storage === false) return undefined;
+  if (typeof storage === "object" && typeof storage?.get === "function") return storage;
+  throw new IotHubError("INVALID_OPTION", "storage must be a path, a storage, or false.");
 }
 
 /**

@@ -20,7 +20,7 @@ export * from "../../src/index.js";
 export { defaultAnchors, digicertGlobalRootCA } from "./anchors.js";
 export { type ClockOptions, defaultTimeServers, ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
-export { PreferenceStorage } from "./storage.js";
+export { KeyValueStorage } from "./storage.js";
 export type { ModdableHost, PemOrDer };
 
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */

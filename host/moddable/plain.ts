@@ -7,6 +7,7 @@ import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules 
 export * from "../../src/index.js";
 export { ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
+export { KeyValueStorage } from "./storage.js";
 export type { ModdableHost, PlainHostOptions };
 
 /** @throws {IotHubError} INVALID_OPTION */

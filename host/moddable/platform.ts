@@ -18,3 +18,8 @@ export function macAddress(): string | undefined {
 export function isNetworkStarted(): boolean {
   return true;
 }
+
+/** What a failed write of the key-value storage means: there is no room, nothing may be written any more, or neither. */
+export const readStorageFailure: (error: unknown) => "full" | "stopped" | "failed" =
+  // It carries no code: the same write may succeed later.
+  () => "failed";

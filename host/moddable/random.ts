@@ -1,11 +1,11 @@
-import Preference from "preference";
 import Time from "time";
+import { base64 } from "../../src/crypto/base64.js";
 import { Sha256 } from "../../src/crypto/sha256.js";
-import type { Random } from "../../src/host.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { Random, Storage } from "../../src/host.js";
 import { hasHardwareRandom, macAddress } from "./platform.js";
 
-const DOMAIN = "tc-iothub.rnd";
-const KEY = "seed";
+const KEY = "random.seed";
 
 /**
  * Random bytes out of a pool that is hashed forward (after NIST SP 800-90A section 10.1.1, Hash_DRBG, in its plainest
@@ -14,12 +14,19 @@ const KEY = "seed";
  * seed that every start leaves to the next one.
  */
 export class PooledRandom implements Random {
-  readonly #persistent: boolean;
+  readonly #storage: Storage | undefined;
   #pool: Uint8Array | undefined;
+  #seeding: Promise<void> | undefined;
 
-  /** @param persistent whether a seed may be kept in the preferences: one write a start, none on ESP32 */
-  constructor(persistent = true) {
-    this.#persistent = persistent && !hasHardwareRandom;
+  /** @param storage where a seed may be kept: one write a start, none on ESP32 */
+  constructor(storage?: Storage) {
+    if (!hasHardwareRandom) this.#storage = storage;
+  }
+
+  /** Resolves when the seed of the start before is in the pool, and the next start has one of its own. */
+  ready(): Promise<void> {
+    this.#seeding ??= this.#storage ? this.#seed(this.#storage) : Promise.resolve();
+    return this.#seeding;
   }
 
   bytes(length: number): Uint8Array {
@@ -31,33 +38,23 @@ export class PooledRandom implements Random {
     return result;
   }
 
-  #stir(): Uint8Array {
-    const first = this.#pool === undefined;
+  #stir(extra: Uint8Array = new Uint8Array(0)): Uint8Array {
     const fresh = new Uint8Array(48);
     const view = new DataView(fresh.buffer);
     // Math.random has 31 bits of the platform's generator a call.
     for (let at = 0; at < 32; at += 4) view.setUint32(at, Math.random() * 4294967296);
     view.setFloat64(32, Date.now());
     view.setFloat64(40, Time.ticks);
-    this.#pool = first ? hash(0, fresh, identity(), this.#seed()) : hash(0, this.#pool as Uint8Array, fresh);
-    if (first) this.#leaveSeed(this.#pool);
+    this.#pool = hash(0, this.#pool ?? identity(), fresh, extra);
     return this.#pool;
   }
 
-  #seed(): Uint8Array {
-    if (!this.#persistent) return new Uint8Array(0);
+  async #seed(storage: Storage): Promise<void> {
     try {
-      const seed = Preference.get(DOMAIN, KEY);
-      return seed instanceof ArrayBuffer ? new Uint8Array(seed) : new Uint8Array(0);
-    } catch {
-      return new Uint8Array(0);
-    }
-  }
-
-  #leaveSeed(pool: Uint8Array): void {
-    if (!this.#persistent) return;
-    try {
-      Preference.set(DOMAIN, KEY, hash(2, pool).slice().buffer as ArrayBuffer);
+      const seed = await storage.get(KEY);
+      const pool = this.#stir(seed === undefined ? undefined : utf8(seed));
+      // Before anything is drawn: a start that is cut short must not leave its seed to the next one.
+      await storage.set(KEY, base64(hash(2, pool)));
     } catch {
       // The time and the generator remain.
     }

@@ -2,7 +2,8 @@
 
 import type { PemOrDer } from "../../src/crypto/pem.js";
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
-import type { Host } from "../../src/host.js";
+import { IotHubError } from "../../src/errors.js";
+import type { Host, Storage } from "../../src/host.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import {
   forget,
@@ -19,8 +20,16 @@ export * from "../../src/index.js";
 export { createStorage, type NodeHttpOptions, type PemOrDer };
 
 export interface NodeHostOptions extends NodeHttpOptions {
-  /** Folder for what must survive a restart; without one the host has no storage. */
-  readonly storageFolder?: string;
+  /**
+   * What must survive a restart: a folder for a {@link createStorage}, or a storage of the app's, which the app closes.
+   * @default none
+   */
+  readonly storage?: Storage | string;
+}
+
+export interface NodeHost extends Host {
+  /** Closes connections, and gives the storage's folder back; resolves when another process can have it. */
+  close(): Promise<void>;
 }
 
 const hostRules = {
@@ -30,7 +39,7 @@ const hostRules = {
   clientKey: "any",
   lookup: "function",
   proxy: "any",
-  storageFolder: "string",
+  storage: "any",
 } satisfies Rules<NodeHostOptions>;
 
 /**
@@ -38,55 +47,72 @@ const hostRules = {
  * on the device.
  * @throws {IotHubError} INVALID_OPTION
  */
-export function createHost(options: NodeHostOptions = {}): Host {
+export function createHost(options: NodeHostOptions = {}): NodeHost {
   checkOptions("", options, hostRules);
+  const own = typeof options.storage === "string" ? createStorage(options.storage) : undefined;
+  const http = createHttp(options);
   return {
-    http: createHttp(options),
+    http,
     clock: createClock(),
     random: createRandom(),
     timer: createTimer(),
-    storage: options.storageFolder === undefined ? undefined : createStorage(options.storageFolder),
+    storage: own ?? checkStorage(options.storage),
+    async close() {
+      http.close();
+      await own?.close();
+    },
   };
+}
+
+function checkStorage(storage: NodeHostOptions["storage"]): Storage | undefined {
+  if (storage === undefined || (typeof storage === "object" && typeof storage?.get === "function")) return storage;
+  throw new IotHubError("INVALID_OPTION", "storage must be a folder or a storage.");
 }
 
 /** Options of a device whose credential is found in storage, or registered on its first start. */
 export interface ProvisionedDeviceOptions extends PortableProvisionedDeviceOptions {
-  /** Folder for the credential, where no host is given. */
-  readonly storageFolder?: string;
+  /** What keeps the credential, where no host is given: see {@link NodeHostOptions}. */
+  readonly storage?: Storage | string;
 }
 
-/** A device on Node. Without a host argument it makes one, and closes its connections when it is closed. */
+/** A device on Node. Without a host argument it makes one, and closes it when it is closed. */
 export class Device extends PortableDevice {
   readonly #host: Host;
-  #ownHost: Host | undefined;
+  #ownHost: NodeHost | undefined;
+  #storage: Storage | string | undefined;
+  #isClosed = false;
 
   /**
    * A device with the credential that is stored; where there is none, it registers one and stores it first.
    * @throws {IotHubError} what {@link provision} and the constructor throw
    */
   static async fromProvisioning(options: ProvisionedDeviceOptions, host?: Host): Promise<Device> {
-    const { storageFolder, ...rest } = options;
-    const used = host ?? createHost({ storageFolder });
+    const { storage, ...rest } = options;
+    const own = host ? undefined : createHost({ storage });
+    const used = host ?? (own as NodeHost);
     try {
       const device = new this(await provisionOptions(rest, used), used);
-      if (host === undefined) device.#ownHost = used;
+      device.#ownHost = own;
+      device.#storage = storage;
       return device;
     } catch (error) {
-      if (host === undefined) used.http.close();
+      await own?.close();
       throw error;
     }
   }
 
   constructor(options: DeviceOptions, host?: Host) {
-    const used = host ?? createHost();
+    const own = host ? undefined : createHost();
+    const used = host ?? (own as NodeHost);
     super(options, used);
     this.#host = used;
-    this.#ownHost = host === undefined ? used : undefined;
+    this.#ownHost = own;
   }
 
   override close(): void {
     super.close();
-    this.#ownHost?.http.close();
+    this.#isClosed = true;
+    this.#ownHost?.close();
   }
 
   /**
@@ -94,7 +120,15 @@ export class Device extends PortableDevice {
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
-    this.close();
-    await forget(this.#host);
+    // The storage of a host that was closed has been closed with it.
+    const another = this.#ownHost && this.#isClosed ? createHost({ storage: this.#storage }) : undefined;
+    super.close();
+    try {
+      await forget(another ?? this.#host);
+    } finally {
+      await another?.close();
+      this.#isClosed = true;
+      await this.#ownHost?.close();
+    }
   }
 }

@@ -1,6 +1,9 @@
-/** `preference`: small values that survive a restart, with the limits and the failures of NVS on ESP32. */
+/**
+ * `preference`: small values that survive a restart, with the limits and the failures of NVS on ESP32. It opens the
+ * domain for each call; where there is no memory for that, it finds nothing, lists nothing and deletes nothing.
+ */
 
-import { flash, type Value } from "./flash.js";
+import { EspError, flash, type Value } from "./flash.js";
 
 const NAME_LENGTH = 15;
 const MAX_BYTES = 4000;
@@ -11,12 +14,15 @@ const Preference = {
     checkName(domain);
     checkName(key);
     checkValue(value);
+    const opened = attempt("nvs_open fail", () => flash.open(domain, "r+"));
+    if (!opened) throw new Error("nvs_open fail");
     flash.erase(domain, key);
-    flash.write(domain, key, value instanceof ArrayBuffer ? value.slice(0) : value);
+    attempt("nvs set fail", () => flash.write(domain, key, value instanceof ArrayBuffer ? value.slice(0) : value));
   },
 
   get(domain: string, key: string): Value | undefined {
     if (domain.length > NAME_LENGTH || key.length > NAME_LENGTH) return undefined;
+    if (!opens(domain, "r")) return undefined;
     const value = flash.read(domain, key);
     return value instanceof ArrayBuffer ? value.slice(0) : value;
   },
@@ -24,13 +30,30 @@ const Preference = {
   delete(domain: string, key: string): void {
     checkName(domain);
     checkName(key);
-    flash.erase(domain, key);
+    if (opens(domain, "r+")) flash.erase(domain, key);
   },
 
   keys(domain: string): string[] {
-    return flash.keys(domain);
+    return opens(domain, "r") ? flash.keys(domain) : [];
   },
 };
+
+function opens(domain: string, mode: "r" | "r+"): boolean {
+  try {
+    return flash.open(domain, mode);
+  } catch (error) {
+    if (error instanceof EspError) return false;
+    throw error;
+  }
+}
+
+function attempt<T>(message: string, operation: () => T): T {
+  try {
+    return operation();
+  } catch (error) {
+    throw error instanceof EspError ? new Error(message) : error;
+  }
+}
 
 function checkName(name: string): void {
   if (typeof name !== "string" || name.length < 1 || name.length > NAME_LENGTH) throw new Error("nvs_open fail");

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { type ClockOptions, earliestMs, ModdableClock } from "../../host/moddable/clock.js";
 import { ntpTimeMs } from "../../host/moddable/sntp.js";
-import { PreferenceStorage } from "../../host/moddable/storage.js";
+import { KeyValueStorage } from "../../host/moddable/storage.js";
 import { startGateway } from "../../mocks/gateway/index.js";
 import { Device } from "../../src/index.js";
 import { cleanups } from "../support/cleanups.js";
@@ -227,10 +227,10 @@ describe("clock", () => {
   test("after a restart with a clock that went on, the refresh is due when the day is over", async () => {
     clock.setDate(0);
     const server = await timeServer(() => soon() + clock.ticks());
-    const storage = new PreferenceStorage();
+    const storage = new KeyValueStorage();
     const c = makeClock({ servers: [server.address], storage });
     await c.ready();
-    await until(() => flash.steps > 0);
+    await until(() => flash.keys("tc-iothub").length > 0);
     c.close();
     await clock.advance(3600000);
     // Asleep for an hour: the system's clock has gone on, the program starts anew.

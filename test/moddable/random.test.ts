@@ -1,13 +1,23 @@
 import { describe, expect, test } from "@jest/globals";
 import { PooledRandom } from "../../host/moddable/random.js";
+import { KeyValueStorage } from "../../host/moddable/storage.js";
+import type { Storage } from "../../src/host.js";
 import { NonceSource } from "../../src/request/nonce.js";
-import { clock, flash, network, useMachine } from "../support/moddable-machine.js";
+import { clock, flash, network, turn, useMachine } from "../support/moddable-machine.js";
 
 useMachine();
 
+const empty: Storage = {
+  maxValueBytes: 3999,
+  get: async () => undefined,
+  set: async () => {},
+  delete: async () => {},
+  keys: async () => [],
+};
+
 describe("random", () => {
   /** A start of a simulator: the platform's generator gives the same sequence each time. */
-  function nonces(count: number, persistent = true): number[] {
+  async function nonces(count: number, storage?: Storage): Promise<number[]> {
     let state = 1;
     const original = Math.random;
     Math.random = () => {
@@ -15,47 +25,85 @@ describe("random", () => {
       return state / 2147483647;
     };
     try {
-      const source = new NonceSource(new PooledRandom(persistent));
+      const random = new PooledRandom(storage);
+      await random.ready();
+      const source = new NonceSource(random);
       return Array.from({ length: count }, () => source.next());
     } finally {
       Math.random = original;
     }
   }
 
-  test("nonces of two starts differ though clock and generator begin alike", () => {
+  test("nonces of two starts differ though clock and generator begin alike", async () => {
     clock.stop();
     clock.setDate(1000);
-    const first = nonces(200);
-    const second = nonces(200);
+    const first = await nonces(200, new KeyValueStorage());
+    const second = await nonces(200, new KeyValueStorage());
     expect(new Set([...first, ...second]).size).toBe(400);
     for (const nonce of first) expect(nonce >= 0 && nonce <= 2147483646 && Number.isInteger(nonce)).toBe(true);
     // The seed is what makes the difference.
-    expect(nonces(5, false)).toEqual(nonces(5, false));
+    expect(await nonces(5)).toEqual(await nonces(5));
   });
 
   test("without a seed the clock and the address make the difference", async () => {
     clock.stop();
     clock.setDate(1000);
-    const [first] = nonces(1, false);
+    const [first] = await nonces(1);
     network.values.set("MAC", "24:0a:c4:00:01:11");
-    const [second] = nonces(1, false);
+    const [second] = await nonces(1);
     await clock.advance(1);
-    const [third] = nonces(1, false);
+    const [third] = await nonces(1);
     expect(new Set([first, second, third]).size).toBe(3);
   });
 
-  test("one write a start, and none that fails does harm", () => {
-    const random = new PooledRandom();
-    random.bytes(32);
+  test("the next seed is stored before `ready` resolves, once a start, whoever waits", async () => {
+    const storage = new KeyValueStorage();
+    const random = new PooledRandom(storage);
+    expect(await storage.get("random.seed")).toBeUndefined();
+    await Promise.all([random.ready(), random.ready()]);
     const { steps } = flash;
+    expect(await storage.get("random.seed")).toMatch(/^[A-Za-z0-9+/]{43}=$/);
+    await random.ready();
     random.bytes(1000);
     expect(flash.steps).toBe(steps);
+  });
+
+  test("`ready` waits until a storage has kept the next seed", async () => {
+    let keep = () => {};
+    const kept = new Promise<void>((resolve) => {
+      keep = resolve;
+    });
+    const storage = { ...empty, set: () => kept };
+    let isReady = false;
+    const ready = new PooledRandom(storage).ready().then(() => {
+      isReady = true;
+    });
+    await turn();
+    expect(isReady).toBe(false);
+    keep();
+    await ready;
+  });
+
+  test("a seed that cannot be read or written does no harm", async () => {
+    const storage = new KeyValueStorage();
     flash.cutPowerAfter(0);
-    expect(new PooledRandom().bytes(40).length).toBe(40);
+    const random = new PooledRandom(storage);
+    await random.ready();
+    expect(random.bytes(40).length).toBe(40);
+  });
+
+  test("what is drawn before the seed is read is random, too, and the seed counts from then on", async () => {
+    clock.stop();
+    clock.setDate(1000);
+    const storage = new KeyValueStorage();
+    const random = new PooledRandom(storage);
+    expect(random.bytes(40).length).toBe(40);
+    await random.ready();
+    expect(await storage.get("random.seed")).toBeDefined();
   });
 
   test("output has every length and no repetition", () => {
-    const random = new PooledRandom(false);
+    const random = new PooledRandom();
     for (const length of [0, 1, 31, 32, 33, 100]) expect(random.bytes(length).length).toBe(length);
     const blocks = Array.from({ length: 100 }, () => Buffer.from(random.bytes(16)).toString("hex"));
     expect(new Set(blocks).size).toBe(100);

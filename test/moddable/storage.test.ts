@@ -1,131 +1,132 @@
-/** Storage of the Moddable host on the preferences, with power cuts, on stand-ins for the SDK's modules. */
+/** Storage of the Moddable host on the preferences, where the SDK has no key-value storage: on simulators. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
-import { PreferenceStorage } from "../../host/moddable/storage.js";
+import { KeyValueStorage } from "../../host/moddable/storage.js";
+import type { Storage } from "../../src/host.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
-import { flash, useMachine } from "../support/moddable-machine.js";
+import { createModdableHost, createPlainModdableHost, flash, useMachine } from "../support/moddable-machine.js";
 
 useMachine();
 
-describe("storage", () => {
-  const bytes = (...values: number[]) => Uint8Array.from(values);
-
-  test("keeps what it is given, over a restart and in a file", async () => {
+describe("storage on the preferences", () => {
+  test("keeps text over a restart, and in a file", async () => {
     const folder = mkdtempSync(join(tmpdir(), "preferences-"));
     cleanups.push(() => rmSync(folder, { recursive: true }));
     flash.keepIn(join(folder, "flash.json"));
-    const storage = new PreferenceStorage();
-    const large = Uint8Array.from({ length: 4000 }, (_, i) => i);
-    await storage.set("a", bytes(1, 2, 3));
+    const storage = new KeyValueStorage();
+    const large = "0123456789".repeat(400).slice(1);
+    await storage.set("a", "1");
     await storage.set("large", large);
-    await storage.set("empty", bytes());
-    await storage.set("a", bytes(4));
-    await storage.set("gone", bytes(5));
+    await storage.set("empty", "");
+    await storage.set("a", "温度 21,5 °C 🌡");
+    await storage.set("gone", "5");
     await storage.delete("gone");
     await storage.delete("never");
     flash.clear();
     expect(await storage.keys()).toEqual([]);
     flash.keepIn(join(folder, "flash.json"));
     expect((await storage.keys()).sort()).toEqual(["a", "empty", "large"]);
-    expect(await storage.get("a")).toEqual(bytes(4));
-    expect(await storage.get("large")).toEqual(large);
-    expect(await storage.get("empty")).toEqual(bytes());
+    expect(await storage.get("a")).toBe("温度 21,5 °C 🌡");
+    expect(await storage.get("large")).toBe(large);
+    expect(await storage.get("empty")).toBe("");
     expect(await storage.get("gone")).toBeUndefined();
-    expect(await new PreferenceStorage("other").keys()).toEqual([]);
+    expect(await new KeyValueStorage("other").keys()).toEqual([]);
   });
 
-  test("what is given and what is got is nobody else's", async () => {
-    const storage = new PreferenceStorage();
-    const value = bytes(1, 2, 3).subarray(1);
-    await storage.set("k", value);
-    value[0] = 9;
-    const got = (await storage.get("k")) as Uint8Array;
-    expect(got).toEqual(bytes(2, 3));
-    got[0] = 9;
-    expect(await storage.get("k")).toEqual(bytes(2, 3));
-  });
-
-  test.each(["", "k".repeat(16), "a/b", "ü", "a b"])("the key %j is refused", async (key) => {
-    const storage = new PreferenceStorage();
-    for (const promise of [storage.get(key), storage.set(key, bytes(1)), storage.delete(key)]) {
+  test.each(["", "k".repeat(16), "a/b", "ü", "a b"])("rejects the key %j", async (key) => {
+    const storage = new KeyValueStorage();
+    for (const promise of [storage.get(key), storage.set(key, "1"), storage.delete(key)]) {
       expect((await failure(promise)).code).toBe("INVALID_OPTION");
     }
   });
 
-  test("keys of 15 characters and domains of 13 fit, more does not", async () => {
-    await new PreferenceStorage("d".repeat(13)).set("k".repeat(15), bytes(1));
-    for (const domain of ["d".repeat(14), "", "a/b"]) {
-      expect(() => new PreferenceStorage(domain)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
-    }
-    const storage = new PreferenceStorage();
-    expect((await failure(storage.set("k", new Uint8Array(4001)))).code).toBe("INVALID_OPTION");
-  });
-
-  test("a power cut at any step leaves the old value or the new one", async () => {
-    const outcomes: string[] = [];
-    for (let writes = 1; writes <= 4; writes++) {
-      for (let cut = 0; ; cut++) {
-        flash.clear();
-        const storage = new PreferenceStorage();
-        for (let i = 1; i < writes; i++) await storage.set("k", bytes(i));
-        flash.cutPowerAfter(cut);
-        const survived = await storage.set("k", bytes(writes)).then(
-          () => true,
-          (error) => {
-            expect(error.code).toBe("STORAGE_FAILED");
-            return false;
-          },
-        );
-        flash.powerOn();
-        const value = (await storage.get("k"))?.[0] ?? 0;
-        expect([writes - 1, writes]).toContain(value);
-        if (survived) expect(value).toBe(writes);
-        outcomes.push(`${writes}/${cut}:${value}`);
-        // And it goes on from there, at any further cut.
-        for (let again = 0, old = value; again < 4; again++) {
-          flash.cutPowerAfter(again);
-          await storage.set("k", bytes(100 + again)).catch(() => {});
-          flash.powerOn();
-          const now = (await storage.get("k"))?.[0] ?? 0;
-          expect([old, 100 + again]).toContain(now);
-          old = now;
-        }
-        await storage.set("k", bytes(99));
-        expect(await storage.get("k")).toEqual(bytes(99));
-        expect(await storage.keys()).toEqual(["k"]);
-        await storage.delete("k");
-        expect([await storage.get("k"), await storage.keys()]).toEqual([undefined, []]);
-        if (survived) break;
-      }
-    }
-    expect(outcomes.length).toBeGreaterThan(8);
-  });
-
-  test("a power cut while deleting leaves the last value or none", async () => {
-    for (let cut = 0; cut < 4; cut++) {
-      flash.clear();
-      const storage = new PreferenceStorage();
-      await storage.set("k", bytes(1));
-      flash.cutPowerAfter(1);
-      await storage.set("k", bytes(2)).catch(() => {});
-      flash.cutPowerAfter(cut);
-      await storage.delete("k").catch(() => {});
-      flash.powerOn();
-      const value = await storage.get("k");
-      if (value !== undefined) expect(value).toEqual(bytes(2));
-      else expect(cut).toBeGreaterThan(0);
+  test("takes keys and paths of 15 characters, and no more", async () => {
+    await new KeyValueStorage("d".repeat(15)).set("k".repeat(15), "1");
+    for (const path of ["d".repeat(16), "", "a/b"]) {
+      expect(() => new KeyValueStorage(path)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
     }
   });
 
-  test("flash that fails is an error with a code", async () => {
+  test("takes values of 3 999 bytes of UTF-8 without U+0000, and no more", async () => {
+    const storage = new KeyValueStorage();
+    expect(storage.maxValueBytes).toBe(3999);
+    for (const text of ["x".repeat(3999), "ä".repeat(1999), "温".repeat(1333)]) {
+      await storage.set("k", text);
+      expect(await storage.get("k")).toBe(text);
+    }
+    const before = flash.steps;
+    for (const text of ["x".repeat(4000), "ä".repeat(2000), "温".repeat(1334), "a\0b", 5 as never]) {
+      expect((await failure(storage.set("k", text))).code).toBe("INVALID_OPTION");
+    }
+    expect(flash.steps).toBe(before);
+  });
+
+  test("reports a value that is not text", async () => {
+    const storage = new KeyValueStorage();
+    flash.write("tc-iothub", "k", 5);
+    flash.open("tc-iothub", "r+");
+    expect(await failure(storage.get("k"))).toMatchObject({ code: "STORAGE_FAILED", retryable: true });
+  });
+
+  test("an operation that fails without a code fails alone", async () => {
+    const storage = new KeyValueStorage();
+    await storage.set("k", "old");
+    flash.failWrites("ESP_ERR_NO_MEM");
+    expect((await failure(storage.set("k", "new"))).code).toBe("STORAGE_FAILED");
+    flash.powerOn();
+    await storage.set("k", "newer");
+    expect(await storage.get("k")).toBe("newer");
     flash.cutPowerAfter(0);
-    const storage = new PreferenceStorage();
-    for (const promise of [storage.get("k"), storage.set("k", bytes(1)), storage.delete("k"), storage.keys()]) {
-      expect([(await failure(promise)).code]).toEqual(["STORAGE_FAILED"]);
+    for (const promise of [storage.get("k"), storage.set("k", "1"), storage.delete("k"), storage.keys()]) {
+      expect((await failure(promise)).code).toBe("STORAGE_FAILED");
     }
+  });
+
+  test("a closed storage rejects", async () => {
+    const storage = new KeyValueStorage();
+    await storage.set("k", "1");
+    storage.close();
+    for (const promise of [storage.get("k"), storage.set("k", "1"), storage.delete("k"), storage.keys()]) {
+      expect((await failure(promise)).code).toBe("STORAGE_FAILED");
+    }
+  });
+});
+
+describe("the host's option storage", () => {
+  test("is a path, with a default", async () => {
+    await createModdableHost().storage?.set("a", "1");
+    await createModdableHost({ storage: "mine" }).storage?.set("b", "2");
+    expect([flash.keys("tc-iothub"), flash.keys("mine")]).toEqual([["a"], ["b"]]);
+    expect(createModdableHost({ storage: false }).storage).toBeUndefined();
+  });
+
+  test.each([[5], [null], [{}], ["a path that is too long"]])("rejects %j", (storage) => {
+    expect(() => createPlainModdableHost({ storage: storage as never })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION" }),
+    );
+  });
+
+  test("is a storage of the app's, for the seed of random numbers too, and the app's to close", async () => {
+    let closed = 0;
+    const values = new Map<string, string>();
+    const own: Storage = {
+      maxValueBytes: 3999,
+      get: async (key) => values.get(key),
+      set: async (key, text) => void values.set(key, text),
+      delete: async (key) => void values.delete(key),
+      keys: async () => [...values.keys()],
+      close: () => void closed++,
+    };
+    const host = createPlainModdableHost({ storage: own });
+    expect(host.storage).toBe(own);
+    await host.random.ready?.();
+    expect(await own.keys()).toEqual(["random.seed"]);
+    expect(flash.steps).toBe(0);
+    host.close();
+    expect(closed).toBe(0);
   });
 });

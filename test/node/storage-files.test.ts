@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import fc from "fast-check";
-import type { OpenFile } from "../../host/node/file-system.js";
-import { createStorage, type IotHubError } from "../../host/node/index.js";
-import { createStorageOn, fileNameOf, keyOf } from "../../host/node/storage.js";
+import { type FileSystem, nodeFileSystem, type OpenFile } from "../../host/node/file-system.js";
+import type { IotHubError } from "../../host/node/index.js";
+import { createStorageOn, fileNameOf, keyOf, type StorageProcess } from "../../host/node/storage.js";
 import { type FileCall, fileError, intercepted, unsynchronized, windowsLike } from "../support/file-systems.js";
+import { openStorage, unlockedProcess } from "../support/node-storage.js";
 
 jest.setTimeout(60_000);
 
@@ -18,10 +19,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const bytes = (text: string) => new Uint8Array(Buffer.from(text));
-const text = (value: Uint8Array | undefined) => value && Buffer.from(value).toString();
-/** Another process than this one. */
-const NEXT = "0123456789ab";
+/** Each call is another process, so that nothing is shared; only the folder is, without a lock. */
+const on = (fs: FileSystem, path: string, process: StorageProcess = unlockedProcess()) =>
+  openStorage(path, fs, process);
+const createStorage = (path: string) => on(nodeFileSystem, path);
 
 const keys = fc.oneof(
   fc.stringMatching(/^[A-Za-z0-9_.-]{1,15}$/),
@@ -61,7 +62,7 @@ describe("file names", () => {
     );
   });
 
-  test.each(["Ab", "%4F", "con", "a.", "%61", "%tmp-0123456789ab-01234567", "notes~", "%2e%2e", "README.md"])(
+  test.each(["Ab", "%4F", "con", "a.", "%61", "%tmp-0123456789abcdef", "notes~", "%2e%2e", "README.md"])(
     "%s is the file of no key",
     (name) => {
       expect(keyOf(name)).toBeUndefined();
@@ -71,10 +72,10 @@ describe("file names", () => {
 
 test("keys that Windows would confuse keep their own values there", async () => {
   const all = ["Ab", "aB", "ab", "AB", "con", "Con", "nul.txt", "com1", "a.", "a", "lpt9.x.y"];
-  const storage = createStorageOn(windowsLike(), folder);
-  for (const key of all) await storage.set(key, bytes(key));
-  const next = createStorageOn(windowsLike(), folder, NEXT);
-  for (const key of all) expect(text(await next.get(key))).toBe(key);
+  const storage = on(windowsLike(), folder);
+  for (const key of all) await storage.set(key, key);
+  const next = on(windowsLike(), folder);
+  for (const key of all) expect(await next.get(key)).toBe(key);
   expect((await next.keys()).sort()).toEqual([...all].sort());
   await next.delete("ab");
   expect((await next.keys()).sort()).toEqual(all.filter((key) => key !== "ab").sort());
@@ -101,9 +102,9 @@ describe("a folder that cannot be synchronized", () => {
       refused++;
       throw fileError(code);
     });
-    const storage = createStorageOn(fs, path);
-    await storage.set("a", bytes("1"));
-    await storage.set("b", bytes("2"));
+    const storage = on(fs, path);
+    await storage.set("a", "1");
+    await storage.set("b", "2");
     await storage.delete("b");
     expect(await createStorage(path).keys()).toEqual(["a"]);
     expect(refused).toBe(4);
@@ -114,8 +115,8 @@ describe("a folder that cannot be synchronized", () => {
     const fs = intercepted(({ name, path }) => {
       if (failing && name === "sync" && path === folder) throw fileError(code);
     });
-    const storage = createStorageOn(fs, folder);
-    await expect(storage.set("a", bytes("new"))).rejects.toMatchObject({
+    const storage = on(fs, folder);
+    await expect(storage.set("a", "new")).rejects.toMatchObject({
       code: "STORAGE_FAILED",
       retryable: true,
       message: expect.stringContaining(
@@ -123,7 +124,7 @@ describe("a folder that cannot be synchronized", () => {
       ),
       cause: { code },
     });
-    expect(text(await storage.get("a"))).toBe("new");
+    expect(await storage.get("a")).toBe("new");
     await expect(storage.delete("a")).rejects.toThrow("was deleted, but may be back after a power failure");
     expect(await storage.get("a")).toBeUndefined();
     // Repeated, it is not taken for done while it may not be on the disk.
@@ -136,20 +137,58 @@ describe("a folder that cannot be synchronized", () => {
     const fs = intercepted(({ name }) => {
       if (name === "sync") throw fileError(code);
     });
-    await createStorageOn(fs, folder).set("a", bytes("1"));
-    expect(text(await createStorage(folder).get("a"))).toBe("1");
+    await on(fs, folder).set("a", "1");
+    expect(await createStorage(folder).get("a")).toBe("1");
   });
 
   test("a file whose synchronization fails leaves the old value", async () => {
-    await createStorage(folder).set("a", bytes("old"));
+    await createStorage(folder).set("a", "old");
     for (const code of ["EIO", "ENOSPC", "EPERM", "EACCES"]) {
       const fs = intercepted(({ name, path }) => {
         if (name === "sync" && path !== folder) throw fileError(code);
       });
-      await expect(createStorageOn(fs, folder).set("a", bytes("new"))).rejects.toThrow("cannot be written");
-      expect(text(await createStorage(folder).get("a"))).toBe("old");
+      await expect(on(fs, folder).set("a", "new")).rejects.toThrow("cannot be written");
+      expect(await createStorage(folder).get("a")).toBe("old");
       expect(await readdir(folder)).toEqual(["a"]);
     }
+  });
+});
+
+describe("a full disk", () => {
+  test.each([
+    ["open", "ENOSPC"],
+    ["write", "ENOSPC"],
+    ["write", "EDQUOT"],
+    ["sync", "ENOSPC"],
+    ["rename", "EDQUOT"],
+    ["mkdir", "ENOSPC"],
+  ])("%s gives %s: STORAGE_FULL, the old value stays, and deleting makes room", async (call, code) => {
+    await createStorage(folder).set("a", "old");
+    let full = true;
+    const fs = intercepted(({ name, path }) => {
+      if (full && name === call && (path !== folder || name === "mkdir")) throw fileError(code);
+    });
+    const storage = on(fs, folder);
+    await expect(storage.set("a", "new")).rejects.toMatchObject({
+      code: "STORAGE_FULL",
+      retryable: true,
+      cause: { code },
+    });
+    expect(await storage.get("a")).toBe("old");
+    await storage.delete("a");
+    full = false;
+    await storage.set("a", "new");
+    expect(await storage.get("a")).toBe("new");
+  });
+
+  test("any other failure, and a deletion's, is STORAGE_FAILED", async () => {
+    const fs = intercepted(({ name, path }) => {
+      if (name === "write") throw fileError("EIO");
+      if (name === "unlink" && !path.includes("%tmp-")) throw fileError("ENOSPC");
+    });
+    const storage = on(fs, folder);
+    await expect(storage.set("a", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    await expect(storage.delete("a")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
   });
 });
 
@@ -167,10 +206,10 @@ describe("a file that another program holds open", () => {
       if (name === "wait") waitedMs += Number(path);
       if (name === call && busy-- > 0) throw fileError(code);
     });
-    const storage = createStorageOn(fs, folder);
+    const storage = on(fs, folder);
     const all = async () => {
-      await storage.set("a", bytes("1"));
-      expect(text(await storage.get("a"))).toBe("1");
+      await storage.set("a", "1");
+      expect(await storage.get("a")).toBe("1");
       await storage.delete("a");
     };
     busy = 5;
@@ -188,13 +227,13 @@ describe("a file that another program holds open", () => {
       if (name === "wait") throw new Error("waited");
       if (name === "rename") throw fileError("EIO");
     });
-    await expect(createStorageOn(fs, folder).set("a", bytes("1"))).rejects.toMatchObject({ cause: { code: "EIO" } });
+    await expect(on(fs, folder).set("a", "1")).rejects.toMatchObject({ cause: { code: "EIO" } });
   });
 });
 
 describe("what others keep in the folder", () => {
   test("is neither deleted nor listed, and stops nothing", async () => {
-    const temporary = `%tmp-${"a".repeat(12)}-01234567`;
+    const temporary = `%tmp-${"a".repeat(8)}01234567`;
     await mkdir(join(folder, "backup.tmp~"));
     await mkdir(join(folder, "backup"));
     await mkdir(join(folder, temporary.replace("01234567", "76543210")));
@@ -208,20 +247,20 @@ describe("what others keep in the folder", () => {
 
     const storage = createStorage(folder);
     expect(await storage.keys()).toEqual(["target"]);
-    await storage.set("credential", bytes("1"));
-    expect(text(await storage.get("credential"))).toBe("1");
+    await storage.set("credential", "1");
+    expect(await storage.get("credential")).toBe("1");
     await storage.delete("credential");
     expect((await readdir(folder)).sort()).toEqual(before.sort());
     expect(await readFile(join(folder, "credential.tmp~"), "utf8")).toBe("a person's");
     await expect(storage.get("backup")).rejects.toThrow(
       `The storage file ${join(folder, "backup")} cannot be read: is a directory (EISDIR).`,
     );
-    await expect(storage.set("backup", bytes("1"))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    await expect(storage.set("backup", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
     await expect(storage.delete("backup")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
     expect((await readdir(folder)).sort()).toEqual(before.sort());
   });
 
-  test("another storage of this process does not delete what is being written", async () => {
+  test("another storage of this process waits for what is being written, and deletes none of it", async () => {
     let started = () => {};
     const renaming = new Promise<void>((resolve) => {
       started = resolve;
@@ -230,24 +269,21 @@ describe("what others keep in the folder", () => {
     const other = new Promise<void>((resolve) => {
       goOn = resolve;
     });
-    const slow = intercepted(() => {});
-    const storage = createStorageOn(
-      {
-        ...slow,
-        rename: async (from, to) => {
-          started();
-          await other;
-          return slow.rename(from, to);
-        },
+    const process = unlockedProcess();
+    const slow: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (from, to) => {
+        started();
+        await other;
+        return nodeFileSystem.rename(from, to);
       },
-      folder,
-    );
-    const done = storage.set("a", bytes("1"));
+    };
+    const done = on(slow, folder, process).set("a", "1");
     await renaming;
-    expect(await createStorage(folder).keys()).toEqual([]);
+    const keys = on(nodeFileSystem, folder, process).keys();
     goOn();
     await done;
-    expect(await createStorage(folder).keys()).toEqual(["a"]);
+    expect(await keys).toEqual(["a"]);
   });
 });
 
@@ -257,7 +293,7 @@ test("errors name the file and the reason", async () => {
   await expect(storage.get("a")).rejects.toThrow(
     `The storage file ${join(folder, "file", "a")} cannot be read: not a directory (ENOTDIR).`,
   );
-  await expect(storage.set("a", bytes("1"))).rejects.toThrow(/cannot be written: file exists \(EEXIST\)\.$/);
+  await expect(storage.set("a", "1")).rejects.toThrow(/cannot be written: file exists \(EEXIST\)\.$/);
   await expect(storage.keys()).rejects.toThrow(
     `The storage folder ${join(folder, "file")} cannot be read: not a directory (ENOTDIR).`,
   );
@@ -293,21 +329,16 @@ describe.each(["EIO", "EMFILE"])("%s at each call in turn", (code) => {
           when === "after it"
             ? intercepted(() => {}, fail, unsynchronized)
             : intercepted(fail, undefined, unsynchronized);
-        const storage = createStorageOn(fs, path);
+        const storage = on(fs, path);
         const expected = new Map<string, string>();
         for (const { key, value } of history) {
           const old = expected.get(key);
-          const operation = value === undefined ? storage.delete(key) : storage.set(key, bytes(value));
+          const operation = value === undefined ? storage.delete(key) : storage.set(key, value);
           const error: IotHubError | undefined = await operation.then(
             () => undefined,
             (reason) => reason,
           );
-          const now = text(
-            await createStorageOn(
-              intercepted(() => {}),
-              path,
-            ).get(key),
-          );
+          const now = await on(nodeFileSystem, path).get(key);
           if (error === undefined) expect(now).toBe(value);
           else {
             failures++;
@@ -322,13 +353,9 @@ describe.each(["EIO", "EMFILE"])("%s at each call in turn", (code) => {
           else expected.set(key, now);
         }
         if (failed === undefined) break;
-        const next = createStorageOn(
-          intercepted(() => {}),
-          path,
-          NEXT,
-        );
+        const next = on(nodeFileSystem, path);
         expect((await next.keys()).sort()).toEqual([...expected.keys()].sort());
-        for (const [key, value] of expected) expect(text(await next.get(key))).toBe(value);
+        for (const [key, value] of expected) expect(await next.get(key)).toBe(value);
         expect((await readdir(path)).sort()).toEqual([...expected.keys()].map(fileNameOf).sort());
       }
       expect(failures).toBeGreaterThan(30);
@@ -364,14 +391,15 @@ test("a process that ends at any call leaves the old or the new value, and nothi
           };
         },
       });
-    const storage = createStorageOn(stopping(unsynchronized), path);
+    // Never closed: that would wait for what never settles.
+    const storage = createStorageOn(stopping(unsynchronized), path, unlockedProcess());
     const values = new Map<string, string>();
     let current: Operation | undefined;
     const run = (async () => {
       for (const operation of history) {
         current = operation;
         const { key, value } = operation;
-        await (value === undefined ? storage.delete(key) : storage.set(key, bytes(value)));
+        await (value === undefined ? storage.delete(key) : storage.set(key, value));
         if (value === undefined) values.delete(key);
         else values.set(key, value);
         current = undefined;
@@ -380,9 +408,9 @@ test("a process that ends at any call leaves the old or the new value, and nothi
     await Promise.race([run, end]);
     // The end of a process closes its files.
     for (const file of opened) await file.close().catch(() => {});
-    const next = createStorageOn(unsynchronized, path, NEXT);
+    const next = on(unsynchronized, path);
     const found = new Map<string, string | undefined>();
-    for (const key of await next.keys()) found.set(key, text(await next.get(key)));
+    for (const key of await next.keys()) found.set(key, await next.get(key));
     for (const { key } of history) {
       const allowed = current?.key === key ? [values.get(key), current.value] : [values.get(key)];
       expect(allowed).toContain(found.get(key));
@@ -402,11 +430,11 @@ test("the entry of a new folder is synchronized too, and again where that failed
     if (failing && path === join(folder, "a")) throw fileError("EIO");
     synced.push(path);
   });
-  const storage = createStorageOn(fs, join(folder, "a", "b"));
-  await expect(storage.set("k", bytes("1"))).rejects.toThrow("cannot be written");
+  const storage = on(fs, join(folder, "a", "b"));
+  await expect(storage.set("k", "1")).rejects.toThrow("cannot be written");
   expect(await storage.keys()).toEqual([]);
   failing = false;
-  await storage.set("k", bytes("1"));
+  await storage.set("k", "1");
   expect(synced.slice(0, 2)).toEqual([join(folder, "a"), folder]);
   expect((await stat(join(folder, "a", "b"))).mode & 0o77).toBe(0);
 });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { createStorage } from "../../host/node/index.js";
+import { openStorage } from "../support/node-storage.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -12,15 +12,15 @@ afterEach(() => rm(folder, { recursive: true }));
 
 test("what was set is there for the next start", async () => {
   const path = join(folder, "made", "on", "demand");
-  const storage = createStorage(path);
+  const storage = openStorage(path);
   expect(await storage.get("a")).toBeUndefined();
   expect(await storage.keys()).toEqual([]);
   await storage.delete("a");
-  await storage.set("a", Uint8Array.of(0, 255, 10));
-  await storage.set("b.c-d_e", new Uint8Array(0));
-  const next = createStorage(path);
-  expect(await next.get("a")).toEqual(Uint8Array.of(0, 255, 10));
-  expect(await next.get("b.c-d_e")).toEqual(new Uint8Array(0));
+  await storage.set("a", "0\n温度 🌡");
+  await storage.set("b.c-d_e", "");
+  const next = openStorage(path);
+  expect(await next.get("a")).toEqual("0\n温度 🌡");
+  expect(await next.get("b.c-d_e")).toEqual("");
   expect((await next.keys()).sort()).toEqual(["a", "b.c-d_e"]);
   await next.delete("a");
   expect(await storage.get("a")).toBeUndefined();
@@ -28,55 +28,71 @@ test("what was set is there for the next start", async () => {
 
 test("files are their owner's alone", async () => {
   const path = join(folder, "private");
-  await createStorage(path).set("psk", new Uint8Array(3));
+  await openStorage(path).set("psk", "psk");
   expect((await stat(path)).mode & 0o77).toBe(0);
   expect((await stat(join(path, "psk"))).mode & 0o77).toBe(0);
 });
 
 test("a write that was cut off leaves the old value and is no key", async () => {
-  const storage = createStorage(folder);
-  await storage.set("a", Uint8Array.of(1));
-  await writeFile(join(folder, "%tmp-0123456789ab-01234567"), "torn");
-  expect(await storage.keys()).toEqual(["a"]);
-  expect(await storage.get("a")).toEqual(Uint8Array.of(1));
-  await createStorage(folder).set("a", Uint8Array.of(2));
+  const storage = openStorage(folder);
+  await storage.set("a", "1");
+  await storage.close();
+  await writeFile(join(folder, "%tmp-0123456789abcdef"), "torn");
+  const next = openStorage(folder);
+  expect(await next.keys()).toEqual(["a"]);
+  expect(await next.get("a")).toBe("1");
+  await next.close();
   expect(await readdir(folder)).toEqual(["a"]);
 });
 
 test("nothing is left of writes that were cut off, or that failed", async () => {
-  await writeFile(join(folder, "%tmp-0123456789ab-01234567"), "psk");
+  await writeFile(join(folder, "%tmp-0123456789abcdef"), "psk");
   await writeFile(join(folder, "another's.tmp~"), "");
-  const storage = createStorage(folder);
+  const storage = openStorage(folder);
   await storage.delete("credential");
-  expect(await readdir(folder)).toEqual(["another's.tmp~"]);
   await mkdir(join(folder, "a"));
-  await expect(storage.set("a", new Uint8Array(1))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  await expect(storage.set("a", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  await storage.close();
   expect((await readdir(folder)).sort()).toEqual(["a", "another's.tmp~"]);
 });
 
 test("many writes at once end with the last one", async () => {
-  const storage = createStorage(folder);
-  await Promise.all(Array.from({ length: 50 }, (_, i) => storage.set("a", Uint8Array.of(i))));
-  expect(await storage.get("a")).toEqual(Uint8Array.of(49));
+  const storage = openStorage(folder);
+  await Promise.all(Array.from({ length: 50 }, (_, i) => storage.set("a", String(i))));
+  expect(await storage.get("a")).toEqual("49");
+});
+
+test("operations that were called before `close` take effect, later ones reject", async () => {
+  const storage = openStorage(folder);
+  const before = [storage.set("a", "1"), storage.set("b", "2"), storage.delete("a")];
+  const closed = storage.close();
+  await expect(storage.get("b")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  await Promise.all([...before, closed]);
+  expect(await readdir(folder)).toEqual(["b"]);
 });
 
 test.each(["", "sixteen-chars-ab", "a/b", "..", ".", "a b", "ä", "a\0"])("the key %j is refused", async (key) => {
-  const storage = createStorage(folder);
-  for (const operation of [storage.get(key), storage.set(key, new Uint8Array(1)), storage.delete(key)]) {
+  const storage = openStorage(folder);
+  for (const operation of [storage.get(key), storage.set(key, "1"), storage.delete(key)]) {
     await expect(operation).rejects.toMatchObject({ code: "INVALID_OPTION" });
   }
 });
 
-test("a value of 4000 bytes fits, one of 4001 does not", async () => {
-  const storage = createStorage(folder);
-  await storage.set("a", new Uint8Array(4000));
-  await expect(storage.set("a", new Uint8Array(4001))).rejects.toMatchObject({ code: "INVALID_OPTION" });
-  expect((await storage.get("a"))?.length).toBe(4000);
+test("a value of 65 536 bytes of UTF-8 fits, one of 65 537 does not", async () => {
+  const storage = openStorage(folder);
+  expect(storage.maxValueBytes).toBe(65536);
+  expect(storage.outboxLimits).toEqual({ maxBytes: 1048576, maxQueued: 10000 });
+  const text = "ä".repeat(32768);
+  await storage.set("a", text);
+  for (const wrong of [`${text}x`, 5 as never]) {
+    await expect(storage.set("a", wrong)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  }
+  expect(await storage.get("a")).toBe(text);
 });
 
 test("a folder that cannot be used is a typed error, and the next operation goes on", async () => {
   await writeFile(join(folder, "file"), "");
-  const storage = createStorage(join(folder, "file"));
-  await expect(storage.set("a", new Uint8Array(1))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  const storage = openStorage(join(folder, "file"));
+  await expect(storage.set("a", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });
   await expect(storage.keys()).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
 });

@@ -168,6 +168,10 @@ async function judge(app: string, { modules, output, generated }: Linked): Promi
     if (/\b(error TS|no modules match|cannot optimize)\b/.test(line) && line.includes(LIBRARY)) wrong.push(line);
   }
   const sources = await moduleSources(generated);
+  const storage = sources.get(`${LIBRARY}/host/moddable/key-value`);
+  if (!/\/embedded\/key-value\.[jt]s$/.test(storage ?? "") || !names.has("embedded:storage/key-value")) {
+    wrong.push(`values are stored by ${storage}, not by embedded:storage/key-value`);
+  }
   const imported = new Set<string>();
   for (const [name, source] of sources) {
     if (!isOurs(name, app)) continue;

@@ -49,7 +49,7 @@ const device = new Device(
       onDropped: ({ sequence, reason, error }) => tell(`d ${sequence} ${reason} ${error?.message ?? ""}`),
     },
   },
-  createHost({ storageFolder: task.folder, trustAnchors: task.ca }),
+  createHost({ storage: task.folder, trustAnchors: task.ca }),
 );
 
 let next = task.from;

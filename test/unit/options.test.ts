@@ -165,8 +165,8 @@ test("what provisioning leaves to the device has no option of a registration", a
 
 describe("createHost of Node", () => {
   test.each([
-    [{ storagefolder: "x" }, "Unknown option `storagefolder`; did you mean `storageFolder`?"],
-    [{ storageFolder: 5 }, "storageFolder must be a string; it is 5."],
+    [{ storageFolder: "x" }, "Unknown option `storageFolder`; did you mean `storage`?"],
+    [{ storage: 5 }, "storage must be a folder or a storage."],
     [{ systemTrustAnchors: "yes" }, "systemTrustAnchors must be a boolean; it is a string."],
     [{ lookup: {} }, "lookup must be a function; it is an object."],
   ])("%j", (given, sentence) => {

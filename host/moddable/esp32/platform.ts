@@ -38,3 +38,15 @@ export function isNetworkStarted(): boolean {
 function isWifiInitialized(): boolean {
   return status.get("CHANNEL") !== undefined;
 }
+
+/**
+ * What a failed write to NVS means. The SDK's message is the error's name, `ESP_ERR_NVS_NOT_ENOUGH_SPACE`, or where
+ * `CONFIG_ESP_ERR_TO_NAME_LOOKUP` is not set its number, `UNKNOWN ERROR 0x1105(4357)`; in a debug build the name of the
+ * function follows. Every other failure may have come while a page was being copied (`ESP_ERR_NO_MEM` 0x101,
+ * `ESP_ERR_INVALID_STATE` 0x103).
+ */
+export const readStorageFailure: (error: unknown) => "full" | "stopped" | "failed" = (error) => {
+  const message = String((error as Error | undefined)?.message);
+  const isFull = message.startsWith("ESP_ERR_NVS_NOT_ENOUGH_SPACE") || message.includes("ERROR 0x1105(");
+  return isFull ? "full" : "stopped";
+};

@@ -10,7 +10,7 @@ import type { Message } from "../../../src/message.js";
 import type { ClientEvent } from "../../../src/request/client.js";
 import type { Credential } from "../../../src/signing/signer.js";
 import { describeFileError } from "../file-system.js";
-import { createHost, createStorage, Device } from "../index.js";
+import { createHost, Device } from "../index.js";
 import { CliError, exitCodes, explain } from "./failure.js";
 import { type Colors, colorsFor, duration, type Io, printLine } from "./io.js";
 import { describeTiming } from "./publish.js";
@@ -77,7 +77,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
     },
   });
   const folder = await mkdtemp(join(tmpdir(), "tencent-iothub-demo-"));
-  const host = { ...createHost({ trustAnchors: gateway.ca }), storage: createStorage(folder) };
+  const host = createHost({ trustAnchors: gateway.ca, storage: folder });
   const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
   const outcomes: Outcome[] = [];
   try {
@@ -111,7 +111,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
       }
     }
   } finally {
-    host.http.close();
+    await host.close();
     await gateway.close();
     // What remains of it is no failure of what has been shown.
     await rm(folder, { recursive: true, force: true, maxRetries: 5 }).catch((error) =>

@@ -132,6 +132,8 @@ const operations: Record<string, (command: any) => Promise<object>> = {
   },
   async random({ count }) {
     const { random } = host as ModdableHost;
+    // As the core does before its first nonce.
+    await random.ready?.();
     const values: string[] = [];
     for (let i = 0; i < count; i++) values.push(hex(random.bytes(8)));
     return { values };
@@ -141,15 +143,15 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     if (!storage) throw new Error("no storage");
     for (const [key, value] of Object.entries(values)) {
       if (value === null) await storage.delete(key);
-      else await storage.set(key, base64Decode(value as string));
+      else await storage.set(key, value as string);
     }
     return {};
   },
   async stored() {
     const { storage } = host as ModdableHost;
     if (!storage) throw new Error("no storage");
-    const values: Record<string, string> = {};
-    for (const key of await storage.keys()) values[key] = base64((await storage.get(key)) ?? new Uint8Array(0));
+    const values: Record<string, string | undefined> = {};
+    for (const key of await storage.keys()) values[key] = await storage.get(key);
     return { values };
   },
   async storeBadly() {
@@ -157,9 +159,9 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     if (!storage) throw new Error("no storage");
     return {
       outcomes: [
-        await attempt(() => storage.set("", new Uint8Array(1)).then(() => ({}))),
-        await attempt(() => storage.set("sixteen-letters.", new Uint8Array(1)).then(() => ({}))),
-        await attempt(() => storage.set("big", new Uint8Array(4001)).then(() => ({}))),
+        await attempt(() => storage.set("", "x").then(() => ({}))),
+        await attempt(() => storage.set("sixteen-letters.", "x").then(() => ({}))),
+        await attempt(() => storage.set("big", "x".repeat(4000)).then(() => ({}))),
       ],
     };
   },

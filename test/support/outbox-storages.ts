@@ -1,0 +1,47 @@
+/** The outbox over a storage that a host brings, with a new one for each start. */
+
+import { expect, test } from "@jest/globals";
+import { createHost } from "../../host/node/index.js";
+import { Device, type HttpRequest, NetworkError, type Storage } from "../../src/index.js";
+import { taken } from "./virtual-host.js";
+
+/** A start of the device: what arrives is added to `received`. */
+export function start(storage: Storage, received: string[], up = true): Device {
+  const send = async ({ body }: HttpRequest) => {
+    if (!up) throw new NetworkError("CONNECTION_REFUSED", "connect", "m");
+    received.push(String(JSON.parse(Buffer.from(body).toString()).Payload).slice(0, 3));
+    return taken();
+  };
+  const host = { ...createHost(), http: { send, close: () => {} }, storage };
+  const outbox = { flushIntervalMs: 0, maxBytes: 100_000 };
+  return new Device(
+    { productId: "P", deviceName: "d", credential: { secret: "s" }, rateLimit: false, retry: false, outbox },
+    host,
+  );
+}
+
+/** @param create gives what opens the storage once more, as the next start does */
+export function survivesRestarts(create: () => Promise<() => Storage>): void {
+  test("readings of all sizes survive restarts, in order", async () => {
+    const open = await create();
+    const received: string[] = [];
+    const expected: string[] = [];
+    for (let life = 0; life < 4; life++) {
+      const storage = open();
+      const device = start(storage, received, life % 2 === 1);
+      for (const size of [0, 500, 1500, 3000]) {
+        const name = `${life}${size / 500}.`;
+        expected.push(name);
+        await device.enqueue({ topic: "data", payload: name.padEnd(size) });
+      }
+      const { kept } = await device.flush();
+      expect(kept).toBe(life % 2 === 1 ? 0 : 4);
+      device.close();
+      await storage.close?.();
+    }
+    expect(received).toEqual(expected);
+    const last = open();
+    expect(await last.keys()).toEqual([]);
+    await last.close?.();
+  });
+}
