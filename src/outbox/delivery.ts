@@ -147,8 +147,12 @@ export class Delivery<Result> {
       return undefined;
     }
     const end = { ended: errorClass, error };
+    // It may be the verdict on another message.
+    const isEarly = isResponse && error.early === true;
     const needed = errorClass === "message" ? ROUNDS_MESSAGE : ROUNDS_UNKNOWN;
-    if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
+    if (isEarly && (errorClass === "message" || errorClass === "unknown" || errorClass === "unreadable")) {
+      this.#pass(sequence);
+    } else if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
       if (this.#witness(sequence, message.topic, reasonOf(error)) >= needed) {
         await this.#settle(sequence, { as: "dropped", reason: "refused", message, error });
         return undefined;

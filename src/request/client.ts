@@ -9,7 +9,7 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
-import type { CancelSignal, Host, HttpRequest, HttpTiming, Random } from "../host.js";
+import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming, Random } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
@@ -18,6 +18,7 @@ import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
 import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
+import { OwnResponses } from "./own-response.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
 import { type Answer, readAnswer } from "./response.js";
 import {
@@ -66,8 +67,8 @@ export type ClientEvent =
   | ({
       readonly phase: "retry";
       readonly path: string;
-      /** Attempts so far. */
-      readonly attempts: number;
+      /** Number of the attempt that failed, from 1. */
+      readonly attempt: number;
       /** Attempts that may follow, at most. */
       readonly retriesLeft: number;
       /** Delay before the next attempt, in milliseconds. */
@@ -75,15 +76,25 @@ export type ClientEvent =
       readonly errorClass: ErrorClass;
     } & FailureDetails)
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
+  | {
+      /** A proxy mixes up responses: for a while, each request takes a new connection. */
+      readonly phase: "new-connections";
+      readonly path: string;
+      /** `repeated`: a response came again. `surplus`: bytes came that no request had asked for. */
+      readonly reason: "repeated" | "surplus";
+      /** For how long, in milliseconds. */
+      readonly durationMs: number;
+    }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */
 export interface RetryNotice {
-  /** Attempts so far. */
-  readonly attempts: number;
+  /** Number of the attempt that failed, from 1. */
+  readonly attempt: number;
   /** Attempts that may follow, at most. */
   readonly retriesLeft: number;
+  /** Delay before the next attempt, in milliseconds. */
   readonly delayMs: number;
   readonly errorClass: ErrorClass;
   readonly error: IotHubError;
@@ -153,6 +164,10 @@ const DEFAULT_MAX_RESPONSE_BYTES = 16384;
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 /** How long a clock that could not be set is left alone while the gateway's serves. */
 const CLOCK_PAUSE_MS = 3600000;
+/** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
+const NEW_CONNECTIONS_MS = 600000;
+/** The spread of a pause that the gateway asked for: half of it, and at least so much. */
+const MIN_PAUSE_SPREAD_MS = 1000;
 
 /** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
 interface PendingRequest {
@@ -171,7 +186,7 @@ interface PendingRequest {
   retries: number;
   /** Whether it was signed again with a corrected clock. */
   corrected: boolean;
-  /** Whether it was sent again because a kept connection was dead. */
+  /** Whether it was sent again because a kept connection was dead or its response was not believed. */
   resent: boolean;
 }
 
@@ -195,9 +210,12 @@ export class Client {
   #clockPausedUntil = 0;
   /** Whether responses on kept connections may have lost their requests. */
   #fresh = false;
+  /** Until when no kept connection is used: in monotonic time. */
+  #freshUntil = 0;
   #isRandomReady = false;
-  #lastRequestId = "";
-  #idsVary = false;
+  readonly #own = new OwnResponses();
+  /** What the host had counted. */
+  #surplus: number | undefined;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
@@ -218,6 +236,7 @@ export class Client {
     this.#policy = readRetryOptions(options.retry, retryDefaults);
     this.#budget = new RetryBudget(this.#policy.budget);
     this.#bucket = rateLimit === false ? undefined : new TokenBucket(rateLimit);
+    this.#surplus = host.http.surplus;
   }
 
   /** The time that requests are signed with, in milliseconds since 1970. */
@@ -310,13 +329,9 @@ export class Client {
 
   /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
   async #delayAfter(request: PendingRequest, error: IotHubError): Promise<number> {
-    const { path, policy, signal, attempts } = request;
-    // Only a response that made sense, a rejection or another's page, shows that the connection is in order.
-    this.#fresh = !(
-      error instanceof AnswerError &&
-      (error.code === "GATEWAY_REJECTED" || error.code === "HTTP_STATUS")
-    );
+    const { path, policy, signal, attempts: attempt } = request;
     const errorClass = classifyBy(policy.classify, error);
+    this.#fresh = !isInOrder(error, errorClass);
     if (!request.corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
       request.corrected = true;
       const skew = this.#skew;
@@ -325,7 +340,7 @@ export class Client {
         return 0;
       }
     }
-    if (!request.resent && error instanceof NetworkError && error.stale) {
+    if (!request.resent && (isStale(error) || isAnothers(error))) {
       request.resent = true;
       return 0;
     }
@@ -335,9 +350,9 @@ export class Client {
     const retriesLeft = policy.maxAttempts - request.retries;
     // Better the true reason now than a timeout later.
     if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
-    this.#emit({ phase: "retry", path, attempts, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
+    this.#emit({ phase: "retry", path, attempt, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
     try {
-      onRetry?.({ attempts, retriesLeft, delayMs, errorClass, error });
+      onRetry?.({ attempt, retriesLeft, delayMs, errorClass, error });
     } catch {
       // As for onEvent.
     }
@@ -354,11 +369,14 @@ export class Client {
     const { path, body, signal } = request;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
+    const { surplus } = this.#host.http;
+    if (surplus !== this.#surplus) this.#distrust("surplus", path);
+    this.#surplus = surplus;
     const limits = {
       attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
       phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
       maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
-      fresh: this.#fresh,
+      fresh: this.#fresh || begun < this.#freshUntil,
     };
     const made = this.#sign(path, body, signal);
     const headers = made instanceof Promise ? await made : made;
@@ -374,8 +392,7 @@ export class Client {
       const timing = attempt.timing(sent, response);
       this.#fresh = false;
       this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
-      const answer = readAnswer(response, this.nowMs());
-      this.#checkOwn(answer, response.reused !== false);
+      const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
       return {
         answer,
@@ -421,17 +438,35 @@ export class Client {
     return signed instanceof Promise ? unlessCancelled(signed, signal).then(finish) : finish(signed);
   }
 
-  /**
-   * A response says of the request it belongs to no more than its own id: one that came before belongs to an earlier
-   * request. Skipped for gateways that reuse one RequestId, and on a new connection, where no earlier response can come.
-   */
-  #checkOwn({ requestId, status }: Answer, kept: boolean): void {
-    const repeated = requestId !== "" && requestId === this.#lastRequestId;
-    if (repeated && kept && this.#idsVary) {
+  /** Reads a response, once it is known to be the request's own. */
+  #read(path: string, response: HttpResponse, kept: boolean): Answer {
+    let answer: Answer | AnswerError;
+    try {
+      answer = readAnswer(response, this.nowMs());
+    } catch (error) {
+      if (!(error instanceof AnswerError)) throw error;
+      answer = error;
+    }
+    const { status, requestId = "" } = answer;
+    const whose = this.#own.take(requestId, kept);
+    if (whose === "repeated") {
       throw new AnswerError("ANSWER_REPEATED", "The response is that of an earlier request.", { status, requestId });
     }
-    if (this.#lastRequestId !== "" && !repeated) this.#idsVary = true;
-    this.#lastRequestId = requestId;
+    if (whose === "after repeated") this.#distrust("repeated", path);
+    if (answer instanceof AnswerError) throw answer;
+    if (response.early) {
+      const message = "The response came before the request was written.";
+      throw new AnswerError("ANSWER_EARLY", message, { status, requestId, early: true });
+    }
+    return answer;
+  }
+
+  /** Takes new connections for a while. */
+  #distrust(reason: "repeated" | "surplus", path: string): void {
+    const now = this.#host.clock.monotonicMs();
+    const isNew = now >= this.#freshUntil;
+    this.#freshUntil = now + NEW_CONNECTIONS_MS;
+    if (isNew) this.#emit({ phase: "new-connections", path, reason, durationMs: NEW_CONNECTIONS_MS });
   }
 
   /** Waits for the gateway's pause, the rate limit and the clock. */
@@ -469,8 +504,11 @@ export class Client {
     const delayMs = backoffMs(retry, policy, random);
     if (!(error instanceof AnswerError) || error.retryAfterSeconds === undefined) return delayMs;
     const askedMs = Math.min(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs);
-    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + askedMs);
-    return Math.max(delayMs, askedMs);
+    // Boards that were turned away together must not come back together. Whoever obeys for less wants less of this, too.
+    const spreadMs = Math.min(Math.max(MIN_PAUSE_SPREAD_MS, askedMs / 2), policy.maxRetryAfterMs);
+    const pauseMs = askedMs + unit(this.#host.random) * spreadMs;
+    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + pauseMs);
+    return Math.max(delayMs, pauseMs);
   }
 
   /** Waits until no other request is under way. */
@@ -529,6 +567,26 @@ export class Client {
 export function unit(random: Random): number {
   const bytes = random.bytes(2);
   return ((bytes[0] << 8) | bytes[1]) / 65536;
+}
+
+/**
+ * Whether a failure shows that its connection is in order: only a response that made sense does, a rejection or another's
+ * page. One that may cost a message needs an id, or else a connection on which no earlier response can come.
+ */
+function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
+  if (!(error instanceof AnswerError) || error.early) return false;
+  if (error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") return false;
+  return error.requestId !== undefined || !(errorClass === "message" || errorClass === "unknown");
+}
+
+/** A kept connection was dead before any byte of the response. */
+function isStale(error: IotHubError): boolean {
+  return error instanceof NetworkError && error.stale;
+}
+
+/** The response was not the request's own, or may not have been. */
+function isAnothers({ code }: IotHubError): boolean {
+  return code === "ANSWER_REPEATED" || code === "ANSWER_EARLY";
 }
 
 function detailsOf(error: IotHubError): FailureDetails {
