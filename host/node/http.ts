@@ -219,7 +219,7 @@ class NodeHttp implements HttpClient {
     socket.prependListener("data", (chunk: Buffer) => {
       if (link.exchange?.isOpen === true || socket.destroyed) return;
       // A server may say on an idle connection that it is about to close it; no more than that follows.
-      if (link.exchange === undefined && isTimeout(chunk)) socket.destroy();
+      if (isTimeout(chunk)) socket.destroy();
       else link.onSurplus();
     });
     return link;
