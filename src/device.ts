@@ -1,15 +1,15 @@
 /** The one class that users meet. */
 
-import { classifyError, IotHubError } from "./errors.js";
+import { deviceEndpoints, PUBLISH, REPORT_LOG } from "./endpoints.js";
+import { AnswerError, classifyError, IotHubError } from "./errors.js";
 import type { Host } from "./host.js";
-import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
+import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
 import {
   type CheckedMessage,
   checkIdentity,
   checkMessage,
   completeTopic,
   DEFAULT_MAX_PAYLOAD_BYTES,
-  encodeMessage,
   type Identity,
   type Message,
 } from "./message.js";
@@ -20,6 +20,7 @@ import {
   type FlushResult,
   Outbox,
   type OutboxOptions,
+  type StoredMessage,
 } from "./outbox/outbox.js";
 import {
   Client,
@@ -69,6 +70,9 @@ export interface PublishResult {
   readonly timing: RequestTiming;
 }
 
+/** Who hears of what becomes of stored content. */
+type Listener = Pick<OutboxOptions<PublishResult>, "onDelivered" | "onRetried" | "onDropped">;
+
 const MAX_FLUSH_ATTEMPTS = 1000;
 
 export class Device {
@@ -100,6 +104,7 @@ export class Device {
     this.#maxPayloadBytes = maxPayloadBytes;
     const parts = {
       timer: host.timer,
+      random: host.random,
       nowMs: () => this.#client.nowMs(),
       maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox),
       send: (lines: string) => this.#sendLog(lines),
@@ -109,7 +114,9 @@ export class Device {
     // The key is the signer's alone: nothing else refers to it any more once the signer is closed.
     const { credential: _, onEvent, ...rest } = options;
     const guarded: typeof onEvent =
-      onEvent && ((event) => (event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
+      onEvent &&
+      ((event) =>
+        event.path === deviceEndpoints[REPORT_LOG].path ? log.silently(() => onEvent(event)) : onEvent(event));
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
@@ -120,7 +127,7 @@ export class Device {
    * INVALID_ENCODING, INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTION; afterwards what {@link Client.post} throws
    */
   async publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
-    return this.#publish(checkMessage(this, message, this.#maxPayloadBytes), options);
+    return this.#post(PUBLISH, checkMessage(this, message, this.#maxPayloadBytes), options);
   }
 
   /**
@@ -135,7 +142,7 @@ export class Device {
     if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
-    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: 0 });
+    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: PUBLISH });
   }
 
   /**
@@ -177,36 +184,31 @@ export class Device {
   async #sendLog(lines: string): Promise<void> {
     const { outbox } = this;
     if (outbox === undefined) {
-      await this.#postLog(lines);
+      await this.#post(REPORT_LOG, logContent(lines));
       return;
     }
     await outbox.open().catch(() => {});
     if (outbox.size === 0) {
       try {
-        await this.#postLog(lines, { retry: false });
+        await this.#post(REPORT_LOG, logContent(lines), { retry: false });
         return;
       } catch (error) {
         const errorClass = classifyError(error);
-        // What cannot be sent at all is not kept; anything else may pass, as for a reading.
-        if (errorClass === "message" || errorClass === "cancelled") throw error;
+        // What cannot be sent at all is not kept. A rejection may pass, or needs evidence, as that of a reading does.
+        if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof AnswerError))) throw error;
       }
     }
     if (!outbox.isHalfEmpty) {
       throw new IotHubError("OUTBOX_FULL", "The outbox is more than half full; log lines are not queued.");
     }
-    await outbox.enqueue({ topic: LOG_PATH, payload: lines, qos: 0, kind: LOG_KIND });
-  }
-
-  #postLog(lines: string, options?: PostOptions): Promise<PublishResult> {
-    return this.#post(LOG_PATH, LOG_PATH, logBody(this, lines), options);
-  }
-
-  #publish(message: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
-    return this.#post("/device/publish", message.topic, encodeMessage(this, message), options);
+    await outbox.enqueue({ ...logContent(lines), kind: REPORT_LOG });
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
-  #post(path: string, topic: string, body: Uint8Array, options?: PostOptions): Promise<PublishResult> {
+  #post(endpoint: number, content: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
+    const { path, encode } = deviceEndpoints[endpoint] ?? deviceEndpoints[PUBLISH];
+    const { topic } = content;
+    const body = encode(this, content);
     const bodyBytes = body.length;
     return this.#client.post(path, body, options).then(({ answer: { requestId, status }, attempts, timing }) => {
       return { requestId, status, topic, bodyBytes, attempts, timing };
@@ -221,6 +223,9 @@ export class Device {
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
     // A response that is not the gateway's may be about this message alone: others are tried in its place.
     const retryUnreadable = false;
+    // An app hears of its readings. What it logged about a log would never end.
+    const ofLog: Listener = { onDropped: ({ message }) => this.#log.lost(message?.payload) };
+    const listenerOf = (message?: StoredMessage): Listener => (message?.kind === REPORT_LOG ? ofLog : outbox);
     return new Outbox(
       {
         storage,
@@ -229,31 +234,24 @@ export class Device {
         clock,
         nowMs: () => this.#client.nowMs(),
         send: async (message, request) => {
-          if (message.kind === LOG_KIND)
-            return this.#postLog(String(message.payload), { ...request, retry, retryUnreadable });
           const topic = completeTopic(this, message.topic);
-          return this.#publish({ ...message, topic }, { ...request, retry, retryUnreadable });
+          return this.#post(message.kind, { ...message, topic }, { ...request, retry, retryUnreadable });
         },
         classify: (error) => classifyBy(classify, error),
       },
       {
         ...outbox,
-        // An app hears of its readings. What it logged about a log would never end.
-        onDelivered: (message, result) => {
-          if (message.kind !== LOG_KIND) outbox.onDelivered?.(message, result);
-        },
-        onRetried:
-          outbox.onRetried &&
-          ((message, notice) => {
-            if (message.kind !== LOG_KIND) outbox.onRetried?.(message, notice);
-          }),
-        onDropped: (dropped) => {
-          if (dropped.message?.kind === LOG_KIND) this.#log.lost(dropped.message.payload);
-          else outbox.onDropped?.(dropped);
-        },
+        onDelivered: (message, result) => listenerOf(message).onDelivered?.(message, result),
+        onRetried: outbox.onRetried && ((message, notice) => listenerOf(message).onRetried?.(message, notice)),
+        onDropped: (dropped) => listenerOf(dropped.message).onDropped?.(dropped),
       },
     );
   }
+}
+
+/** @param lines a JSON array of texts */
+function logContent(lines: string): CheckedMessage {
+  return { topic: deviceEndpoints[REPORT_LOG].path, payload: lines, qos: 0 };
 }
 
 /** Of an outbox, one upload of the log takes at most a quarter. */

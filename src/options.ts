@@ -55,6 +55,7 @@ export const requestRules = Object.freeze({
   retry: "switch",
   onRetry: "function",
   retryUnreadable: "boolean",
+  waitForPause: "boolean",
 } satisfies Rules<PostOptions>);
 
 export const phaseTimeoutRules = Object.freeze({

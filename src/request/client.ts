@@ -9,11 +9,11 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
-import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming, Random } from "../host.js";
+import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
-import { backoffMs } from "./backoff.js";
+import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
 import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
@@ -115,6 +115,8 @@ export interface RequestOptions {
 export interface PostOptions extends RequestOptions {
   /** False: a response that is not the gateway's ends the request, so that others can be tried in its place. */
   readonly retryUnreadable?: boolean;
+  /** False: a pause that the gateway asks for, or has asked for, ends the request in place of being waited for. */
+  readonly waitForPause?: boolean;
 }
 
 export interface ClientOptions {
@@ -162,12 +164,10 @@ export interface Exchange {
 const DEFAULT_MAX_RESPONSE_BYTES = 16384;
 /** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
-/** How long a clock that could not be set is left alone while the gateway's serves. */
+/** How long a clock that could not be set is left alone at least while the gateway's serves, and how much more. */
 const CLOCK_PAUSE_MS = 3600000;
 /** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
 const NEW_CONNECTIONS_MS = 600000;
-/** The spread of a pause that the gateway asked for: half of it, and at least so much. */
-const MIN_PAUSE_SPREAD_MS = 1000;
 
 /** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
 interface PendingRequest {
@@ -345,8 +345,11 @@ export class Client {
       return 0;
     }
     const delayMs = this.#retryAfter(error, policy, request.retries++, unit(this.#host.random));
-    const { onRetry, retryUnreadable = true } = request.options;
-    const again = isTransient(errorClass) && (retryUnreadable || errorClass !== "unreadable");
+    const { onRetry, retryUnreadable = true, waitForPause = true } = request.options;
+    const again =
+      isTransient(errorClass) &&
+      (retryUnreadable || errorClass !== "unreadable") &&
+      (waitForPause || (error as AnswerError).retryAfterSeconds === undefined);
     const retriesLeft = policy.maxAttempts - request.retries;
     // Better the true reason now than a timeout later.
     if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
@@ -478,7 +481,9 @@ export class Client {
       const paused = this.#pausedUntil > now;
       const waitMs = paused ? this.#pausedUntil - now : (this.#bucket?.take(now) ?? 0);
       if (waitMs === 0) break;
-      if (waitMs >= this.#leftMs(request)) throw throttled(paused, waitMs);
+      if (waitMs >= this.#leftMs(request) || (paused && request.options.waitForPause === false)) {
+        throw throttled(paused, waitMs);
+      }
       await this.#sleep(waitMs, signal);
     }
     if (random.ready && !this.#isRandomReady) {
@@ -493,7 +498,7 @@ export class Client {
       } catch (error) {
         // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
         if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
-        this.#clockPausedUntil = clock.monotonicMs() + CLOCK_PAUSE_MS;
+        this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
       }
     }
     if (signal.aborted) throw signal.reason;
@@ -503,12 +508,9 @@ export class Client {
   #retryAfter(error: IotHubError, policy: RetryPolicy, retry: number, random: number): number {
     const delayMs = backoffMs(retry, policy, random);
     if (!(error instanceof AnswerError) || error.retryAfterSeconds === undefined) return delayMs;
-    const askedMs = Math.min(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs);
-    // Boards that were turned away together must not come back together. Whoever obeys for less wants less of this, too.
-    const spreadMs = Math.min(Math.max(MIN_PAUSE_SPREAD_MS, askedMs / 2), policy.maxRetryAfterMs);
-    const pauseMs = askedMs + unit(this.#host.random) * spreadMs;
-    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + pauseMs);
-    return Math.max(delayMs, pauseMs);
+    const pause = pauseMs(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs, unit(this.#host.random));
+    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + pause);
+    return Math.max(delayMs, pause);
   }
 
   /** Waits until no other request is under way. */
@@ -561,12 +563,6 @@ export class Client {
       // A throwing callback must not affect delivery.
     }
   }
-}
-
-/** A random number from 0 to 1. */
-export function unit(random: Random): number {
-  const bytes = random.bytes(2);
-  return ((bytes[0] << 8) | bytes[1]) / 65536;
 }
 
 /**

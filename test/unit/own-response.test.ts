@@ -107,7 +107,7 @@ describe("a response that came before", () => {
 
   test("is found by a host that does not say whether a connection was kept", async () => {
     const [one, two] = [taken(), taken()];
-    const { device } = setup((_request, index) => [one, one, two][index]);
+    const { device } = setup((_request, index) => ({ ...[one, one, two][index], reused: undefined }));
     await device.publish(message);
     expect((await device.publish(message)).attempts).toBe(2);
   });
