@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
+  type Clock,
   createMemoryStorage,
   Device,
   type DeviceOptions,
@@ -220,6 +221,28 @@ describe("when the upload fails", () => {
     expect(t.uploads[2]).toEqual(["INF|d"]);
   });
 
+  test("lines stay where the rejection came before the upload was written", async () => {
+    const t = setUp((...args) => ({ ...(refused(...args) as HttpResponse), early: true }));
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.respond(taken);
+    await t.wait(30000);
+    expect(t.uploads).toEqual([["INF|a"], ["INF|a"]]);
+  });
+
+  test.each([200, 302, 400, 404, 511])("lines stay through a page with status %d", async (status) => {
+    const t = setUp(() => response("<html></html>", { status }));
+    t.device.log("info", "a");
+    for (let i = 0; i < 10; i++) await t.wait(330000);
+    expect(t.uploads.length).toBeGreaterThan(5);
+    t.respond(taken);
+    await t.wait(330000);
+    expect(t.uploads.at(-1)).toEqual(["INF|a"]);
+    t.device.log("info", "b");
+    await t.wait(10000);
+    expect(t.uploads.at(-1)).toEqual(["INF|b"]);
+  });
+
   test("flushLog says why, and nothing else does", async () => {
     const t = setUp(down);
     t.device.log("info", "a");
@@ -389,6 +412,20 @@ describe("with an outbox", () => {
     t.device.close();
   });
 });
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
+  "a clock that gives %d costs a line its time, and nothing else",
+  async (nowMs) => {
+    const t = setUp(taken, {}, { clock: { nowMs: () => nowMs, monotonicMs: () => 0 } });
+    const clock = t.host.clock as { -readonly [K in keyof Clock]: Clock[K] };
+    t.device.log("info", "a");
+    clock.nowMs = () => 0;
+    expect(() => t.device.log("error", "b")).not.toThrow();
+    clock.nowMs = () => Date.UTC(2026, 10, 20);
+    await t.wait(10000);
+    expect(t.uploads).toEqual([["INF|-|a", "ERR|b"]]);
+  },
+);
 
 test("lines that come during an upload go with the next, and two flushes share one", async () => {
   let answer: (value: HttpResponse) => void = () => {};
