@@ -385,6 +385,12 @@ class Exchange {
     // Node destroys a connection that it would keep only where another response came in the same chunk.
     if (this.#outgoing?.shouldKeepAlive && this.#socket?.destroyed) this.#link?.onSurplus();
     if (this.#link !== undefined) this.#link.proven = true;
+    if (this.#outgoing?.destroyed) {
+      // Node found the request out and has released its connection. It would do so again at a late `finish`, while
+      // another request uses it (nodejs/node issue 60001).
+      this.#written = true;
+      this.#outgoing.removeAllListeners("finish");
+    }
     // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does. What else has
     // come by then is read, too: it belongs to no request, and ends the connection.
     setImmediate(() => this.#succeed(incoming, body));
@@ -393,7 +399,7 @@ class Exchange {
   #succeed(incoming: http.IncomingMessage, body: Buffer): void {
     if (this.#settled) return;
     const outgoing = this.#outgoing;
-    const early = !this.#written && outgoing?.writableFinished === false;
+    const early = !this.#written;
     this.#finish();
     if (early) outgoing?.destroy();
     const headers: Record<string, string> = {};

@@ -191,6 +191,21 @@ describe("connections", () => {
     }, 60_000);
   }
 
+  test("one is not given away again when Node says late that an earlier request is out", async () => {
+    const gateway = await startGateway({ devices });
+    cleanups.push(() => gateway.close());
+    const requests = requestsSeen();
+    const device = deviceOn(nodeHost(), gateway.url, { retry: false });
+    await device.publish(message);
+    gateway.faults.next({ kind: "delay", ms: 50 });
+    const second = device.publish(message);
+    while (gateway.counts.requests < 2) await new Promise(setImmediate);
+    (requests[0] as unknown as EventEmitter).emit("finish");
+    await second;
+    await device.publish(message);
+    expect([gateway.counts.connections, gateway.counts.requests]).toEqual([1, 3]);
+  });
+
   test("a 408 on an idle one is not counted as surplus, anything else is, once", async () => {
     for (const [text, surplus] of [
       ["HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", 0],
