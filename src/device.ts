@@ -20,7 +20,6 @@ import {
   type FlushResult,
   Outbox,
   type OutboxOptions,
-  type StoredMessage,
 } from "./outbox/outbox.js";
 import {
   Client,
@@ -69,9 +68,6 @@ export interface PublishResult {
   /** Where the time went. */
   readonly timing: RequestTiming;
 }
-
-/** Who hears of what becomes of stored content. */
-type Listener = Pick<OutboxOptions<PublishResult>, "onDelivered" | "onRetried" | "onDropped">;
 
 const MAX_FLUSH_ATTEMPTS = 1000;
 
@@ -223,9 +219,6 @@ export class Device {
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
     // A response that is not the gateway's may be about this message alone: others are tried in its place.
     const retryUnreadable = false;
-    // An app hears of its readings. What it logged about a log would never end.
-    const ofLog: Listener = { onDropped: ({ message }) => this.#log.lost(message?.payload) };
-    const listenerOf = (message?: StoredMessage): Listener => (message?.kind === REPORT_LOG ? ofLog : outbox);
     return new Outbox(
       {
         storage,
@@ -241,9 +234,19 @@ export class Device {
       },
       {
         ...outbox,
-        onDelivered: (message, result) => listenerOf(message).onDelivered?.(message, result),
-        onRetried: outbox.onRetried && ((message, notice) => listenerOf(message).onRetried?.(message, notice)),
-        onDropped: (dropped) => listenerOf(dropped.message).onDropped?.(dropped),
+        // An app hears of its readings. What it logged about a log would never end.
+        onDelivered: (message, result) => {
+          if (message.kind !== REPORT_LOG) outbox.onDelivered?.(message, result);
+        },
+        onRetried:
+          outbox.onRetried &&
+          ((message, notice) => {
+            if (message.kind !== REPORT_LOG) outbox.onRetried?.(message, notice);
+          }),
+        onDropped: (dropped) => {
+          if (dropped.message?.kind === REPORT_LOG) this.#log.lost(dropped.message.payload);
+          else outbox.onDropped?.(dropped);
+        },
       },
     );
   }

@@ -372,9 +372,7 @@ export class Client {
     const { path, body, signal } = request;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
-    const { surplus } = this.#host.http;
-    if (surplus !== this.#surplus) this.#distrust("surplus", path);
-    this.#surplus = surplus;
+    this.#lookForSurplus(path);
     const limits = {
       attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
       phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
@@ -462,6 +460,13 @@ export class Client {
       throw new AnswerError("ANSWER_EARLY", message, { status, requestId, early: true });
     }
     return answer;
+  }
+
+  /** Not in #attempt, whose frame waits: each of its constants costs a device memory meanwhile. */
+  #lookForSurplus(path: string): void {
+    const { surplus } = this.#host.http;
+    if (surplus !== this.#surplus) this.#distrust("surplus", path);
+    this.#surplus = surplus;
   }
 
   /** Takes new connections for a while. */
