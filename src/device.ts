@@ -1,15 +1,15 @@
 /** The one class that users meet. */
 
-import { classifyError, IotHubError } from "./errors.js";
+import { deviceEndpoints, PUBLISH, REPORT_LOG } from "./endpoints.js";
+import { AnswerError, classifyError, IotHubError } from "./errors.js";
 import type { Host, Storage } from "./host.js";
-import { LOG_KIND, LOG_PATH, Log, type LogLevel, type LogOptions, logBody, MAX_LOG_BYTES } from "./log.js";
+import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
 import {
   type CheckedMessage,
   checkIdentity,
   checkMessage,
   completeTopic,
   DEFAULT_MAX_PAYLOAD_BYTES,
-  encodeMessage,
   type Identity,
   type Message,
 } from "./message.js";
@@ -104,6 +104,7 @@ export class Device {
     const { storage, timer } = host;
     const parts = {
       timer,
+      random: host.random,
       nowMs: () => this.#client.nowMs(),
       maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox, storage),
       send: (lines: string) => this.#sendLog(lines),
@@ -114,7 +115,10 @@ export class Device {
     const { credential: _, onEvent, ...rest } = options;
     const guarded: typeof onEvent =
       onEvent &&
-      ((event) => ("path" in event && event.path === LOG_PATH ? log.silently(() => onEvent(event)) : onEvent(event)));
+      ((event) =>
+        "path" in event && event.path === deviceEndpoints[REPORT_LOG].path
+          ? log.silently(() => onEvent(event))
+          : onEvent(event));
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
@@ -125,7 +129,7 @@ export class Device {
    * INVALID_ENCODING, INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTION; afterwards what {@link Client.post} throws
    */
   async publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
-    return this.#publish(checkMessage(this, message, this.#maxPayloadBytes), options);
+    return this.#post(PUBLISH, checkMessage(this, message, this.#maxPayloadBytes), options);
   }
 
   /**
@@ -144,7 +148,7 @@ export class Device {
     if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
-    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: 0 });
+    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: PUBLISH });
   }
 
   /**
@@ -186,36 +190,31 @@ export class Device {
   async #sendLog(lines: string): Promise<void> {
     const { outbox } = this;
     if (outbox === undefined) {
-      await this.#postLog(lines);
+      await this.#post(REPORT_LOG, logContent(lines));
       return;
     }
     await outbox.open().catch(() => {});
     if (outbox.size === 0) {
       try {
-        await this.#postLog(lines, { retry: false });
+        await this.#post(REPORT_LOG, logContent(lines), { retry: false });
         return;
       } catch (error) {
         const errorClass = classifyError(error);
-        // What cannot be sent at all is not kept; anything else may pass, as for a reading.
-        if (errorClass === "message" || errorClass === "cancelled") throw error;
+        // What cannot be sent at all is not kept. A rejection may pass, or needs evidence, as that of a reading does.
+        if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof AnswerError))) throw error;
       }
     }
     if (!outbox.isHalfEmpty) {
       throw new IotHubError("OUTBOX_FULL", "The outbox is more than half full; log lines are not queued.");
     }
-    await outbox.enqueue({ topic: LOG_PATH, payload: lines, qos: 0, kind: LOG_KIND });
-  }
-
-  #postLog(lines: string, options?: PostOptions): Promise<PublishResult> {
-    return this.#post(LOG_PATH, LOG_PATH, logBody(this, lines), options);
-  }
-
-  #publish(message: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
-    return this.#post("/device/publish", message.topic, encodeMessage(this, message), options);
+    await outbox.enqueue({ ...logContent(lines), kind: REPORT_LOG });
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
-  #post(path: string, topic: string, body: Uint8Array, options?: PostOptions): Promise<PublishResult> {
+  #post(endpoint: number, content: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
+    const { path, encode } = deviceEndpoints[endpoint] ?? deviceEndpoints[PUBLISH];
+    const { topic } = content;
+    const body = encode(this, content);
     const bodyBytes = body.length;
     return this.#client.post(path, body, options).then(({ answer: { requestId, status }, attempts, timing }) => {
       return { requestId, status, topic, bodyBytes, attempts, timing };
@@ -240,9 +239,8 @@ export class Device {
         // Not an async function: each promise that waits costs a device memory.
         send: (message, request) => {
           const post: PostOptions = { ...request, retry, retryUnreadable };
-          if (message.kind === LOG_KIND) return this.#postLog(message.payload, post);
           try {
-            return this.#publish({ ...message, topic: completeTopic(this, message.topic) }, post);
+            return this.#post(message.kind, { ...message, topic: completeTopic(this, message.topic) }, post);
           } catch (error) {
             return Promise.reject(error);
           }
@@ -255,15 +253,15 @@ export class Device {
         ...outbox,
         // An app hears of its readings. What it logged about a log would never end.
         onDelivered: (message, result) => {
-          if (message.kind !== LOG_KIND) outbox.onDelivered?.(message, result);
+          if (message.kind !== REPORT_LOG) outbox.onDelivered?.(message, result);
         },
         onRetried:
           outbox.onRetried &&
           ((message, notice) => {
-            if (message.kind !== LOG_KIND) outbox.onRetried?.(message, notice);
+            if (message.kind !== REPORT_LOG) outbox.onRetried?.(message, notice);
           }),
         onDropped: (dropped) => {
-          if (dropped.message?.kind === LOG_KIND) this.#log.lost(dropped.message.payload);
+          if (dropped.message?.kind === REPORT_LOG) this.#log.lost(dropped.message.payload);
           else outbox.onDropped?.(dropped);
         },
       },
@@ -271,11 +269,16 @@ export class Device {
   }
 }
 
+/** @param lines a JSON array of texts */
+function logContent(lines: string): CheckedMessage {
+  return { topic: deviceEndpoints[REPORT_LOG].path, payload: lines, qos: 0 };
+}
+
 /** Of an outbox, one upload of the log takes at most a quarter; and it is one value of the storage. */
-function outboxShare(outbox: Pick<OutboxOptions, "maxBytes">, storage: Storage | undefined): number {
+function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null, storage: Storage | undefined): number {
   const { maxBytes } = storage?.outboxLimits ?? defaultOutboxLimits;
   const most = Math.min(MAX_LOG_BYTES, (storage?.maxValueBytes ?? MAX_LOG_BYTES) - LOG_HEAD_BYTES);
-  return Math.max(512, Math.min(most, (outbox.maxBytes ?? maxBytes) / 4));
+  return Math.max(512, Math.min(most, (outbox?.maxBytes ?? maxBytes) / 4));
 }
 
 function noOutbox(): IotHubError {

@@ -199,6 +199,8 @@ export const errorTable = Object.freeze({
   ANSWER_UNKNOWN: "unreadable",
   /** response carries the RequestId of an earlier one */
   ANSWER_REPEATED: "server",
+  /** response says success, and came before the request was written whole */
+  ANSWER_EARLY: "server",
 } satisfies Record<string, ErrorClass>);
 
 export type ErrorCode = keyof typeof errorTable;
@@ -364,6 +366,8 @@ export interface AnswerDetails {
   readonly retryAfterSeconds?: number;
   /** The gateway's own clock, from its Date header, in milliseconds since 1970. */
   readonly dateMs?: number;
+  /** True if it came before the request was written whole: it is no evidence against the message. */
+  readonly early?: boolean;
 }
 
 /** The gateway responded, and the response is not a success. */
@@ -376,6 +380,7 @@ export class AnswerError extends IotHubError implements AnswerDetails {
   readonly excerpt?: string;
   readonly retryAfterSeconds?: number;
   readonly dateMs?: number;
+  readonly early?: boolean;
 
   constructor(code: AnswerErrorCode, message: string, details: AnswerDetails) {
     super(code, message, undefined, classOfResponse(code, details));
@@ -399,6 +404,8 @@ export function isTransient(errorClass: ErrorClass): boolean {
 }
 
 function classOfResponse(code: AnswerErrorCode, { status, gatewayCode, requestId }: AnswerDetails): ErrorClass {
+  // Whatever it says, it says it of another request, or may do so.
+  if (code === "ANSWER_REPEATED" || code === "ANSWER_EARLY") return errorTable[code];
   // RFC 6585 section 4, RFC 9110 sections 15.5.9 and 15.6: the status says that the same request may succeed later.
   if (status === 429) return "throttled";
   if (status === 408) return "timeout";

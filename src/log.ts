@@ -1,10 +1,10 @@
 /** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
-import { classifyError, IotHubError } from "./errors.js";
-import type { Timer } from "./host.js";
-import type { Identity } from "./message.js";
+import { AnswerError, classifyError, IotHubError } from "./errors.js";
+import type { Random, Timer } from "./host.js";
 import { checkOptions, logRules } from "./options.js";
+import { nextRunMs, unit } from "./request/backoff.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -22,6 +22,7 @@ export interface LogOptions {
 /** What a log needs of its device. */
 export interface LogParts {
   readonly timer: Timer;
+  readonly random: Random;
   /** The best known time, in milliseconds since 1970. */
   readonly nowMs: () => number;
   /** Of the lines' JSON in one upload, and in memory. */
@@ -30,21 +31,15 @@ export interface LogParts {
   readonly send: (lines: string) => Promise<void>;
 }
 
-export const LOG_PATH = "/device/reportlog";
-
 const LEVELS: readonly string[] = Object.freeze(["debug", "info", "warn", "error"]);
 /** What stands in front of a line of each level. */
 const PREFIXES: readonly string[] = Object.freeze(["DBG", "INF", "WRN", "ERR"]);
 /** Of the lines' JSON in one upload: as much as a message may have. */
 export const MAX_LOG_BYTES = 16384;
-/** What lines are in an outbox, where readings are 0. */
-export const LOG_KIND = 1;
 /** For the line that says how many are missing. */
 const NOTICE_BYTES = 96;
-/** An upload that fails waits twice as long each time, up to 32 intervals. */
-const MAX_DOUBLINGS = 5;
-/** The last time of a Date in either direction (ECMA-262, "Time Values and Time Range"). */
-const MAX_DATE_MS = 8.64e15;
+/** Intervals that failures add at most. */
+const MAX_BACKOFF = 32;
 
 /**
  * Gathers lines and sends them at most once in an interval. What does not fit, or cannot be sent for good, is dropped,
@@ -134,7 +129,8 @@ export class Log {
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#sending !== undefined || this.#closed || this.#lines.length === 0) return;
-    const delayMs = this.#intervalMs * 2 ** Math.min(this.#failures, MAX_DOUBLINGS);
+    const { random } = this.#parts;
+    const delayMs = nextRunMs(this.#intervalMs, this.#failures, MAX_BACKOFF * this.#intervalMs, unit(random));
     this.#timer = this.#parts.timer.set(() => {
       this.#timer = undefined;
       this.#send().catch(() => {});
@@ -171,8 +167,8 @@ export class Log {
       this.#failures = 0;
     } catch (error) {
       this.#failures++;
-      // As a reading: only what can never be sent is given up.
-      if (classifyError(error) !== "message") throw error;
+      // As a reading: only what can never be sent is given up, by the gateway's own word or before it was sent.
+      if (classifyError(error) !== "message" || (error instanceof AnswerError && error.early)) throw error;
       this.#dropped += count;
       this.#discard(count, bytes);
       throw error;
@@ -194,14 +190,10 @@ export class Log {
   }
 }
 
-/** A clock that shows no time that a Date can express must cost no line. */
-function timeText(nowMs: number): string {
-  return new Date(Math.abs(nowMs) <= MAX_DATE_MS ? nowMs : 0).toISOString();
-}
-
-/** The body of POST /device/reportlog. `lines` is a JSON array of texts; nothing in the identity needs an escape. */
-export function logBody({ productId, deviceName }: Identity, lines: string): Uint8Array {
-  return utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":${lines}}`);
+/** As ISO 8601; a hyphen for what a clock without a time gives. */
+function timeText(timeMs: number): string {
+  // ECMA-262: a Date reaches 100 million days in either direction.
+  return Math.abs(timeMs) <= 8.64e15 ? new Date(timeMs).toISOString() : "-";
 }
 
 function rank(level: LogLevel): number {

@@ -40,6 +40,7 @@ export const requestRules = Object.freeze({
   retry: "switch",
   onRetry: "function",
   retryUnreadable: "boolean",
+  waitForPause: "boolean",
 } satisfies Rules<PostOptions>);
 
 export const phaseTimeoutRules = Object.freeze({

@@ -36,7 +36,7 @@ export function printEvent(event) {
   let where = "";
   if (requestPhase !== undefined) where = ` (while: ${requestPhase})`;
   else if (status !== undefined) where = ` (HTTP ${status}${gatewayCode === undefined ? "" : `, ${gatewayCode}`})`;
-  const next = event.phase === "retry" ? `; attempt ${event.attempts + 1} in ${seconds(event.delayMs)}` : "";
+  const next = event.phase === "retry" ? `; attempt ${event.attempt + 1} in ${seconds(event.delayMs)}` : "";
   trace(`${describe(event)}${where}${next}\n`);
 }
 

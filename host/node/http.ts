@@ -56,8 +56,17 @@ export interface NodeHttpOptions {
 /** Before the gateway's own limit, so that a connection is not used just when it closes. */
 const KEEP_ALIVE_MS = 30000;
 
-/** Sockets on which a response has come whole: only a failure on one of these may be blamed on its idle time. */
-const proven = new WeakSet<Socket>();
+/** What is known of a socket as long as it lives. */
+interface Link {
+  /** Whether a response has come whole on it: only a failure on such a socket may be blamed on its idle time. */
+  proven: boolean;
+  /** The request under way. */
+  exchange: Exchange | undefined;
+  /** Bytes came that no request had asked for. */
+  onSurplus(): void;
+}
+
+const links = new WeakMap<Socket, Link>();
 
 /** Parts of the time for connecting that Node may spend on one address of several before it takes the next. */
 const ADDRESS_SHARE = 4;
@@ -71,26 +80,30 @@ export function createHttp(options: NodeHttpOptions = {}): HttpClient {
 
 class NodeHttp implements HttpClient {
   readonly #options: NodeHttpOptions;
-  readonly #plain = watchIdle(new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS }));
+  readonly #plain = this.#watch(new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS }));
   readonly #secure: https.Agent;
   /** For HTTPS through the proxy, made at its first request. */
   #tunnels: TunnelAgent | undefined;
   readonly #proxyFor: ProxyRule;
   readonly #exchanges = new Set<Exchange>();
   #closed = false;
+  #surplus = 0;
 
   constructor(options: NodeHttpOptions) {
     this.#options = options;
     this.#proxyFor = proxyRule(options.proxy, process.env);
-    this.#secure = watchIdle(
-      new https.Agent({
-        keepAlive: true,
-        maxSockets: 8,
-        timeout: KEEP_ALIVE_MS,
-        // Made here, so that a certificate that cannot be read is an error now and not at the first request.
-        secureContext: secureContext(options),
-      }),
-    );
+    const secure = new https.Agent({
+      keepAlive: true,
+      maxSockets: 8,
+      timeout: KEEP_ALIVE_MS,
+      // Made here, so that a certificate that cannot be read is an error now and not at the first request.
+      secureContext: secureContext(options),
+    });
+    this.#secure = this.#watch(secure);
+  }
+
+  get surplus(): number {
+    return this.#surplus;
   }
 
   close(): void {
@@ -116,22 +129,23 @@ class NodeHttp implements HttpClient {
       }
       const proxy = this.#proxyFor(request);
       if (context.fresh) this.#dropKept(request.scheme);
-      const exchange: Exchange = new Exchange(request, context, proxy, (error, response) => {
-        this.#exchanges.delete(exchange);
-        if (error instanceof NetworkError && error.stale) this.#dropKept(request.scheme);
-        // What else has come by now is read first: it belongs to no request, and ends the connection.
-        if (response !== undefined) setImmediate(resolve, response);
-        else reject(error);
-      });
-      let outgoing: http.ClientRequest;
-      try {
-        outgoing = this.#open(request, context, proxy, exchange);
-      } catch (cause) {
-        reject(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
-        return;
-      }
+      const exchange: Exchange = new Exchange(
+        request,
+        context,
+        proxy,
+        (socket) => this.#linkOf(socket),
+        (error, response) => {
+          this.#exchanges.delete(exchange);
+          if (error instanceof NetworkError && error.stale) this.#dropKept(request.scheme);
+          if (response !== undefined) resolve(response);
+          else reject(error);
+        },
+      );
       this.#exchanges.add(exchange);
-      exchange.start(outgoing);
+      const start = () => exchange.start(() => this.#open(request, context, proxy, exchange));
+      // What waits on a kept connection is read before it is used: it belongs to no request, and ends the connection.
+      if (this.#hasKept()) afterNextPoll(start);
+      else start();
     });
   }
 
@@ -171,7 +185,7 @@ class NodeHttp implements HttpClient {
   }
 
   #tunnelsTo(proxy: HttpProxy): TunnelAgent {
-    this.#tunnels ??= watchIdle(new TunnelAgent(proxy, this.#secure.options));
+    this.#tunnels ??= this.#watch(new TunnelAgent(proxy, this.#secure.options));
     return this.#tunnels;
   }
 
@@ -182,6 +196,55 @@ class NodeHttp implements HttpClient {
       }
     }
   }
+
+  #hasKept(): boolean {
+    return [this.#plain, this.#secure, this.#tunnels].some((agent) => Object.keys(agent?.freeSockets ?? {}).length > 0);
+  }
+
+  /** Has idle connections listened to from the moment they are kept. */
+  #watch<T extends http.Agent>(agent: T): T {
+    // Node's documentation describes the method as there to be overridden.
+    const hooks = agent as unknown as { keepSocketAlive(socket: Socket): boolean };
+    const { keepSocketAlive } = hooks;
+    hooks.keepSocketAlive = (socket) => {
+      this.#linkOf(socket);
+      return keepSocketAlive.call(agent, socket);
+    };
+    return agent;
+  }
+
+  /** Listens to a socket as long as it lives: bytes that come while no request waits for any end it. */
+  #linkOf(socket: Socket): Link {
+    const known = links.get(socket);
+    if (known !== undefined) return known;
+    const link: Link = {
+      proven: false,
+      exchange: undefined,
+      onSurplus: () => {
+        this.#surplus++;
+        socket.destroy();
+      },
+    };
+    links.set(socket, link);
+    // Before Node's parser, after which a response is complete that this very chunk completes.
+    socket.prependListener("data", (chunk: Buffer) => {
+      if (link.exchange?.isOpen === true || socket.destroyed) return;
+      // A server may say on an idle connection that it is about to close it; no more than that follows.
+      if (isTimeout(chunk)) socket.destroy();
+      else link.onSurplus();
+    });
+    return link;
+  }
+}
+
+/** RFC 9110 section 15.5.9: sent on an idle connection before it is closed. */
+function isTimeout(chunk: Buffer): boolean {
+  return /^HTTP\/1\.[01] 408[ \r]/.test(chunk.toString("latin1", 0, 13));
+}
+
+/** Calls back once all that has arrived by now has been read: the poll that is under way may have begun before. */
+function afterNextPoll(callback: () => void): void {
+  setImmediate(() => setImmediate(callback));
 }
 
 function secureContext(options: NodeHttpOptions): SecureContext {
@@ -238,30 +301,8 @@ function readKey(given: PemOrDer): KeyObject {
   throw new IotHubError("INVALID_OPTION", "clientKey must be a private key that is not encrypted, in PEM or DER.");
 }
 
-/** Ends connections on which something comes while no request is under way: the next one must not take it for its response. */
-function watchIdle<T extends http.Agent>(agent: T): T {
-  const end = function (this: Socket) {
-    this.destroy();
-  };
-  // Node's documentation describes both methods as there to be overridden.
-  const hooks = agent as unknown as {
-    keepSocketAlive(socket: Socket): boolean;
-    reuseSocket(socket: Socket, request: http.ClientRequest): void;
-  };
-  const { keepSocketAlive, reuseSocket } = hooks;
-  hooks.keepSocketAlive = (socket) => {
-    const kept = keepSocketAlive.call(agent, socket);
-    if (kept) socket.on("data", end);
-    return kept;
-  };
-  hooks.reuseSocket = (socket, request) => {
-    socket.off("data", end);
-    reuseSocket.call(agent, socket, request);
-  };
-  return agent;
-}
-
 type Settle = (error: unknown, response?: HttpResponse) => void;
+type LinkOf = (socket: Socket) => Link;
 
 /**
  * One request and its response: reports the phases, settles once. What it hangs on a socket or a signal
@@ -271,6 +312,7 @@ class Exchange {
   readonly #request: HttpRequest;
   readonly #context: HttpContext;
   readonly #proxy: HttpProxy | undefined;
+  readonly #linkOf: LinkOf;
   readonly #settle: Settle;
   readonly #abort = () => this.fail(this.#context.signal.reason);
   readonly #onConnect = () => this.#enter(this.#request.scheme === "https" ? "tls" : "write");
@@ -279,22 +321,46 @@ class Exchange {
   #tunnel: http.ClientRequest | undefined;
   #phase: ConnectionPhase = "connect";
   #socket: Socket | undefined;
+  #link: Link | undefined;
+  #incoming: http.IncomingMessage | undefined;
+  #written = false;
   #reused = false;
   #settled = false;
 
-  constructor(request: HttpRequest, context: HttpContext, proxy: HttpProxy | undefined, settle: Settle) {
+  constructor(
+    request: HttpRequest,
+    context: HttpContext,
+    proxy: HttpProxy | undefined,
+    linkOf: LinkOf,
+    settle: Settle,
+  ) {
     this.#request = request;
     this.#context = context;
     this.#proxy = proxy;
+    this.#linkOf = linkOf;
     this.#settle = settle;
+    context.signal.addEventListener("abort", this.#abort);
   }
 
-  start(outgoing: http.ClientRequest): void {
+  /** Whether bytes that come belong to its response. */
+  get isOpen(): boolean {
+    return this.#incoming?.complete !== true;
+  }
+
+  start(open: () => http.ClientRequest): void {
+    if (this.#settled) return;
+    let outgoing: http.ClientRequest;
+    try {
+      outgoing = open();
+    } catch (cause) {
+      this.fail(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
+      return;
+    }
     this.#outgoing = outgoing;
     outgoing.on("error", (error) => this.#onError(error));
-    this.#context.signal.addEventListener("abort", this.#abort);
     outgoing.on("socket", (socket) => this.#onSocket(socket));
     outgoing.on("finish", () => {
+      this.#written = true;
       if (this.#phase === "write") this.#enter("first-byte");
     });
     outgoing.on("response", (incoming) => this.#onResponse(incoming));
@@ -323,8 +389,10 @@ class Exchange {
   #onSocket(socket: Socket): void {
     if (this.#settled) return;
     this.#socket = socket;
+    this.#link = this.#linkOf(socket);
+    this.#link.exchange = this;
     // Not `reusedSocket`: a connection that another request gave up while it was made is in the pool, too.
-    this.#reused = proven.has(socket);
+    this.#reused = this.#link.proven;
     if (this.#reused) {
       this.#enter("write");
       return;
@@ -338,6 +406,7 @@ class Exchange {
   }
 
   #onResponse(incoming: http.IncomingMessage): void {
+    this.#incoming = incoming;
     this.#enter("read");
     if (this.#proxy !== undefined && incoming.statusCode === 407) {
       this.fail(refusedByProxy(this.#proxy, this.#request, 407));
@@ -357,23 +426,33 @@ class Exchange {
     });
     incoming.on("error", (error) => this.#onError(error));
     incoming.on("end", () => {
-      if (incoming.complete) this.#succeed(incoming, Buffer.concat(chunks));
+      if (incoming.complete) this.#onComplete(incoming, Buffer.concat(chunks));
       else this.#onError(Object.assign(new Error("cut short"), { code: "ECONNRESET" }));
     });
   }
 
+  #onComplete(incoming: http.IncomingMessage, body: Buffer): void {
+    if (this.#settled) return;
+    // Node destroys a connection that it would keep only where another response came in the same chunk.
+    if (this.#outgoing?.shouldKeepAlive && this.#socket?.destroyed) this.#link?.onSurplus();
+    if (this.#link !== undefined) this.#link.proven = true;
+    if (this.#outgoing?.destroyed) {
+      // Node found the request out and has released its connection. It would do so again at a late `finish`, while
+      // another request uses it (nodejs/node issue 60001).
+      this.#written = true;
+      this.#outgoing.removeAllListeners("finish");
+    }
+    // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does. What else has
+    // come by then is read, too: it belongs to no request, and ends the connection.
+    setImmediate(() => this.#succeed(incoming, body));
+  }
+
   #succeed(incoming: http.IncomingMessage, body: Buffer): void {
     if (this.#settled) return;
-    this.#finish();
-    if (this.#socket !== undefined) proven.add(this.#socket);
     const outgoing = this.#outgoing;
-    if (outgoing?.writableFinished === false) {
-      // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does.
-      setImmediate(() => {
-        // A response that came before the request was out leaves the connection in no state to be used again.
-        if (!outgoing.writableFinished) outgoing.destroy();
-      });
-    }
+    const early = !this.#written;
+    this.#finish();
+    if (early) outgoing?.destroy();
     const headers: Record<string, string> = {};
     for (const [name, value] of Object.entries(incoming.headers)) {
       if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
@@ -383,11 +462,17 @@ class Exchange {
       headers,
       body: new Uint8Array(body),
       reused: this.#reused,
+      early,
     });
   }
 
-  #onError(error: Error): void {
-    const kept = this.#reused && this.#socket !== undefined && proven.has(this.#socket);
+  #onError(error: NodeJS.ErrnoException): void {
+    if (!this.isOpen) {
+      // The response is whole, and its end is yet to come. What the parser found behind it was another.
+      if (error.code?.startsWith("HPE_")) this.#link?.onSurplus();
+      return;
+    }
+    const kept = this.#reused;
     const tunnelled = this.#request.scheme === "https";
     const peer: Peer = this.#proxy === undefined || tunnelled ? this.#request : { ...this.#proxy, proxy: true };
     this.fail(classify(error, this.#phase, peer, kept));
@@ -404,5 +489,6 @@ class Exchange {
     this.#context.signal.removeEventListener("abort", this.#abort);
     this.#socket?.off("connect", this.#onConnect);
     this.#socket?.off("secureConnect", this.#onSecureConnect);
+    if (this.#link?.exchange === this) this.#link.exchange = undefined;
   }
 }

@@ -1,6 +1,7 @@
 import { Server as NetServer, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from "node:tls";
+import type { Answer } from "./answers.js";
 import type { Fault, Faults } from "./faults.js";
 import type { ConnectionInfo, GatewayCounts } from "./received.js";
 
@@ -10,6 +11,8 @@ export interface Connection {
   info: ConnectionInfo;
   /** Set once the gateway has silently stopped answering on it. */
   silent?: "ignore" | "reset";
+  /** The last 16 responses that were sent as they should be, oldest first. */
+  readonly sent: Answer[];
   /** How far TLS came, where it is spoken. */
   tls?: "handshake" | "secured" | "failed";
 }
@@ -87,7 +90,7 @@ export class Connections {
     const counts = this.#counts;
     counts.connections++;
     counts.openConnections++;
-    const connection: Connection = { raw, info: { id: counts.connections } };
+    const connection: Connection = { raw, info: { id: counts.connections }, sent: [] };
     const port = raw.remotePort ?? -1;
     this.#open.add(connection);
     this.#byPort.set(port, connection);

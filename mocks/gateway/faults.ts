@@ -52,6 +52,11 @@ export type Fault =
   | { readonly kind: "interim" }
   /** The answer to the request before, RequestId and all; to the first request, an answer with an invented RequestId. */
   | { readonly kind: "other-answer" }
+  /**
+   * A response that was sent on this connection before, so many requests ago, 1 unless given, in place of dealing with the
+   * request: as a proxy does that repeats a response. Where there was none, the request is dealt with as usual.
+   */
+  | { readonly kind: "repeated"; readonly ago?: number }
   /** The right answer, and at once another one that nobody asked for. */
   | { readonly kind: "two-answers" }
   /** Answers once the headers were read, without reading the body; then closes (default) or goes on. */
@@ -229,6 +234,7 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   garbage: {},
   interim: {},
   "other-answer": {},
+  repeated: { ago: optional((value) => Number.isInteger(value) && (value as number) > 0 && (value as number) <= 16) },
   "two-answers": {},
   early: { status: optional(status), keepOpen: optional(isBoolean) },
   "half-open": { afterwards: oneOf("ignore", "close", "reset") },

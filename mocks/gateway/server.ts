@@ -309,15 +309,28 @@ class RunningGateway implements Gateway {
         fault.kind === "error"
           ? this.#errorOf(entry, fault.code, fault.message ?? INJECTED, fault.status)
           : this.#madeUp(fault.kind === "status" ? fault.status : 502, entry);
-      if (fault.kind === "error") answerWell({ ...delivery, answer });
+      if (fault.kind === "error") this.#answer(delivery, answer);
       else answerBadly({ ...delivery, answer }, fault);
+      return;
+    }
+    const repeated = fault?.kind === "repeated" ? delivery.connection.sent.at(-(fault.ago ?? 1)) : undefined;
+    if (repeated !== undefined) {
+      this.#answer(delivery, repeated);
       return;
     }
     const answer = exchange(this.#rules, endpoint, entry, nowMs);
     if (entry.accepted) this.counts.accepted++;
-    if (fault === undefined) answerWell({ ...delivery, answer });
+    if (fault === undefined || fault.kind === "repeated") this.#answer(delivery, answer);
     else answerBadly({ ...delivery, answer }, fault);
     this.#earlier = answer.body;
+  }
+
+  /** Sends a response as it should be, and remembers it. */
+  #answer(delivery: Omit<Delivery, "answer">, answer: Answer): void {
+    const { sent } = delivery.connection;
+    sent.push(answer);
+    if (sent.length > 16) sent.shift();
+    answerWell({ ...delivery, answer });
   }
 
   #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {

@@ -9,7 +9,7 @@
 
 import { AnswerError, type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock } from "../host.js";
-import type { RequestOptions, RetryNotice } from "../request/client.js";
+import type { PostOptions, RetryNotice } from "../request/client.js";
 import type { DroppedMessage } from "./outbox.js";
 import type { Read, StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
@@ -48,18 +48,22 @@ export interface DeliveryContext<Result> {
   settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
   /** What the outbox itself needs of the device. */
   readonly device: DeliveryDevice<Result>;
+  /** Whether a pause that the gateway asks for is waited for; else it ends the flush. */
+  readonly waitForPause: boolean;
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
 }
 
 export interface DeliveryDevice<Result> {
   readonly clock: Pick<Clock, "monotonicMs">;
-  send(message: StoredMessage, options: RequestOptions): Promise<Result>;
+  send(message: StoredMessage, options: PostOptions): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
 }
 
 /** A message that was rejected in this flush. */
 interface Suspect {
   readonly topic: string;
+  /** What kind of content: only the gateway's acknowledgement of the same kind is evidence. */
+  readonly kind: number;
   /** What it was rejected with. */
   reason: string;
   rounds: number;
@@ -109,7 +113,7 @@ export class Delivery<Result> {
         const sent = await this.#send(message, timeoutMs);
         if ("result" in sent) {
           await this.#settle(sequence, { as: "delivered", message, result: sent.result });
-          for (const suspect of this.#suspects?.values() ?? []) suspect.due = true;
+          for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.kind === message.kind;
           continue;
         }
         const errorClass = device.classify(sent.error);
@@ -126,9 +130,9 @@ export class Delivery<Result> {
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
   #send(message: StoredMessage, timeoutMs: number): Promise<{ result: Result } | { error: IotHubError }> {
-    const { device, onRetried } = this.#context;
+    const { device, onRetried, waitForPause } = this.#context;
     const onRetry = onRetried && ((notice: RetryNotice) => onRetried(message, notice));
-    return device.send(message, { timeoutMs, signal: this.#signal, onRetry }).then(
+    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause }).then(
       (result) => ({ result }),
       (error) => ({ error }),
     );
@@ -159,9 +163,13 @@ export class Delivery<Result> {
       return undefined;
     }
     const end = { ended: errorClass, error };
+    // It may be the verdict on another message.
+    const isEarly = isResponse && error.early === true;
     const needed = errorClass === "message" ? ROUNDS_MESSAGE : ROUNDS_UNKNOWN;
-    if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
-      if (this.#witness(sequence, message.topic, reasonOf(error)) >= needed) {
+    if (isEarly && (errorClass === "message" || errorClass === "unknown" || errorClass === "unreadable")) {
+      this.#pass(sequence);
+    } else if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
+      if (this.#witness(sequence, message, reasonOf(error)) >= needed) {
         await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
         return undefined;
       }
@@ -181,11 +189,11 @@ export class Delivery<Result> {
   }
 
   /** Counts a rejection. @returns rounds of evidence against the message */
-  #witness(sequence: number, topic: string, reason: string): number {
+  #witness(sequence: number, { topic, kind }: StoredMessage, reason: string): number {
     this.#suspects ??= new Map();
     const suspect = this.#suspects.get(sequence);
     if (suspect === undefined) {
-      this.#suspects.set(sequence, { topic, reason, rounds: 0, due: false });
+      this.#suspects.set(sequence, { topic, kind, reason, rounds: 0, due: false });
       return 0;
     }
     if (suspect.reason !== reason) {
@@ -234,22 +242,28 @@ export class Delivery<Result> {
     }
     const rejectedAt = this.#rejected === undefined ? -1 : queue.indexOf(this.#rejected);
     if (rejectedAt < 0) return this.#firstFrom(0);
-    const topic = this.#suspects?.get(this.#rejected as number)?.topic;
-    const other = await this.#firstFrom(rejectedAt + 1, topic);
+    const other = await this.#firstFrom(rejectedAt + 1, this.#suspects?.get(this.#rejected as number));
     if (other !== undefined) return other;
     for (let index = queue.size - 1; index >= 0; index--) if (await this.#isOpen(index)) return index;
     return undefined;
   }
 
-  /** Index of the first message from there on that is not passed over; with a topic, the first of another one. */
-  async #firstFrom(start: number, notOf?: string): Promise<number | undefined> {
+  /**
+   * Index of the first message from there on that is not passed over; with a suspect, the first that can be its witness
+   * and has another topic, else the first of another kind.
+   */
+  async #firstFrom(start: number, suspect?: Suspect): Promise<number | undefined> {
     const { queue } = this.#context;
-    const end = notOf === undefined ? queue.size : Math.min(queue.size, start + MAX_SEARCHED);
+    const end = suspect === undefined ? queue.size : Math.min(queue.size, start + MAX_SEARCHED);
+    let otherKind: number | undefined;
     for (let index = start; index < end; index++) {
       if (!(await this.#isOpen(index))) continue;
-      if (notOf === undefined || topicOf(await queue.read(index)) !== notOf) return index;
+      const message = suspect && (await queue.read(index));
+      if (suspect === undefined || typeof message !== "object") return index;
+      if (message.kind !== suspect.kind) otherKind ??= index;
+      else if (message.topic !== suspect.topic) return index;
     }
-    return undefined;
+    return otherKind;
   }
 
   /** Whether a message is neither passed over nor a suspect. */

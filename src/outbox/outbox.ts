@@ -8,7 +8,7 @@ import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
-import type { RequestOptions, RetryNotice } from "../request/client.js";
+import type { PostOptions, RetryNotice } from "../request/client.js";
 import { defaultOutboxLimits, deviceClosed, LimitedStorage, storageError } from "../storage/limits.js";
 import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
 import { StoredQueue } from "./queue.js";
@@ -132,7 +132,7 @@ export interface OutboxContext<Result> {
   readonly clock: Pick<Clock, "monotonicMs">;
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
-  send(message: StoredMessage, options: RequestOptions): Promise<Result>;
+  send(message: StoredMessage, options: PostOptions): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
   /** Limit of one operation of the storage in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
@@ -313,7 +313,7 @@ export class Outbox<Result = unknown> {
 
   /** Flushes, tells the schedule how it ended, and reports it. */
   #start(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
-    return this.#flush(deadlineMs, signal).then(
+    return this.#flush(deadlineMs, signal, planned).then(
       (result) => {
         this.#ended(result, planned);
         return result;
@@ -333,7 +333,7 @@ export class Outbox<Result = unknown> {
     this.#call(() => this.#options.onFlushed?.(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
   }
 
-  #flush(deadlineMs: number, signal: CancelSignal | undefined): Promise<FlushResult> {
+  #flush(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
     const { timer, clock } = this.#context;
     const end = clock.monotonicMs() + deadlineMs;
     const tally = { delivered: 0, dropped: 0 };
@@ -367,7 +367,7 @@ export class Outbox<Result = unknown> {
         if (over) return;
         try {
           await this.#open();
-          const { ended, error } = await this.#deliver(tally, end, canceller.signal);
+          const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
           if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
         } catch (error) {
@@ -384,6 +384,7 @@ export class Outbox<Result = unknown> {
     tally: { delivered: number; dropped: number },
     end: number,
     signal: CancelSignal,
+    planned: boolean,
   ): Promise<Pick<FlushResult, "ended" | "error">> {
     const { onRetried } = this.#options;
     const settle = (sequence: number, verdict: Verdict<Result>) => this.#settle(tally, sequence, verdict);
@@ -393,6 +394,8 @@ export class Outbox<Result = unknown> {
         device: this.#context,
         inTurn: (operation) => this.#inTurn(operation),
         settle,
+        // Whoever asks for a flush waits for it; the outbox's own come back later, and further apart.
+        waitForPause: !planned,
         onRetried: onRetried && ((message, notice) => this.#call(() => onRetried(message, notice))),
       },
       end,

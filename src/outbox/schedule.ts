@@ -1,13 +1,10 @@
 /** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
 
-import type { IotHubError } from "../errors.js";
+import { AnswerError, type IotHubError } from "../errors.js";
 import type { Clock, Random, Timer } from "../host.js";
-import { backoffMs } from "../request/backoff.js";
-import { unit } from "../request/client.js";
+import { flushPauseMs, MAX_BACKOFF_MS, nextRunMs, unit } from "../request/backoff.js";
 import type { FlushEnd } from "./delivery.js";
 
-/** Upper limit of what failures add to the interval, in milliseconds. */
-export const MAX_BACKOFF_MS = 600000;
 const MAX_MS = 2147483647;
 
 export interface ScheduleOptions {
@@ -41,7 +38,9 @@ export class Schedule {
   #closed = false;
   /** Flushes in a row that delivered nothing. */
   #failures = 0;
-  /** What the gateway asked to wait for, in monotonic time. */
+  /** Flushes in a row that the gateway turned away with a pause. */
+  #refusals = 0;
+  /** When the pause ends that the gateway asked for, in monotonic time. */
   #notBeforeMs = 0;
 
   constructor(parts: ScheduleParts, options: ScheduleOptions) {
@@ -68,17 +67,21 @@ export class Schedule {
     } else if (this.#failures === 0 && waiting !== undefined && waiting >= threshold && this.#pauseMs() === 0) {
       this.#run();
     } else if (this.#timer === undefined) {
-      const base = { baseDelayMs: intervalMs, maxDelayMs: Math.max(MAX_BACKOFF_MS, intervalMs) };
-      const more = this.#failures === 0 ? 0 : backoffMs(this.#failures, base, unit(this.#parts.random));
-      this.#set(Math.min(MAX_MS, Math.max(this.#pauseMs(), intervalMs + more)));
+      const maxMs = Math.max(MAX_BACKOFF_MS, intervalMs);
+      const delayMs = nextRunMs(intervalMs, this.#failures, maxMs, unit(this.#parts.random));
+      this.#set(Math.min(MAX_MS, Math.max(this.#pauseMs(), delayMs)));
     }
   }
 
   /** Takes in how a flush ended. @param planned whether the schedule had started it */
   ended({ ended, delivered, error }: Outcome, planned: boolean): void {
     const { retryAfterSeconds } = (error ?? {}) as { readonly retryAfterSeconds?: number };
+    if (delivered > 0 || retryAfterSeconds === undefined) this.#refusals = 0;
     if (retryAfterSeconds !== undefined) {
-      this.#notBeforeMs = this.#parts.clock.monotonicMs() + Math.min(retryAfterSeconds * 1000, MAX_BACKOFF_MS);
+      // Where nothing was sent because of a pause, the gateway has not refused again.
+      if (error instanceof AnswerError) this.#refusals++;
+      const pause = flushPauseMs(retryAfterSeconds * 1000, this.#refusals, unit(this.#parts.random));
+      this.#notBeforeMs = this.#parts.clock.monotonicMs() + pause;
     }
     if (delivered > 0 || ended === "empty") this.#failures = 0;
     else if (planned) this.#failures++;

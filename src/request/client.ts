@@ -9,15 +9,16 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
-import type { CancelSignal, Host, HttpRequest, HttpTiming, Random } from "../host.js";
+import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
-import { backoffMs } from "./backoff.js";
+import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
 import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
+import { OwnResponses } from "./own-response.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
 import { type Answer, readAnswer } from "./response.js";
 import {
@@ -66,8 +67,8 @@ export type ClientEvent =
   | ({
       readonly phase: "retry";
       readonly path: string;
-      /** Attempts so far. */
-      readonly attempts: number;
+      /** Number of the attempt that failed, from 1. */
+      readonly attempt: number;
       /** Attempts that may follow, at most. */
       readonly retriesLeft: number;
       /** Delay before the next attempt, in milliseconds. */
@@ -75,6 +76,15 @@ export type ClientEvent =
       readonly errorClass: ErrorClass;
     } & FailureDetails)
   | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
+  | {
+      /** A proxy mixes up responses: for a while, each request takes a new connection. */
+      readonly phase: "new-connections";
+      readonly path: string;
+      /** `repeated`: a response came again. `surplus`: bytes came that no request had asked for. */
+      readonly reason: "repeated" | "surplus";
+      /** For how long, in milliseconds. */
+      readonly durationMs: number;
+    }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
   | { readonly phase: "storage"; readonly code: string; readonly message: string }
@@ -82,10 +92,11 @@ export type ClientEvent =
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */
 export interface RetryNotice {
-  /** Attempts so far. */
-  readonly attempts: number;
+  /** Number of the attempt that failed, from 1. */
+  readonly attempt: number;
   /** Attempts that may follow, at most. */
   readonly retriesLeft: number;
+  /** Delay before the next attempt, in milliseconds. */
   readonly delayMs: number;
   readonly errorClass: ErrorClass;
   readonly error: IotHubError;
@@ -106,6 +117,8 @@ export interface RequestOptions {
 export interface PostOptions extends RequestOptions {
   /** False: a response that is not the gateway's ends the request, so that others can be tried in its place. */
   readonly retryUnreadable?: boolean;
+  /** False: a pause that the gateway asks for, or has asked for, ends the request in place of being waited for. */
+  readonly waitForPause?: boolean;
 }
 
 export interface ClientOptions {
@@ -159,8 +172,10 @@ export interface Exchange {
 const DEFAULT_MAX_RESPONSE_BYTES = 16384;
 /** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
-/** How long a clock that could not be set is left alone while the gateway's serves. */
+/** How long a clock that could not be set is left alone at least while the gateway's serves, and how much more. */
 const CLOCK_PAUSE_MS = 3600000;
+/** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
+const NEW_CONNECTIONS_MS = 600000;
 
 /** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
 interface PendingRequest {
@@ -179,7 +194,7 @@ interface PendingRequest {
   retries: number;
   /** Whether it was signed again with a corrected clock. */
   corrected: boolean;
-  /** Whether it was sent again because a kept connection was dead. */
+  /** Whether it was sent again because a kept connection was dead or its response was not believed. */
   resent: boolean;
 }
 
@@ -203,9 +218,12 @@ export class Client {
   #clockPausedUntil = 0;
   /** Whether responses on kept connections may have lost their requests. */
   #fresh = false;
+  /** Until when no kept connection is used: in monotonic time. */
+  #freshUntil = 0;
   #isRandomReady = false;
-  #lastRequestId = "";
-  #idsVary = false;
+  readonly #own = new OwnResponses();
+  /** What the host had counted. */
+  #surplus: number | undefined;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
@@ -226,6 +244,7 @@ export class Client {
     this.#policy = readRetryOptions(options.retry, retryDefaults);
     this.#budget = new RetryBudget(this.#policy.budget);
     this.#bucket = rateLimit === false ? undefined : new TokenBucket(rateLimit);
+    this.#surplus = host.http.surplus;
   }
 
   /** The time that requests are signed with, in milliseconds since 1970. */
@@ -318,13 +337,9 @@ export class Client {
 
   /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
   async #delayAfter(request: PendingRequest, error: IotHubError): Promise<number> {
-    const { path, policy, signal, attempts } = request;
-    // Only a response that made sense, a rejection or another's page, shows that the connection is in order.
-    this.#fresh = !(
-      error instanceof AnswerError &&
-      (error.code === "GATEWAY_REJECTED" || error.code === "HTTP_STATUS")
-    );
+    const { path, policy, signal, attempts: attempt } = request;
     const errorClass = classifyBy(policy.classify, error);
+    this.#fresh = !isInOrder(error, errorClass);
     if (!request.corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
       request.corrected = true;
       const skew = this.#skew;
@@ -333,19 +348,22 @@ export class Client {
         return 0;
       }
     }
-    if (!request.resent && error instanceof NetworkError && error.stale) {
+    if (!request.resent && (isStale(error) || isAnothers(error))) {
       request.resent = true;
       return 0;
     }
     const delayMs = this.#retryAfter(error, policy, request.retries++, unit(this.#host.random));
-    const { onRetry, retryUnreadable = true } = request.options;
-    const again = isTransient(errorClass) && (retryUnreadable || errorClass !== "unreadable");
+    const { onRetry, retryUnreadable = true, waitForPause = true } = request.options;
+    const again =
+      isTransient(errorClass) &&
+      (retryUnreadable || errorClass !== "unreadable") &&
+      (waitForPause || (error as AnswerError).retryAfterSeconds === undefined);
     const retriesLeft = policy.maxAttempts - request.retries;
     // Better the true reason now than a timeout later.
     if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
-    this.#emit({ phase: "retry", path, attempts, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
+    this.#emit({ phase: "retry", path, attempt, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
     try {
-      onRetry?.({ attempts, retriesLeft, delayMs, errorClass, error });
+      onRetry?.({ attempt, retriesLeft, delayMs, errorClass, error });
     } catch {
       // As for onEvent.
     }
@@ -362,11 +380,12 @@ export class Client {
     const { path, body, signal } = request;
     const { scheme, host, port } = this.#endpoint;
     const begun = clock.monotonicMs();
+    this.#lookForSurplus(path);
     const limits = {
       attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
       phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
       maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
-      fresh: this.#fresh,
+      fresh: this.#fresh || begun < this.#freshUntil,
     };
     const made = this.#sign(path, body, signal);
     const headers = made instanceof Promise ? await made : made;
@@ -382,8 +401,7 @@ export class Client {
       const timing = attempt.timing(sent, response);
       this.#fresh = false;
       this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
-      const answer = readAnswer(response, this.nowMs());
-      this.#checkOwn(answer, response.reused !== false);
+      const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
       return {
         answer,
@@ -429,17 +447,42 @@ export class Client {
     return signed instanceof Promise ? unlessCancelled(signed, signal).then(finish) : finish(signed);
   }
 
-  /**
-   * A response says of the request it belongs to no more than its own id: one that came before belongs to an earlier
-   * request. Skipped for gateways that reuse one RequestId, and on a new connection, where no earlier response can come.
-   */
-  #checkOwn({ requestId, status }: Answer, kept: boolean): void {
-    const repeated = requestId !== "" && requestId === this.#lastRequestId;
-    if (repeated && kept && this.#idsVary) {
+  /** Reads a response, once it is known to be the request's own. */
+  #read(path: string, response: HttpResponse, kept: boolean): Answer {
+    let answer: Answer | AnswerError;
+    try {
+      answer = readAnswer(response, this.nowMs());
+    } catch (error) {
+      if (!(error instanceof AnswerError)) throw error;
+      answer = error;
+    }
+    const { status, requestId = "" } = answer;
+    const whose = this.#own.take(requestId, kept);
+    if (whose === "repeated") {
       throw new AnswerError("ANSWER_REPEATED", "The response is that of an earlier request.", { status, requestId });
     }
-    if (this.#lastRequestId !== "" && !repeated) this.#idsVary = true;
-    this.#lastRequestId = requestId;
+    if (whose === "after repeated") this.#distrust("repeated", path);
+    if (answer instanceof AnswerError) throw answer;
+    if (response.early) {
+      const message = "The response came before the request was written.";
+      throw new AnswerError("ANSWER_EARLY", message, { status, requestId, early: true });
+    }
+    return answer;
+  }
+
+  /** Not in #attempt, whose frame waits: each of its constants costs a device memory meanwhile. */
+  #lookForSurplus(path: string): void {
+    const { surplus } = this.#host.http;
+    if (surplus !== this.#surplus) this.#distrust("surplus", path);
+    this.#surplus = surplus;
+  }
+
+  /** Takes new connections for a while. */
+  #distrust(reason: "repeated" | "surplus", path: string): void {
+    const now = this.#host.clock.monotonicMs();
+    const isNew = now >= this.#freshUntil;
+    this.#freshUntil = now + NEW_CONNECTIONS_MS;
+    if (isNew) this.#emit({ phase: "new-connections", path, reason, durationMs: NEW_CONNECTIONS_MS });
   }
 
   /** Waits for the gateway's pause, the rate limit and the clock. */
@@ -451,7 +494,9 @@ export class Client {
       const paused = this.#pausedUntil > now;
       const waitMs = paused ? this.#pausedUntil - now : (this.#bucket?.take(now) ?? 0);
       if (waitMs === 0) break;
-      if (waitMs >= this.#leftMs(request)) throw throttled(paused, waitMs);
+      if (waitMs >= this.#leftMs(request) || (paused && request.options.waitForPause === false)) {
+        throw throttled(paused, waitMs);
+      }
       await this.#sleep(waitMs, signal);
     }
     if (random.ready && !this.#isRandomReady) {
@@ -466,7 +511,7 @@ export class Client {
       } catch (error) {
         // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
         if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
-        this.#clockPausedUntil = clock.monotonicMs() + CLOCK_PAUSE_MS;
+        this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
       }
     }
     if (signal.aborted) throw signal.reason;
@@ -476,9 +521,9 @@ export class Client {
   #retryAfter(error: IotHubError, policy: RetryPolicy, retry: number, random: number): number {
     const delayMs = backoffMs(retry, policy, random);
     if (!(error instanceof AnswerError) || error.retryAfterSeconds === undefined) return delayMs;
-    const askedMs = Math.min(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs);
-    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + askedMs);
-    return Math.max(delayMs, askedMs);
+    const pause = pauseMs(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs, unit(this.#host.random));
+    this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + pause);
+    return Math.max(delayMs, pause);
   }
 
   /** Waits until no other request is under way. */
@@ -533,10 +578,24 @@ export class Client {
   }
 }
 
-/** A random number from 0 to 1. */
-export function unit(random: Random): number {
-  const bytes = random.bytes(2);
-  return ((bytes[0] << 8) | bytes[1]) / 65536;
+/**
+ * Whether a failure shows that its connection is in order: only a response that made sense does, a rejection or another's
+ * page. One that may cost a message needs an id, or else a connection on which no earlier response can come.
+ */
+function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
+  if (!(error instanceof AnswerError) || error.early) return false;
+  if (error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") return false;
+  return error.requestId !== undefined || !(errorClass === "message" || errorClass === "unknown");
+}
+
+/** A kept connection was dead before any byte of the response. */
+function isStale(error: IotHubError): boolean {
+  return error instanceof NetworkError && error.stale;
+}
+
+/** The response was not the request's own, or may not have been. */
+function isAnothers({ code }: IotHubError): boolean {
+  return code === "ANSWER_REPEATED" || code === "ANSWER_EARLY";
 }
 
 function detailsOf(error: IotHubError): FailureDetails {

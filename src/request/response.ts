@@ -38,7 +38,7 @@ export function readAnswer(response: HttpResponse, nowMs?: number): Answer {
 }
 
 function failure(
-  { status, headers, body }: HttpResponse,
+  { status, headers, body, early }: HttpResponse,
   nowMs: number | undefined,
   root: object | undefined,
   read: Shape | undefined,
@@ -50,6 +50,7 @@ function failure(
   const retryAfterSeconds = readRetryAfter(headers["retry-after"], dateMs ?? nowMs);
   if (retryAfterSeconds !== undefined) details.retryAfterSeconds = retryAfterSeconds;
   if (read?.requestId !== undefined) details.requestId = read.requestId;
+  if (early) details.early = true;
   if (read?.code !== undefined) {
     details.gatewayCode = read.code;
     if (read.message !== undefined) details.gatewayMessage = read.message;

@@ -86,6 +86,7 @@ export const faults: readonly Fault[] = [
   { kind: "garbage" },
   { kind: "interim" },
   { kind: "other-answer" },
+  { kind: "repeated" },
   { kind: "two-answers" },
   { kind: "early" },
   { kind: "early", status: 503 },

@@ -325,6 +325,36 @@ test("the answer of the request before", async () => {
   expect((await send(gateway)).text).not.toBe(first.text);
 });
 
+test("a response that was sent on the connection before, in place of dealing with the request", async () => {
+  const gateway = await start();
+  const line = await wire(gateway);
+  const texts: string[] = [];
+  const exchange = async () => {
+    const { head, body } = request();
+    const before = line.text.length;
+    line.socket.write(head + body);
+    await line.until(() => line.text.slice(before).endsWith("}}"));
+    texts.push(line.text.slice(before).slice(line.text.slice(before).indexOf("{")));
+  };
+  // There is none before the first.
+  for (const ago of [1, undefined, 2, undefined, 3]) {
+    if (ago !== undefined) gateway.faults.next({ kind: "repeated", ago });
+    await exchange();
+  }
+  expect(texts[2]).toBe(texts[0]);
+  // The repeated one counts as one that was sent.
+  expect(texts[4]).toBe(texts[1]);
+  expect(new Set(texts).size).toBe(3);
+  expect(gateway.received.map(({ accepted }) => accepted)).toEqual([true, true, false, true, false]);
+  // On another connection there was none.
+  const other = await wire(gateway);
+  gateway.faults.next({ kind: "repeated" });
+  const { head, body } = request();
+  other.socket.write(head + body);
+  await other.until(() => other.text.endsWith("}}"));
+  expect(gateway.received.at(-1)).toMatchObject({ accepted: true });
+});
+
 test("two answers to one request, at once", async () => {
   const { gateway, line } = await struck({ kind: "two-answers" });
   await line.until(() => line.text.match(/"RequestId":"[^"]+"}}/g)?.length === 2);

@@ -6,6 +6,7 @@
 
 import { createHost, Device, IotHubError } from "../../host/node/index.js";
 import { mulberry32 } from "../../mocks/gateway/faults.js";
+import { type Trouble, troubledStorage } from "../support/troubled-storage.js";
 
 export interface DeviceTask {
   readonly url: string;
@@ -18,6 +19,9 @@ export interface DeviceTask {
   readonly from: number;
   readonly to: number;
   readonly seed: number;
+  /** Share of the storage's operations at which one of its troubles begins. */
+  readonly storageFaults: number;
+  readonly storageTroubles: readonly Trouble[];
 }
 
 const MAX_WAITING = 200;
@@ -25,6 +29,15 @@ const task: DeviceTask = JSON.parse(process.argv[2]);
 const random = mulberry32(task.seed);
 const tell = (line: string) => process.stdout.write(`${line}\n`);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const host = createHost({ storageFolder: task.folder, ca: task.ca });
+const storage =
+  host.storage &&
+  troubledStorage(host.storage, {
+    probability: task.storageFaults,
+    among: task.storageTroubles,
+    random: mulberry32(task.seed ^ 0x570),
+  });
 
 const device = new Device(
   {
@@ -49,7 +62,7 @@ const device = new Device(
       onDropped: ({ sequence, reason, error }) => tell(`d ${sequence} ${reason} ${error?.message ?? ""}`),
     },
   },
-  createHost({ storage: task.folder, trustAnchors: task.ca }),
+  { ...host, storage },
 );
 
 let next = task.from;
@@ -62,7 +75,8 @@ async function produce(): Promise<void> {
         tell(`a ${next}`);
         next++;
       } catch (error) {
-        if (!(error instanceof IotHubError && error.code === "OUTBOX_FULL")) throw error;
+        // It is tried again: no reading counts before it is safe.
+        if (!isStorage(error)) throw error;
         break;
       }
       if (next % 50 === 0) tell(`q ${Date.now()} ${device.outbox?.size} ${next % 500 === 0 ? heap() : 0}`);
@@ -77,15 +91,30 @@ function heap(): number {
   return process.memoryUsage().heapUsed;
 }
 
+/** The outbox has no room, or its storage is in trouble. */
+function isStorage(error: unknown): boolean {
+  return error instanceof IotHubError && error.errorClass === "storage";
+}
+
 async function deliver(): Promise<void> {
   while (next < task.to || (device.outbox?.size ?? 0) > 0) {
-    await device.flush({ deadlineMs: 10_000 });
+    await device.flush({ deadlineMs: 10_000 }).catch((error) => {
+      if (!isStorage(error)) throw error;
+    });
     await pause(1);
   }
 }
 
 try {
-  await device.outbox?.open();
+  for (let opened = false; !opened; ) {
+    opened = await (device.outbox?.open() ?? Promise.resolve()).then(
+      () => true,
+      (error) => {
+        if (isStorage(error)) return false;
+        throw error;
+      },
+    );
+  }
   await Promise.all([produce(), deliver()]);
   device.close();
   process.exit(0);

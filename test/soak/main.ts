@@ -7,6 +7,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { Presets, SingleBar } from "cli-progress";
 import { parse, View } from "vega";
+import type { Trouble } from "../support/troubled-storage.js";
 import { faultsOf, heapGrowth, runSoak, type SoakResult } from "./soak.js";
 import { runSteady, type SteadyResult, steadyFaultsOf, steadyGrowth } from "./steady.js";
 
@@ -17,6 +18,8 @@ const { values } = parseArgs({
     faults: { type: "string", default: "0.1" },
     "kill-every": { type: "string", default: "3000" },
     https: { type: "boolean", default: false },
+    "storage-faults": { type: "string", default: "0.01" },
+    "storage-troubles": { type: "string", default: "memory,full,failure" },
     publishes: { type: "string", default: "20000" },
     only: { type: "string" },
     out: { type: "string", default: "build/soak" },
@@ -28,6 +31,8 @@ const options = {
   faultProbability: number("faults", 0, 0.9),
   killEvery: number("kill-every", 10, 10_000_000),
   https: values.https,
+  storageFaults: number("storage-faults", 0, 0.5),
+  storageTroubles: values["storage-troubles"].split(",") as Trouble[],
 };
 
 const publishes = number("publishes", 2000, 10_000_000);

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { type Fault, type Gateway, mulberry32, startGateway } from "../../mocks/gateway/index.js";
 import { psk } from "../support/keys.js";
+import type { Trouble } from "../support/troubled-storage.js";
 import type { DeviceTask } from "./device.js";
 
 export interface SoakOptions {
@@ -19,6 +20,10 @@ export interface SoakOptions {
   /** Readings between two kills, on average. */
   readonly killEvery: number;
   readonly https?: boolean;
+  /** Share of the storage's operations at which one of its troubles begins; 0 unless given. */
+  readonly storageFaults?: number;
+  /** All of them unless given. */
+  readonly storageTroubles?: readonly Trouble[];
   readonly onProgress?: (progress: {
     readonly received: number;
     readonly kills: number;
@@ -76,6 +81,9 @@ export const soakFaults: readonly Fault[] = [
   { kind: "garbage" },
   { kind: "interim" },
   { kind: "two-answers" },
+  { kind: "repeated" },
+  { kind: "repeated", ago: 2 },
+  { kind: "repeated", ago: 8 },
   { kind: "early", status: 503 },
   { kind: "half-open", afterwards: "close" },
   { kind: "half-open", afterwards: "reset" },
@@ -88,6 +96,7 @@ const typescript = new URL("../support/typescript.mjs", import.meta.url).href;
 
 export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const { readings, seed, faultProbability, killEvery, onProgress } = options;
+  const { storageFaults = 0, storageTroubles = ["memory", "full", "failure"] } = options;
   const random = mulberry32(seed ^ 0x5eed);
   const begun = Date.now();
   // A killed process leaves the system's cache as it is: what a disk would add is its own time, five times the rest.
@@ -134,6 +143,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
         from: accepted + 1,
         to: readings,
         seed: seed + life,
+        storageFaults,
+        storageTroubles,
       };
       const device = spawn(process.execPath, ["--expose-gc", "--import", typescript, script, JSON.stringify(task)], {
         stdio: ["ignore", "pipe", "pipe"],

@@ -1,7 +1,7 @@
-/** A local gateway over HTTPS in a process of its own; answers each message with the connections it has accepted. */
+/** A local gateway over HTTPS in a process of its own; answers each message with its counts. */
 import { startGateway } from "../../mocks/gateway/index.js";
 
 const gateway = await startGateway({ devices: JSON.parse(process.argv[2]), https: true });
-process.on("message", () => process.send?.(gateway.counts.connections));
+process.on("message", () => process.send?.(gateway.counts));
 process.on("disconnect", () => process.exit(0));
 process.send?.({ url: gateway.url, ca: gateway.ca });

@@ -64,7 +64,8 @@ export function fakeHost(respond: Respond, changes: Partial<Host> = {}, startMs 
     http: {
       send: async (request, options) => {
         sent.push({ request, options, atMs: now });
-        return respond(request, sent.length - 1, options);
+        // Unless the test says otherwise, each has a connection of its own: a RequestId may then come again.
+        return { reused: false, ...(await respond(request, sent.length - 1, options)) };
       },
       close: () => {},
     },

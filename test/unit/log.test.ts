@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
+  type Clock,
   createMemoryStorage,
   Device,
   type DeviceOptions,
@@ -178,7 +179,7 @@ describe("limits", () => {
 });
 
 describe("when the upload fails", () => {
-  test("lines stay, in order, and the next try waits twice as long each time", async () => {
+  test("lines stay, in order, and the next try waits an interval and a random part of up to 32 more", async () => {
     const t = setUp(down);
     t.device.log("info", "first");
     const times: number[] = [];
@@ -188,9 +189,16 @@ describe("when the upload fails", () => {
       if (t.host.sent.length > before) times.push(second);
       if (second === 15) t.device.log("info", "second");
     }
-    expect(times).toEqual([10, 30, 70, 150, 310, 630, 950]);
+    expect(times[0]).toBe(10);
+    const delays = times.slice(1).map((at, i) => at - times[i]);
+    // A timer is looked at each second.
+    for (const [i, delay] of delays.entries()) {
+      expect(delay).toBeGreaterThanOrEqual(10);
+      expect(delay).toBeLessThanOrEqual(11 + Math.min(320, 10 * 2 ** (i + 1)));
+    }
+    expect(new Set(delays).size).toBeGreaterThan(2);
     t.respond(taken);
-    await t.wait(320000);
+    await t.wait(330000);
     expect(t.uploads.at(-1)).toEqual(["INF|first", "INF|second"]);
     t.device.log("info", "third");
     await t.wait(10000);
@@ -206,11 +214,33 @@ describe("when the upload fails", () => {
     expect(t.uploads).toHaveLength(1);
     t.respond(taken);
     t.device.log("info", "c");
-    await t.wait(20000);
+    await t.wait(30000);
     expect(t.uploads[1]).toEqual(["INF|c", "WRN|2 log lines were dropped"]);
     t.device.log("info", "d");
     await t.wait(10000);
     expect(t.uploads[2]).toEqual(["INF|d"]);
+  });
+
+  test("lines stay where the rejection came before the upload was written", async () => {
+    const t = setUp((...args) => ({ ...(refused(...args) as HttpResponse), early: true }));
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.respond(taken);
+    await t.wait(30000);
+    expect(t.uploads).toEqual([["INF|a"], ["INF|a"]]);
+  });
+
+  test.each([200, 302, 400, 404, 511])("lines stay through a page with status %d", async (status) => {
+    const t = setUp(() => response("<html></html>", { status }));
+    t.device.log("info", "a");
+    for (let i = 0; i < 10; i++) await t.wait(330000);
+    expect(t.uploads.length).toBeGreaterThan(5);
+    t.respond(taken);
+    await t.wait(330000);
+    expect(t.uploads.at(-1)).toEqual(["INF|a"]);
+    t.device.log("info", "b");
+    await t.wait(10000);
+    expect(t.uploads.at(-1)).toEqual(["INF|b"]);
   });
 
   test("flushLog says why, and nothing else does", async () => {
@@ -382,6 +412,20 @@ describe("with an outbox", () => {
     t.device.close();
   });
 });
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
+  "a clock that gives %d costs a line its time, and nothing else",
+  async (nowMs) => {
+    const t = setUp(taken, {}, { clock: { nowMs: () => nowMs, monotonicMs: () => 0 } });
+    const clock = t.host.clock as { -readonly [K in keyof Clock]: Clock[K] };
+    t.device.log("info", "a");
+    clock.nowMs = () => 0;
+    expect(() => t.device.log("error", "b")).not.toThrow();
+    clock.nowMs = () => Date.UTC(2026, 10, 20);
+    await t.wait(10000);
+    expect(t.uploads).toEqual([["INF|-|a", "ERR|b"]]);
+  },
+);
 
 test("lines that come during an upload go with the next, and two flushes share one", async () => {
   let answer: (value: HttpResponse) => void = () => {};

@@ -269,3 +269,60 @@ describe("the outbox never falls silent", () => {
     expect(box.host.sent[1].atMs - box.host.sent[0].atMs).toBeGreaterThanOrEqual(120000);
   });
 });
+
+describe("a log that waits in the outbox", () => {
+  const isLog = ({ path }: HttpRequest) => path === "/device/reportlog";
+
+  async function withLog(respond: (request: HttpRequest) => HttpResponse) {
+    const up = { is: false };
+    const box = outboxDevice((request) => (up.is ? respond(request) : page(503)), {}, {}, { retry: false });
+    box.device.log("info", "line");
+    await box.device.flushLog();
+    await fill(box, "a", "b", "c", "d", "e", "f");
+    up.is = true;
+    return box;
+  }
+
+  test.each<[string, () => HttpResponse]>([
+    ["a redirection", () => page(302)],
+    ["a page that says 404", () => page(404)],
+    ["a page that says 400", () => page(400)],
+    ["a captive portal's page", () => page(200)],
+    ["a code that is not known", () => refused("Code.Of.Tomorrow")],
+    ["a code that speaks of the message", () => refused("X.PayloadOverLimit")],
+  ])(
+    "is kept through %s at its own path, whatever readings are acknowledged, which go out in order",
+    async (_name, response) => {
+      const box = await withLog((request) => (isLog(request) ? response() : taken()));
+      for (let n = 0; n < 6; n++) {
+        await fill(box, `x${n}`, `y${n}`);
+        expect(await box.device.flush()).toMatchObject({ dropped: 0, kept: 1 });
+      }
+      const readings = box.host.sent.filter(({ request }) => !isLog(request)).map(({ request }) => payloadOf(request));
+      const expected = [..."abcdef", ...Array.from({ length: 6 }, (_, n) => [`x${n}`, `y${n}`]).flat()];
+      expect(readings).toEqual(expected);
+    },
+  );
+
+  test("costs no reading, which is kept whatever logs are acknowledged", async () => {
+    const box = await withLog((request) => (isLog(request) ? taken() : refused("X.PayloadOverLimit")));
+    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, kept: 6 });
+    expect(box.dropped).toEqual([]);
+  });
+
+  test("is given up on the evidence of another log", async () => {
+    const dropped: string[] = [];
+    const box = await withLog((request) => {
+      if (!isLog(request)) return taken();
+      const lines = Buffer.from(request.body).toString();
+      dropped.push(lines.includes("|line") ? "first" : "second");
+      return lines.includes("|line") ? refused("X.PayloadOverLimit") : taken();
+    });
+    box.device.log("info", "good");
+    await box.device.flushLog();
+    expect(await box.device.flush()).toMatchObject({ dropped: 1, kept: 0, ended: "empty" });
+    expect(dropped).toEqual(["first", "second", "first"]);
+    // What became of a log is no affair of the app's.
+    expect(box.dropped).toEqual([]);
+  });
+});

@@ -1,0 +1,52 @@
+/**
+ * Whether a response is the request's own. It says of the request it belongs to no more than a RequestId: one that came
+ * before belongs to an earlier request, if the connection is one on which that response can still be under way.
+ */
+
+/** Responses that are remembered: a proxy that mixes them up does so with those of its own buffers. */
+const MAX_IDS = 16;
+/** Of a longer id, both ends are kept. */
+const MAX_ID_LENGTH = 64;
+
+export class OwnResponses {
+  // Texts of ids between line feeds: on a board, an array and its strings would take twice as much.
+  #ids = "\n";
+  /** Ids that a new connection has given again: the gateway gives them to several requests. */
+  #shared = "\n";
+  /** The id that was rejected last, until another response shows whose fault it was. */
+  #suspect = "";
+
+  /**
+   * Takes in a response.
+   * @param requestId empty if it has none
+   * @param kept whether it came on a connection that an earlier request had opened
+   * @returns `"own"`; `"repeated"` if it is an earlier request's; `"after repeated"` if it is the request's own and shows
+   * that the one rejected before it was no habit of the gateway's
+   */
+  take(requestId: string, kept: boolean): "own" | "repeated" | "after repeated" {
+    if (requestId === "") return "own";
+    const id = requestId.length > MAX_ID_LENGTH ? requestId.slice(0, 32) + requestId.slice(-32) : requestId;
+    const suspect = this.#suspect;
+    if (has(this.#ids, id) && !has(this.#shared, id)) {
+      if (kept) {
+        this.#suspect = id;
+        return "repeated";
+      }
+      this.#shared = add(this.#shared, id);
+    } else if (!has(this.#ids, id)) this.#ids = add(this.#ids, id);
+    this.#suspect = "";
+    return suspect === "" || suspect === id ? "own" : "after repeated";
+  }
+}
+
+function has(ids: string, id: string): boolean {
+  return ids.includes(`\n${id}\n`);
+}
+
+/** Adds the id, and drops the oldest of more than {@link MAX_IDS}. */
+function add(ids: string, id: string): string {
+  let count = 0;
+  for (let at = 0; at >= 0; at = ids.indexOf("\n", at + 1)) count++;
+  // There is one line feed more than ids.
+  return `${count > MAX_IDS ? ids.slice(ids.indexOf("\n", 1)) : ids}${id}\n`;
+}

@@ -1,0 +1,264 @@
+/** A message counts as delivered, or as rejected, by a response of its own only. */
+import { describe, expect, test } from "@jest/globals";
+import { type ClientEvent, Device, type DeviceOptions, type HttpResponse, NetworkError } from "../../src/index.js";
+import { failure } from "../support/failure.js";
+import { outboxDevice, reading } from "../support/outbox-device.js";
+import { page, type Reply, refused, taken, virtualHost } from "../support/virtual-host.js";
+
+const message = { topic: "data", payload: { t: 21.5 } };
+const TEN_MINUTES_MS = 600000;
+
+function setup(reply: Reply, changes: Partial<DeviceOptions> = {}) {
+  const events: ClientEvent[] = [];
+  const host = virtualHost(reply);
+  const http = { ...host.http, surplus: 0 };
+  Object.assign(host, { http });
+  const device = new Device(
+    {
+      productId: "P",
+      deviceName: "d",
+      credential: { secret: "secret" },
+      rateLimit: false,
+      retry: false,
+      onEvent: (event) => events.push(event),
+      ...changes,
+    },
+    host,
+  );
+  return {
+    host,
+    device,
+    http,
+    fresh: () => host.sent.map(({ options }) => options.fresh),
+    /** Why new connections were asked for, each time. */
+    reasons: () => events.flatMap((event) => (event.phase === "new-connections" ? [event.reason] : [])),
+  };
+}
+
+/** Responses in turn, as a host says it that keeps its connection unless it is asked for a new one. */
+function inTurn(...responses: (HttpResponse | Error)[]): Reply {
+  return (_request, index, { fresh }) => {
+    const response = responses[Math.min(index, responses.length - 1)];
+    if (response instanceof Error) throw response;
+    return { ...response, reused: index > 0 && !fresh };
+  };
+}
+
+describe("a response that came before", () => {
+  test.each([1, 2, 8, 16])(
+    "%d responses ago is not believed: the request is sent again on a new connection",
+    async (ago) => {
+      const own = Array.from({ length: ago }, () => taken());
+      const last = taken();
+      const { device, host, fresh } = setup(inTurn(...own, own[0], last));
+      for (let n = 0; n < ago; n++) await device.publish(message);
+      const result = await device.publish(message);
+      expect(JSON.parse(Buffer.from(last.body).toString()).Response.RequestId).toBe(result.requestId);
+      expect(result.attempts).toBe(2);
+      expect(fresh().slice(-2)).toEqual([false, true]);
+      const nonces = host.sent.map(({ request }) => request.headers["X-TC-Nonce"]);
+      expect(new Set(nonces).size).toBe(ago + 2);
+    },
+  );
+
+  test("is remembered for 16 responses", async () => {
+    const own = Array.from({ length: 17 }, () => taken());
+    const { device } = setup(inTurn(...own, own[0]));
+    for (let n = 0; n < 17; n++) await device.publish(message);
+    expect((await device.publish(message)).attempts).toBe(1);
+  });
+
+  test("is told by the text of its id, of numbers too, and of long ones", async () => {
+    const number = (digits: string) => json(`{"code":0,"message":"","requestId":${digits}}`);
+    for (const [first, second] of [
+      [number("12345678901234567890"), number("12345678901234567891")],
+      [text("x".repeat(5000)), text(`${"x".repeat(4999)}y`)],
+      [text("a"), text("b")],
+    ]) {
+      const { device } = setup(inTurn(first, second, first, taken()));
+      const attempts: number[] = [];
+      for (let n = 0; n < 3; n++) attempts.push((await device.publish(message)).attempts);
+      expect(attempts).toEqual([1, 1, 2]);
+    }
+  });
+
+  test("is no verdict on a later message, if it is a rejection", async () => {
+    const rejection = refused("X.PayloadOverLimit");
+    const { device } = setup(inTurn(rejection, rejection, taken()));
+    expect(await failure(device.publish(message))).toMatchObject({ gatewayCode: "X.PayloadOverLimit" });
+    expect((await device.publish(message)).attempts).toBe(2);
+  });
+
+  test.each([401, 403, 404, 408, 429, 500])("is sent again with status %d as with any other", async (status) => {
+    const rejection = refused("X.PayloadOverLimit", { "retry-after": "100" }, status);
+    const { device, host } = setup(inTurn(taken(), rejection, rejection, taken()), { retry: { maxAttempts: 1 } });
+    await device.publish(message);
+    await failure(device.publish(message));
+    host.advance(1_000_000);
+    expect((await device.publish(message)).attempts).toBe(2);
+  });
+
+  test("counts on a new connection, where no earlier response can come", async () => {
+    const one = taken();
+    const { device, host } = setup(() => ({ ...one, reused: false }));
+    for (let n = 0; n < 4; n++) expect((await device.publish(message)).attempts).toBe(1);
+    expect(host.sent.length).toBe(4);
+  });
+
+  test("is found by a host that does not say whether a connection was kept", async () => {
+    const [one, two] = [taken(), taken()];
+    const { device } = setup((_request, index) => ({ ...[one, one, two][index], reused: undefined }));
+    await device.publish(message);
+    expect((await device.publish(message)).attempts).toBe(2);
+  });
+});
+
+describe("a gateway that gives the same id to all", () => {
+  test("costs one repetition, once, and no new connections", async () => {
+    const { device, host, fresh, reasons } = setup(inTurn(taken()));
+    for (let n = 0; n < 50; n++) await device.publish(message);
+    expect(host.sent.length).toBe(51);
+    expect(fresh().filter(Boolean).length).toBe(1);
+    expect(reasons()).toEqual([]);
+  });
+
+  test("may give several such ids, each of which costs one repetition", async () => {
+    const ids = [taken(), taken(), taken()];
+    let n = 0;
+    const { device, host, reasons } = setup((_request, index, { fresh }) => {
+      // The new connection leads to the same of three servers.
+      const response = ids[(fresh ? n - 1 : n++) % 3];
+      return { ...response, reused: index > 0 && !fresh };
+    });
+    for (let i = 0; i < 30; i++) await device.publish(message);
+    expect(host.sent.length).toBe(33);
+    expect(reasons()).toEqual([]);
+  });
+});
+
+describe("new connections for ten minutes", () => {
+  test("follow a repeated id, with one event", async () => {
+    const first = taken();
+    const { device, host, fresh, reasons } = setup((_request, index, { fresh }) => ({
+      ...(index === 0 || index === 1 ? first : taken()),
+      reused: index > 0 && !fresh,
+    }));
+    await device.publish(message);
+    await device.publish(message);
+    expect(reasons()).toEqual(["repeated"]);
+    for (let n = 0; n < 3; n++) await device.publish(message);
+    host.advance(TEN_MINUTES_MS - 1);
+    await device.publish(message);
+    host.advance(1);
+    await device.publish(message);
+    expect(fresh()).toEqual([false, false, true, true, true, true, true, false]);
+    expect(reasons()).toEqual(["repeated"]);
+  });
+
+  test("follow surplus, are prolonged by more of it, and begin again", async () => {
+    const { device, host, http, fresh, reasons } = setup((_request, index, { fresh }) => ({
+      ...taken(),
+      reused: index > 0 && !fresh,
+    }));
+    await device.publish(message);
+    http.surplus = 1;
+    await device.publish(message);
+    host.advance(TEN_MINUTES_MS / 2);
+    http.surplus = 2;
+    await device.publish(message);
+    host.advance(TEN_MINUTES_MS - 1);
+    await device.publish(message);
+    host.advance(1);
+    await device.publish(message);
+    http.surplus = 3;
+    await device.publish(message);
+    expect(fresh()).toEqual([false, true, true, true, false, true]);
+    expect(reasons()).toEqual(["surplus", "surplus"]);
+  });
+
+  test("are not asked for because of what a shared host had counted before", async () => {
+    const host = virtualHost(() => taken());
+    Object.assign(host.http, { surplus: 7 });
+    const options = { productId: "P", deviceName: "d", credential: { secret: "s" } };
+    await new Device(options, host).publish(message);
+    expect(host.sent[0].options.fresh).toBe(false);
+  });
+});
+
+describe("a response before its request was written", () => {
+  test("is not believed as a success: the request is sent again on a new connection", async () => {
+    const { device, fresh } = setup(inTurn({ ...taken(), early: true }, taken()));
+    expect((await device.publish(message)).attempts).toBe(2);
+    expect(fresh()).toEqual([false, true]);
+  });
+
+  test("is not believed again and again, and then fails", async () => {
+    const { device, host } = setup(() => ({ ...taken(), early: true, reused: false }));
+    const error = await failure(device.publish(message));
+    expect(error).toMatchObject({ code: "ANSWER_EARLY", errorClass: "server", retryable: true });
+    expect(host.sent.length).toBe(2);
+  });
+
+  test("is reported as itself as a rejection, and its connection not used again", async () => {
+    const { device, fresh } = setup(inTurn({ ...refused("X.PayloadOverLimit"), early: true }, taken()));
+    expect(await failure(device.publish(message))).toMatchObject({
+      code: "GATEWAY_REJECTED",
+      gatewayCode: "X.PayloadOverLimit",
+      early: true,
+    });
+    await device.publish(message);
+    expect(fresh()).toEqual([false, true]);
+  });
+
+  test.each<[string, () => HttpResponse]>([
+    ["a rejection of the message", () => refused("X.PayloadOverLimit")],
+    ["a code that is not known", () => refused("Code.Of.Tomorrow")],
+    ["a page", () => page(413)],
+    ["a portal's page", () => page(200)],
+  ])("is no evidence against the message as %s, which is passed over", async (_name, response) => {
+    const box = outboxDevice((request) => {
+      const { Payload } = JSON.parse(Buffer.from(request.body).toString());
+      return Payload === "early" ? { ...response(), early: true } : taken();
+    });
+    for (const payload of ["early", "a", "b", "c", "d", "e", "f"]) await box.device.enqueue(reading(payload));
+    for (let n = 0; n < 3; n++) {
+      expect(await box.device.flush()).toMatchObject({ delivered: n === 0 ? 6 : 0, dropped: 0, kept: 1 });
+    }
+    expect(box.dropped).toEqual([]);
+  });
+});
+
+describe("a rejection without a RequestId", () => {
+  const rejection = json('{"Response":{"Error":{"Code":"X.PayloadOverLimit","Message":"no"}}}');
+
+  test("is never a message's own by itself, and makes the next request take a new connection", async () => {
+    const { device, fresh } = setup(inTurn(rejection, taken()));
+    expect(await failure(device.publish(message))).toMatchObject({ errorClass: "unknown" });
+    await device.publish(message);
+    expect(fresh()).toEqual([false, true]);
+  });
+
+  test.each([302, 404, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
+    const { device, fresh } = setup(inTurn(page(status), taken()));
+    await failure(device.publish(message));
+    await device.publish(message);
+    expect(fresh()).toEqual([false, false]);
+  });
+});
+
+test("a request that is sent again because its connection was dead is still protected", async () => {
+  const first = taken();
+  const dead = new NetworkError("CONNECTION_RESET", "first-byte", "m", undefined, true);
+  const replies = [first, dead, refused("InternalError"), first, taken()];
+  const { device } = setup(inTurn(...replies), { retry: { baseDelayMs: 1 } });
+  await device.publish(message);
+  expect((await device.publish(message)).attempts).toBe(4);
+});
+
+function json(body: string): HttpResponse {
+  return { status: 200, headers: {}, body: Buffer.from(body) };
+}
+
+function text(requestId: string): HttpResponse {
+  return json(JSON.stringify({ Response: { RequestId: requestId } }));
+}
