@@ -178,7 +178,7 @@ describe("connections", () => {
       const { port } = server.address() as net.AddressInfo;
       let found = 0;
       for (let round = 0; round < 20; round++) {
-        const { http } = nodeHost({ ca: root });
+        const { http } = nodeHost({ trustAnchors: root });
         const sent = request(port, { scheme });
         for (let i = 0; i < 2; i++) await send(http, sent);
         // Nothing is read between here and the next request, but the bytes may still be under way on a busy machine.

@@ -30,7 +30,7 @@ const random = mulberry32(task.seed);
 const tell = (line: string) => process.stdout.write(`${line}\n`);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const host = createHost({ storageFolder: task.folder, ca: task.ca });
+const host = createHost({ storage: task.folder, trustAnchors: task.ca });
 const storage =
   host.storage &&
   troubledStorage(host.storage, {
