@@ -2,6 +2,7 @@ import Time from "time";
 import Timer from "timer";
 import { IotHubError } from "../../src/errors.js";
 import type { Clock, Storage } from "../../src/host.js";
+import { nextRunMs } from "../../src/request/backoff.js";
 import { querySntp } from "./sntp.js";
 
 export interface ClockOptions {
@@ -32,8 +33,9 @@ const RELEASED_MS = Date.UTC(2026, 10, 1);
 // A module that is preloaded is evaluated while the app is built; elsewhere an unset clock yields the release's date.
 const BUILT_MS = Math.max(RELEASED_MS, Date.now());
 const DAY_MS = 86400000;
-/** After a refresh that failed. */
+/** After a refresh that failed, at least; a backoff comes on top. */
 const RETRY_MS = 900000;
+const MAX_BACKOFF_MS = 14400000;
 
 /** The earliest time that can be: nothing that a clock or a server says before it is believed. */
 export const earliestMs: number = BUILT_MS;
@@ -46,6 +48,8 @@ export class ModdableClock implements Clock {
   /** What the system's clock lacks, where it cannot be set. */
   #offsetMs = 0;
   #synchronized = false;
+  /** Refreshes in a row that failed. */
+  #failures = 0;
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
   #closed = false;
@@ -126,6 +130,7 @@ export class ModdableClock implements Clock {
     Time.set(Math.floor(timeMs / 1000));
     this.#offsetMs = timeMs - Date.now();
     this.#synchronized = true;
+    this.#failures = 0;
     this.#schedule(this.#options.refreshMs ?? DAY_MS);
     this.#remember(timeMs);
   }
@@ -135,7 +140,10 @@ export class ModdableClock implements Clock {
     Timer.clear(this.#timer);
     this.#timer = Timer.set(() => {
       this.#timer = undefined;
-      this.synchronize().catch(() => this.#schedule(RETRY_MS));
+      this.synchronize().catch(() => {
+        // A fleet must not ask a time server that is back all at once.
+        this.#schedule(nextRunMs(RETRY_MS, ++this.#failures, MAX_BACKOFF_MS, Math.random()));
+      });
     }, delayMs);
   }
 

@@ -268,6 +268,26 @@ describe("the outbox never falls silent", () => {
     while (box.box.size > 0) await new Promise(setImmediate);
     expect(box.host.sent[1].atMs - box.host.sent[0].atMs).toBeGreaterThanOrEqual(120000);
   });
+
+  test("a pause ends a flush of the outbox's own, and not one that the app waits for", async () => {
+    const reports: object[] = [];
+    const options = { onFlushed: (report: object) => reports.push(report) };
+    const respond = (_payload: string, times: number) => (times === 1 ? page(503, { "retry-after": "20" }) : undefined);
+    const asked = rejecting(respond, options);
+    await fill(asked, "a");
+    expect(await asked.device.flush()).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(asked.host.elapsedMs).toBeLessThanOrEqual(30000);
+
+    reports.length = 0;
+    const own = rejecting(respond, { ...options, flushIntervalMs: 1000 });
+    await fill(own, "a");
+    while (own.box.size > 0) await new Promise(setImmediate);
+    expect(reports[0]).toMatchObject({ delivered: 0, ended: "server", nextFlushMs: expect.any(Number) });
+    const { nextFlushMs } = reports[0] as { nextFlushMs: number };
+    expect(nextFlushMs).toBeGreaterThanOrEqual(20000);
+    expect(nextFlushMs).toBeLessThanOrEqual(80000);
+    expect(reports.at(-1)).toMatchObject({ delivered: 1, ended: "empty" });
+  });
 });
 
 describe("a log that waits in the outbox", () => {

@@ -137,7 +137,9 @@ describe("retry events", () => {
   test("carry the status and the gateway's code after a rejection", async () => {
     const { device, events } = setup((_request, index) => (index === 0 ? refused("InternalError", {}, 500) : taken()));
     await device.publish(reading);
-    expect(retries(events)).toMatchObject([{ code: "GATEWAY_REJECTED", status: 500, gatewayCode: "InternalError" }]);
+    expect(retries(events)).toMatchObject([
+      { code: "GATEWAY_REJECTED", status: 500, gatewayCode: "InternalError", attempt: 1, retriesLeft: 2 },
+    ]);
     expect(JSON.stringify(events)).not.toContain(PSK);
   });
 

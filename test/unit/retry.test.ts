@@ -17,6 +17,7 @@ import {
   type ThrottledError,
   TokenBucket,
 } from "../../src/index.js";
+import { flushPauseMs, nextRunMs, pauseMs } from "../../src/request/backoff.js";
 import { failure } from "../support/failure.js";
 import { hang, page, type Reply, refused, taken, type VirtualHost, virtualHost } from "../support/virtual-host.js";
 
@@ -107,6 +108,44 @@ test("backoff: a random part of a limit that doubles up to a maximum", () => {
       expect(delay).toBeLessThanOrEqual(retryDefaults.maxDelayMs);
     }),
   );
+});
+
+test("a pause that was asked for is never shorter, and up to half of it longer, at least a second", () => {
+  for (const [askedMs, maxMs, least, most] of [
+    [0, 300000, 0, 1000],
+    [1000, 300000, 1000, 2000],
+    [30000, 300000, 30000, 45000],
+    [3600000, 300000, 300000, 450000],
+    [30000, 50, 50, 100],
+  ]) {
+    expect(pauseMs(askedMs, maxMs, 0)).toBe(least);
+    expect(pauseMs(askedMs, maxMs, 1)).toBe(most);
+  }
+});
+
+test("an outbox's own flushes are spread over a minute or what was asked, doubled up to ten minutes", () => {
+  for (const [askedMs, refusals, spreadMs] of [
+    [30000, 0, 60000],
+    [30000, 1, 60000],
+    [30000, 2, 120000],
+    [30000, 4, 480000],
+    [30000, 5, 600000],
+    [30000, 1000, 600000],
+    [200000, 1, 200000],
+    [200000, 2, 400000],
+  ]) {
+    expect(flushPauseMs(askedMs, refusals, 0)).toBe(askedMs);
+    expect(flushPauseMs(askedMs, refusals, 1)).toBe(askedMs + spreadMs);
+  }
+  expect(flushPauseMs(2 ** 31 * 1000, 1, 0)).toBe(600000);
+});
+
+test("what runs by itself waits for its interval, and after failures a backoff more", () => {
+  expect(nextRunMs(1000, 0, 8000, 1)).toBe(1000);
+  expect([1, 2, 3, 4, 50].map((failures) => nextRunMs(1000, failures, 8000, 1))).toEqual([
+    3000, 5000, 9000, 9000, 9000,
+  ]);
+  expect(nextRunMs(1000, 50, 8000, 0)).toBe(1000);
 });
 
 test("token bucket: no window of time has more than its share", () => {
