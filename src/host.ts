@@ -69,6 +69,11 @@ export interface HttpResponse {
   readonly body: Uint8Array;
   /** True if it came on a connection that an earlier request had opened. */
   readonly reused?: boolean;
+  /**
+   * True if this response, the final one and not a 1xx, was complete before the request was written whole. The host
+   * closes its connection. The core believes no such success, and takes no such rejection for evidence against a message.
+   */
+  readonly early?: boolean;
 }
 
 /** Moves bytes. It knows no limits but those it is given, no retries, and nothing of the platform's protocol. */
@@ -81,6 +86,15 @@ export interface HttpClient {
    * TLS_FAILED, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; the reason of `context.signal` once that is aborted
    */
   send(request: HttpRequest, context: HttpContext): Promise<HttpResponse>;
+  /**
+   * How often bytes came that no request had asked for: behind a complete response, in the same segment or later, or
+   * while no request was under way. The host looks for such bytes once more right before it writes on a kept connection.
+   * Each time it closes the connection, and they are nobody's response; the response before them stands. One burst counts
+   * once, and a 408 on an idle connection not at all, since servers may send it before they close (RFC 9110 section
+   * 15.5.9). When the number has changed, the core asks for new connections for a while. Counted for all origins together;
+   * absent where the host cannot know.
+   */
+  readonly surplus?: number;
   /**
    * Checks, before anything is signed or stored, that this client can reach such an endpoint at all. Absent where it
    * can reach every one.

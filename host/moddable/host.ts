@@ -5,10 +5,11 @@ import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { macAddress } from "./platform.js";
 import { PooledRandom } from "./random.js";
+import { Resolver } from "./resolver.js";
 import { PreferenceStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
-export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "maxConnections" | "maxWaiting"> {
+export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
   /** Domain of the preferences for what must survive a restart; false for a host without storage. */
   readonly storage?: string | false;
@@ -25,6 +26,7 @@ export const plainHostRules = Object.freeze({
   clock: "object",
   storage: "any",
   addresses: "object",
+  keepAliveMs: "number 0 86400000",
   maxConnections: "integer 1 16",
   maxWaiting: "integer 0 1000",
 } satisfies Rules<PlainHostOptions>);
@@ -33,6 +35,7 @@ const clockRules = Object.freeze({
   servers: "any",
   trustSystemClock: "boolean",
   timeoutMs: "number 1 2147483647",
+  synchronizeTimeoutMs: "number 1 2147483647",
   refreshMs: "number 1000 2147483647",
 } satisfies Rules<Omit<ClockOptions, "storage">>);
 
@@ -46,11 +49,19 @@ export function assembleHost(
 ): ModdableHost {
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
   const storage = options.storage === false ? undefined : new PreferenceStorage(options.storage);
-  const clock = new ModdableClock({ ...options.clock, storage });
+  const { addresses, keepAliveMs, maxConnections, maxWaiting } = options;
+  const resolver = new Resolver(addresses);
+  const clock = new ModdableClock({ ...options.clock, storage }, resolver);
   const random = new PooledRandom(storage !== undefined);
   const { secure, digest, rsa } = parts(clock, random);
-  const { addresses, maxConnections, maxWaiting } = options;
-  const http = new Http({ secure, addresses, maxConnections, maxWaiting });
+  const http = new Http({
+    secure,
+    resolver,
+    keepAliveMs,
+    maxConnections,
+    maxWaiting,
+    onDate: (date) => clock.compareDate(date),
+  });
   return {
     http,
     clock,

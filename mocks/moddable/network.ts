@@ -21,6 +21,12 @@ interface Network {
   readonly silentNames: Set<string>;
   /** `Net.resolve` throws, as it does when too many queries are under way. */
   resolverFull: boolean;
+  /** Milliseconds that each name takes, one after the other, as on ESP32 where a server is silent; then it is not found. */
+  resolveMs: number;
+  /** Names that were asked for, in order; how many are being asked for, and how many were at most. */
+  readonly resolved: string[];
+  resolving: number;
+  mostResolving: number;
   /** What `Net.get` tells. */
   readonly values: Map<string, string | number>;
   /** Ports to which connections are never established. */
@@ -50,6 +56,10 @@ export const network: Network = {
   names: new Map(),
   silentNames: new Set(),
   resolverFull: false,
+  resolveMs: 0,
+  resolved: [],
+  resolving: 0,
+  mostResolving: 0,
   values: new Map(),
   blackHoles: new Set(),
   sendBuffer: 0,
@@ -68,6 +78,8 @@ export function resetNetwork(): void {
   network.esp32 = network.ethernet = false;
   network.wifi = "off";
   network.resolverFull = false;
+  network.resolveMs = network.resolving = network.mostResolving = 0;
+  network.resolved.length = 0;
   network.sendBuffer = network.receiveBuffer = 1536;
   network.peerWindow = Number.POSITIVE_INFINITY;
   network.writableFirst = true;

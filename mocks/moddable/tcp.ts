@@ -80,11 +80,12 @@ export default class TCP {
     const bytes = Buffer.from(typeof data === "number" ? [data] : bytesOf(data));
     if (bytes.length > this.#writable) throw new Error("would block");
     this.#unacknowledged += bytes.length;
+    const count = Math.max(0, Math.min(bytes.length, network.peerWindow - this.#sent));
     this.#sent += bytes.length;
-    if (this.#sent <= network.peerWindow) {
-      socket.write(bytes, (error) => {
+    if (count > 0) {
+      socket.write(bytes.subarray(0, count), (error) => {
         if (error) return;
-        this.#unacknowledged -= bytes.length;
+        this.#unacknowledged -= count;
         this.#trigger("writable");
       });
     }
