@@ -9,7 +9,8 @@ import { Resolver } from "./resolver.js";
 import { PreferenceStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
-export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
+export interface PlainHostOptions
+  extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
   /** Domain of the preferences for what must survive a restart; false for a host without storage. */
   readonly storage?: string | false;

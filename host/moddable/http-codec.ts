@@ -239,7 +239,7 @@ export class ResponseReader {
     if (line[0] === SPACE || line[0] === TAB) {
       const name = this.#lastName;
       if (name === undefined) throw malformed("a folded line without a header");
-      const more = valueOf(line, 0, end);
+      const more = fieldValue(line, 0, end);
       if (isTrailer || more === "") return;
       const value = this.#headers[name];
       this.#headers[name] = value === "" ? more : `${value} ${more}`;
@@ -253,7 +253,7 @@ export class ResponseReader {
     if (!isToken(name)) throw malformed("invalid header name");
     this.#lastName = name.toLowerCase();
     if (isTrailer) return;
-    const value = valueOf(line, colon + 1, end);
+    const value = fieldValue(line, colon + 1, end);
     const before = this.#headers[this.#lastName];
     this.#headers[this.#lastName] = before === undefined ? value : `${before}, ${value}`;
   }
@@ -329,7 +329,7 @@ function newHeaders(): Record<string, string> {
 }
 
 /** The text between two places of a line, without the white space around it. */
-function valueOf(line: Uint8Array, from: number, to: number): string {
+function fieldValue(line: Uint8Array, from: number, to: number): string {
   let start = from;
   let end = to;
   while (start < end && (line[start] === SPACE || line[start] === TAB)) start++;
