@@ -39,6 +39,10 @@ interface Network {
   peerWindow: number;
   /** Order of callbacks that come together: the simulator calls for writing first, lwIP for reading. */
   writableFirst: boolean;
+  /** Keeps events of TCP sockets back, as a full message queue does. */
+  holdEvents: boolean;
+  /** Events that were kept back. */
+  heldEvents: number;
   /** TCP sockets made since the restart. */
   opened: number;
   /** TCP sockets that the program has not closed. */
@@ -66,6 +70,8 @@ export const network: Network = {
   receiveBuffer: 0,
   peerWindow: 0,
   writableFirst: true,
+  holdEvents: false,
+  heldEvents: 0,
   opened: 0,
   open: 0,
 };
@@ -83,6 +89,8 @@ export function resetNetwork(): void {
   network.sendBuffer = network.receiveBuffer = 1536;
   network.peerWindow = Number.POSITIVE_INFINITY;
   network.writableFirst = true;
+  network.holdEvents = false;
+  network.heldEvents = 0;
   network.opened = network.open = 0;
 }
 

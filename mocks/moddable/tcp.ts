@@ -163,6 +163,10 @@ export default class TCP {
 
   #deliver(): void {
     this.#delivery = undefined;
+    if (network.holdEvents) {
+      network.heldEvents++;
+      return;
+    }
     const due = this.#due;
     this.#due = { readable: false, writable: false, error: false };
     const { onReadable, onWritable, onError } = this.#options;

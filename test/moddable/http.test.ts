@@ -100,6 +100,13 @@ describe.each([
     ["of known length", answer(OK), OK],
     ["larger than the receive buffer", answer(large), large],
     ["without a body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""],
+    ["with an empty header", `HTTP/1.1 200 OK\r\nX-Empty:\r\nContent-Length: 2\r\n\r\nok`, "ok"],
+    ["with a folded header", `HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok`, "ok"],
+    [
+      "with a trailer",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-Check: 1\r\n\r\n",
+      "xyz",
+    ],
     [
       "in chunks",
       `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n${OK.slice(0, 5)}\r\n19;x=1\r\n${OK.slice(5)}\r\n0\r\n\r\n`,
