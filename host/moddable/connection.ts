@@ -70,10 +70,9 @@ export class Connection implements TransportEvents {
     this.#events = events;
   }
 
-  /** Whether it takes another request. Closes what has idled for too long, also where its timer was late. */
+  /** Whether it takes another request: not if it has idled for too long, though its timer is late. */
   get isIdle(): boolean {
-    if (this.#state === "idle" && Time.delta(this.#idleSince) >= this.#idleMs) this.close();
-    return this.#state === "idle";
+    return this.#state === "idle" && Time.delta(this.#idleSince) < this.#idleMs;
   }
 
   /** Sends a request on a new connection or an idle one. Never throws. */
@@ -109,6 +108,7 @@ export class Connection implements TransportEvents {
         this.#write();
       }
     } catch (error) {
+      this.#pending = pending;
       this.#fail(error);
     }
   }

@@ -245,6 +245,8 @@ export class TlsTransport implements Transport, TransportEvents {
   readonly #tcp: Transport;
   readonly #stream: RecordStream;
   #state: "handshake" | "established" | "closed" = "handshake";
+  /** Bytes that are in a record of which a part waits for room: they have not gone out. */
+  #sealed = 0;
   /** Whether the peer has ended the connection, so that nothing is to be said to it any more. */
   #isPeerGone = false;
 
@@ -263,9 +265,16 @@ export class TlsTransport implements Transport, TransportEvents {
 
   write(bytes: Uint8Array): number {
     if (this.#state !== "established" || !this.#stream.isFlushed) return 0;
+    if (this.#sealed > 0) {
+      const sealed = this.#sealed;
+      this.#sealed = 0;
+      return sealed;
+    }
     const count = Math.min(bytes.length, MAX_RECORD_BYTES);
     this.#session.write(this.#stream, count === bytes.length ? bytes : bytes.subarray(0, count));
-    return count;
+    if (this.#stream.isFlushed) return count;
+    this.#sealed = count;
+    return 0;
   }
 
   close(): void {

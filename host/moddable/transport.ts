@@ -1,6 +1,9 @@
 /** Bytes both ways: TCP and TLS look the same from above. */
 export interface Transport {
-  /** Takes as many bytes as it has room for and returns how many; `onWritable` follows when there is room again. */
+  /**
+   * Hands bytes to the network and returns how many went out. After fewer than all, `onWritable` follows when there is room;
+   * the next `write` then begins with the first byte that had not gone out.
+   */
   write(bytes: Uint8Array): number;
   /** Closes at once; bytes that were taken still go out where that is possible. No event follows. */
   close(): void;

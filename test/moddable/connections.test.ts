@@ -153,6 +153,21 @@ describe("a final response before the request was written whole", () => {
   });
 });
 
+test("over TLS, a request of which a part of a record waits for room is not written whole", async () => {
+  const { key, chain, rootDer } = makeCertificates("chain");
+  const server = await serve((raw) => {
+    const socket = new TLSSocket(raw, { isServer: true, key, cert: chain, maxVersion: "TLSv1.2" });
+    socket.on("error", () => {});
+    socket.on("secure", () => socket.write(answer(OK)));
+  });
+  // Enough for the handshake, and for a part of the request.
+  network.peerWindow = 1000;
+  const host = createModdableHost({ certificates: [Uint8Array.from(rootDer)] });
+  const body = new Uint8Array(1700);
+  const response = await send(host, request(server.port, { scheme: "https", host: "localhost", body }));
+  expect([response.status, response.early]).toEqual([200, true]);
+});
+
 describe("a response over TLS that only the end of the connection ends", () => {
   const certificates = makeCertificates("chain");
 
