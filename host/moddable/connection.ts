@@ -172,7 +172,7 @@ export class Connection implements TransportEvents {
     const reader = this.#reader;
     const isAbrupt = error instanceof AbruptEnd;
     if ((error === undefined || isAbrupt) && reader?.end()) {
-      // RFC 8446 section 6.1: whoever is between could have cut it.
+      // RFC 5246 section 7.2.1: whoever is between could have cut it.
       if (isAbrupt && this.#endpoint.isSecure && parseObject(reader.body) === undefined) {
         this.#fail(
           new NetworkError(
@@ -237,7 +237,6 @@ export class Connection implements TransportEvents {
     const response: HttpResponse = { status, headers, body, reused: this.#isReused };
     this.#pending = this.#reader = undefined;
     if (hasSurplus) this.#events.onSurplus();
-    if (headers.date) this.#events.onDate?.(headers.date);
     const { keepAliveMs } = this.#endpoint;
     const idleMs =
       keepAliveSeconds === undefined
@@ -252,6 +251,7 @@ export class Connection implements TransportEvents {
       this.close();
     }
     pending?.succeed(this.#isEarly ? { ...response, early: true } : response);
+    if (headers.date) this.#events.onDate?.(headers.date);
   }
 
   #fail(error: unknown): void {
