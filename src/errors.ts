@@ -184,6 +184,8 @@ export const errorTable = Object.freeze({
   RESPONSE_TOO_LARGE: "unreadable",
   /** response is not HTTP */
   RESPONSE_MALFORMED: "unreadable",
+  /** response without a length broke off: TLS was not ended in order, and the body is not whole JSON */
+  RESPONSE_TRUNCATED: "unreadable",
   /** other network error */
   NETWORK_FAILED: "network",
 

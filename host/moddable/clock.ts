@@ -3,7 +3,9 @@ import Timer from "timer";
 import { IotHubError } from "../../src/errors.js";
 import type { Clock, Storage } from "../../src/host.js";
 import { nextRunMs } from "../../src/request/backoff.js";
-import { querySntp } from "./sntp.js";
+import { readDate } from "../../src/request/response.js";
+import { Resolver } from "./resolver.js";
+import { type NetworkTime, ntpEra, querySntp } from "./sntp.js";
 
 export interface ClockOptions {
   /** NTP servers, asked in this order, names or addresses, perhaps with `:port`. Default: {@link defaultTimeServers}. */
@@ -13,9 +15,21 @@ export interface ClockOptions {
    * by somebody. True unless given.
    */
   readonly trustSystemClock?: boolean;
-  /** Time for one server's reply in milliseconds, 3000 unless given; each server is asked twice. */
+  /**
+   * Time for one server's name and reply in milliseconds; each server is asked twice.
+   * @default 3000
+   */
   readonly timeoutMs?: number;
-  /** Milliseconds between synchronizations, one day unless given. */
+  /**
+   * Time for one synchronization in milliseconds, whatever the network does. ESP32's resolver asks for one name at a time
+   * and spends 7 seconds on a server that is silent, so that more may pass than each server has.
+   * @default 30_000
+   */
+  readonly synchronizeTimeoutMs?: number;
+  /**
+   * Milliseconds between synchronizations.
+   * @default 86_400_000
+   */
   readonly refreshMs?: number;
   /** Where the time of the last synchronization is kept, so that it survives deep sleep. */
   readonly storage?: Storage;
@@ -36,11 +50,24 @@ const DAY_MS = 86400000;
 /** After a refresh that failed, at least; a backoff comes on top. */
 const RETRY_MS = 900000;
 const MAX_BACKOFF_MS = 14400000;
+/** How far two sources may be apart that confirm each other. */
+const AGREEMENT_MS = 10000;
+/** Between synchronizations for which a `Date` is the reason. */
+const DOUBT_INTERVAL_MS = 3600000;
 
 /** The earliest time that can be: nothing that a clock or a server says before it is believed. */
 export const earliestMs: number = BUILT_MS;
 
-/** Keeps the time of a device by SNTP. */
+/** A server's time that needs another source to confirm it. */
+interface Unconfirmed extends NetworkTime {
+  readonly server: string;
+}
+
+/**
+ * Keeps the time of a device by SNTP. The replies are not authenticated, and what a server without a time of its own sends
+ * may look like a time after 2036: such a time counts only if a second server, or the clock that was synchronized before,
+ * is within ten seconds of it.
+ */
 export class ModdableClock implements Clock {
   readonly #options: ClockOptions;
   #elapsed = 0;
@@ -53,9 +80,16 @@ export class ModdableClock implements Clock {
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
   #closed = false;
+  readonly #resolver: Resolver;
+  /** Index of the server to begin with. */
+  #first = 0;
+  /** Whether the time came from a server, in this life of the program. */
+  #isFromServer = false;
+  #doubtAfterMs = 0;
 
-  constructor(options: ClockOptions = {}) {
+  constructor(options: ClockOptions = {}, resolver = new Resolver()) {
     this.#options = options;
+    this.#resolver = resolver;
   }
 
   nowMs(): number {
@@ -74,7 +108,7 @@ export class ModdableClock implements Clock {
     if (this.#synchronized) return Promise.resolve();
     if ((this.#options.trustSystemClock ?? true) && this.nowMs() >= earliestMs) {
       this.#synchronized = true;
-      // Later, on a stack of its own: callers are deep in theirs.
+      // On a fresh stack: the caller's is nearly full.
       this.#timer ??= Timer.set(() => {
         this.#timer = undefined;
         this.#planRefresh();
@@ -89,13 +123,29 @@ export class ModdableClock implements Clock {
    * @throws {IotHubError} CLOCK_NOT_SET if no server gives a credible time
    */
   synchronize(): Promise<void> {
-    // Begins on a stack of its own: callers are deep in theirs.
+    // On a fresh stack: the caller's is nearly full.
     this.#running ??= Promise.resolve()
       .then(() => this.#synchronize())
       .finally(() => {
         this.#running = undefined;
       });
     return this.#running;
+  }
+
+  /**
+   * Compares the clock with the `Date` header of a response. If they are more than a day apart, another server than last
+   * time is asked, once an hour at most. The date itself is not used: anybody can say one.
+   */
+  compareDate(date: string): void {
+    // "Fri, 27 Dec 2024": to read a date costs a device as much as to sign, and almost always it is today's.
+    if (new Date(this.nowMs()).toUTCString().startsWith(date.slice(0, 16))) return;
+    const now = this.monotonicMs();
+    if (!this.#synchronized || this.#closed || now < this.#doubtAfterMs) return;
+    const timeMs = readDate(date);
+    if (timeMs === undefined || Math.abs(timeMs - this.nowMs()) <= DAY_MS) return;
+    this.#doubtAfterMs = now + DOUBT_INTERVAL_MS;
+    this.#isFromServer = false;
+    this.synchronize().catch(() => this.#schedule(RETRY_MS));
   }
 
   /** Ends the daily refresh. */
@@ -106,18 +156,37 @@ export class ModdableClock implements Clock {
   }
 
   async #synchronize(): Promise<void> {
-    const { servers = defaultTimeServers, timeoutMs = 3000 } = this.#options;
+    const { servers = defaultTimeServers, timeoutMs = 3000, synchronizeTimeoutMs = 30000 } = this.#options;
     const reasons: string[] = [];
-    for (let round = 0; round < 2; round++) {
-      for (const server of servers) {
-        try {
-          const { timeMs, at } = await querySntp(server, timeoutMs, earliestMs, () => this.monotonicMs());
-          this.#set(timeMs + (this.monotonicMs() - at));
+    const unconfirmed: Unconfirmed[] = [];
+    const end = this.monotonicMs() + synchronizeTimeoutMs;
+    const first = this.#first;
+    for (let i = 0; i < 2 * servers.length; i++) {
+      const limitMs = end - this.monotonicMs();
+      if (limitMs <= 0) break;
+      const at = (first + i) % servers.length;
+      const server = servers[at];
+      let reason = "a time after 2036, which no other server confirms";
+      try {
+        const time = await querySntp({
+          server,
+          resolver: this.#resolver,
+          timeoutMs,
+          limitMs,
+          earliestMs,
+          now: () => this.monotonicMs(),
+        });
+        if (this.#isConfirmed(time, server, unconfirmed)) {
+          // Should this one be doubted, the next is asked.
+          this.#first = (at + 1) % servers.length;
+          this.#set(this.#current(time));
           return;
-        } catch (error) {
-          if (round === 0) reasons.push(`${server}: ${error instanceof Error ? error.message : String(error)}`);
         }
+        unconfirmed.push({ ...time, server });
+      } catch (error) {
+        reason = error instanceof Error ? error.message : String(error);
       }
+      if (i < servers.length) reasons.push(`${server}: ${reason}`);
     }
     throw new IotHubError(
       "CLOCK_NOT_SET",
@@ -125,11 +194,24 @@ export class ModdableClock implements Clock {
     );
   }
 
+  /** What a time that was received has become. */
+  #current({ timeMs, at }: NetworkTime): number {
+    return timeMs + (this.monotonicMs() - at);
+  }
+
+  #isConfirmed(time: NetworkTime, server: string, others: readonly Unconfirmed[]): boolean {
+    if (ntpEra(time.timeMs) === ntpEra(earliestMs)) return true;
+    const timeMs = this.#current(time);
+    const agrees = (otherMs: number) => Math.abs(timeMs - otherMs) <= AGREEMENT_MS;
+    if (this.#isFromServer && agrees(this.nowMs())) return true;
+    return others.some((other) => other.server !== server && agrees(this.#current(other)));
+  }
+
   #set(timeMs: number): void {
     // Whole seconds are all it takes; on simulators it does nothing.
     Time.set(Math.floor(timeMs / 1000));
     this.#offsetMs = timeMs - Date.now();
-    this.#synchronized = true;
+    this.#synchronized = this.#isFromServer = true;
     this.#failures = 0;
     this.#schedule(this.#options.refreshMs ?? DAY_MS);
     this.#remember(timeMs);

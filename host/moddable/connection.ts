@@ -1,346 +1,306 @@
-import type HTTPClient from "embedded:network/http/client";
-import type { HTTPRequest } from "embedded:network/http/client";
-import { IotHubError, NetworkError, type RequestPhase } from "../../src/errors.js";
-import type { Exchange } from "./exchange.js";
-import { NameResolver } from "./resolver.js";
-import type { GuardedSocket, SocketLink, SocketOptions, TcpConstructor } from "./socket.js";
+import Time from "time";
+import Timer from "timer";
+import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
+import type { HttpResponse } from "../../src/host.js";
+import { parseObject } from "../../src/request/response.js";
+import { ResponseReader, requestHead } from "./http-codec.js";
+import type { PendingRequest } from "./pending-request.js";
+import type { Resolver } from "./resolver.js";
+import { AbruptEnd, type Transport, type TransportEvents } from "./transport.js";
 
 /** How connections to one origin are made. */
-export interface Route {
-  /** The HTTP client class of ECMA-419 clause 15. */
-  readonly Client: typeof HTTPClient;
-  readonly TCP: TcpConstructor;
-  readonly Socket: new (options: SocketOptions) => GuardedSocket;
+export interface Endpoint {
+  /** Name or address. */
   readonly host: string;
   readonly port: number;
-  readonly secure: boolean;
-  /** IPv4 addresses of names that no server is asked for. */
-  readonly addresses?: Readonly<Record<string, string>>;
-  /** More for the socket's constructor. */
-  readonly settings?: object;
+  readonly isSecure: boolean;
+  readonly resolver: Resolver;
+  /** Milliseconds that a connection may idle. */
+  readonly keepAliveMs: number;
+  /** @throws {Error} where no socket is left */
+  connect(address: string, events: TransportEvents): Transport;
 }
 
-type State = "connecting" | "securing" | "idle" | "writing" | "answer" | "closed";
+export interface ConnectionEvents {
+  onClosed(connection: Connection): void;
+  /** Bytes came that no request had asked for; the connection is closed. */
+  onSurplus(): void;
+  /** Gets the `Date` of each response that has one. */
+  readonly onDate?: (date: string) => void;
+}
 
-/** Bytes of status line, headers and chunk framing that a response may have. */
-const MAX_OVERHEAD_BYTES = 8192;
+type State = "new" | "connecting" | "securing" | "writing" | "waiting" | "reading" | "idle" | "closed";
 
-/** One connection: carries one exchange after another until either side closes it. */
-export class Connection implements SocketLink {
-  framing: "line" | "byte" | "block" = "line";
-  holding = false;
-  complete = true;
-  fresh = true;
+/** What a request learns of a state of its connection. */
+const phases: Readonly<Partial<Record<State, ConnectionPhase>>> = Object.freeze({
+  connecting: "connect",
+  securing: "tls",
+  writing: "write",
+  waiting: "first-byte",
+  reading: "read",
+});
 
-  readonly #route: Route;
-  readonly #onClosed: (exchange: Exchange | undefined, failure: IotHubError) => void;
-  #state: State = "connecting";
-  #client: HTTPClient | undefined;
-  #resolver: NameResolver | undefined;
-  #socket: GuardedSocket | undefined;
-  #exchange: Exchange | undefined;
-  #failure: IotHubError | undefined;
-  #overhead = 0;
-  #bodyWanted = false;
-  /** True if only the end of the connection ends the response. */
-  #untilClose = false;
-  #lastAnswer = false;
+/** Bytes of head and body that are written at once, over TLS as one record; what is more of the body follows uncopied. */
+const FIRST_BYTES = 2048;
+/** A server's limit and ours are counted from different moments, with half a round trip between them. */
+const KEEP_ALIVE_MARGIN_MS = 2000;
 
-  /** @param onClosed called once, with the exchange that was under way and why it ended */
-  constructor(route: Route, onClosed: (exchange: Exchange | undefined, failure: IotHubError) => void) {
-    this.#route = route;
-    this.#onClosed = onClosed;
+/** One connection: carries one request after another until either side closes it. */
+export class Connection implements TransportEvents {
+  readonly #endpoint: Endpoint;
+  readonly #events: ConnectionEvents;
+  #state: State = "new";
+  #transport: Transport | undefined;
+  #withdrawName: (() => void) | undefined;
+  #idleTimer: Timer | undefined;
+  #idleSince = 0;
+  #idleMs = 0;
+  #isReused = false;
+  /** The request under way; what is left of it; what reads its response. */
+  #pending: PendingRequest | undefined;
+  readonly #unsent: Uint8Array[] = [];
+  #reader: ResponseReader | undefined;
+  /** Whether a byte of a response came. */
+  #isAnswered = false;
+  /** Whether the final response began before the request was written whole. */
+  #isEarly = false;
+
+  constructor(endpoint: Endpoint, events: ConnectionEvents) {
+    this.#endpoint = endpoint;
+    this.#events = events;
   }
 
-  get moreToCome(): boolean {
-    // Until the client asks for the body, and there is one.
-    return this.#state === "writing" && this.holding && !this.#bodyWanted;
+  /** Whether it takes another request: not if it has idled for too long, though its timer is late. */
+  get isIdle(): boolean {
+    return this.#state === "idle" && Time.delta(this.#idleSince) < this.#idleMs;
   }
 
-  get idle(): boolean {
-    return this.#state === "idle" && this.#exchange === undefined;
-  }
-
-  get closed(): boolean {
-    return this.#state === "closed";
-  }
-
-  /** Begins an exchange on a new connection or on an idle one. Never throws. */
-  start(exchange: Exchange): void {
-    this.#exchange = exchange;
-    this.framing = "line";
-    this.complete = false;
-    this.fresh = true;
-    this.#overhead = 0;
-    this.#bodyWanted = false;
-    this.#untilClose = this.#lastAnswer = false;
-    const { request } = exchange;
-    this.holding = request.body.length > 0;
-    const connection = this;
+  /** Sends a request on a new connection or an idle one. Never throws. */
+  start(pending: PendingRequest): void {
+    const isNew = this.#state === "new";
     try {
-      this.#client ??= this.#open();
-      // What failed at once has settled the exchange already.
-      if (this.#exchange !== exchange) return;
-      if (this.#state === "idle") this.#enterWriting();
-      this.#client.request({
-        method: request.method,
-        path: request.path,
-        headers: new Map([["content-length", String(request.body.length)], ...Object.entries(request.headers)]),
-        onHeaders(status, headers) {
-          connection.#guard(() => connection.#onHeaders(status, headers as Map<string, string>));
-        },
-        onWritable(count) {
-          connection.#guard(() => connection.#onWritable(this, count));
-        },
-        onReadable(count) {
-          connection.#guard(() => connection.#onReadable(this, count));
-        },
-        onDone(error) {
-          connection.#guard(() => connection.#onDone(error));
-        },
-      });
+      if (!isNew) {
+        Timer.clear(this.#idleTimer);
+        // What the server sent meanwhile is nobody's response.
+        this.#transport?.poll();
+        if (this.#state !== "idle") {
+          pending.fail(this.#reset("write", true));
+          return;
+        }
+      }
+      this.#pending = pending;
+      this.#isReused = !isNew;
+      this.#isAnswered = this.#isEarly = false;
+      this.#reader = new ResponseReader(pending.maxResponseBytes);
+      const { request } = pending;
+      const { body } = request;
+      const head = requestHead({ ...request, host: this.#endpoint.host });
+      const first = new Uint8Array(Math.max(head.length, Math.min(head.length + body.length, FIRST_BYTES)));
+      const count = first.length - head.length;
+      first.set(head);
+      first.set(count === body.length ? body : body.subarray(0, count), head.length);
+      this.#unsent.push(first);
+      if (count < body.length) this.#unsent.push(body.subarray(count));
+      if (isNew) {
+        this.#open();
+      } else {
+        this.#move("writing");
+        this.#write();
+      }
     } catch (error) {
-      this.onFailure(error);
-      this.close();
+      this.#pending = pending;
+      this.#fail(error);
     }
   }
 
-  /** Closes at once; an exchange under way fails. */
+  /** Closes at once; a request under way fails. */
   close(): void {
     if (this.#state === "closed") return;
-    this.#state = "closed";
-    this.#resolver?.close();
-    try {
-      this.#client?.close();
-    } catch {
-      // The client may be in the middle of its constructor; the socket is closed below.
-    }
-    this.#socket?.close();
-    this.#client = this.#resolver = this.#socket = undefined;
-    const exchange = this.#exchange;
-    this.#exchange = undefined;
-    this.#onClosed(
-      exchange,
-      this.#failure ?? new IotHubError("CANCELLED", "The connection was closed from this side."),
-    );
-  }
-
-  onSocket(socket: GuardedSocket): void {
-    this.#socket = socket;
+    this.#move("closed");
+    this.#withdrawName?.();
+    Timer.clear(this.#idleTimer);
+    const transport = this.#transport;
+    this.#transport = this.#withdrawName = this.#reader = undefined;
+    this.#unsent.length = 0;
+    transport?.close();
+    this.#events.onClosed(this);
+    this.#pending?.fail(new IotHubError("CANCELLED", "The connection was closed by the client."));
+    this.#pending = undefined;
   }
 
   onConnected(): void {
-    if (!this.#route.secure) return;
-    this.#state = "securing";
-    this.#exchange?.enter("tls");
+    if (this.#endpoint.isSecure && this.#state === "connecting") this.#move("securing");
   }
 
-  onSecured(): void {
-    this.#enterWriting();
-  }
-
-  onReceived(count: number): void {
-    const exchange = this.#exchange;
-    if (!exchange || this.complete) return;
-    if (!exchange.answered) {
-      exchange.answered = true;
-      if (this.#state === "answer") exchange.enter("read");
+  onWritable(): void {
+    try {
+      if (this.#state === "connecting" || this.#state === "securing") this.#move("writing");
+      if (this.#state === "writing") this.#write();
+    } catch (error) {
+      this.#fail(error);
     }
-    this.#overhead += count;
-    if (this.#overhead > MAX_OVERHEAD_BYTES + exchange.maxResponseBytes) throw exchange.tooLarge();
   }
 
-  onEarlyAnswer(): void {
-    this.#lastAnswer = true;
+  onReadable(bytes: Uint8Array): void {
+    const reader = this.#reader;
+    if (reader === undefined) {
+      if (this.#state !== "idle") return;
+      // RFC 9110 section 15.5.9: a server may say so before it closes an idle connection.
+      if (!isTimeoutResponse(bytes)) this.#events.onSurplus();
+      this.close();
+      return;
+    }
+    try {
+      this.#isAnswered = true;
+      if (this.#state === "waiting") this.#move("reading");
+      const used = reader.feed(bytes);
+      if (this.#state !== "reading" && reader.status >= 200) {
+        // RFC 9112 section 9.5: it stops writing, and closes.
+        this.#isEarly = true;
+        this.#unsent.length = 0;
+        this.#move("waiting");
+        this.#move("reading");
+      }
+      if (reader.state === "done") this.#finish(used < bytes.length);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
-  onSurplus(): void {
-    this.#lastAnswer = true;
-    if (!this.#exchange) this.close();
+  onClose(error: unknown): void {
+    this.#transport = undefined;
+    const reader = this.#reader;
+    const isAbrupt = error instanceof AbruptEnd;
+    if ((error === undefined || isAbrupt) && reader?.end()) {
+      // RFC 5246 section 7.2.1: whoever is between could have cut it.
+      if (isAbrupt && this.#endpoint.isSecure && parseObject(reader.body) === undefined) {
+        this.#fail(
+          new NetworkError(
+            "RESPONSE_TRUNCATED",
+            "read",
+            "The response has no length, and the TLS connection broke off before its end was told.",
+          ),
+        );
+      } else {
+        this.#finish(false);
+      }
+    } else {
+      this.#fail(error);
+    }
   }
 
-  onFailure(reason: unknown): void {
-    this.#failure ??= this.#describe(reason);
+  /** All changes of the state, and all that a request learns of them. */
+  #move(state: State): void {
+    this.#state = state;
+    const phase = phases[state];
+    if (phase !== undefined) this.#pending?.enter(phase);
   }
 
-  #open(): HTTPClient {
-    const { Client, Socket, TCP, host, port, addresses, settings } = this.#route;
-    return new Client({
-      host,
-      port,
-      socket: {
-        ...settings,
-        io: Socket,
-        TCP: { io: TCP },
-        link: this,
+  #open(): void {
+    const { host, resolver } = this.#endpoint;
+    this.#move("connecting");
+    this.#withdrawName = resolver.resolve(host, {
+      onResolved: (address) => {
+        this.#withdrawName = undefined;
+        try {
+          this.#transport = this.#endpoint.connect(address, this);
+        } catch (error) {
+          this.#fail(error);
+        }
       },
-      dns: {
-        io: NameResolver,
-        addresses,
-        onOpen: (resolver: NameResolver) => {
-          this.#resolver = resolver;
-        },
-      },
-      onError: (error: unknown) => {
-        this.onFailure(error);
-        this.close();
+      onFailed: (error) => {
+        this.#withdrawName = undefined;
+        this.#fail(
+          error instanceof IotHubError
+            ? error
+            : new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, error),
+        );
       },
     });
   }
 
-  #enterWriting(): void {
-    this.#state = "writing";
-    this.#exchange?.enter("write");
-  }
-
-  #onWritable(request: HTTPRequest, count: number): void {
-    const exchange = this.#exchange;
-    if (!exchange || this.#state !== "writing") return;
-    const { body } = exchange.request;
-    this.#bodyWanted = true;
-    // The socket may take more than was announced, never less.
-    const end = Math.min(body.length, exchange.sent + count);
-    if (end > exchange.sent) {
-      const portion = body.subarray(exchange.sent, end);
-      exchange.sent = end;
-      request.write(portion);
+  #write(): void {
+    const unsent = this.#unsent;
+    while (unsent.length > 0) {
+      const bytes = unsent[0];
+      const count = this.#transport?.write(bytes) ?? 0;
+      if (count === 0) return;
+      if (count < bytes.length) unsent[0] = bytes.subarray(count);
+      else unsent.shift();
     }
-    if (end === body.length) this.#onWritten(exchange);
+    this.#move("waiting");
   }
 
-  #onWritten(exchange: Exchange): void {
-    this.#state = "answer";
-    this.holding = false;
-    exchange.enter("first-byte");
-    if (exchange.answered) exchange.enter("read");
-  }
-
-  #onHeaders(status: number, headers: Map<string, string>): void {
-    const exchange = this.#exchange;
-    if (!exchange) return;
-    if (this.#state === "writing") this.#onWritten(exchange);
-    if (!(status >= 200 && status <= 599)) throw malformed("its status is not one of HTTP");
-    const record: Record<string, string> = {};
-    for (const [name, value] of headers) if (name !== "__proto__") record[name] = value;
-    exchange.status = status;
-    exchange.headers = record;
-    if (record.connection?.toLowerCase().includes("close")) this.#lastAnswer = true;
-    const coding = record["transfer-encoding"];
-    const length = record["content-length"];
-    if (coding !== undefined) {
-      if (coding.toLowerCase() !== "chunked") throw malformed("its transfer coding is not known");
-      this.framing = "byte";
-    } else if (length !== undefined) {
-      if (!/^\d{1,9}$/.test(length)) throw malformed("its length is not a number");
-      if (Number(length) > exchange.maxResponseBytes) throw exchange.tooLarge();
-      exchange.expect(Number(length));
-      this.framing = "block";
+  #finish(hasSurplus: boolean): void {
+    const { status, headers, body, isPersistent, keepAliveSeconds } = this.#reader as ResponseReader;
+    const pending = this.#pending;
+    const response: HttpResponse = { status, headers, body, reused: this.#isReused };
+    this.#pending = this.#reader = undefined;
+    if (hasSurplus) this.#events.onSurplus();
+    const { keepAliveMs } = this.#endpoint;
+    const idleMs =
+      keepAliveSeconds === undefined
+        ? keepAliveMs
+        : Math.min(keepAliveMs, keepAliveSeconds * 1000 - KEEP_ALIVE_MARGIN_MS);
+    if (isPersistent && !this.#isEarly && !hasSurplus && idleMs > 0) {
+      this.#move("idle");
+      this.#idleSince = Time.ticks;
+      this.#idleMs = idleMs;
+      this.#idleTimer = Timer.set(() => this.close(), idleMs);
     } else {
-      this.#untilClose = status !== 204 && status !== 205;
-      this.#lastAnswer = true;
-      this.framing = "block";
-    }
-  }
-
-  #onReadable(request: HTTPRequest, count: number): void {
-    const exchange = this.#exchange;
-    if (!exchange) return;
-    if (!(count > 0)) throw malformed("its length is not a number");
-    request.read(exchange.room(count));
-    const length = exchange.headers["content-length"];
-    if (this.framing === "block" && length !== undefined && exchange.received === Number(length)) this.complete = true;
-  }
-
-  #onDone(error: unknown): void {
-    const exchange = this.#exchange;
-    if (!exchange) return;
-    if (error) {
-      if (this.#untilClose && this.#isEnd()) {
-        this.#failure = undefined;
-        this.#succeed(exchange);
-      } else {
-        this.onFailure(error);
-        this.close();
-      }
-      return;
-    }
-    this.#succeed(exchange);
-  }
-
-  #succeed(exchange: Exchange): void {
-    this.complete = true;
-    this.#exchange = undefined;
-    this.#state = "idle";
-    if (this.#lastAnswer) this.close();
-    exchange.succeed();
-  }
-
-  #isEnd(): boolean {
-    return this.#failure === undefined || this.#failure.code === "CONNECTION_RESET";
-  }
-
-  /** What the HTTP client calls, which throws on from there: into native code or a timer. */
-  #guard(callback: () => void): void {
-    try {
-      callback();
-    } catch (error) {
-      this.onFailure(error);
       this.close();
     }
+    pending?.succeed(this.#isEarly ? { ...response, early: true } : response);
+    if (headers.date) this.#events.onDate?.(headers.date);
   }
 
-  #phase(): RequestPhase {
-    return this.#exchange?.phase ?? "connect";
+  #fail(error: unknown): void {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    const failure = pending && this.#describe(error, pending.phase);
+    this.close();
+    pending?.fail(failure);
   }
 
-  #describe(reason: unknown): IotHubError {
-    if (reason instanceof IotHubError) return reason;
-    const phase = this.#phase();
-    const { host, port } = this.#route;
-    // The client tells the request first, with an empty error.
-    const failure = this.#resolver?.failure;
-    if (failure !== undefined) {
-      if (failure instanceof IotHubError) return failure;
-      return new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, failure);
+  #describe(error: unknown, phase: ConnectionPhase): IotHubError {
+    if (error instanceof IotHubError) return error;
+    const { host, port, isSecure } = this.#endpoint;
+    if (error === undefined || error instanceof AbruptEnd) {
+      return phase === "connect"
+        ? new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`)
+        : this.#reset(phase, this.#isReused && !this.#isAnswered);
     }
-    if (reason === undefined || reason === null) {
-      if (phase === "connect") {
-        return new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`);
-      }
-      const exchange = this.#exchange;
-      const stale = exchange?.reused === true && !exchange.answered;
-      return new NetworkError(
-        "CONNECTION_RESET",
-        phase,
-        `${host} closed the connection ${during[phase]}.`,
-        undefined,
-        stale,
-      );
-    }
+    const reason = textOf(error);
     if (phase === "tls") {
-      return new NetworkError("TLS_FAILED", phase, `The TLS handshake with ${host} failed: ${text(reason)}.`, reason);
+      return new NetworkError("TLS_FAILED", phase, `The TLS handshake with ${host} failed: ${reason}.`, error);
     }
-    if (phase === "first-byte" || phase === "read") {
-      return malformed(text(reason), reason);
+    if (isSecure && phase !== "connect") {
+      return new NetworkError("TLS_FAILED", phase, `The TLS connection to ${host} failed: ${reason}.`, error);
     }
-    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${text(reason)}.`, reason);
+    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${reason}.`, error);
+  }
+
+  #reset(phase: ConnectionPhase, isStale: boolean): NetworkError {
+    const message = `${this.#endpoint.host} closed the connection ${until[phase]}.`;
+    return new NetworkError("CONNECTION_RESET", phase, message, undefined, isStale);
   }
 }
 
-const during: Readonly<Record<RequestPhase, string>> = Object.freeze({
-  connect: "before it stood",
+const until: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
+  connect: "before it was established",
   tls: "during the TLS handshake",
   write: "before the request was written",
   "first-byte": "before it responded",
   read: "in the middle of its response",
-  total: "early",
 });
 
-function text(reason: unknown): string {
-  const message = reason instanceof Error ? reason.message : String(reason);
-  return message === "" ? "no reason given" : message.replace(/[.\s]+$/, "");
+/** Whether bytes begin with `HTTP/1.1 408` or `HTTP/1.0 408`. */
+function isTimeoutResponse(bytes: Uint8Array): boolean {
+  const [slash, four, zero, eight] = [bytes[4], bytes[9], bytes[10], bytes[11]];
+  return bytes[0] === 0x48 && slash === 0x2f && four === 0x34 && zero === 0x30 && eight === 0x38;
 }
 
-function malformed(reason: string, cause?: unknown): NetworkError {
-  return new NetworkError("RESPONSE_MALFORMED", "read", `The response is not HTTP as it should be: ${reason}.`, cause);
+function textOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message === "" ? "no reason given" : message.replace(/[.\s]+$/, "");
 }

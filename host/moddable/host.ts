@@ -5,10 +5,12 @@ import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { macAddress } from "./platform.js";
 import { PooledRandom } from "./random.js";
+import { Resolver } from "./resolver.js";
 import { KeyValueStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
-export interface PlainHostOptions extends Pick<HttpOptions, "addresses" | "maxConnections" | "maxWaiting"> {
+export interface PlainHostOptions
+  extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
   /**
    * What must survive a restart: the path of a {@link KeyValueStorage}, 1 to 15 letters, digits and _ . -, or a storage
@@ -29,6 +31,7 @@ export const plainHostRules = Object.freeze({
   clock: "object",
   storage: "any",
   addresses: "object",
+  keepAliveMs: "number 0 86400000",
   maxConnections: "integer 1 16",
   maxWaiting: "integer 0 1000",
 } satisfies Rules<PlainHostOptions>);
@@ -37,6 +40,7 @@ const clockRules = Object.freeze({
   servers: "any",
   trustSystemClock: "boolean",
   timeoutMs: "number 1 2147483647",
+  synchronizeTimeoutMs: "number 1 2147483647",
   refreshMs: "number 1000 2147483647",
 } satisfies Rules<Omit<ClockOptions, "storage">>);
 
@@ -51,11 +55,19 @@ export function assembleHost(
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
   const own = openStorage(options.storage);
   const storage = own ?? appStorage(options.storage);
-  const clock = new ModdableClock({ ...options.clock, storage });
+  const { addresses, keepAliveMs, maxConnections, maxWaiting } = options;
+  const resolver = new Resolver(addresses);
+  const clock = new ModdableClock({ ...options.clock, storage }, resolver);
   const random = new PooledRandom(storage);
   const { secure, digest, rsa } = parts(clock, random);
-  const { addresses, maxConnections, maxWaiting } = options;
-  const http = new Http({ secure, addresses, maxConnections, maxWaiting });
+  const http = new Http({
+    secure,
+    resolver,
+    keepAliveMs,
+    maxConnections,
+    maxWaiting,
+    onDate: (date) => clock.compareDate(date),
+  });
   return {
     http,
     clock,

@@ -1,74 +1,108 @@
-import TCP from "embedded:io/socket/tcp";
-import HTTPClient from "embedded:network/http/client";
 import { IotHubError, NetworkError } from "../../src/errors.js";
 import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
-import { Connection, type Route } from "./connection.js";
-import { Exchange } from "./exchange.js";
-import { PlainSocket, type TcpConstructor } from "./socket.js";
+import { Connection, type ConnectionEvents, type Endpoint } from "./connection.js";
+import { PendingRequest } from "./pending-request.js";
+import { Resolver } from "./resolver.js";
+import { TcpTransport } from "./tcp.js";
+import type { Transport, TransportEvents } from "./transport.js";
 
-export type SecureRoute = Pick<Route, "Socket"> & {
-  /** Settings of the TLS socket for an origin, made once and kept. */
+/** How TLS connections are made. */
+export interface SecureTransport {
+  readonly Transport: new (options: SecureTransportOptions, events: TransportEvents) => Transport;
+  /** More of the options for an origin, made once and kept. */
   settings(host: string, port: number): object;
-};
+}
+
+export interface SecureTransportOptions {
+  /** IPv4 address. */
+  readonly address: string;
+  readonly port: number;
+  /** Name or address that the certificate must have. */
+  readonly host: string;
+}
 
 export interface HttpOptions {
   /** How https is spoken; without it, https is refused. */
-  readonly secure?: SecureRoute;
+  readonly secure?: SecureTransport;
   /** IPv4 addresses of names that no server is to be asked for, as a hosts file has them. */
   readonly addresses?: Readonly<Record<string, string>>;
-  /** Origins to which a connection is kept, 2 unless given: each costs some kilobytes. */
+  /** What resolves all other names. By default, a resolver for this client alone. */
+  readonly resolver?: Resolver;
+  /**
+   * Milliseconds for which a connection is kept after a response, 0 to 86 400 000; 0 closes it at once. A server that
+   * announces less (`Keep-Alive: timeout=`) is left two seconds before that.
+   * @default 75_000
+   */
+  readonly keepAliveMs?: number;
+  /**
+   * Origins to which a connection is kept, each for some kilobytes.
+   * @default 2
+   */
   readonly maxConnections?: number;
-  /** Requests that may wait for a connection, 16 unless given. */
+  /**
+   * Requests that may wait for a connection.
+   * @default 16
+   */
   readonly maxWaiting?: number;
+  /** Gets the `Date` of each response that has one. */
+  readonly onDate?: (date: string) => void;
 }
 
 /** The connection to one origin and what waits for it. */
 interface Origin {
-  readonly route: Route;
+  readonly endpoint: Endpoint;
   connection: Connection | undefined;
-  current: Exchange | undefined;
-  readonly waiting: Exchange[];
+  current: PendingRequest | undefined;
+  readonly waiting: PendingRequest[];
 }
 
-/**
- * HTTP/1.1 over the HTTP client of ECMA-419. Keeps one connection an origin; requests to the same origin follow each
- * other.
- */
+/** What every server is known to keep at least, but those that say less: nginx's default. */
+const KEEP_ALIVE_MS = 75000;
+
+/** HTTP/1.1. Keeps one connection an origin; requests to the same origin follow each other. */
 export class Http implements HttpClient {
   readonly #options: HttpOptions;
+  readonly #resolver: Resolver;
+  #surplus = 0;
   readonly #origins = new Map<string, Origin>();
   #closed = false;
 
   constructor(options: HttpOptions) {
     this.#options = options;
+    this.#resolver = options.resolver ?? new Resolver(options.addresses);
+  }
+
+  /** See {@link HttpClient.surplus}. */
+  get surplus(): number {
+    return this.#surplus;
   }
 
   send(request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
-    const exchange = new Exchange(request, context);
-    if (exchange.settled) return exchange.promise;
+    const pending = new PendingRequest(request, context);
+    if (pending.settled) return pending.promise;
     if (this.#closed) {
-      exchange.fail(clientClosed());
-      return exchange.promise;
+      pending.fail(clientClosed());
+      return pending.promise;
     }
     let origin: Origin;
     try {
       origin = this.#origin(request);
     } catch (error) {
-      exchange.fail(
+      pending.fail(
         error instanceof IotHubError
           ? error
           : new NetworkError("NETWORK_FAILED", "connect", "The connection cannot be prepared.", error),
       );
-      return exchange.promise;
+      return pending.promise;
     }
     if (origin.waiting.length >= (this.#options.maxWaiting ?? 16)) {
-      exchange.fail(new NetworkError("NETWORK_FAILED", "connect", "Too many requests wait for the connection."));
-      return exchange.promise;
+      pending.fail(new NetworkError("NETWORK_FAILED", "connect", "Too many requests wait for the connection."));
+      return pending.promise;
     }
-    origin.waiting.push(exchange);
-    exchange.onSettled = () => this.#settled(origin, exchange);
+    origin.waiting.push(pending);
+    pending.onSettled = () => this.#settled(origin, pending);
     this.#soon(origin);
-    return exchange.promise;
+    return pending.promise;
   }
 
   checkEndpoint({ scheme, host }: Pick<HttpRequest, "scheme" | "host">): void {
@@ -87,7 +121,7 @@ export class Http implements HttpClient {
   close(): void {
     this.#closed = true;
     for (const origin of this.#origins.values()) {
-      for (const exchange of origin.waiting.splice(0)) exchange.fail(clientClosed());
+      for (const pending of origin.waiting.splice(0)) pending.fail(clientClosed());
       origin.current?.fail(clientClosed());
       origin.connection?.close();
     }
@@ -102,23 +136,27 @@ export class Http implements HttpClient {
       // The order of the map tells which was used last.
       this.#origins.delete(key);
     } else {
-      origin = { route: this.#route(request), connection: undefined, current: undefined, waiting: [] };
+      origin = { endpoint: this.#endpoint(request), connection: undefined, current: undefined, waiting: [] };
       this.#makeRoom();
     }
     this.#origins.set(key, origin);
     return origin;
   }
 
-  #route(request: HttpRequest): Route {
+  #endpoint(request: HttpRequest): Endpoint {
     this.checkEndpoint(request);
     const { scheme, host: name, port } = request;
-    const { addresses } = this.#options;
+    const { secure, keepAliveMs = KEEP_ALIVE_MS } = this.#options;
     // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
     const host = name.replace(/\.$/, "");
-    const common = { Client: HTTPClient, TCP: TCP as unknown as TcpConstructor, host, port, addresses };
-    if (scheme === "http") return { ...common, Socket: PlainSocket, secure: false };
-    const secure = this.#options.secure as SecureRoute;
-    return { ...common, Socket: secure.Socket, secure: true, settings: secure.settings(host, port) };
+    const common = { host, port, resolver: this.#resolver, keepAliveMs };
+    if (scheme === "http" || secure === undefined) {
+      return { ...common, isSecure: false, connect: (address, events) => new TcpTransport(address, port, events) };
+    }
+    const settings = secure.settings(host, port);
+    const connect: Endpoint["connect"] = (address, events) =>
+      new secure.Transport({ ...settings, address, port, host }, events);
+    return { ...common, isSecure: true, connect };
   }
 
   #makeRoom(): void {
@@ -133,39 +171,39 @@ export class Http implements HttpClient {
 
   #next(origin: Origin): void {
     if (origin.current) return;
-    const exchange = origin.waiting.shift();
-    if (!exchange) return;
-    origin.current = exchange;
-    const connection = origin.connection;
-    if (connection?.idle && !exchange.fresh) {
-      exchange.reused = true;
-      connection.start(exchange);
-    } else {
-      connection?.close();
-      this.#connect(origin, exchange);
+    const pending = origin.waiting.shift();
+    if (!pending) return;
+    origin.current = pending;
+    if (pending.fresh || !origin.connection?.isIdle) {
+      origin.connection?.close();
+      origin.connection = new Connection(origin.endpoint, this.#eventsOf(origin));
     }
+    origin.connection?.start(pending);
   }
 
-  #connect(origin: Origin, exchange: Exchange): void {
-    const connection: Connection = new Connection(origin.route, (unfinished, failure) => {
-      if (origin.connection === connection) origin.connection = undefined;
-      unfinished?.fail(failure);
-    });
-    origin.connection = connection;
-    connection.start(exchange);
+  #eventsOf(origin: Origin): ConnectionEvents {
+    return {
+      onClosed: (connection) => {
+        if (origin.connection === connection) origin.connection = undefined;
+      },
+      onSurplus: () => {
+        this.#surplus++;
+      },
+      onDate: this.#options.onDate,
+    };
   }
 
-  #settled(origin: Origin, exchange: Exchange): void {
-    const waiting = origin.waiting.indexOf(exchange);
+  #settled(origin: Origin, pending: PendingRequest): void {
+    const waiting = origin.waiting.indexOf(pending);
     if (waiting >= 0) origin.waiting.splice(waiting, 1);
-    if (origin.current !== exchange) return;
+    if (origin.current !== pending) return;
     origin.current = undefined;
-    // Given up by the caller or by a time limit: a response may still come and must not be taken for the next one's.
-    if (origin.connection && !origin.connection.idle) origin.connection.close();
+    // Given up by the caller or by a limit: a response may still come, and must not become the next request's.
+    if (origin.connection && !origin.connection.isIdle) origin.connection.close();
     this.#soon(origin);
   }
 
-  /** On a stack of its own: callers are deep in theirs, or in the middle of the SDK's client. */
+  /** On a fresh stack: the caller's is nearly full, or in the middle of a connection. */
   #soon(origin: Origin): void {
     Promise.resolve().then(() => this.#next(origin));
   }

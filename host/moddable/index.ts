@@ -14,7 +14,7 @@ import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
 import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
 import { ArithmeticRsa } from "./rsa.js";
-import { Resumption, TlsSocket } from "./tls.js";
+import { Resumption, TlsTransport } from "./tls.js";
 
 export * from "../../src/index.js";
 export { defaultAnchors, digicertGlobalRootCA } from "./anchors.js";
@@ -82,7 +82,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       digest,
       rsa: digest && new ArithmeticRsa(digest),
       secure: {
-        Socket: TlsSocket as never,
+        Transport: TlsTransport as never,
         settings: () => {
           if (!trust) {
             trust = Object.freeze({

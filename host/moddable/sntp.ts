@@ -2,7 +2,7 @@
 
 import UDP from "embedded:io/socket/udp";
 import Timer from "timer";
-import { NameResolver } from "./resolver.js";
+import type { Resolver } from "./resolver.js";
 
 interface UdpSocket {
   read(): ArrayBuffer & { readonly address: string; readonly port: number };
@@ -23,53 +23,62 @@ const NTP_PORT = 123;
 /** Seconds from 1900 to 1970. */
 const EPOCH_SECONDS = 2208988800;
 const ERA_SECONDS = 4294967296;
-/** Further than this after the build a time is not believed: thirty years, in milliseconds. */
+const ERA_MS = ERA_SECONDS * 1000;
+/** Further than this after the build a time is not credible: thirty years, in milliseconds. */
 const LATEST_MS = 946728000000;
 /** Packets that may be wrong before the server is given up. */
-const MAX_STRANGERS = 8;
+const MAX_UNRELATED_PACKETS = 8;
 
 /**
- * Milliseconds since 1970 of an NTP timestamp, rounded, in the era that puts it nearest to a time that is known: 32 bits
- * of seconds wrap every 136 years, next on 2036-02-07 (RFC 4330 section 3; RFC 5905 section 6).
- * @param pivotMs milliseconds since 1970; the result lies within 68 years of it
+ * Milliseconds since 1970 of an NTP timestamp, rounded, in the first era that puts it at or after a time that has passed
+ * for certain: 32 bits of seconds wrap every 136 years, next on 2036-02-07 (RFC 4330 section 3; RFC 5905 section 6).
+ * @param earliestMs milliseconds since 1970
  */
-export function ntpTimeMs(seconds: number, fraction: number, pivotMs: number): number {
-  const pivot = Math.floor(pivotMs / 1000);
-  // Modulo 2^32, and signed.
-  const distance = (seconds - (pivot + EPOCH_SECONDS)) | 0;
-  return (pivot + distance) * 1000 + Math.round((fraction / ERA_SECONDS) * 1000);
+export function ntpTimeMs(seconds: number, fraction: number, earliestMs: number): number {
+  const firstMs = (seconds - EPOCH_SECONDS) * 1000 + Math.round((fraction / ERA_SECONDS) * 1000);
+  return firstMs + Math.max(0, Math.ceil((earliestMs - firstMs) / ERA_MS)) * ERA_MS;
 }
 
-/**
- * Asks one server once.
- * @param server a name or address, perhaps with `:port`
- * @param earliestMs milliseconds since 1970; no time before it, or more than 30 years after it, is credible
- * @param now monotonic milliseconds
- */
-export function querySntp(
-  server: string,
-  timeoutMs: number,
-  earliestMs: number,
-  now: () => number,
-): Promise<NetworkTime> {
+/** Number of the NTP era of a time: 0 until 2036-02-07T06:28:16Z. */
+export function ntpEra(timeMs: number): number {
+  return Math.floor((timeMs / 1000 + EPOCH_SECONDS) / ERA_SECONDS);
+}
+
+export interface SntpQuery {
+  /** A name or address, perhaps with `:port`. */
+  readonly server: string;
+  readonly resolver: Resolver;
+  /** For the name and the reply, from the moment on at which the name is asked for. Milliseconds. */
+  readonly timeoutMs: number;
+  /** For everything, waiting for other names included. Milliseconds. */
+  readonly limitMs: number;
+  /** Milliseconds since 1970; no time before it, or more than 30 years after it, is credible. */
+  readonly earliestMs: number;
+  /** Monotonic milliseconds. */
+  now(): number;
+}
+
+/** Asks one server once. */
+export function querySntp({ server, resolver, timeoutMs, limitMs, earliestMs, now }: SntpQuery): Promise<NetworkTime> {
   return new Promise((resolve, reject) => {
     const colon = server.lastIndexOf(":");
     const host = colon < 0 ? server : server.slice(0, colon);
     const port = colon < 0 ? NTP_PORT : Number(server.slice(colon + 1));
-    const resolver = new NameResolver({});
     // RFC 4330 section 5: the transmit timestamp comes back as originate timestamp. It need not be a time; at random, it
     // keeps out replies of those who have not seen the request.
     const request = new Uint8Array(48);
     request[0] = (4 << 3) | 3;
     for (let i = 40; i < 48; i++) request[i] = Math.random() * 256;
+    const limit = now() + limitMs;
     let socket: UdpSocket | undefined;
     let sent = 0;
-    let strangers = 0;
+    let unrelated = 0;
+    let isStarted = false;
 
     const finish = (settle: () => void) => {
       Timer.clear(timer);
       timer = undefined;
-      resolver.close();
+      withdraw();
       try {
         socket?.close();
       } catch {
@@ -79,10 +88,18 @@ export function querySntp(
       settle();
     };
     const fail = (message: string) => finish(() => reject(new Error(message)));
-    let timer: Timer | undefined = Timer.set(() => {
-      timer = undefined;
-      fail("no reply");
-    }, timeoutMs);
+    const limitTo = (delayMs: number) =>
+      Timer.set(() => {
+        timer = undefined;
+        fail("no reply");
+      }, delayMs);
+    let timer: Timer | undefined = limitTo(limitMs);
+    const start = () => {
+      if (isStarted) return;
+      isStarted = true;
+      Timer.clear(timer);
+      timer = limitTo(Math.max(0, Math.min(timeoutMs, limit - now())));
+    };
 
     const onReadable = (packets: number) => {
       try {
@@ -96,7 +113,7 @@ export function querySntp(
             finish(() => resolve({ timeMs: time, at }));
           } else if (time !== undefined) {
             fail(time);
-          } else if (++strangers >= MAX_STRANGERS) {
+          } else if (++unrelated >= MAX_UNRELATED_PACKETS) {
             fail("replies that do not belong to the request");
           }
         }
@@ -105,14 +122,15 @@ export function querySntp(
       }
     };
 
-    resolver.resolve({
-      host,
-      onResolved: (_host, address) => {
+    const withdraw = resolver.resolve(host, {
+      onStart: start,
+      onResolved: (address) => {
+        start();
         socket = new (UDP as unknown as UdpConstructor)({ onReadable });
         sent = now();
         socket.write(request, address, port);
       },
-      onError: (reason) => fail(reason instanceof Error ? reason.message : "name not resolved"),
+      onFailed: (error) => fail(error instanceof Error ? error.message : "name not resolved"),
     });
   });
 }
@@ -124,7 +142,7 @@ function readReply(reply: DataView, request: Uint8Array, earliestMs: number): nu
   const first = reply.getUint8(0);
   if ((first & 7) !== 4) return undefined;
   const stratum = reply.getUint8(1);
-  if (stratum === 0) return "the server sends clients away";
+  if (stratum === 0) return "kiss-o'-death";
   if (first >> 6 === 3 || stratum > 15) return "the server is not synchronized";
   const seconds = reply.getUint32(40);
   const fraction = reply.getUint32(44);

@@ -1,4 +1,4 @@
-/** TLS 1.2 as an IO class of ECMA-419: the SDK's session, with a guard of our own over every record. */
+/** TLS 1.2 as a transport: the SDK's session, with a guard of our own over every record. */
 
 import SSLAlert from "ssl/alert";
 import CertificateManager from "ssl/cert";
@@ -7,8 +7,10 @@ import { NetworkError } from "../../src/errors.js";
 import { type Certificate, Rejection } from "./certificate.js";
 import { type Trust, verifyChain } from "./chain.js";
 import { HandshakeFault, HandshakeGuard, type HandshakeView } from "./handshake.js";
+import type { SecureTransportOptions } from "./http.js";
 import { isAddress } from "./resolver.js";
-import { GuardedSocket, type SocketOptions, type TcpSocket, WriteFailure } from "./socket.js";
+import { TcpTransport } from "./tcp.js";
+import { AbruptEnd, type Transport, type TransportEvents } from "./transport.js";
 import { sdkKey } from "./verify.js";
 
 export interface TlsSettings {
@@ -20,10 +22,8 @@ export interface TlsSettings {
   readonly clientKey?: ArrayBuffer;
 }
 
-/** Bytes that a record adds to its data, in the worst of the SDK's cipher suites (AES-CBC with SHA-256). */
-const RECORD_OVERHEAD_BYTES = 96;
 /** Data in one record: small ones let the server begin early and keep the copies on the heap small. */
-const MAX_RECORD_BYTES = 4096;
+const MAX_RECORD_BYTES = 2048;
 /** A session is not resumed after this; RFC 5246 section F.1.4 suggests a day at most. */
 const RESUMPTION_MS = 86400000;
 
@@ -186,176 +186,200 @@ class GuardedSession extends Session implements HandshakeView {
   }
 }
 
-/** What the SDK's session reads records from and writes them to: the socket, with a queue for what it does not take. */
+/** What the SDK's session reads records from and writes them to: the transport, with a queue for what it does not take. */
 class RecordStream {
   readable = 0;
-  writable = 0;
-  readonly #tcp: TcpSocket;
+  /** The SDK counts here what may be written; the queue takes everything. */
+  writable = MAX_RECORD_BYTES;
+  readonly #transport: Transport;
+  #received: Uint8Array = new Uint8Array(0);
   #queue: Uint8Array | undefined;
-  #free = 0;
 
-  constructor(tcp: TcpSocket) {
-    this.#tcp = tcp;
+  constructor(transport: Transport) {
+    this.#transport = transport;
   }
 
+  /** Whether everything that was written has been taken. */
+  get isFlushed(): boolean {
+    return this.#queue === undefined;
+  }
+
+  /** @param bytes what the session reads next; it leaves nothing */
+  receive(bytes: Uint8Array): void {
+    this.#received = bytes;
+    this.readable = bytes.length;
+  }
+
+  /** The session counts `readable` down itself. */
   read(into: Uint8Array): void {
-    this.#tcp.read(into);
+    const start = this.#received.length - this.readable;
+    into.set(this.#received.subarray(start, start + into.length));
   }
 
-  /** Returns how much the socket takes beyond what is queued. The SDK keeps the value in `writable`. */
   write(packet: Uint8Array): number {
-    if (this.#queue) {
-      const joined = new Uint8Array(this.#queue.length + packet.length);
-      joined.set(this.#queue);
-      joined.set(packet, this.#queue.length);
-      this.#queue = joined;
-      return 0;
+    const queue = this.#queue;
+    if (queue === undefined) {
+      const count = this.#transport.write(packet);
+      if (count < packet.length) this.#queue = packet.slice(count);
+    } else {
+      this.#queue = new Uint8Array(queue.length + packet.length);
+      this.#queue.set(queue);
+      this.#queue.set(packet, queue.length);
     }
-    const count = Math.min(packet.length, this.#free);
-    if (count > 0) {
-      const free = this.#tcp.write(packet.subarray(0, count));
-      if (free === undefined) throw new WriteFailure();
-      this.#free = free;
-    }
-    if (count < packet.length) this.#queue = packet.slice(count);
-    this.writable = this.#queue ? 0 : this.#free;
-    return this.writable;
+    return MAX_RECORD_BYTES;
   }
 
-  /** The socket takes `count` bytes: the queue goes first. */
-  flush(count: number): void {
-    this.#free = count;
+  /** The transport has room: the queue goes first. */
+  flush(): void {
     const queue = this.#queue;
     this.#queue = undefined;
     if (queue) this.write(queue);
-    this.writable = this.#queue ? 0 : this.#free;
   }
 }
 
-/** HTTP over TLS. */
-export class TlsSocket extends GuardedSocket {
-  readonly #session: GuardedSession;
+export class TlsTransport implements Transport, TransportEvents {
+  readonly #events: TransportEvents;
   readonly #settings: TlsSettings;
   readonly #host: string;
-  #stream: RecordStream | undefined;
-  #ready = false;
-  #alert = CLOSE_NOTIFY;
-  #peerGone = false;
-  /** Header lines that wait for the body, so that they share a record. */
-  #pending: Uint8Array | undefined;
+  readonly #session: GuardedSession;
+  readonly #tcp: Transport;
+  readonly #stream: RecordStream;
+  #state: "handshake" | "established" | "closed" = "handshake";
+  /** Bytes that are in a record of which a part waits for room: they have not gone out. */
+  #sealed = 0;
+  /** Whether the peer has ended the connection, so that nothing is to be said to it any more. */
+  #isPeerGone = false;
 
-  constructor(options: SocketOptions & { readonly tls: TlsSettings }) {
-    super(options);
-    this.#settings = options.tls;
-    this.#host = options.host;
-    this.#session = new GuardedSession(options.host, options.tls);
+  constructor(
+    { address, port, host, tls }: SecureTransportOptions & { readonly tls: TlsSettings },
+    events: TransportEvents,
+  ) {
+    this.#events = events;
+    this.#settings = tls;
+    this.#host = host;
+    this.#session = new GuardedSession(host, tls);
     this.#session.initiateHandshake();
+    this.#tcp = new TcpTransport(address, port, this);
+    this.#stream = new RecordStream(this.#tcp);
   }
 
-  protected override tcpWritable(tcp: TcpSocket, count: number): void {
-    this.#stream ??= new RecordStream(tcp);
-    const stream = this.#stream;
-    stream.flush(count);
-    if (!this.#ready) this.#handshake(stream);
-    else if (stream.writable > RECORD_OVERHEAD_BYTES) this.ready(stream.writable - RECORD_OVERHEAD_BYTES);
+  write(bytes: Uint8Array): number {
+    if (this.#state !== "established" || !this.#stream.isFlushed) return 0;
+    if (this.#sealed > 0) {
+      const sealed = this.#sealed;
+      this.#sealed = 0;
+      return sealed;
+    }
+    const count = Math.min(bytes.length, MAX_RECORD_BYTES);
+    this.#session.write(this.#stream, count === bytes.length ? bytes : bytes.subarray(0, count));
+    if (this.#stream.isFlushed) return count;
+    this.#sealed = count;
+    return 0;
   }
 
-  protected override tcpReadable(tcp: TcpSocket, count: number): void {
-    this.#stream ??= new RecordStream(tcp);
+  close(): void {
+    this.#close(CLOSE_NOTIFY);
+  }
+
+  poll(): void {
+    this.#tcp.poll();
+  }
+
+  onConnected(): void {
+    this.#events.onConnected();
+  }
+
+  onWritable(): void {
+    try {
+      this.#stream.flush();
+      if (this.#state === "handshake") this.#handshake();
+      else if (this.#state === "established" && this.#stream.isFlushed) this.#events.onWritable();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onReadable(bytes: Uint8Array): void {
     const stream = this.#stream;
-    stream.readable = count;
-    if (!this.#ready) this.#handshake(stream);
-    while (this.#ready && stream.readable > 0 && !this.closed) {
-      const data = this.#session.read(stream);
-      if (data === null) {
-        this.#peerGone = true;
-        this.fail(undefined);
-      } else if (data && data.length > 0) {
-        this.feed(data);
+    try {
+      stream.receive(bytes);
+      if (this.#state === "handshake") this.#handshake();
+      while (this.#state === "established" && stream.readable > 0) {
+        const data = this.#session.read(stream);
+        if (data === null) {
+          // close_notify: the end in order.
+          this.#isPeerGone = true;
+          this.#end(undefined, CLOSE_NOTIFY);
+        } else if (data && data.length > 0) {
+          this.#events.onReadable(data);
+        }
       }
+    } catch (error) {
+      this.#fail(error);
     }
   }
 
-  protected override tcpClosed(): void {
-    this.#peerGone = true;
-    super.tcpClosed();
+  onClose(error: unknown): void {
+    this.#isPeerGone = true;
+    this.#fail(error ?? new AbruptEnd("The connection ended without close_notify."));
   }
 
-  protected override send(_tcp: TcpSocket, bytes: Uint8Array): number {
-    const stream = this.#stream;
-    if (!stream) return 0;
-    const pending = this.#pending;
-    this.#pending = undefined;
-    let data = bytes;
-    if (pending) {
-      data = new Uint8Array(pending.length + bytes.length);
-      data.set(pending);
-      data.set(bytes, pending.length);
-    }
-    const room = stream.writable - RECORD_OVERHEAD_BYTES;
-    // The client writes line by line; as one record they cost one cipher run and one overhead.
-    if (this.link.moreToCome && data.length + 256 < room) {
-      this.#pending = data;
-      return room - data.length;
-    }
-    for (let at = 0; at < data.length; at += MAX_RECORD_BYTES) {
-      this.#session.write(stream, data.subarray(at, Math.min(data.length, at + MAX_RECORD_BYTES)));
-    }
-    return Math.max(0, stream.writable - RECORD_OVERHEAD_BYTES);
-  }
-
-  protected override fail(reason: unknown): void {
-    if (!this.#ready) this.#settings.resumption.clear();
-    if (reason instanceof Rejection) {
-      this.#alert = reason.alert;
-      super.fail(
-        new NetworkError(
-          "CERTIFICATE_REJECTED",
-          "tls",
-          `The certificate of ${this.#host} was refused: ${reason.message}.`,
-          reason,
-        ),
-      );
-      return;
-    }
-    if (reason !== undefined && !this.#ready) {
-      this.#alert = reason instanceof HandshakeFault ? reason.alert : HANDSHAKE_FAILURE;
-    }
-    // What the SDK throws at an alert is "alert: 2, 40".
-    const alert = reason instanceof Error && /^alert: \d+, (\d+)$/.exec(reason.message)?.[1];
-    if (alert) {
-      this.#peerGone = true;
-      super.fail(new Error(`the server sent the alert ${ALERTS[alert] ?? "number"} (${alert})`));
-    } else {
-      super.fail(reason);
-    }
-  }
-
-  protected override farewell(): void {
-    const stream = this.#stream;
-    if (!stream || this.#peerGone) return;
-    const level = this.#alert === CLOSE_NOTIFY ? WARNING : FATAL;
-    this.#session.doProtocol(stream, SSLAlert, level, this.#alert);
-  }
-
-  #handshake(stream: RecordStream): void {
+  #handshake(): void {
     const session = this.#session;
+    const stream = this.#stream;
     while (OUR_TURN.includes(session.handshakeProcess) || stream.readable > 0) {
       const through = session.handshake(stream);
       if (session.alert) {
-        this.#peerGone = true;
+        this.#isPeerGone = true;
         throw new Error("the server closed the connection");
       }
       if (through) {
         // The SDK must never take a session for finished that the guard has not seen to its end.
         if (!session.established) throw new HandshakeFault("the handshake ended too early", HANDSHAKE_FAILURE);
         session.remember();
-        this.#ready = true;
-        this.link.onSecured();
-        this.ready(Math.max(0, stream.writable - RECORD_OVERHEAD_BYTES));
+        this.#state = "established";
+        if (stream.isFlushed) this.#events.onWritable();
         return;
       }
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    const isHandshake = this.#state === "handshake";
+    if (isHandshake) this.#settings.resumption.clear();
+    let failure = error;
+    let alert = CLOSE_NOTIFY;
+    // What the SDK throws at an alert is "alert: 2, 40".
+    const received = error instanceof Error && /^alert: \d+, (\d+)$/.exec(error.message)?.[1];
+    if (error instanceof Rejection) {
+      alert = error.alert;
+      const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
+      failure = new NetworkError("CERTIFICATE_REJECTED", "tls", message, error);
+    } else if (received) {
+      this.#isPeerGone = true;
+      failure = new Error(`the server sent the alert ${ALERTS[received] ?? "number"} (${received})`);
+    } else if (isHandshake) {
+      alert = error instanceof HandshakeFault ? error.alert : HANDSHAKE_FAILURE;
+    }
+    this.#end(failure, alert);
+  }
+
+  #end(error: unknown, alert: number): void {
+    this.#close(alert);
+    this.#events.onClose(error);
+  }
+
+  #close(alert: number): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    try {
+      const level = alert === CLOSE_NOTIFY ? WARNING : FATAL;
+      if (!this.#isPeerGone) this.#session.doProtocol(this.#stream, SSLAlert, level, alert);
+    } catch {
+      // Closing must not fail for what the peer is told.
+    }
+    this.#tcp.close();
   }
 }
 

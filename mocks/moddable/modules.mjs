@@ -2,7 +2,6 @@
 export const standIns = {
   "embedded:io/socket/tcp": "tcp.ts",
   "embedded:io/socket/udp": "udp.ts",
-  "embedded:network/http/client": "http-client.ts",
   "embedded:storage/key-value": "key-value.ts",
   "mc/config": "config.ts",
   Resource: "resource.ts",

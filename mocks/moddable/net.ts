@@ -1,6 +1,6 @@
 /** `net`: the state of the network, and its resolver. */
 
-import { abortMachine, callFromNative } from "./machine.js";
+import { abortMachine, clock } from "./machine.js";
 import { network } from "./network.js";
 
 type Interface = "station" | "ap" | "ethernet";
@@ -15,9 +15,15 @@ const Net = {
   resolve(name: string, callback: (name: string, address?: string) => void): void {
     if (network.resolverFull) throw new Error("resolve failed");
     if (network.silentNames.has(name)) return;
+    network.resolved.push(name);
+    network.mostResolving = Math.max(network.mostResolving, ++network.resolving);
     // lwIP without a DNS server, or not yet initialised, does not find a name.
     const address = network.isInitialized ? network.names.get(name) : undefined;
-    setImmediate(() => callFromNative(() => callback(name, address)));
+    const delayMs = network.resolveMs * network.resolving;
+    clock.schedule(() => {
+      network.resolving--;
+      callback(name, address);
+    }, delayMs);
   },
 };
 

@@ -21,6 +21,12 @@ interface Network {
   readonly silentNames: Set<string>;
   /** `Net.resolve` throws, as it does when too many queries are under way. */
   resolverFull: boolean;
+  /** Milliseconds that each name takes, one after the other, as on ESP32 where a server is silent; then it is not found. */
+  resolveMs: number;
+  /** Names that were asked for, in order; how many are being asked for, and how many were at most. */
+  readonly resolved: string[];
+  resolving: number;
+  mostResolving: number;
   /** What `Net.get` tells. */
   readonly values: Map<string, string | number>;
   /** Ports to which connections are never established. */
@@ -33,6 +39,10 @@ interface Network {
   peerWindow: number;
   /** Order of callbacks that come together: the simulator calls for writing first, lwIP for reading. */
   writableFirst: boolean;
+  /** Keeps events of TCP sockets back, as a full message queue does. */
+  holdEvents: boolean;
+  /** Events that were kept back. */
+  heldEvents: number;
   /** TCP sockets made since the restart. */
   opened: number;
   /** TCP sockets that the program has not closed. */
@@ -50,12 +60,18 @@ export const network: Network = {
   names: new Map(),
   silentNames: new Set(),
   resolverFull: false,
+  resolveMs: 0,
+  resolved: [],
+  resolving: 0,
+  mostResolving: 0,
   values: new Map(),
   blackHoles: new Set(),
   sendBuffer: 0,
   receiveBuffer: 0,
   peerWindow: 0,
   writableFirst: true,
+  holdEvents: false,
+  heldEvents: 0,
   opened: 0,
   open: 0,
 };
@@ -68,9 +84,13 @@ export function resetNetwork(): void {
   network.esp32 = network.ethernet = false;
   network.wifi = "off";
   network.resolverFull = false;
+  network.resolveMs = network.resolving = network.mostResolving = 0;
+  network.resolved.length = 0;
   network.sendBuffer = network.receiveBuffer = 1536;
   network.peerWindow = Number.POSITIVE_INFINITY;
   network.writableFirst = true;
+  network.holdEvents = false;
+  network.heldEvents = 0;
   network.opened = network.open = 0;
 }
 

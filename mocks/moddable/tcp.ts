@@ -70,7 +70,7 @@ export default class TCP {
       return into.length;
     }
     const bytes = this.#take(target ?? this.#readable.length);
-    return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
+    return Uint8Array.from(bytes).buffer as ArrayBuffer;
   }
 
   write(data: number | ArrayBufferLike | ArrayBufferView): number | undefined {
@@ -80,11 +80,12 @@ export default class TCP {
     const bytes = Buffer.from(typeof data === "number" ? [data] : bytesOf(data));
     if (bytes.length > this.#writable) throw new Error("would block");
     this.#unacknowledged += bytes.length;
+    const count = Math.max(0, Math.min(bytes.length, network.peerWindow - this.#sent));
     this.#sent += bytes.length;
-    if (this.#sent <= network.peerWindow) {
-      socket.write(bytes, (error) => {
+    if (count > 0) {
+      socket.write(bytes.subarray(0, count), (error) => {
         if (error) return;
-        this.#unacknowledged -= bytes.length;
+        this.#unacknowledged -= count;
         this.#trigger("writable");
       });
     }
@@ -162,6 +163,10 @@ export default class TCP {
 
   #deliver(): void {
     this.#delivery = undefined;
+    if (network.holdEvents) {
+      network.heldEvents++;
+      return;
+    }
     const due = this.#due;
     this.#due = { readable: false, writable: false, error: false };
     const { onReadable, onWritable, onError } = this.#options;

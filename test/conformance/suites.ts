@@ -8,6 +8,7 @@ import * as evidence from "./evidence.cases.js";
 import * as hash from "./hash.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
+import * as http from "./http.cases.js";
 import * as message from "./message.cases.js";
 import * as provisioning from "./provisioning.cases.js";
 import * as record from "./record.cases.js";
@@ -26,6 +27,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   hash: hash.cases,
   hex: hex.cases,
   hmac: hmac.cases,
+  http: http.cases,
   message: message.cases,
   provisioning: provisioning.cases,
   record: record.cases,

@@ -20,6 +20,7 @@ import { StoredQueue } from "../../src/outbox/queue.js";
 import { decodeRecord, encodeRecord } from "../../src/outbox/record.js";
 import { ClockSkew } from "../../src/request/clock-offset.js";
 import { readEndpoint } from "../../src/request/endpoint.js";
+import { samples as httpSamples, read as readHttp } from "../conformance/http.cases.js";
 import { mutate } from "./mutate.js";
 
 export interface Target {
@@ -92,7 +93,7 @@ const records = recordSamples();
 export const targets: readonly Target[] = [
   {
     name: "answer",
-    share: 34,
+    share: 28,
     samples: answers.map(text),
     arbitrary: fc.oneof(fc.json({ maxDepth: 8 }).map(text), fc.string({ unit: "binary" }).map(text), fc.uint8Array()),
     run(body, random) {
@@ -183,6 +184,17 @@ export const targets: readonly Target[] = [
         if (Buffer.compare(utf8(decoded), bytes) !== 0) throw new TypeError("other bytes come back");
       } else if (which < 0.7) base64Decode(latin1(bytes));
       else hexDecode(latin1(bytes));
+    },
+  },
+  {
+    name: "http",
+    share: 6,
+    samples: httpSamples.map(({ text: bytes }) => Buffer.from(bytes, "latin1")),
+    run(bytes, random) {
+      const cuts = [random(), random()].map((part) => Math.floor(part * (bytes.length + 1))).sort((a, b) => a - b);
+      const ends = random() < 0.5;
+      const whole = JSON.stringify(readHttp(bytes, [], ends));
+      if (JSON.stringify(readHttp(bytes, cuts, ends)) !== whole) throw new TypeError("pieces are read differently");
     },
   },
 ];

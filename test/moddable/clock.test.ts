@@ -12,6 +12,8 @@ import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
 import { clock, createModdableHost, flash, network, until, useMachine } from "../support/moddable-machine.js";
+import { send } from "../support/send.js";
+import { answer, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
 
@@ -244,7 +246,6 @@ describe("clock", () => {
 
   describe("the era of an NTP timestamp", () => {
     const ERA_1 = Date.UTC(2036, 1, 7, 6, 28, 16);
-    const HALF_ERA_MS = 2 ** 31 * 1000;
     const at = (ms: number, pivotMs: number) => {
       const { seconds, fraction } = ntpTimestamp(ms);
       return ntpTimeMs(seconds, fraction, pivotMs);
@@ -252,27 +253,25 @@ describe("clock", () => {
     const built = Date.UTC(2026, 10, 1);
 
     test.each<[string, number, number]>([
-      ["in the second of the build, before it", built + 400, built + 900],
+      ["in the millisecond of the build", built, built],
       ["in the second of the build, after it", built + 900, built + 400],
       ["in the last second of era 0", ERA_1 - 1, built],
       ["when era 1 begins", ERA_1, built],
-      ["in era 0, built in era 1", ERA_1 - 500, ERA_1 + 1],
       ["in era 1, built in era 0", ERA_1 + 500, ERA_1 - 1],
       ["when signed seconds since 1970 wrap", 2 ** 31 * 1000, built],
+      ["a millisecond before the build, an era later", built - 1 + ERA * 1000, built],
+      ["in era 0, built in era 1", ERA_1 - 500 + ERA * 1000, ERA_1 + 1],
       ["when unsigned seconds since 1970 wrap", 2 ** 32 * 1000, Date.UTC(2090, 0, 1)],
       ["when era 2 begins", ERA_1 + ERA * 1000, Date.UTC(2160, 0, 1)],
     ])("is right %s", (_name, ms, pivotMs) => {
       expect(at(ms, pivotMs)).toBe(ms);
     });
 
-    test("is right for every time within 68 years of the build", () => {
+    test("is the first at or after the build, for every time of 136 years", () => {
       const boundary = fc.constantFrom(ERA_1, 2 ** 31 * 1000, 2 ** 32 * 1000, ERA_1 + ERA * 1000);
       const near = fc.tuple(boundary, fc.integer({ min: -2000, max: 2000 })).map(([ms, by]) => ms + by);
       const pivots = fc.oneof(near, fc.integer({ min: built, max: Date.UTC(2300, 0, 1) }));
-      const distances = fc.oneof(
-        fc.integer({ min: -2000, max: 2000 }),
-        fc.integer({ min: -HALF_ERA_MS + 2000, max: HALF_ERA_MS - 2000 }),
-      );
+      const distances = fc.oneof(fc.integer({ min: 0, max: 2000 }), fc.integer({ min: 0, max: ERA * 1000 - 1 }));
       fc.assert(
         fc.property(pivots, distances, (pivotMs, by) => {
           expect(at(pivotMs + by, pivotMs)).toBe(pivotMs + by);
@@ -289,8 +288,9 @@ describe("clock", () => {
   ])("%s is a credible time", async (_name, byMs) => {
     clock.stop();
     clock.setDate(0);
-    const server = await timeServer(() => earliestMs + byMs);
-    const c = makeClock({ servers: [server.address] });
+    // Two, for a time of the next era.
+    const servers = [await timeServer(() => earliestMs + byMs), await timeServer(() => earliestMs + byMs)];
+    const c = makeClock({ servers: servers.map(({ address }) => address) });
     await c.ready();
     expect(c.nowMs()).toBe(earliestMs + byMs);
   });
@@ -309,12 +309,150 @@ describe("clock", () => {
     ]);
   });
 
-  test.each([Date.UTC(2036, 1, 7, 6, 28, 17), Date.UTC(2038, 0, 19, 3, 14, 8)])("the server says %d", async (date) => {
-    clock.setDate(0);
-    const server = await timeServer(() => date);
-    const c = makeClock({ servers: [server.address] });
-    await c.ready();
-    expect(Math.abs(c.nowMs() - date)).toBeLessThan(1500);
+  describe("a time that only the next NTP era makes credible", () => {
+    const era1 = [Date.UTC(2036, 1, 7, 6, 28, 17), Date.UTC(2038, 0, 19, 3, 14, 8), Date.UTC(2040, 11, 31)];
+    /** What a server sends that has just been switched on. */
+    const early = () => Date.UTC(1900, 0, 1, 0, 5);
+
+    test.each(era1)("two servers within ten seconds of each other are believed: %d", async (date) => {
+      clock.setDate(0);
+      const servers = [await timeServer(() => date), await timeServer(() => date + 9000)];
+      const c = makeClock({ servers: servers.map(({ address }) => address) });
+      await c.ready();
+      expect(Math.abs(c.nowMs() - date - 9000)).toBeLessThan(1500);
+      expect(servers.map(({ requests }) => requests.length)).toEqual([1, 1]);
+    });
+
+    test.each([
+      ["one server alone, asked twice", [0]],
+      ["two servers more than ten seconds apart", [0, 13000]],
+    ])("%s: not believed", async (_name, offsets) => {
+      clock.setDate(0);
+      const servers = await Promise.all(offsets.map((offset) => timeServer(() => era1[1] + offset)));
+      const error = await failure(makeClock({ servers: servers.map(({ address }) => address) }).ready());
+      expect(error.code).toBe("CLOCK_NOT_SET");
+      expect(error.message).toContain(`${servers[0].address}: a time after 2036, which no other server confirms`);
+      expect(servers.map(({ requests }) => requests.length)).toEqual(servers.map(() => 2));
+    });
+
+    test("an early timestamp of the first server does not become the year 2036", async () => {
+      clock.setDate(0);
+      const wrong = await timeServer(early);
+      const right = await timeServer(soon);
+      const c = makeClock({ servers: [wrong.address, right.address] });
+      await c.ready();
+      expect(Math.abs(c.nowMs() - soon())).toBeLessThan(1500);
+    });
+
+    test("one server keeps a clock that two have set", async () => {
+      clock.setDate(0);
+      const now = () => era1[1] + clock.ticks();
+      const servers = [await timeServer(now), await timeServer(now)];
+      const c = makeClock({ servers: servers.map(({ address }) => address) });
+      await c.ready();
+      await c.synchronize();
+      expect(servers.map(({ requests }) => requests.length)).toEqual([2, 1]);
+    });
+  });
+
+  describe("the Date of a response", () => {
+    const httpDate = (ms: number) => new Date(ms).toUTCString();
+
+    test("more than a day away makes the clock ask another server, once an hour", async () => {
+      clock.setDate(0);
+      const right = () => soon() + clock.ticks();
+      const wrong = await timeServer(() => right() + 400 * 86400000);
+      const good = await timeServer(right);
+      const c = makeClock({ servers: [wrong.address, good.address] });
+      await c.ready();
+      c.compareDate(httpDate(right()));
+      await until(() => Math.abs(c.nowMs() - right()) < 1500);
+      expect([wrong.requests.length, good.requests.length]).toEqual([1, 1]);
+      c.compareDate(httpDate(right() + 90 * 86400000));
+      await clock.advance(3600000);
+      expect([wrong.requests.length, good.requests.length]).toEqual([1, 1]);
+      c.compareDate(httpDate(right() + 90 * 86400000));
+      // The next in turn is the wrong one.
+      await until(() => wrong.requests.length === 2);
+    });
+
+    test("less than a day away, unreadable, or before the clock was set changes nothing", async () => {
+      clock.setDate(0);
+      const server = await timeServer(soon);
+      const c = makeClock({ servers: [server.address] });
+      c.compareDate(httpDate(soon()));
+      await c.ready();
+      for (const date of [
+        httpDate(soon() + 86000000),
+        httpDate(soon() - 86000000),
+        httpDate(soon()),
+        "",
+        "yesterday",
+      ]) {
+        c.compareDate(date);
+      }
+      await clock.advance(5000);
+      expect(server.requests.length).toBe(1);
+    });
+
+    test("reaches the clock of a host", async () => {
+      clock.setDate(0);
+      const server = await timeServer(soon);
+      const gateway = await serve((socket) =>
+        onRequest(socket, () => socket.write(answer("{}", "200 OK", `Date: ${httpDate(soon() + 10 * 86400000)}\r\n`))),
+      );
+      const host = createModdableHost({ clock: { servers: [server.address] } });
+      await host.clock.ready();
+      await send(host, request(gateway.port));
+      await until(() => server.requests.length === 2);
+    });
+  });
+
+  describe("a network that is slow to resolve names", () => {
+    const names = ["a.test", "b.test", "c.test"];
+
+    test("is asked for one name at a time, and what was given up is not asked for", async () => {
+      clock.setDate(0);
+      network.resolveMs = 7000;
+      const c = makeClock({ servers: names });
+      const failed = failure(c.ready());
+      await until(() => network.resolving === 1);
+      await clock.advance(29999);
+      expect(network.resolving).toBe(1);
+      expect(network.mostResolving).toBe(1);
+      await clock.advance(1);
+      expect((await failed).code).toBe("CLOCK_NOT_SET");
+      await clock.advance(60000);
+      expect(network.resolved).toEqual(["a.test", "b.test", "c.test", "a.test", "b.test"]);
+    });
+
+    test("is waited for behind another name, not charged to the server", async () => {
+      clock.setDate(0);
+      const server = await timeServer(soon);
+      network.resolveMs = 7000;
+      network.names.set("b.test", "127.0.0.1");
+      const c = makeClock({ servers: ["a.test", `b.test:${server.address.split(":")[1]}`] });
+      const ready = c.ready();
+      await until(() => network.resolving === 1);
+      // Three seconds for the first, and three and a half in which the network is still busy with it.
+      await clock.advance(6500);
+      network.resolveMs = 0;
+      await clock.advance(500);
+      await ready;
+      expect(server.requests.length).toBe(1);
+    });
+
+    test("a synchronization ends at its limit, whatever the servers have left", async () => {
+      clock.setDate(0);
+      const server = await timeServer(soon, () => []);
+      const c = makeClock({ servers: [server.address], timeoutMs: 3000, synchronizeTimeoutMs: 4000 });
+      const failed = failure(c.ready());
+      await until(() => server.requests.length === 1);
+      await clock.advance(3000);
+      await until(() => server.requests.length === 2);
+      await clock.advance(1000);
+      expect((await failed).code).toBe("CLOCK_NOT_SET");
+    });
   });
 
   test("the counter never goes back", () => {

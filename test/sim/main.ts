@@ -3,6 +3,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suites } from "../conformance/suites.js";
+import { tcpIoCases } from "../support/tcp-io.cases.js";
+import { withServer } from "../support/tcp-io-server.js";
 import { basics } from "./basics.js";
 import { certificateCases, certificates } from "./certificates.js";
 import { Conformance } from "./conformance.js";
@@ -57,6 +59,15 @@ export async function main(filters: readonly string[]): Promise<number> {
         "faults",
         `${each.secure ? "https" : "http"} ${each.kept ? "kept " : ""}${JSON.stringify(each.fault)}`,
         (session, expect) => faults(session, expect, each),
+      ]),
+      ...tcpIoCases.map((each): [string, string, Test] => [
+        "tcp",
+        each.name,
+        async (session, expect) => {
+          const { outcome } = await withServer(each, (port) => session.run("tcp", { name: each.name, port }));
+          expect.equal(outcome, each.expected, "as the stand-in");
+          return JSON.stringify(outcome);
+        },
       ]),
       ["conformance", "the list of cases", (session, expect) => conformance.list(session, expect)],
       ...Object.keys(suites).map((name): [string, string, Test] => [

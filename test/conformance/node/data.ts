@@ -3,6 +3,7 @@ import { data as aes } from "./aes.data.js";
 import { data as base64 } from "./base64.data.js";
 import { data as hash } from "./hash.data.js";
 import { data as hmac } from "./hmac.data.js";
+import { data as http } from "./http.data.js";
 import { data as message } from "./message.data.js";
 import { data as provisioning } from "./provisioning.data.js";
 import { data as record } from "./record.data.js";
@@ -15,6 +16,7 @@ export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unkno
   base64,
   hash,
   hmac,
+  http,
   message,
   provisioning,
   record,

@@ -1,4 +1,5 @@
 /** The app on the simulator: carries out what the test script sends, and reports what came of it. */
+import TCP from "embedded:io/socket/tcp";
 import config from "mc/config";
 import {
   base64,
@@ -17,6 +18,7 @@ import {
   utf8Decode,
 } from "tencent-iothub-xs";
 import { Attempt, type PhaseTimeouts } from "tencent-iothub-xs/src/request/lifecycle";
+import type { SocketClass } from "tencent-iothub-xs/test/support/tcp-io.cases";
 
 const LIMIT_MS = 300000;
 const control = createHost({ storage: false });
@@ -173,6 +175,13 @@ const operations: Record<string, (command: any) => Promise<object>> = {
       portable: hex(sha256(bytes)),
       signature: rsa && base64(rsa.sign(readRsaPrivateKey(base64Decode(key)).der, bytes)),
     };
+  },
+  /** Runs a case of the list for TCP sockets with the SDK's. */
+  async tcp({ name, port }) {
+    const { tcpIoCases } = await import("tencent-iothub-xs/test/support/tcp-io.cases");
+    const found = tcpIoCases.find((each) => each.name === name);
+    if (!found) throw new Error(`There is no case "${name}" for TCP sockets.`);
+    return { outcome: await found.client(TCP as unknown as SocketClass, port) };
   },
   // The conformance suite is loaded when it is asked for: the other tests run in a heap without it.
   /** The names of all its cases that were built into this app. */

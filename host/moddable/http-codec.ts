@@ -1,0 +1,397 @@
+/**
+ * HTTP/1.1 (RFC 9112) on the client's side: the head of a request, and a reader of one response that takes bytes as they
+ * come. No I/O, no timers, nothing of the SDK.
+ *
+ * Where the RFC leaves a choice:
+ * - A line of the head or of a trailer may end with LF alone (section 2.2), as small servers write it. The framing of
+ *   chunks needs CRLF: with anything less, two readers disagree on where a body ends.
+ * - NUL and a CR that ends no line are refused wherever they stand; other control characters in a value are kept
+ *   (RFC 9110 section 5.5).
+ * - Lengths that agree count as one; lengths that differ, or a length beside a transfer coding, are refused (6.3).
+ * - A folded value is joined by one space (5.2). Trailers are checked and dropped (7.1.2).
+ * - Bytes beyond ASCII in a value are UTF-8 if they can be, else ISO-8859-1.
+ */
+
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import { IotHubError, NetworkError } from "../../src/errors.js";
+import type { HttpRequest } from "../../src/host.js";
+
+/** Bytes of status line, headers, chunk framing and trailers of one response, interim responses included. */
+export const MAX_HEAD_BYTES = 16384;
+/** Header lines of one response, trailers included. */
+export const MAX_HEADERS = 128;
+
+/** Bytes of a chunk's framing that do not count: any sender needs them. */
+const CHUNK_LINE_BYTES = 20;
+const NOTHING = new Uint8Array(0);
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const TAB = 0x09;
+const COLON = 0x3a;
+const SEMICOLON = 0x3b;
+
+/**
+ * The head of a request, up to and including the empty line.
+ * @throws {IotHubError} INVALID_OPTION if a header contains a line break
+ */
+export function requestHead({ scheme, host, port, method, path, headers, body }: HttpRequest): Uint8Array {
+  const authority = port === (scheme === "https" ? 443 : 80) ? host : `${host}:${port}`;
+  let head = `${method} ${path} HTTP/1.1\r\nHost: ${authority}\r\nContent-Length: ${body.length}\r\n`;
+  for (const name of Object.keys(headers)) {
+    const value = headers[name];
+    if (value.includes("\n") || value.includes("\r")) {
+      throw new IotHubError("INVALID_OPTION", `Header ${name} must not contain a line break.`);
+    }
+    head += `${name}: ${value}\r\n`;
+  }
+  return utf8(`${head}\r\n`);
+}
+
+/** `head` until the empty line, `body` until its last byte, `done`. */
+export type ReaderState = "head" | "body" | "done";
+
+/** What the next line is. */
+type Line = "status" | "header" | "chunk-size" | "chunk-end" | "trailer";
+
+/** Reads one response, split anywhere. What it throws ends the connection. */
+export class ResponseReader {
+  readonly #maxBodyBytes: number;
+  #state: ReaderState = "head";
+  #line: Line = "status";
+  /** Beginning of a line whose end has not come. */
+  #partial = NOTHING;
+  #partialLength = 0;
+  #headBytes = 0;
+  #headerCount = 0;
+  #status = 0;
+  #isHttp10 = false;
+  #headers = newHeaders();
+  #lastName: string | undefined;
+  /** Bytes of the body, or of the chunk, that are still to come. */
+  #remaining = 0;
+  #body = NOTHING;
+  #bodyLength = 0;
+  #isPersistent = true;
+
+  /** @param maxBodyBytes bytes that the body may have */
+  constructor(maxBodyBytes: number) {
+    this.#maxBodyBytes = maxBodyBytes;
+  }
+
+  get state(): ReaderState {
+    return this.#state;
+  }
+
+  /** 200 to 599 once the head is read. */
+  get status(): number {
+    return this.#status;
+  }
+
+  /** Names in lower case, values of equal names joined by ", ". It has no prototype: every name is a header. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers;
+  }
+
+  /** The body so far. */
+  get body(): Uint8Array {
+    return this.#bodyLength === this.#body.length ? this.#body : this.#body.slice(0, this.#bodyLength);
+  }
+
+  /** Whether the server keeps the connection open after this response. */
+  get isPersistent(): boolean {
+    return this.#isPersistent;
+  }
+
+  /** Seconds that the server keeps an idle connection, from `Keep-Alive: timeout=`; undefined if it does not say. */
+  get keepAliveSeconds(): number | undefined {
+    for (const parameter of (this.#headers["keep-alive"] ?? "").toLowerCase().split(",")) {
+      const [name, value = ""] = parameter.split("=");
+      const digits = value.trim();
+      if (name.trim() === "timeout" && isDecimal(digits)) return Number(digits);
+    }
+    return undefined;
+  }
+
+  /**
+   * Takes bytes of the response.
+   * @returns how many bytes belong to this response; the rest is surplus
+   * @throws {NetworkError} RESPONSE_MALFORMED, RESPONSE_TOO_LARGE
+   */
+  feed(bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length && this.#state !== "done") {
+      at = this.#remaining > 0 ? this.#takeBody(bytes, at) : this.#takeLine(bytes, at);
+    }
+    return at;
+  }
+
+  /**
+   * Tells that the connection has ended.
+   * @returns true if that ended the body, as its length had not been told; false if the response is not whole
+   */
+  end(): boolean {
+    if (this.#remaining === Number.POSITIVE_INFINITY) this.#finish();
+    return this.#state === "done";
+  }
+
+  #finish(): void {
+    this.#state = "done";
+    this.#remaining = 0;
+    this.#partial = NOTHING;
+  }
+
+  #takeBody(bytes: Uint8Array, at: number): number {
+    const count = Math.min(this.#remaining, bytes.length - at);
+    const length = this.#bodyLength + count;
+    if (length > this.#maxBodyBytes) throw this.#tooLarge();
+    if (length > this.#body.length) {
+      const grown = new Uint8Array(Math.min(this.#maxBodyBytes, Math.max(256, length, 2 * this.#body.length)));
+      grown.set(this.#body.subarray(0, this.#bodyLength));
+      this.#body = grown;
+    }
+    this.#body.set(bytes.subarray(at, at + count), this.#bodyLength);
+    this.#bodyLength = length;
+    this.#remaining -= count;
+    if (this.#remaining === 0) {
+      if (this.#line === "chunk-size") this.#line = "chunk-end";
+      else this.#finish();
+    }
+    return at + count;
+  }
+
+  #takeLine(bytes: Uint8Array, at: number): number {
+    const end = bytes.indexOf(LF, at) + 1;
+    const until = end === 0 ? bytes.length : end;
+    this.#headBytes += until - at;
+    if (this.#headBytes > MAX_HEAD_BYTES) {
+      throw new NetworkError(
+        "RESPONSE_TOO_LARGE",
+        "read",
+        `The head of the response is larger than ${MAX_HEAD_BYTES} bytes.`,
+      );
+    }
+    if (end > 0 && this.#partialLength === 0) {
+      this.#readLine(bytes.subarray(at, end));
+      return until;
+    }
+    const length = this.#partialLength + until - at;
+    if (length > this.#partial.length) {
+      const grown = new Uint8Array(Math.max(128, length, 2 * this.#partial.length));
+      grown.set(this.#partial.subarray(0, this.#partialLength));
+      this.#partial = grown;
+    }
+    this.#partial.set(bytes.subarray(at, until), this.#partialLength);
+    this.#partialLength = length;
+    if (end > 0) {
+      this.#partialLength = 0;
+      this.#readLine(this.#partial.subarray(0, length));
+    }
+    return until;
+  }
+
+  /** @param line with its line end */
+  #readLine(line: Uint8Array): void {
+    const hasCr = line[line.length - 2] === CR;
+    const end = line.length - (hasCr ? 2 : 1);
+    const cr = line.indexOf(CR);
+    if (cr >= 0 && cr < end) throw malformed("a CR without LF");
+    if (line.indexOf(0) >= 0) throw malformed("a NUL");
+    switch (this.#line) {
+      case "status":
+        this.#readStatus(line, end);
+        break;
+      case "header":
+        if (end === 0) this.#endHead();
+        else this.#readHeader(line, end);
+        break;
+      case "chunk-size":
+        if (!hasCr) throw malformed("invalid chunk size");
+        this.#readChunkSize(line, end);
+        break;
+      case "chunk-end":
+        if (!hasCr || end > 0) throw malformed("a chunk is longer than its size");
+        this.#headBytes -= line.length;
+        this.#line = "chunk-size";
+        break;
+      case "trailer":
+        if (end === 0) this.#finish();
+        else this.#readHeader(line, end);
+    }
+  }
+
+  #readStatus(line: Uint8Array, end: number): void {
+    // "HTTP/1.1 200" and perhaps a space and a reason.
+    const text = end >= 12 ? decode(line.subarray(0, 9)) : "";
+    if ((text !== "HTTP/1.1 " && text !== "HTTP/1.0 ") || (end > 12 && line[12] !== SPACE)) {
+      throw malformed("invalid status line");
+    }
+    const status = readDecimal(line.subarray(9, 12));
+    if (status === undefined || status < 100 || status > 599) throw malformed("invalid status code");
+    this.#status = status;
+    this.#isHttp10 = line[7] === 0x30;
+    this.#line = "header";
+  }
+
+  #readHeader(line: Uint8Array, end: number): void {
+    const isTrailer = this.#line === "trailer";
+    if (line[0] === SPACE || line[0] === TAB) {
+      const name = this.#lastName;
+      if (name === undefined) throw malformed("a folded line without a header");
+      const more = fieldValue(line, 0, end);
+      if (isTrailer || more === "") return;
+      const value = this.#headers[name];
+      this.#headers[name] = value === "" ? more : `${value} ${more}`;
+      return;
+    }
+    if (++this.#headerCount > MAX_HEADERS) {
+      throw new NetworkError("RESPONSE_TOO_LARGE", "read", `The response has more than ${MAX_HEADERS} headers.`);
+    }
+    const colon = line.indexOf(COLON);
+    const name = colon > 0 ? decode(line.subarray(0, colon)) : "";
+    if (!isToken(name)) throw malformed("invalid header name");
+    this.#lastName = name.toLowerCase();
+    if (isTrailer) return;
+    const value = fieldValue(line, colon + 1, end);
+    const before = this.#headers[this.#lastName];
+    this.#headers[this.#lastName] = before === undefined ? value : `${before}, ${value}`;
+  }
+
+  #endHead(): void {
+    this.#lastName = undefined;
+    if (this.#status < 200) {
+      if (this.#status === 101) throw malformed("unexpected protocol upgrade (101)");
+      // RFC 9110 section 15.2: the final response follows.
+      this.#headers = newHeaders();
+      this.#line = "status";
+      return;
+    }
+    const { connection = "", "transfer-encoding": coding, "content-length": length } = this.#headers;
+    this.#isPersistent = this.#isHttp10 ? hasToken(connection, "keep-alive") : true;
+    if (hasToken(connection, "close")) this.#isPersistent = false;
+    this.#state = "body";
+    // RFC 9112 section 6.3, in its order; before it what no reader of the body could mend.
+    if (coding !== undefined && length !== undefined) throw malformed("a length beside a transfer coding");
+    if (coding !== undefined && coding.toLowerCase() !== "chunked") throw malformed("unknown transfer coding");
+    const bytes = length === undefined ? undefined : readLength(length);
+    if (this.#status === 204 || this.#status === 304) {
+      this.#finish();
+    } else if (coding !== undefined) {
+      // Section 6.1: HTTP/1.0 has no transfer codings; whoever adds one may have kept the connection of another.
+      if (this.#isHttp10) this.#isPersistent = false;
+      this.#line = "chunk-size";
+    } else if (bytes !== undefined) {
+      if (bytes > this.#maxBodyBytes) throw this.#tooLarge();
+      if (bytes === 0) {
+        this.#finish();
+      } else {
+        this.#body = new Uint8Array(bytes);
+        this.#remaining = bytes;
+      }
+    } else {
+      this.#isPersistent = false;
+      // RFC 9110 section 15.3.6: this status has no content, whether or not its sender says so.
+      if (this.#status === 205) this.#finish();
+      else this.#remaining = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  #readChunkSize(line: Uint8Array, end: number): void {
+    let size = 0;
+    let at = 0;
+    for (; at < end; at++) {
+      const digit = hexDigit(line[at]);
+      if (digit < 0) break;
+      size = size * 16 + digit;
+      if (size > this.#maxBodyBytes) throw this.#tooLarge();
+    }
+    const digits = at;
+    // Some senders pad the size with spaces.
+    while (line[at] === SPACE || line[at] === TAB) at++;
+    if (digits === 0 || (at < end && line[at] !== SEMICOLON)) throw malformed("invalid chunk size");
+    this.#headBytes -= Math.min(line.length, CHUNK_LINE_BYTES);
+    this.#remaining = size;
+    if (size === 0) this.#line = "trailer";
+  }
+
+  #tooLarge(): NetworkError {
+    return new NetworkError("RESPONSE_TOO_LARGE", "read", `The response is larger than ${this.#maxBodyBytes} bytes.`);
+  }
+}
+
+function malformed(reason: string): NetworkError {
+  return new NetworkError("RESPONSE_MALFORMED", "read", `Malformed HTTP response: ${reason}.`);
+}
+
+function newHeaders(): Record<string, string> {
+  return Object.create(null);
+}
+
+/** The text between two places of a line, without the white space around it. */
+function fieldValue(line: Uint8Array, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && (line[start] === SPACE || line[start] === TAB)) start++;
+  while (end > start && (line[end - 1] === SPACE || line[end - 1] === TAB)) end--;
+  return decode(line.subarray(start, end));
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return utf8Decode(bytes);
+  } catch {
+    // ISO-8859-1 as UTF-8: on XS, text that is joined by characters is copied for each.
+    const wide = new Uint8Array(2 * bytes.length);
+    let length = 0;
+    for (const byte of bytes) {
+      if (byte >= 0x80) wide[length++] = 0xc0 | (byte >> 6);
+      wide[length++] = byte < 0x80 ? byte : 0x80 | (byte & 0x3f);
+    }
+    return utf8Decode(wide.subarray(0, length));
+  }
+}
+
+/** RFC 9110 section 5.6.2. */
+function isToken(name: string): boolean {
+  // Native and almost always enough: of what is no token's, it leaves only parentheses alone.
+  if (encodeURIComponent(name) === name) return name !== "" && !name.includes("(") && !name.includes(")");
+  for (const character of name) {
+    const isWord = encodeURIComponent(character) === character && character !== "(" && character !== ")";
+    if (!isWord && !"#$%&+^`|".includes(character)) return false;
+  }
+  return true;
+}
+
+/** Whether a list of tokens has one (RFC 9110 section 5.6.1). */
+function hasToken(list: string, token: string): boolean {
+  return list !== "" && list.split(",").some((each) => each.trim().toLowerCase() === token);
+}
+
+function readLength(header: string): number {
+  const [first, ...others] = header.split(",").map((each) => each.trim());
+  if (!isDecimal(first) || others.some((each) => !isDecimal(each) || Number(each) !== Number(first))) {
+    throw malformed("invalid Content-Length");
+  }
+  return Number(first);
+}
+
+function isDecimal(text: string): boolean {
+  for (const character of text) if (character < "0" || character > "9") return false;
+  return text !== "";
+}
+
+function readDecimal(digits: Uint8Array): number | undefined {
+  let value = 0;
+  for (const digit of digits) {
+    if (digit < 0x30 || digit > 0x39) return undefined;
+    value = value * 10 + digit - 0x30;
+  }
+  return value;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+}

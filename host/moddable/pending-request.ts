@@ -1,0 +1,73 @@
+import type { ConnectionPhase } from "../../src/errors.js";
+import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
+
+/** A request from `send` until its promise has settled, which happens once. */
+export class PendingRequest {
+  readonly request: HttpRequest;
+  readonly promise: Promise<HttpResponse>;
+  /** Runs once when the promise has settled, for whatever reason. */
+  onSettled: (() => void) | undefined;
+
+  readonly #context: HttpContext;
+  #phase: ConnectionPhase = "connect";
+  #resolve: ((response: HttpResponse) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+
+  constructor(request: HttpRequest, context: HttpContext) {
+    this.request = request;
+    this.#context = context;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    context.signal.addEventListener("abort", this.#abort);
+    if (context.signal.aborted) this.#abort();
+  }
+
+  get settled(): boolean {
+    return this.#resolve === undefined;
+  }
+
+  get maxResponseBytes(): number {
+    return this.#context.maxResponseBytes;
+  }
+
+  /** Whether it must not run on a kept connection. */
+  get fresh(): boolean {
+    return this.#context.fresh;
+  }
+
+  get phase(): ConnectionPhase {
+    return this.#phase;
+  }
+
+  enter(phase: ConnectionPhase): void {
+    if (this.settled || phase === this.#phase) return;
+    this.#phase = phase;
+    this.#context.onPhase(phase);
+  }
+
+  succeed(response: HttpResponse): void {
+    const resolve = this.#resolve;
+    if (!resolve) return;
+    this.#settle();
+    resolve(response);
+  }
+
+  fail(error: unknown): void {
+    const reject = this.#reject;
+    if (!reject) return;
+    this.#settle();
+    reject(error);
+  }
+
+  #settle(): void {
+    this.#resolve = this.#reject = undefined;
+    this.#context.signal.removeEventListener("abort", this.#abort);
+    const onSettled = this.onSettled;
+    this.onSettled = undefined;
+    onSettled?.();
+  }
+
+  readonly #abort = (): void => this.fail(this.#context.signal.reason);
+}
