@@ -230,8 +230,9 @@ describe("never about itself", () => {
     let device: Device | undefined;
     const phases: string[] = [];
     const t = setUp(taken, {
-      onEvent: ({ path, phase }) => {
-        phases.push(`${path} ${phase}`);
+      onEvent: (event) => {
+        const { phase } = event;
+        phases.push(`${"path" in event ? event.path : ""} ${phase}`);
         device?.log("info", phase);
         if (phase === "done") throw new Error("an app's fault");
       },

@@ -259,8 +259,9 @@ describe("what is refused, what fails", () => {
 
   test("a storage that fails: enqueue says so, flush says so, nothing is sent twice", async () => {
     const memory = createMemoryStorage();
-    let broken: keyof Storage | undefined = "set";
-    const guard = <K extends keyof Storage>(name: K) =>
+    type Operation = "get" | "set" | "delete" | "keys";
+    let broken: Operation | undefined = "set";
+    const guard = <K extends Operation>(name: K) =>
       ((...args: Parameters<Storage[K]>) =>
         broken === name
           ? Promise.reject(new Error("flash"))
