@@ -395,6 +395,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           wrong.push(`${n} was refused as STORAGE_FULL`);
         }
         if (error.code === "STORAGE_STOPPED" && !life.stopped) wrong.push(`${n}: the storage has not stopped`);
+        if (error.code === "STORAGE_STOPPED" && error.cause === undefined) wrong.push(`${n} was not even sent`);
         if (trouble === "none" && error.code !== "QUEUE_FULL" && policy === "dropOldest") {
           wrong.push(`${n} was refused: ${error.code}`);
         }

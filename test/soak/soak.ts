@@ -211,7 +211,7 @@ export function faultsOf(result: SoakResult): string[] {
   const found: string[] = [...result.complaints];
   if (result.lost > 0) found.push(`${result.lost} readings were lost`);
   // What was rejected is passed over by others: order is counted, and is no fault.
-  const left = result.left.filter((name) => name !== "out.n");
+  const { left } = result;
   if (left.length > 0) found.push(`left in storage: ${left.join()}`);
   const growth = heapGrowth(result);
   if (growth > 4_000_000) found.push(`the heap grew by ${growth} bytes`);

@@ -484,9 +484,9 @@ describe("clock correction", () => {
     const written: number[] = [];
     const storage = {
       ...memory,
-      set: async (key: string, value: string) => {
+      set: async (key: string, text: string) => {
         written.push(host.elapsedMs);
-        await memory.set(key, value);
+        await memory.set(key, text);
       },
     };
     const host = virtualHost(
