@@ -225,7 +225,7 @@ describe("retries", () => {
     expect(long.host.elapsedMs).toBe(0);
     const error = await failure(long.device.publish(message));
     expect(error).toMatchObject({ code: "THROTTLED", retryAfterSeconds: expect.any(Number) });
-    const { retryAfterSeconds } = error as ThrottledError;
+    const { retryAfterSeconds } = error as unknown as ThrottledError;
     await long.device.publish(message, { timeoutMs: 500000 });
     // Drawn once: what the second request was told is when the third was sent.
     expect(Math.ceil(long.host.sent[1].atMs / 1000)).toBe(retryAfterSeconds);
