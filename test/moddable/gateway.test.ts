@@ -79,6 +79,7 @@ const faults: [Fault, string, string?][] = [
   [{ kind: "garbage" }, "RESPONSE_MALFORMED"],
   [{ kind: "interim" }, "ok"],
   [{ kind: "other-answer" }, "ok"],
+  [{ kind: "repeated" }, "ok"],
   [{ kind: "two-answers" }, "ok"],
   [{ kind: "early" }, "ok"],
   [{ kind: "early", status: 413, keepOpen: true }, "GATEWAY_REJECTED|HTTP_STATUS"],
