@@ -20,8 +20,8 @@ type TcpConstructor = new (options: {
   onError: () => void;
 }) => TcpSocket;
 
-/** Bytes read at once: lwIP may hold four times as many, and each is copied by whoever reads. */
-const READ_BYTES = 1460;
+/** Bytes read at once: they stay on the heap while a record of TLS that they complete is checked. */
+const READ_BYTES = 512;
 
 /**
  * TCP over the SDK's socket. The SDK calls back from native code, where an exception ends the virtual machine and with

@@ -70,7 +70,7 @@ export default class TCP {
       return into.length;
     }
     const bytes = this.#take(target ?? this.#readable.length);
-    return Uint8Array.from(bytes).buffer as ArrayBuffer;
+    return Uint8Array.from(bytes).buffer;
   }
 
   write(data: number | ArrayBufferLike | ArrayBufferView): number | undefined {
