@@ -110,7 +110,7 @@ test.each([
   [{ clientCertificates: [] }, "Unknown option `clientCertificates`; did you mean `clientCertificate`?"],
   [
     { certificates: [] },
-    "Unknown option `certificates`; the known ones are clock, storage, addresses, maxConnections, maxWaiting, " +
+    "Unknown option `certificates`; the known ones are clock, storage, addresses, keepAliveMs, maxConnections, maxWaiting, " +
       "trustAnchors, pins, clientCertificate, clientKey, dangerouslyAcceptAnyCertificate.",
   ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
