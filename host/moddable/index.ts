@@ -4,20 +4,19 @@ import RNG from "rng";
 import { base64Decode } from "../../src/crypto/base64.js";
 import { IotHubError } from "../../src/errors.js";
 import { checkOptions, type Rules } from "../../src/options.js";
-import { defaultAnchors } from "./anchors.js";
-import { Certificate } from "./certificate.js";
-import type { Trust } from "./chain.js";
 import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
 import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
 import { ArithmeticRsa } from "./rsa.js";
+import { defaultAnchors } from "./tls/anchors.js";
+import { checkAnchor, type Trust } from "./tls/chain.js";
 import { Resumption, TlsSocket } from "./tls.js";
 
 export * from "../../src/index.js";
-export { defaultAnchors, digicertGlobalRootCA } from "./anchors.js";
 export { type ClockOptions, defaultTimeServers, ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
 export { PreferenceStorage } from "./storage.js";
+export { defaultAnchors, digicertGlobalRootCA } from "./tls/anchors.js";
 export type { ModdableHost };
 
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
@@ -117,9 +116,10 @@ function buffer(bytes: Bytes): ArrayBuffer {
 
 function checked(der: Uint8Array): Uint8Array {
   try {
-    new Certificate(der);
+    checkAnchor(der);
   } catch (error) {
-    throw new IotHubError("INVALID_OPTION", "A trust anchor is not a certificate in DER.", error);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new IotHubError("INVALID_OPTION", `A trust anchor cannot be used: ${reason}.`, error);
   }
   return der;
 }
