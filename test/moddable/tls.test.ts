@@ -105,7 +105,7 @@ describe("a certificate that is broken is called one", () => {
     [
       "a key that is not meant to sign certificates",
       extensions.keyUsage(0x80),
-      "the key of the trust anchor is not meant to sign certificates",
+      "the trust anchor is not meant to sign certificates",
     ],
     [
       "name constraints that cannot be read",

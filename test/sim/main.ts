@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { suites } from "../conformance/suites.js";
 import { basics } from "./basics.js";
 import { certificateCases, certificates } from "./certificates.js";
+import { chainSuites, chains, signatures } from "./chains.js";
 import { Conformance } from "./conformance.js";
 import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
@@ -52,6 +53,12 @@ export async function main(filters: readonly string[]): Promise<number> {
         "certificates",
         each.title ?? each.kind,
         (session, expect) => certificates(session, expect, each),
+      ]),
+      ["certificates", "signatures", (session, expect) => signatures(session, expect)],
+      ...chainSuites.map((suite): [string, string, Test] => [
+        "certificates",
+        suite,
+        (session, expect) => chains(session, expect, suite),
       ]),
       ...faultCases.map((each): [string, string, Test] => [
         "faults",

@@ -12,7 +12,10 @@ import {
   OCTET_STRING,
   SEQUENCE,
   SET,
+  type Span,
   same,
+  viewOf,
+  wordAt,
 } from "./der.js";
 import { BAD_CERTIFICATE, Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
 
@@ -38,40 +41,44 @@ export const DIGITAL_SIGNATURE = 0x80;
 export const KEY_ENCIPHERMENT = 0x20;
 export const KEY_CERT_SIGN = 0x04;
 
-// RFC 5280 section 4.2.1.12.
-const SERVER_AUTH = "2b06010505070301";
-const ANY_PURPOSE = "551d2500";
+// Extensions are identified by the last byte of 2.5.29.x, RFC 5280 section 4.2.1.
+const SUBJECT_KEY_IDENTIFIER = 14;
+const KEY_USAGE = 15;
+const SUBJECT_ALT_NAME = 17;
+const BASIC_CONSTRAINTS = 19;
+const NAME_CONSTRAINTS = 30;
+const CERTIFICATE_POLICIES = 32;
+const AUTHORITY_KEY_IDENTIFIER = 35;
+const POLICY_CONSTRAINTS = 36;
+const EXT_KEY_USAGE = 37;
+const OTHER = 0;
 
-/** Fields are views of the DER that was read, which must not change as long as they are used. */
+/** It keeps the DER, which must not change, and where in it what lies. */
 export class Certificate {
+  readonly der: Uint8Array;
   /** 1 to 3. */
   readonly version: number;
-  /** DER of what is signed. */
-  readonly tbs: Uint8Array;
-  /** Contents of the AlgorithmIdentifier of the signature. */
-  readonly signatureAlgorithm: Uint8Array;
-  readonly signature: Uint8Array;
-  /** Contents of the names. */
-  readonly issuer: Uint8Array;
-  readonly subject: Uint8Array;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** DER of the SubjectPublicKeyInfo: what a pin is the hash of. */
-  readonly spki: Uint8Array;
   /** From basicConstraints; undefined where there are none. */
-  readonly ca: boolean | undefined;
-  readonly pathLength: number | undefined;
-  readonly keyUsage: number | undefined;
+  ca: boolean | undefined;
+  pathLength: number | undefined;
+  keyUsage: number | undefined;
   /** Whether extKeyUsage includes TLS servers; undefined where there is none, and so no limit. */
-  readonly serverAuth: boolean | undefined;
-  /** DER of the GeneralNames in subjectAltName. */
-  readonly subjectAltName: Uint8Array | undefined;
-  /** DER of the NameConstraints. */
-  readonly nameConstraints: Uint8Array | undefined;
-  readonly subjectKeyIdentifier: Uint8Array | undefined;
-  readonly authorityKeyIdentifier: Uint8Array | undefined;
+  serverAuth: boolean | undefined;
   /** An extension because of which the certificate must not be used, as a dotted object identifier. */
-  readonly unknown: string | undefined;
+  unknown: string | undefined;
+  readonly #tbs: Span;
+  readonly #signatureAlgorithm: Span;
+  readonly #signature: Span;
+  readonly #issuer: Span;
+  readonly #subject: Span;
+  readonly #spki: Span;
+  #subjectAltName: Span = 0;
+  #isNameCritical = false;
+  #nameConstraints: Span = 0;
+  #subjectKeyIdentifier: Span = 0;
+  #authorityKeyIdentifier: Span = 0;
   #publicKey: PublicKey | undefined;
 
   /** @throws {Rejection} if it is not a certificate in DER, or goes beyond a limit */
@@ -79,151 +86,197 @@ export class Certificate {
     if (der.length > MAX_CERTIFICATE_BYTES) {
       throw new Rejection(`a certificate is longer than ${MAX_CERTIFICATE_BYTES} bytes`, BAD_CERTIFICATE);
     }
+    this.der = der;
     try {
-      const cursor = new DerCursor(der);
-      const whole = cursor.enter(SEQUENCE);
-      this.tbs = cursor.element(SEQUENCE);
-      this.signatureAlgorithm = cursor.read(SEQUENCE);
-      this.signature = cursor.octetsOfBits();
-      cursor.leave(whole);
-      cursor.end();
+      // In two passes, as the algorithm that is signed has to be the one outside, where it is not.
+      const outside = new DerCursor(der);
+      const whole = outside.enter(SEQUENCE);
+      this.#tbs = outside.whole(SEQUENCE);
+      this.#signatureAlgorithm = outside.span(SEQUENCE);
+      this.#signature = outside.span(BIT_STRING);
+      outside.leave(whole);
+      outside.end();
+      if (viewOf(der, this.#signature)[0] !== 0) throw new DerFault("a bit string is not of whole bytes");
 
-      const fields = new DerCursor(this.tbs);
+      const fields = new DerCursor(der);
+      fields.enter(SEQUENCE);
       const tbs = fields.enter(SEQUENCE);
       this.version = readVersion(fields);
       if (fields.integer().length > MAX_IDENTIFIER_BYTES) throw new DerFault("its serial number is too long");
-      // RFC 5280 section 4.1.2.3: the same as outside, where it is not signed.
-      if (!same(fields.read(SEQUENCE), this.signatureAlgorithm))
+      // RFC 5280 section 4.1.2.3.
+      if (!same(fields.read(SEQUENCE), this.signatureAlgorithm)) {
         throw new DerFault("its two signature algorithms differ");
-      this.issuer = readName(fields);
+      }
+      this.#issuer = readName(fields);
       if (this.issuer.length === 0) throw new DerFault("its issuer has no name");
       const validity = fields.enter(SEQUENCE);
       this.notBeforeMs = readTime(fields);
       this.notAfterMs = readTime(fields);
       fields.leave(validity);
-      this.subject = readName(fields);
-      this.spki = fields.element(SEQUENCE);
+      this.#subject = readName(fields);
+      this.#spki = fields.whole(SEQUENCE);
       if (this.version > 1) {
         if (fields.peek() === ISSUER_UNIQUE_ID) fields.skip();
         if (fields.peek() === SUBJECT_UNIQUE_ID) fields.skip();
       }
 
-      let ca: boolean | undefined;
-      let pathLength: number | undefined;
-      let keyUsage: number | undefined;
-      let serverAuth: boolean | undefined;
-      let subjectAltName: Uint8Array | undefined;
-      let isNameCritical = false;
-      let nameConstraints: Uint8Array | undefined;
-      let subjectKeyIdentifier: Uint8Array | undefined;
-      let authorityKeyIdentifier: Uint8Array | undefined;
-      let unknown: string | undefined;
       if (this.version === 3 && fields.peek() === EXTENSIONS) {
         const explicit = fields.enter(EXTENSIONS);
         const extensions = fields.enter(SEQUENCE);
-        const seen: string[] = [];
-        do {
-          const extension = fields.enter(SEQUENCE);
-          const id = readIdentifier(fields);
-          const critical = fields.peek() === BOOLEAN && fields.boolean();
-          const value = fields.enter(OCTET_STRING);
-          if (seen.includes(id)) throw new DerFault("it has an extension twice");
-          if (seen.push(id) > MAX_EXTENSIONS) throw new DerFault(`it has more than ${MAX_EXTENSIONS} extensions`);
-          switch (id) {
-            case "551d13": {
-              // basicConstraints, RFC 5280 section 4.2.1.9
-              const constraints = fields.enter(SEQUENCE);
-              ca = fields.peek() === BOOLEAN && fields.boolean();
-              if (fields.peek() === INTEGER) {
-                const octets = fields.integer();
-                if (octets[0] >= 0x80) throw new DerFault("its path length is negative");
-                pathLength = octets.length > 1 ? 255 : octets[0];
-              }
-              fields.leave(constraints);
-              break;
-            }
-            case "551d0f": {
-              // keyUsage, RFC 5280 section 4.2.1.3
-              const octets = fields.read(BIT_STRING);
-              const unused = octets[0];
-              if (octets.length < 2 || unused > 7 || octets[octets.length - 1] & ((1 << unused) - 1)) {
-                throw new DerFault("its key usage is not well-formed");
-              }
-              keyUsage = octets[1];
-              break;
-            }
-            case "551d25": {
-              // extKeyUsage, RFC 5280 section 4.2.1.12
-              const purposes = fields.enter(SEQUENCE);
-              serverAuth = false;
-              do {
-                const purpose = readIdentifier(fields);
-                if (purpose === SERVER_AUTH || purpose === ANY_PURPOSE) serverAuth = true;
-              } while (!fields.done);
-              fields.leave(purposes);
-              break;
-            }
-            case "551d11":
-              // subjectAltName, RFC 5280 section 4.2.1.6
-              subjectAltName = fields.element(SEQUENCE);
-              isNameCritical = critical;
-              break;
-            case "551d1e":
-              // nameConstraints limit what an issuer may issue even where it forgot to call them critical.
-              nameConstraints = fields.element(SEQUENCE);
-              break;
-            case "551d0e":
-              // subjectKeyIdentifier, RFC 5280 section 4.2.1.2: it helps to find issuers, and must not be critical.
-              subjectKeyIdentifier = fields.read(OCTET_STRING);
-              if (critical) unknown = id;
-              break;
-            case "551d23": {
-              // authorityKeyIdentifier, RFC 5280 section 4.2.1.1
-              const identifier = fields.enter(SEQUENCE);
-              if (fields.peek() === KEY_IDENTIFIER) authorityKeyIdentifier = fields.read(KEY_IDENTIFIER);
-              if (fields.peek() === CERTIFICATE_ISSUER) fields.skip();
-              if (fields.peek() === CERTIFICATE_SERIAL_NUMBER) fields.skip();
-              fields.leave(identifier);
-              if (critical) unknown = id;
-              break;
-            }
-            case "551d20":
-              // certificatePolicies: any policy will do here, so there is nothing to check.
-              fields.skipRest();
-              break;
-            case "551d24":
-              // policyConstraints limit what an issuer may issue, like nameConstraints.
-              fields.skipRest();
-              unknown = id;
-              break;
-            default:
-              fields.skipRest();
-              if (critical) unknown = id;
-          }
-          fields.leave(value);
-          fields.leave(extension);
-        } while (!fields.done);
+        this.#readExtensions(fields);
         fields.leave(extensions);
         fields.leave(explicit);
       }
       fields.leave(tbs);
-
-      // RFC 5280 section 4.2.1.6.
-      if (this.subject.length === 0 && ca !== true && !isNameCritical) {
+      // Section 4.2.1.6.
+      if (this.subject.length === 0 && this.ca !== true && !this.#isNameCritical) {
         throw new DerFault("it has no subject, and a subjectAltName that is not critical");
       }
-      this.ca = ca;
-      this.pathLength = pathLength;
-      this.keyUsage = keyUsage;
-      this.serverAuth = serverAuth;
-      this.subjectAltName = subjectAltName;
-      this.nameConstraints = nameConstraints;
-      this.subjectKeyIdentifier = subjectKeyIdentifier;
-      this.authorityKeyIdentifier = authorityKeyIdentifier;
-      this.unknown = unknown && dotted(unknown);
     } catch (error) {
       throw unreadable("a certificate", error);
     }
+  }
+
+  #readExtensions(fields: DerCursor): void {
+    const { der } = this;
+    const seen: Span[] = [];
+    do {
+      const extension = fields.enter(SEQUENCE);
+      const span = fields.span(OBJECT_IDENTIFIER);
+      const id = viewOf(der, span);
+      checkIdentifier(id);
+      for (let i = 0; i < seen.length; i++) {
+        if (same(viewOf(der, seen[i]), id)) throw new DerFault("it has an extension twice");
+      }
+      if (seen.push(span) > MAX_EXTENSIONS) throw new DerFault(`it has more than ${MAX_EXTENSIONS} extensions`);
+      const critical = fields.peek() === BOOLEAN && fields.boolean();
+      const value = fields.enter(OCTET_STRING);
+      let understood = true;
+      switch (id.length === 3 && id[0] === 0x55 && id[1] === 0x1d ? id[2] : OTHER) {
+        case BASIC_CONSTRAINTS: {
+          // Section 4.2.1.9.
+          const constraints = fields.enter(SEQUENCE);
+          this.ca = fields.peek() === BOOLEAN && fields.boolean();
+          if (fields.peek() === INTEGER) {
+            const octets = fields.integer();
+            if (octets[0] >= 0x80) throw new DerFault("its path length is negative");
+            this.pathLength = octets.length > 1 ? 255 : octets[0];
+          }
+          fields.leave(constraints);
+          break;
+        }
+        case KEY_USAGE: {
+          // Section 4.2.1.3: bits beyond the last one used are zero, and one is set.
+          const octets = fields.read(BIT_STRING);
+          const beyond = (1 << octets[0]) - 1;
+          if (octets.length < 2 || octets[0] > 7 || octets[octets.length - 1] & beyond) {
+            throw new DerFault("its key usage is not well-formed");
+          }
+          this.keyUsage = octets[1];
+          break;
+        }
+        case EXT_KEY_USAGE: {
+          // Section 4.2.1.12.
+          const purposes = fields.enter(SEQUENCE);
+          let serverAuth = false;
+          do {
+            const purpose = fields.read(OBJECT_IDENTIFIER);
+            checkIdentifier(purpose);
+            serverAuth ||= isForServers(purpose);
+          } while (!fields.done);
+          this.serverAuth = serverAuth;
+          fields.leave(purposes);
+          break;
+        }
+        case SUBJECT_ALT_NAME:
+          // Section 4.2.1.6.
+          this.#subjectAltName = fields.whole(SEQUENCE);
+          this.#isNameCritical = critical;
+          break;
+        case NAME_CONSTRAINTS:
+          // Section 4.2.1.10: they limit what an issuer may issue even where it forgot to call them critical.
+          this.#nameConstraints = fields.whole(SEQUENCE);
+          break;
+        case SUBJECT_KEY_IDENTIFIER:
+          // Section 4.2.1.2: it helps to find issuers, and must not be critical.
+          this.#subjectKeyIdentifier = fields.span(OCTET_STRING);
+          understood = !critical;
+          break;
+        case AUTHORITY_KEY_IDENTIFIER: {
+          // Section 4.2.1.1.
+          const identifier = fields.enter(SEQUENCE);
+          if (fields.peek() === KEY_IDENTIFIER) this.#authorityKeyIdentifier = fields.span(KEY_IDENTIFIER);
+          if (fields.peek() === CERTIFICATE_ISSUER) fields.skip();
+          if (fields.peek() === CERTIFICATE_SERIAL_NUMBER) fields.skip();
+          fields.leave(identifier);
+          understood = !critical;
+          break;
+        }
+        case CERTIFICATE_POLICIES:
+          // Any policy will do here, so there is nothing to check.
+          fields.skipRest();
+          break;
+        case POLICY_CONSTRAINTS:
+          // They limit what an issuer may issue, like name constraints.
+          fields.skipRest();
+          understood = false;
+          break;
+        default:
+          fields.skipRest();
+          understood = !critical;
+      }
+      if (!understood) this.unknown = dotted(id);
+      fields.leave(value);
+      fields.leave(extension);
+    } while (!fields.done);
+  }
+
+  /** DER of what is signed. */
+  get tbs(): Uint8Array {
+    return viewOf(this.der, this.#tbs);
+  }
+
+  /** Contents of the AlgorithmIdentifier of the signature. */
+  get signatureAlgorithm(): Uint8Array {
+    return viewOf(this.der, this.#signatureAlgorithm);
+  }
+
+  get signature(): Uint8Array {
+    // After the count of unused bits.
+    return viewOf(this.der, this.#signature).subarray(1);
+  }
+
+  /** Contents of the Name. */
+  get issuer(): Uint8Array {
+    return viewOf(this.der, this.#issuer);
+  }
+
+  /** Contents of the Name. */
+  get subject(): Uint8Array {
+    return viewOf(this.der, this.#subject);
+  }
+
+  /** DER of the SubjectPublicKeyInfo: what a pin is the hash of. */
+  get spki(): Uint8Array {
+    return viewOf(this.der, this.#spki);
+  }
+
+  /** DER of the GeneralNames. */
+  get subjectAltName(): Uint8Array | undefined {
+    return this.#subjectAltName === 0 ? undefined : viewOf(this.der, this.#subjectAltName);
+  }
+
+  /** DER of the NameConstraints. */
+  get nameConstraints(): Uint8Array | undefined {
+    return this.#nameConstraints === 0 ? undefined : viewOf(this.der, this.#nameConstraints);
+  }
+
+  get subjectKeyIdentifier(): Uint8Array | undefined {
+    return this.#subjectKeyIdentifier === 0 ? undefined : viewOf(this.der, this.#subjectKeyIdentifier);
+  }
+
+  get authorityKeyIdentifier(): Uint8Array | undefined {
+    return this.#authorityKeyIdentifier === 0 ? undefined : viewOf(this.der, this.#authorityKeyIdentifier);
   }
 
   /** @throws {Rejection} if it cannot be read, or is of a kind that signatures cannot be checked with */
@@ -264,14 +317,6 @@ function unreadable(what: string, error: unknown): Rejection {
   return new Rejection(`${what} cannot be read${reason}`, BAD_CERTIFICATE);
 }
 
-// AlgorithmIdentifiers of keys: RFC 3279 section 2.3.1, with NULL; RFC 5480 section 2.1.1, with a named curve.
-const RSA_KEY = "06092a864886f70d0101010500";
-const EC_KEYS: Readonly<Record<string, CurveName>> = Object.freeze({
-  "06072a8648ce3d020106082a8648ce3d030107": "secp256r1",
-  "06072a8648ce3d020106052b81040022": "secp384r1",
-});
-const EC_PUBLIC_KEY = "06072a8648ce3d0201";
-
 /** A key of 2048 to 4096 bits, the exponent odd, from 3 and below 2^32. */
 const MIN_MODULUS_BYTES = 256;
 const MAX_MODULUS_BYTES = 512;
@@ -287,8 +332,7 @@ function readPublicKey(spki: Uint8Array): PublicKey {
   const bits = fields.octetsOfBits();
   fields.leave(outer);
   fields.end();
-  const id = hex(algorithm.subarray(0, MAX_IDENTIFIER_BYTES));
-  if (id === RSA_KEY) {
+  if (isRsaKey(algorithm)) {
     const key = new DerCursor(bits);
     const numbers = key.enter(SEQUENCE);
     const modulus = key.positive();
@@ -308,9 +352,9 @@ function readPublicKey(spki: Uint8Array): PublicKey {
     }
     return { type: "rsa", modulus, exponent };
   }
-  const curve = EC_KEYS[id];
+  const curve = curveOf(algorithm);
   if (curve === undefined) {
-    const kind = id.startsWith(EC_PUBLIC_KEY)
+    const kind = isEcKey(algorithm)
       ? "a key is on an elliptic curve other than P-256 and P-384"
       : `a key is neither RSA nor EC (object identifier ${algorithmName(algorithm)})`;
     throw new Rejection(kind, UNSUPPORTED_CERTIFICATE);
@@ -320,6 +364,38 @@ function readPublicKey(spki: Uint8Array): PublicKey {
   }
   if (!isOnCurve(curve, bits)) throw new Rejection("a key is not a point of its elliptic curve", BAD_CERTIFICATE);
   return { type: "ec", curve, point: bits };
+}
+
+/** 1.2.840.113549.1.1.1 with NULL, RFC 3279 section 2.3.1. */
+function isRsaKey(algorithm: Uint8Array): boolean {
+  return (
+    algorithm.length === 13 &&
+    wordAt(algorithm, 0) === 0x06092a86 &&
+    wordAt(algorithm, 4) === 0x4886f70d &&
+    wordAt(algorithm, 8) === 0x01010105 &&
+    algorithm[12] === 0
+  );
+}
+
+/** 1.2.840.10045.2.1, RFC 5480 section 2.1.1. */
+function isEcKey(algorithm: Uint8Array): boolean {
+  return wordAt(algorithm, 0) === 0x06072a86 && wordAt(algorithm, 4) === 0x48ce3d02 && algorithm[8] === 1;
+}
+
+/** That with 1.2.840.10045.3.1.7 or 1.3.132.0.34. */
+function curveOf(algorithm: Uint8Array): CurveName | undefined {
+  if (!isEcKey(algorithm)) return undefined;
+  const { length } = algorithm;
+  const [middle, last] = [wordAt(algorithm, 8), wordAt(algorithm, length - 4)];
+  if (length === 16) return middle === 0x0106052b && last === (0x81040022 | 0) ? "secp384r1" : undefined;
+  const isP256 = length === 19 && middle === 0x0106082a && wordAt(algorithm, 12) === (0x8648ce3d | 0);
+  return isP256 && last === 0x3d030107 ? "secp256r1" : undefined;
+}
+
+/** serverAuth, 1.3.6.1.5.5.7.3.1, or any purpose, 2.5.29.37.0. */
+function isForServers(purpose: Uint8Array): boolean {
+  if (purpose.length === 4) return wordAt(purpose, 0) === 0x551d2500;
+  return purpose.length === 8 && wordAt(purpose, 0) === 0x2b060105 && wordAt(purpose, 4) === 0x05070301;
 }
 
 /** RFC 5280 section 4.1.2.1; DER leaves out the default. */
@@ -332,49 +408,49 @@ function readVersion(fields: DerCursor): number {
   return octets[0] + 1;
 }
 
-/** The contents of a Name (RFC 5280 section 4.1.2.4), read through, as names are compared as they are. */
-function readName(fields: DerCursor): Uint8Array {
-  const contents = fields.read(SEQUENCE);
-  const name = new DerCursor(contents);
-  while (!name.done) {
-    const set = name.enter(SET);
+/** Where the contents of a Name lie (RFC 5280 section 4.1.2.4), read through, as names are compared as they are. */
+function readName(fields: DerCursor): Span {
+  const ahead = fields.copy();
+  const name = ahead.enter(SEQUENCE);
+  while (!ahead.done) {
+    const set = ahead.enter(SET);
     do {
-      const attribute = name.enter(SEQUENCE);
-      name.skip(OBJECT_IDENTIFIER);
-      name.skip();
-      name.leave(attribute);
-    } while (!name.done);
-    name.leave(set);
+      const attribute = ahead.enter(SEQUENCE);
+      ahead.skip(OBJECT_IDENTIFIER);
+      ahead.skip();
+      ahead.leave(attribute);
+    } while (!ahead.done);
+    ahead.leave(set);
   }
-  return contents;
+  ahead.leave(name);
+  return fields.span(SEQUENCE);
 }
 
-/** An object identifier in hex. */
-function readIdentifier(fields: DerCursor): string {
-  const octets = fields.read(OBJECT_IDENTIFIER);
-  const { length } = octets;
-  if (length === 0 || octets[length - 1] >= 0x80) throw new DerFault("an object identifier is not DER");
+/** Contents of an OBJECT IDENTIFIER: within the limit, and its last number ended. */
+function checkIdentifier(id: Uint8Array): void {
+  const { length } = id;
+  if (length === 0 || id[length - 1] >= 0x80) throw new DerFault("an object identifier is not DER");
   if (length > MAX_IDENTIFIER_BYTES) throw new DerFault("an object identifier is too long");
-  return hex(octets);
 }
 
 /** The object identifier of an AlgorithmIdentifier, for an error message. */
 export function algorithmName(contents: Uint8Array): string {
   try {
-    return dotted(readIdentifier(new DerCursor(contents)));
+    const id = new DerCursor(contents).read(OBJECT_IDENTIFIER);
+    checkIdentifier(id);
+    return dotted(id);
   } catch {
     return "unknown";
   }
 }
 
-/** An object identifier as people know it: 2.5.29.30. Arcs are UUIDs at the longest, which stay in hex. */
-function dotted(id: string): string {
+/** An object identifier as people know it: 2.5.29.30. One with a number beyond 2^53 stays in hex. */
+function dotted(id: Uint8Array): string {
   let text = "";
   let arc = 0;
-  for (let i = 0; i < id.length; i += 2) {
-    const octet = Number.parseInt(id.slice(i, i + 2), 16);
+  for (const octet of id) {
     arc = arc * 128 + (octet & 0x7f);
-    if (arc > Number.MAX_SAFE_INTEGER) return `0x${id}`;
+    if (arc > Number.MAX_SAFE_INTEGER) return `0x${hex(id)}`;
     if (octet >= 0x80) continue;
     if (text === "") {
       const root = Math.min(2, Math.floor(arc / 40));
@@ -391,27 +467,28 @@ function dotted(id: string): string {
 function readTime(fields: DerCursor): number {
   const isShort = fields.peek() === UTC_TIME;
   const octets = fields.read(isShort ? UTC_TIME : GENERALIZED_TIME);
-  const years = isShort ? 2 : 4;
-  if (octets.length !== years + 11 || octets[years + 10] !== 0x5a) throw malformedDate();
-  const number = (at: number, digits = 2) => {
-    let value = 0;
-    for (let i = at; i < at + digits; i++) {
-      const digit = octets[i] - 0x30;
-      if (digit < 0 || digit > 9) throw malformedDate();
-      value = 10 * value + digit;
-    }
-    return value;
-  };
-  let year = number(0, years);
+  const at = isShort ? 2 : 4;
+  if (octets.length !== at + 11 || octets[at + 10] !== 0x5a) throw malformedDate();
+  let year = digits(octets, 0);
   if (isShort) year += year >= 50 ? 1900 : 2000;
-  const month = number(years);
-  const day = number(years + 2);
-  const [hour, minute, second] = [number(years + 4), number(years + 6), number(years + 8)];
-  const time = Date.UTC(year, month - 1, day, hour, minute, second);
+  else year = 100 * year + digits(octets, 2);
+  const month = digits(octets, at);
+  const day = digits(octets, at + 2);
+  const seconds = 3600 * upTo(digits(octets, at + 4), 23) + 60 * upTo(digits(octets, at + 6), 59);
+  const time = Date.UTC(year, month - 1, day, 0, 0, seconds + upTo(digits(octets, at + 8), 59));
   // Date.UTC makes another day of a 30th of February, and takes years below 100 for the 20th century.
-  const isDay = year >= 100 && month >= 1 && month <= 12 && new Date(time).getUTCDate() === day;
-  if (!isDay || hour > 23 || minute > 59 || second > 59) throw malformedDate();
+  if (year < 100 || month < 1 || month > 12 || new Date(time).getUTCDate() !== day) throw malformedDate();
   return time;
+}
+
+/** A number of two digits. */
+function digits(octets: Uint8Array, at: number): number {
+  return 10 * upTo(octets[at] - 0x30, 9) + upTo(octets[at + 1] - 0x30, 9);
+}
+
+function upTo(value: number, limit: number): number {
+  if (value < 0 || value > limit) throw malformedDate();
+  return value;
 }
 
 function malformedDate(): DerFault {

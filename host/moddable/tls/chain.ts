@@ -57,7 +57,7 @@ export function verifyChain(
   checkLeaf(leaf, now);
   checkName(leaf, host);
   if (!trust.anchors.some((anchor) => same(anchor, ders[0]))) {
-    new PathBuilder(leaf, ders, trust.anchors, now, primitives).build();
+    new PathBuilder(ders, trust.anchors, now, primitives).build(leaf);
   }
   if (trust.pins.length > 0) {
     const pin = primitives.hash("SHA256", [leaf.spki]);
@@ -83,40 +83,10 @@ export function checkAnchor(der: Uint8Array): void {
   }
 }
 
-/** A certificate that may be an issuer; it is read when it is first tried. */
-class Candidate {
-  readonly der: Uint8Array;
-  readonly anchor: boolean;
-  #certificate: Certificate | undefined;
-
-  constructor(der: Uint8Array, anchor: boolean) {
-    this.der = der;
-    this.anchor = anchor;
-  }
-
-  /** @throws {Rejection} */
-  get certificate(): Certificate {
-    this.#certificate ??= new Certificate(this.der);
-    return this.#certificate;
-  }
-
-  /** 2 if its key identifier is the one that the certificate names, 0 if it is another, 1 if one of them has none. */
-  fit({ authorityKeyIdentifier }: Certificate): number {
-    try {
-      const { subjectKeyIdentifier } = this.certificate;
-      if (!subjectKeyIdentifier || !authorityKeyIdentifier) return 1;
-      return same(subjectKeyIdentifier, authorityKeyIdentifier) ? 2 : 0;
-    } catch {
-      // What is wrong with it is said when it is its turn.
-      return 0;
-    }
-  }
-}
-
 interface Step {
   readonly certificate: Certificate;
-  /** Issuers that are still to be tried, the likeliest last. */
-  readonly issuers: Candidate[];
+  /** Certificates that are still to be tried as its issuer, the likeliest last: anchors from -1 down, sent ones from 1. */
+  readonly issuers: number[];
 }
 
 /** What has been found of one signature. */
@@ -129,121 +99,153 @@ interface Judgement {
 /**
  * Searches in depth for a path from the server's certificate to an anchor. All that is cheap is checked on the way;
  * signatures only of a path that is whole, and none twice. A candidate that does not do never ends the search, but the
- * limits do.
+ * limits do. Calls stay shallow: all this happens deep in a device's small stack, whatever a stranger sends.
  */
 class PathBuilder {
   readonly #path: Step[] = [];
-  readonly #ders: readonly Uint8Array[];
+  readonly #sent: readonly Uint8Array[];
   readonly #anchors: readonly Uint8Array[];
   readonly #now: number;
   readonly #primitives: SignaturePrimitives;
   readonly #comparisons = new Comparisons();
-  readonly #candidates: Candidate[] = [];
+  /** Those that have been tried. */
+  readonly #read: Certificate[] = [];
   readonly #judgements: Judgement[] = [];
-  #tried = 0;
   /** Why the first candidate did not do: the likeliest one, so of all reasons the best. */
   #reason: Rejection | undefined;
   #deadEnd: Rejection | undefined;
 
   constructor(
-    leaf: Certificate,
-    ders: readonly Uint8Array[],
+    sent: readonly Uint8Array[],
     anchors: readonly Uint8Array[],
     now: number,
     primitives: SignaturePrimitives,
   ) {
-    this.#ders = ders;
+    this.#sent = sent;
     this.#anchors = anchors;
     this.#now = now;
     this.#primitives = primitives;
-    this.#push(leaf);
   }
 
   /** @throws {Rejection} if there is no path, or a limit is reached */
-  build(): void {
+  build(leaf: Certificate): void {
     const path = this.#path;
-    for (let step = path.at(-1); step !== undefined; step = path.at(-1)) {
-      const candidate = step.issuers.pop();
-      if (candidate === undefined) {
-        path.pop();
-        continue;
-      }
-      if (++this.#tried > MAX_ISSUERS_TRIED) throw new LimitExceeded("there are too many paths to try");
+    let current: Certificate | undefined = leaf;
+    let tried = 0;
+    for (;;) {
       try {
-        const issuer = candidate.certificate;
-        this.#checkIssuer(issuer, candidate.anchor);
-        if (candidate.anchor) {
-          this.#checkSignatures(issuer);
-          return;
+        if (current !== undefined) {
+          // An algorithm that is not accepted makes all issuers vain.
+          signatureAlgorithm(current.signatureAlgorithm);
+          const issuers = this.#issuersOf(current);
+          if (issuers.length > 1) {
+            // Read here, where the stack has more room than in what needs it.
+            for (let i = 0; i < issuers.length; i++) this.#certificate(issuers[i], true);
+            this.#sort(issuers, current);
+          }
+          path.push({ certificate: current, issuers });
+          current = undefined;
         }
-        this.#push(issuer);
+        if (path.length === 0) break;
+        const index = path[path.length - 1].issuers.pop();
+        if (index === undefined) {
+          path.length--;
+          continue;
+        }
+        if (++tried > MAX_ISSUERS_TRIED) throw new LimitExceeded("there are too many paths to try");
+        const issuer = this.#certificate(index) as Certificate;
+        this.#checkIssuer(issuer, index < 0);
+        if (index > 0) {
+          current = issuer;
+          continue;
+        }
+        this.#checkSignatures(issuer);
+        return;
       } catch (error) {
-        this.#note(error);
+        if (error instanceof LimitExceeded) throw error;
+        this.#reason ??= asRejection(error);
+        current = undefined;
       }
     }
     throw this.#reason ?? this.#deadEnd ?? noPath();
   }
 
-  #note(error: unknown): void {
-    if (error instanceof LimitExceeded) throw error;
-    this.#reason ??= asRejection(error);
+  #der(index: number): Uint8Array {
+    return index < 0 ? this.#anchors[-1 - index] : this.#sent[index];
   }
 
-  /** Goes on with a certificate, to which the issuers are looked for. */
-  #push(certificate: Certificate): void {
-    let issuers: Candidate[] = [];
+  /** @throws {Rejection} if it cannot be read, unless that is of no interest yet */
+  #certificate(index: number, early = false): Certificate | undefined {
+    const der = this.#der(index);
+    const known = this.#known(der);
+    if (known) return known;
     try {
-      // An algorithm that is not accepted makes all of them vain.
-      signatureAlgorithm(certificate.signatureAlgorithm);
-      issuers = this.#issuersOf(certificate);
+      const certificate = new Certificate(der);
+      this.#read.push(certificate);
+      return certificate;
     } catch (error) {
-      this.#note(error);
+      if (early) return undefined;
+      throw error;
     }
-    this.#path.push({ certificate, issuers });
   }
 
-  /** Certificates that bear the issuer's name; last the anchors, and those whose key identifier fits. */
-  #issuersOf(certificate: Certificate): Candidate[] {
-    const found: { candidate: Candidate; rank: number }[] = [];
-    const add = (der: Uint8Array, anchor: boolean) => {
-      const subject = subjectOf(der);
-      if (subject === undefined || !isSameName(subject, certificate.issuer)) return;
-      let candidate = this.#candidates.find((known) => same(known.der, der));
-      if (candidate === undefined) {
-        candidate = new Candidate(der, anchor);
-        this.#candidates.push(candidate);
-      } else if (found.some((other) => other.candidate === candidate)) {
-        return;
-      }
-      found.push({ candidate, rank: 2 * candidate.fit(certificate) + (candidate.anchor ? 1 : 0) });
-    };
-    // Backwards, as they are taken from the end.
-    for (let i = this.#anchors.length - 1; i >= 0; i--) add(this.#anchors[i], true);
-    for (let i = this.#ders.length - 1; i > 0; i--) add(this.#ders[i], false);
+  #known(der: Uint8Array): Certificate | undefined {
+    const read = this.#read;
+    for (let i = 0; i < read.length; i++) if (read[i].der === der) return read[i];
+    return undefined;
+  }
+
+  /** Certificates that bear the issuer's name, last the anchors, and of equals those that were sent first. */
+  #issuersOf(certificate: Certificate): number[] {
+    const { issuer } = certificate;
+    const found: number[] = [];
+    const sent = this.#sent.length;
+    for (let index = sent - 1; index >= -this.#anchors.length; index--) {
+      // The server's own certificate issues nothing.
+      if (index === 0) continue;
+      const subject = subjectOf(this.#der(index));
+      if (subject !== undefined && isSameName(subject, issuer)) found.push(index);
+    }
     if (found.length === 0) {
-      this.#deadEnd ??= isSelfIssued(certificate)
+      this.#deadEnd ??= isSameName(certificate.subject, issuer)
         ? new Rejection("it ends in a self-signed certificate that is not a trust anchor", UNKNOWN_CA)
         : noPath();
     }
-    return found.sort((a, b) => a.rank - b.rank).map(({ candidate }) => candidate);
+    return found;
+  }
+
+  /** Puts those last whose key identifier is the one that the certificate names, and first those that have another. */
+  #sort(issuers: number[], { authorityKeyIdentifier }: Certificate): void {
+    if (authorityKeyIdentifier === undefined) return;
+    const rank: number[] = [];
+    for (let i = 0; i < issuers.length; i++) {
+      // What is wrong with one that cannot be read is said when it is its turn.
+      const identifier = this.#known(this.#der(issuers[i]))?.subjectKeyIdentifier;
+      rank.push(identifier === undefined ? 1 : same(identifier, authorityKeyIdentifier) ? 2 : 0);
+    }
+    const sorted: number[] = [];
+    for (let fit = 0; fit < 3; fit++)
+      for (let i = 0; i < rank.length; i++) if (rank[i] === fit) sorted.push(issuers[i]);
+    for (let i = 0; i < sorted.length; i++) issuers[i] = sorted[i];
   }
 
   /**
    * All that an issuer of the path's last certificate has to be, but for the signatures.
    * @throws {Rejection}
+   * @throws {DerFault}
    */
   #checkIssuer(issuer: Certificate, anchor: boolean): void {
     const path = this.#path;
-    const which = anchor ? "the trust anchor" : "the certificate of an issuer";
-    // RFC 4158 section 2.4.2: a path that comes back to a name and key leads nowhere new.
-    if (
-      path.some(
-        ({ certificate }) => isSameName(certificate.subject, issuer.subject) && same(certificate.spki, issuer.spki),
-      )
-    ) {
-      throw noPath();
-    }
     const child = path[path.length - 1].certificate;
+    const which = anchor ? "the trust anchor" : "an issuer's certificate";
+    // RFC 5280 section 6.1.4 (l): a self-issued certificate does not count for path lengths, nor does the server's.
+    let below = 0;
+    for (let i = 0; i < path.length; i++) {
+      const { certificate } = path[i];
+      // RFC 4158 section 2.4.2: a path that comes back to a name and key leads nowhere new.
+      if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) throw noPath();
+      if (i > 0 && !isSameName(certificate.subject, certificate.issuer)) below++;
+    }
     if (this.#judgement(child, issuer)?.signed === false) throw notSigned();
     checkDates(issuer, this.#now, which);
     checkExtensions(issuer, which);
@@ -253,8 +255,6 @@ class PathBuilder {
     }
     checkKeyUsage(issuer, which);
     checkPurpose(issuer, which);
-    // RFC 5280 section 6.1.4 (l): a self-issued certificate does not count, nor does the server's.
-    const below = path.filter(({ certificate }, i) => i > 0 && !isSelfIssued(certificate)).length;
     if (issuer.pathLength !== undefined && below > issuer.pathLength) {
       throw new Rejection("path length constraint exceeded", BAD_CERTIFICATE);
     }
@@ -262,10 +262,12 @@ class PathBuilder {
     const { nameConstraints } = issuer;
     if (nameConstraints === undefined) return;
     checkSyntax(nameConstraints);
-    path.forEach(({ certificate }, i) => {
+    for (let i = 0; i < path.length; i++) {
+      const { certificate } = path[i];
       // RFC 5280 section 6.1.3 (b).
-      if (i === 0 || !isSelfIssued(certificate)) checkConstraints(nameConstraints, certificate, this.#comparisons);
-    });
+      if (i === 0 || !isSameName(certificate.subject, certificate.issuer))
+        checkConstraints(nameConstraints, certificate, this.#comparisons);
+    }
   }
 
   /**
@@ -276,7 +278,7 @@ class PathBuilder {
     const path = this.#path;
     for (let i = 0; i < path.length; i++) {
       const { certificate } = path[i];
-      const issuer = path[i + 1]?.certificate ?? anchor;
+      const issuer = i + 1 < path.length ? path[i + 1].certificate : anchor;
       if (this.#judgement(certificate, issuer)) continue;
       if (this.#judgements.length >= MAX_SIGNATURE_CHECKS) {
         throw new LimitExceeded("there are too many signatures to check");
@@ -293,7 +295,11 @@ class PathBuilder {
   }
 
   #judgement(certificate: Certificate, issuer: Certificate): Judgement | undefined {
-    return this.#judgements.find((past) => past.certificate === certificate && past.issuer === issuer);
+    const past = this.#judgements;
+    for (let i = 0; i < past.length; i++) {
+      if (past[i].certificate === certificate && past[i].issuer === issuer) return past[i];
+    }
+    return undefined;
   }
 }
 
@@ -331,7 +337,7 @@ function checkExtensions({ unknown }: Certificate, which: string): void {
 
 function checkKeyUsage({ keyUsage }: Certificate, which: string): void {
   if (keyUsage === undefined || keyUsage & KEY_CERT_SIGN) return;
-  throw new Rejection(`the key of ${which} is not meant to sign certificates`, BAD_CERTIFICATE);
+  throw new Rejection(`${which} is not meant to sign certificates`, BAD_CERTIFICATE);
 }
 
 function checkPurpose({ serverAuth }: Certificate, which: string): void {
@@ -350,11 +356,6 @@ function checkDates({ notBeforeMs, notAfterMs }: Certificate, now: number, which
 
 function day(timeMs: number): string {
   return new Date(timeMs).toISOString().slice(0, 10);
-}
-
-/** RFC 5280 section 3.2. */
-function isSelfIssued({ subject, issuer }: Certificate): boolean {
-  return isSameName(subject, issuer);
 }
 
 function asRejection(error: unknown): Rejection {

@@ -37,9 +37,9 @@ export function isOnCurve(name: CurveName, point: Uint8Array): boolean {
   return x < p && y < p && (y * y) % p === ((x * x + p - 3n) * x + b) % p;
 }
 
-/** The number that big-endian bytes stand for; XS reads it from a buffer 200 times faster than from digits. */
+/** The number that big-endian bytes stand for. */
 export function toBigInt(bytes: Uint8Array): bigint {
-  return BigInt.fromArrayBuffer === undefined
-    ? BigInt(`0x0${hex(bytes)}`)
-    : (BigInt.fromArrayBuffer(bytes.slice().buffer) as bigint);
+  // XS has a way that takes a two-hundredth of the time of the one over digits.
+  const { fromArrayBuffer } = BigInt as unknown as { fromArrayBuffer?(buffer: ArrayBufferLike): bigint };
+  return fromArrayBuffer ? fromArrayBuffer(bytes.slice().buffer) : BigInt(`0x0${hex(bytes)}`);
 }

@@ -76,22 +76,17 @@ export function hostIdentity(host: string): HostIdentity {
  */
 export function isForHost(subjectAltName: Uint8Array, host: HostIdentity): boolean {
   let found = false;
-  const tag = host.address ? IP_ADDRESS : DNS_NAME;
-  eachName(subjectAltName, (type, value) => {
-    if (found || type !== tag) return;
-    found = host.address ? same(value, host.bytes) : isDnsMatch(value, host.bytes);
-  });
-  return found;
-}
-
-function eachName(subjectAltName: Uint8Array, visit: (tag: number, value: Uint8Array) => void): void {
+  const wanted = host.address ? IP_ADDRESS : DNS_NAME;
   const names = new DerCursor(subjectAltName);
   const outer = names.enter(SEQUENCE);
   do {
     const tag = names.peek();
-    visit(tag, readGeneralName(names, tag));
+    const value = readGeneralName(names, tag);
+    if (found || tag !== wanted) continue;
+    found = host.address ? same(value, host.bytes) : isDnsMatch(value, host.bytes);
   } while (!names.done);
   names.leave(outer);
+  return found;
 }
 
 function readGeneralName(cursor: DerCursor, tag: number): Uint8Array {
@@ -99,8 +94,8 @@ function readGeneralName(cursor: DerCursor, tag: number): Uint8Array {
   const value = cursor.read(tag);
   if (tag === IP_ADDRESS && value.length !== 4 && value.length !== 16)
     throw new DerFault("an IP address has a wrong length");
-  if ((tag === DNS_NAME || tag === URI || tag === RFC822_NAME) && value.some((byte) => byte >= 0x80)) {
-    throw new DerFault("a name is not ASCII");
+  if (tag === DNS_NAME || tag === URI || tag === RFC822_NAME) {
+    for (let i = 0; i < value.length; i++) if (value[i] >= 0x80) throw new DerFault("a name is not ASCII");
   }
   return value;
 }
@@ -150,35 +145,33 @@ function lower(byte: number): number {
 /**
  * Whether two distinguished names are the same (RFC 5280 section 7.1): letters of ASCII in either case, white space
  * folded, where the values are PrintableString or UTF8String, and byte by byte where they are not.
- * @param a contents of a Name
+ * @param name contents of a Name
+ * @param within whether it is enough that the first name begins with the second
  */
-export function isSameName(a: Uint8Array, b: Uint8Array): boolean {
-  return same(a, b) || isNameIn(a, b, false);
-}
-
-/** Whether a name is, or with `within` begins with, another. */
-function isNameIn(name: Uint8Array, other: Uint8Array, within: boolean): boolean {
-  const [a, b] = [new DerCursor(name), new DerCursor(other)];
+export function isSameName(name: Uint8Array, other: Uint8Array, within = false): boolean {
+  if (same(name, other)) return true;
+  const a = new DerCursor(name);
+  const b = new DerCursor(other);
   try {
     while (!b.done) {
       if (a.done) return false;
-      const sets = [a.enter(SET), b.enter(SET)];
+      const set = a.enter(SET);
+      const otherSet = b.enter(SET);
       while (!b.done) {
         if (a.done) return false;
-        const attributes = [a.enter(SEQUENCE), b.enter(SEQUENCE)];
+        const attribute = a.enter(SEQUENCE);
+        const otherAttribute = b.enter(SEQUENCE);
         if (!same(a.read(OBJECT_IDENTIFIER), b.read(OBJECT_IDENTIFIER))) return false;
-        const [tag, otherTag] = [a.peek(), b.peek()];
-        const [value, otherValue] = [a.read(tag), b.read(otherTag)];
-        const equal =
-          isFolded(tag) && isFolded(otherTag)
-            ? isSameText(value, otherValue)
-            : tag === otherTag && same(value, otherValue);
-        if (!equal) return false;
-        a.leave(attributes[0]);
-        b.leave(attributes[1]);
+        const folded = isFolded(a.peek()) && isFolded(b.peek());
+        if (!folded && a.peek() !== b.peek()) return false;
+        const value = a.read(a.peek());
+        const otherValue = b.read(b.peek());
+        if (!(folded ? isSameText(value, otherValue) : same(value, otherValue))) return false;
+        a.leave(attribute);
+        b.leave(otherAttribute);
       }
-      a.leave(sets[0]);
-      b.leave(sets[1]);
+      a.leave(set);
+      b.leave(otherSet);
     }
     return within || a.done;
   } catch {
@@ -215,38 +208,37 @@ function skipSpaces(text: Uint8Array, from: number): number {
  * @throws {DerFault} if they are malformed
  */
 export function checkSyntax(constraints: Uint8Array): void {
-  eachSubtree(constraints, (_excluded, tag, base) => {
-    // RFC 5280 section 4.2.1.10: a name without a dot in front, or an address and a mask of leading ones.
-    if (tag === DNS_NAME && base.length > 0 && (!isDnsName(base) || isWildcard(base))) {
-      throw new DerFault("a name constraint is not a host name");
-    }
-    if (tag === IP_ADDRESS && !isNetwork(base)) throw new DerFault("a name constraint is not a network");
-    if (tag === DIRECTORY_NAME) {
-      const name = new DerCursor(base);
-      name.skip(SEQUENCE);
-      name.end();
-    }
-  });
-}
-
-function eachSubtree(constraints: Uint8Array, visit: (excluded: boolean, tag: number, base: Uint8Array) => void): void {
   const cursor = new DerCursor(constraints);
   const outer = cursor.enter(SEQUENCE);
   if (cursor.done) throw new DerFault("name constraints are empty");
-  for (const list of [PERMITTED, EXCLUDED]) {
+  for (let list = PERMITTED; list <= EXCLUDED; list++) {
     if (cursor.peek() !== list) continue;
     const subtrees = cursor.enter(list);
     do {
+      // Without minimum and maximum: they are 0 and absent (RFC 5280 section 4.2.1.10), and DER leaves out a default.
       const subtree = cursor.enter(SEQUENCE);
       const tag = cursor.peek();
       if (!GENERAL_NAMES.includes(tag)) throw new DerFault("a name constraint is of an unknown type");
-      visit(list === EXCLUDED, tag, cursor.read(tag));
-      // No minimum or maximum: they are 0 and absent, and DER leaves out a default.
+      const base = cursor.read(tag);
       cursor.leave(subtree);
+      // A name without a dot in front.
+      if (tag === DNS_NAME && base.length > 0 && (!isDnsName(base) || isWildcard(base))) {
+        throw new DerFault("a name constraint is not a host name");
+      }
+      if (tag === IP_ADDRESS && !isNetwork(base)) throw new DerFault("a name constraint is not a network");
+      if (tag === DIRECTORY_NAME) directoryName(base);
     } while (!cursor.done);
     cursor.leave(subtrees);
   }
   cursor.leave(outer);
+}
+
+/** Contents of a Name, which its tag in GeneralName stands around. */
+function directoryName(value: Uint8Array): Uint8Array {
+  const cursor = new DerCursor(value);
+  const contents = cursor.read(SEQUENCE);
+  cursor.end();
+  return contents;
 }
 
 /** An address and its mask, RFC 4632. */
@@ -270,61 +262,52 @@ function isNetwork(base: Uint8Array): boolean {
  */
 export function checkConstraints(constraints: Uint8Array, certificate: Certificate, comparisons: Comparisons): void {
   const { subject, subjectAltName } = certificate;
-  if (subject.length > 0) checkConstrained(constraints, DIRECTORY_NAME, subject, comparisons);
+  if (subject.length > 0) checkName(constraints, DIRECTORY_NAME, subject, comparisons);
   if (!subjectAltName) return;
-  eachName(subjectAltName, (tag, value) => {
-    if (tag !== DIRECTORY_NAME) checkConstrained(constraints, tag, value, comparisons);
-    else checkConstrained(constraints, tag, new DerCursor(value).read(SEQUENCE), comparisons);
-  });
+  const names = new DerCursor(subjectAltName);
+  names.enter(SEQUENCE);
+  do {
+    const tag = names.peek();
+    const value = readGeneralName(names, tag);
+    checkName(constraints, tag, tag === DIRECTORY_NAME ? directoryName(value) : value, comparisons);
+  } while (!names.done);
 }
 
-function checkConstrained(constraints: Uint8Array, tag: number, name: Uint8Array, comparisons: Comparisons): void {
+function checkName(constraints: Uint8Array, tag: number, name: Uint8Array, comparisons: Comparisons): void {
+  const cursor = new DerCursor(constraints);
+  cursor.enter(SEQUENCE);
   let limited = false;
   let permitted = false;
-  eachSubtree(constraints, (excluded, type, base) => {
-    comparisons.count();
-    if (type !== tag) return;
-    if (excluded) {
-      if (isExcluded(tag, name, base))
-        throw new Rejection("a name constraint excludes one of its names", BAD_CERTIFICATE);
-    } else {
-      limited = true;
-      permitted ||= isPermitted(tag, name, base);
-    }
-  });
+  while (!cursor.done) {
+    const excluded = cursor.peek() === EXCLUDED;
+    const subtrees = cursor.enter(cursor.peek());
+    do {
+      comparisons.count();
+      const subtree = cursor.enter(SEQUENCE);
+      const type = cursor.peek();
+      const base = cursor.read(type);
+      cursor.leave(subtree);
+      if (type !== tag) continue;
+      const within = isWithin(tag, name, base, excluded);
+      if (excluded && within) throw new Rejection("a name constraint excludes one of its names", BAD_CERTIFICATE);
+      limited ||= !excluded;
+      permitted ||= !excluded && within;
+    } while (!cursor.done);
+    cursor.leave(subtrees);
+  }
   if (limited && !permitted) {
     throw new Rejection("the name constraints of an issuer do not permit one of its names", BAD_CERTIFICATE);
   }
 }
 
-function isPermitted(tag: number, name: Uint8Array, base: Uint8Array): boolean {
-  switch (tag) {
-    case DNS_NAME:
-      // All names that a wildcard stands for have to be within.
-      return isDnsName(name) && isSubdomain(isWildcard(name) ? name.subarray(2) : name, base);
-    case IP_ADDRESS:
-      return isInNetwork(name, base);
-    case DIRECTORY_NAME:
-      return isNameIn(name, new DerCursor(base).read(SEQUENCE), true);
-    default:
-      return false;
-  }
-}
-
-function isExcluded(tag: number, name: Uint8Array, base: Uint8Array): boolean {
-  switch (tag) {
-    case DNS_NAME:
-      if (!isDnsName(name)) return true;
-      if (!isWildcard(name)) return isSubdomain(name, base);
-      // Or one of the names that it stands for is the base.
-      return isSubdomain(name.subarray(2), base) || isDnsMatch(name, base);
-    case IP_ADDRESS:
-      return isInNetwork(name, base);
-    case DIRECTORY_NAME:
-      return isNameIn(name, new DerCursor(base).read(SEQUENCE), true);
-    default:
-      return true;
-  }
+/** Whether the base holds the name; in doubt, whatever gets it refused. */
+function isWithin(tag: number, name: Uint8Array, base: Uint8Array, excluded: boolean): boolean {
+  if (tag === IP_ADDRESS) return isInNetwork(name, base);
+  if (tag === DIRECTORY_NAME) return isSameName(name, directoryName(base), true);
+  if (tag !== DNS_NAME || !isDnsName(name)) return excluded;
+  if (!isWildcard(name)) return isSubdomain(name, base);
+  // All names that a wildcard stands for have to be permitted, and none excluded, as the base itself may be.
+  return isSubdomain(name.subarray(2), base) || (excluded && isDnsMatch(name, base));
 }
 
 /** Whether labels can be added to the left of the base to get the name. */

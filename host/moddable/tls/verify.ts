@@ -1,10 +1,9 @@
 /** Signatures of certificates and of the key exchange; what calculates is injected, the judgement is here. */
 
-import { hex } from "../../../src/crypto/hex.js";
 import { encodePkcs1 } from "../pkcs1.js";
 import { algorithmName, type PublicKey } from "./certificate.js";
 import { CURVES, type CurveName, toBigInt } from "./curves.js";
-import { DerCursor, SEQUENCE } from "./der.js";
+import { DerCursor, SEQUENCE, wordAt } from "./der.js";
 import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
 
 export type HashName = "SHA256" | "SHA384" | "SHA512";
@@ -31,23 +30,7 @@ export interface SignatureAlgorithm {
   readonly hash: HashName;
 }
 
-const rsa = (hash: HashName): SignatureAlgorithm => Object.freeze({ key: "rsa", hash });
-const ecdsa = (hash: HashName): SignatureAlgorithm => Object.freeze({ key: "ec", hash });
-
-// Contents of the AlgorithmIdentifiers. RFC 4055 section 5: parameters are NULL, and may be absent. RFC 5758 section 3.2:
-// they are absent.
-const ALGORITHMS: Readonly<Record<string, SignatureAlgorithm>> = Object.freeze({
-  "06092a864886f70d01010b0500": rsa("SHA256"),
-  "06092a864886f70d01010c0500": rsa("SHA384"),
-  "06092a864886f70d01010d0500": rsa("SHA512"),
-  "06092a864886f70d01010b": rsa("SHA256"),
-  "06092a864886f70d01010c": rsa("SHA384"),
-  "06092a864886f70d01010d": rsa("SHA512"),
-  "06082a8648ce3d040302": ecdsa("SHA256"),
-  "06082a8648ce3d040303": ecdsa("SHA384"),
-  "06082a8648ce3d040304": ecdsa("SHA512"),
-});
-const LONGEST_ALGORITHM_BYTES = 13;
+const HASHES: readonly HashName[] = Object.freeze(["SHA256", "SHA384", "SHA512"] as const);
 
 // DigestInfo up to the hash, RFC 8017 section 9.2 note 1.
 const DIGEST_INFO: Readonly<Record<HashName, string>> = Object.freeze({
@@ -61,8 +44,19 @@ const DIGEST_INFO: Readonly<Record<HashName, string>> = Object.freeze({
  * @throws {Rejection} for MD5, SHA-1 and whatever else is not known
  */
 export function signatureAlgorithm(identifier: Uint8Array): SignatureAlgorithm {
-  const algorithm = identifier.length <= LONGEST_ALGORITHM_BYTES ? ALGORITHMS[hex(identifier)] : undefined;
-  if (algorithm) return algorithm;
+  const { length } = identifier;
+  const [first, second] = length >= 10 ? [wordAt(identifier, 0), wordAt(identifier, 4)] : [0, 0];
+  // 1.2.840.113549.1.1.11 to 13, RFC 4055 section 5: parameters are NULL, and may be absent.
+  if ((length === 11 || length === 13) && first === 0x06092a86 && second === 0x4886f70d) {
+    const hash = HASHES[identifier[10] - 11];
+    const isNull = length === 11 || (identifier[11] === 5 && identifier[12] === 0);
+    if (hash && isNull && identifier[8] === 1 && identifier[9] === 1) return { key: "rsa", hash };
+  }
+  // 1.2.840.10045.4.3.2 to 4, RFC 5758 section 3.2: parameters are absent.
+  if (length === 10 && first === 0x06082a86 && second === 0x48ce3d04 && identifier[8] === 3) {
+    const hash = HASHES[identifier[9] - 2];
+    if (hash) return { key: "ec", hash };
+  }
   const name = algorithmName(identifier);
   throw new Rejection(
     `a certificate is not signed by RSA or ECDSA with SHA-256, SHA-384 or SHA-512 (object identifier ${name})`,
@@ -106,11 +100,11 @@ function ecdsaNumbers(curve: CurveName, signature: Uint8Array): { r: bigint; s: 
   try {
     const cursor = new DerCursor(signature);
     const outer = cursor.enter(SEQUENCE);
-    const octets = [cursor.positive(), cursor.positive()];
+    const [first, second] = [cursor.positive(), cursor.positive()];
     cursor.leave(outer);
     cursor.end();
-    if (octets.some(({ length }) => length > size)) return undefined;
-    const [r, s] = octets.map(toBigInt);
+    if (first.length > size || second.length > size) return undefined;
+    const [r, s] = [toBigInt(first), toBigInt(second)];
     return r < n && s < n ? { r, s } : undefined;
   } catch {
     return undefined;
