@@ -85,15 +85,10 @@ export function checkAnchor(der: Uint8Array): void {
 
 interface Step {
   readonly certificate: Certificate;
+  /** Its place among those that were sent. */
+  readonly index: number;
   /** Certificates that are still to be tried as its issuer, the likeliest last: anchors from -1 down, sent ones from 1. */
   readonly issuers: number[];
-}
-
-/** What has been found of one signature. */
-interface Judgement {
-  readonly certificate: Certificate;
-  readonly issuer: Certificate;
-  readonly signed: boolean;
 }
 
 /**
@@ -108,9 +103,9 @@ class PathBuilder {
   readonly #now: number;
   readonly #primitives: SignaturePrimitives;
   readonly #comparisons = new Comparisons();
-  /** Those that have been tried. */
-  readonly #read: Certificate[] = [];
-  readonly #judgements: Judgement[] = [];
+  /** Pairs of a certificate and an issuer between which the signature has been checked. */
+  readonly #signed: number[] = [];
+  readonly #forged: number[] = [];
   /** Why the first candidate did not do: the likeliest one, so of all reasons the best. */
   #reason: Rejection | undefined;
   #deadEnd: Rejection | undefined;
@@ -131,35 +126,38 @@ class PathBuilder {
   build(leaf: Certificate): void {
     const path = this.#path;
     let current: Certificate | undefined = leaf;
+    let index: number | undefined = 0;
     let tried = 0;
     for (;;) {
       try {
-        if (current !== undefined) {
+        if (current !== undefined && index !== undefined) {
           // An algorithm that is not accepted makes all issuers vain.
           signatureAlgorithm(current.signatureAlgorithm);
           const issuers = this.#issuersOf(current);
           if (issuers.length > 1) {
-            // Read here, where the stack has more room than in what needs it.
-            for (let i = 0; i < issuers.length; i++) this.#certificate(issuers[i], true);
-            this.#sort(issuers, current);
+            const ranks: number[] = [];
+            // Read here, where the stack has more room than deeper down, and again when it is one's turn: to keep all
+            // that a stranger sends would take the room of the heap.
+            for (let i = 0; i < issuers.length; i++) ranks.push(rank(this.#der(issuers[i]), current));
+            sort(issuers, ranks);
           }
-          path.push({ certificate: current, issuers });
+          path.push({ certificate: current, index, issuers });
           current = undefined;
         }
         if (path.length === 0) break;
-        const index = path[path.length - 1].issuers.pop();
+        index = path[path.length - 1].issuers.pop();
         if (index === undefined) {
           path.length--;
           continue;
         }
         if (++tried > MAX_ISSUERS_TRIED) throw new LimitExceeded("there are too many paths to try");
-        const issuer = this.#certificate(index) as Certificate;
-        this.#checkIssuer(issuer, index < 0);
+        const issuer = new Certificate(this.#der(index));
+        this.#checkIssuer(issuer, index);
         if (index > 0) {
           current = issuer;
           continue;
         }
-        this.#checkSignatures(issuer);
+        this.#checkSignatures(issuer, index);
         return;
       } catch (error) {
         if (error instanceof LimitExceeded) throw error;
@@ -170,29 +168,9 @@ class PathBuilder {
     throw this.#reason ?? this.#deadEnd ?? noPath();
   }
 
+  /** By its place: anchors from -1 down. */
   #der(index: number): Uint8Array {
     return index < 0 ? this.#anchors[-1 - index] : this.#sent[index];
-  }
-
-  /** @throws {Rejection} if it cannot be read, unless that is of no interest yet */
-  #certificate(index: number, early = false): Certificate | undefined {
-    const der = this.#der(index);
-    const known = this.#known(der);
-    if (known) return known;
-    try {
-      const certificate = new Certificate(der);
-      this.#read.push(certificate);
-      return certificate;
-    } catch (error) {
-      if (early) return undefined;
-      throw error;
-    }
-  }
-
-  #known(der: Uint8Array): Certificate | undefined {
-    const read = this.#read;
-    for (let i = 0; i < read.length; i++) if (read[i].der === der) return read[i];
-    return undefined;
   }
 
   /** Certificates that bear the issuer's name, last the anchors, and of equals those that were sent first. */
@@ -214,29 +192,15 @@ class PathBuilder {
     return found;
   }
 
-  /** Puts those last whose key identifier is the one that the certificate names, and first those that have another. */
-  #sort(issuers: number[], { authorityKeyIdentifier }: Certificate): void {
-    if (authorityKeyIdentifier === undefined) return;
-    const rank: number[] = [];
-    for (let i = 0; i < issuers.length; i++) {
-      // What is wrong with one that cannot be read is said when it is its turn.
-      const identifier = this.#known(this.#der(issuers[i]))?.subjectKeyIdentifier;
-      rank.push(identifier === undefined ? 1 : same(identifier, authorityKeyIdentifier) ? 2 : 0);
-    }
-    const sorted: number[] = [];
-    for (let fit = 0; fit < 3; fit++)
-      for (let i = 0; i < rank.length; i++) if (rank[i] === fit) sorted.push(issuers[i]);
-    for (let i = 0; i < sorted.length; i++) issuers[i] = sorted[i];
-  }
-
   /**
    * All that an issuer of the path's last certificate has to be, but for the signatures.
    * @throws {Rejection}
    * @throws {DerFault}
    */
-  #checkIssuer(issuer: Certificate, anchor: boolean): void {
+  #checkIssuer(issuer: Certificate, index: number): void {
     const path = this.#path;
-    const child = path[path.length - 1].certificate;
+    const child = path[path.length - 1];
+    const anchor = index < 0;
     const which = anchor ? "the trust anchor" : "an issuer's certificate";
     // RFC 5280 section 6.1.4 (l): a self-issued certificate does not count for path lengths, nor does the server's.
     let below = 0;
@@ -246,7 +210,7 @@ class PathBuilder {
       if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) throw noPath();
       if (i > 0 && !isSameName(certificate.subject, certificate.issuer)) below++;
     }
-    if (this.#judgement(child, issuer)?.signed === false) throw notSigned();
+    if (this.#forged.includes(pair(child.index, index))) throw notSigned();
     checkDates(issuer, this.#now, which);
     checkExtensions(issuer, which);
     // Certificates of version 1 and 2, which old roots are of, cannot say what they are for.
@@ -258,7 +222,7 @@ class PathBuilder {
     if (issuer.pathLength !== undefined && below > issuer.pathLength) {
       throw new Rejection("path length constraint exceeded", BAD_CERTIFICATE);
     }
-    if (issuer.publicKey().type !== signatureAlgorithm(child.signatureAlgorithm).key) throw notSigned();
+    if (issuer.publicKey().type !== signatureAlgorithm(child.certificate.signatureAlgorithm).key) throw notSigned();
     const { nameConstraints } = issuer;
     if (nameConstraints === undefined) return;
     checkSyntax(nameConstraints);
@@ -274,33 +238,54 @@ class PathBuilder {
    * Checks the signatures from end to end; at one that is not the issuer's, the path is cut back to its certificate.
    * @throws {Rejection}
    */
-  #checkSignatures(anchor: Certificate): void {
+  #checkSignatures(anchor: Certificate, index: number): void {
     const path = this.#path;
     for (let i = 0; i < path.length; i++) {
-      const { certificate } = path[i];
-      const issuer = i + 1 < path.length ? path[i + 1].certificate : anchor;
-      if (this.#judgement(certificate, issuer)) continue;
-      if (this.#judgements.length >= MAX_SIGNATURE_CHECKS) {
+      const above = i + 1 < path.length;
+      const edge = pair(path[i].index, above ? path[i + 1].index : index);
+      if (this.#signed.includes(edge)) continue;
+      if (this.#signed.length + this.#forged.length >= MAX_SIGNATURE_CHECKS) {
         throw new LimitExceeded("there are too many signatures to check");
       }
-      const { signature, signatureAlgorithm: identifier, tbs } = certificate;
+      const { signature, signatureAlgorithm: identifier, tbs } = path[i].certificate;
       const algorithm = signatureAlgorithm(identifier);
-      const signed = isSignature(this.#primitives, issuer.publicKey(), algorithm, signature, [tbs]);
-      this.#judgements.push({ certificate, issuer, signed });
-      if (!signed) {
-        path.length = i + 1;
-        throw notSigned();
+      const key = (above ? path[i + 1].certificate : anchor).publicKey();
+      if (isSignature(this.#primitives, key, algorithm, signature, [tbs])) {
+        this.#signed.push(edge);
+        continue;
       }
+      this.#forged.push(edge);
+      path.length = i + 1;
+      throw notSigned();
     }
   }
+}
 
-  #judgement(certificate: Certificate, issuer: Certificate): Judgement | undefined {
-    const past = this.#judgements;
-    for (let i = 0; i < past.length; i++) {
-      if (past[i].certificate === certificate && past[i].issuer === issuer) return past[i];
-    }
-    return undefined;
+/** One number for a certificate and an issuer, each by its place. */
+function pair(index: number, issuer: number): number {
+  return MAX_CERTIFICATES * issuer + index;
+}
+
+/** 2 if its key identifier is the one that the certificate names, 0 if it is another, 1 if one of them has none. */
+function rank(der: Uint8Array, { authorityKeyIdentifier }: Certificate): number {
+  if (authorityKeyIdentifier === undefined) return 1;
+  try {
+    const identifier = new Certificate(der).subjectKeyIdentifier;
+    if (identifier === undefined) return 1;
+    return same(identifier, authorityKeyIdentifier) ? 2 : 0;
+  } catch {
+    // What is wrong with it is said when it is its turn.
+    return 0;
   }
+}
+
+/** The highest rank last; the order of equals stays. */
+function sort(issuers: number[], ranks: readonly number[]): void {
+  const sorted: number[] = [];
+  for (let wanted = 0; wanted <= 2; wanted++) {
+    for (let i = 0; i < ranks.length; i++) if (ranks[i] === wanted) sorted.push(issuers[i]);
+  }
+  for (let i = 0; i < sorted.length; i++) issuers[i] = sorted[i];
 }
 
 function checkLeaf(leaf: Certificate, now: number): void {
