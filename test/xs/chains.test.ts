@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { STACK_BYTES } from "../../bench/budgets.mjs";
-import { limboCases } from "../chains/cases.js";
+import { type ChainCase, limboCases } from "../chains/cases.js";
 import { bundleFile } from "../support/bundle.js";
 import { BUILD_TIMEOUT_MS, build, runAll } from "../support/engine.js";
 import { Authority, type Der, dnsName, extension, extensions, ipAddress } from "../support/x509.js";
@@ -37,7 +37,7 @@ const online = (name: string) => {
 };
 const host = dnsName("gateway.test");
 
-test.each<[string, ReturnType<typeof made>, string, number?]>([
+const rows: readonly [string, Pick<ChainCase, "chain" | "anchors" | "host" | "nowMs">, string, number?][] = [
   ["three certificates of a public server, one of 6 KB", online("microsoft.com"), "accepted"],
   ["two certificates of a public server", online("aws.amazon.com"), "accepted"],
   [
@@ -79,17 +79,22 @@ test.each<[string, ReturnType<typeof made>, string, number?]>([
     "there are too many paths to try",
     LONGEST_HEAP_BYTES,
   ],
-])("%s are checked in little heap and the stack of an ESP32", async (_name, each, output, heapBytes = HEAP_BYTES) => {
-  const preload = [await bundleFile(new URL("chains.entry.ts", import.meta.url).pathname, "entry")];
-  const list = (ders: readonly Uint8Array[]) => JSON.stringify(ders.map((der) => Buffer.from(der).toString("hex")));
-  const data = join(folder, "data.js");
-  await writeFile(
-    data,
-    `var sent = ${list(each.chain)}.map(entry.bytes), anchors = ${list(each.anchors)}.map(entry.bytes);`,
-  );
-  const script = `entry.verify(sent, anchors, ${JSON.stringify(each.host)}, ${each.nowMs});`;
-  const job = { script, heapBytes, stackBytes: STACK_BYTES };
-  const [report] = await runAll([job], { preload: [...preload, data] });
-  expect(report).toMatchObject({ end: "ok", message: "" });
-  expect(report.output.trim()).toBe(output);
-});
+];
+
+test.each(rows.map(([name, each, output, heapBytes = HEAP_BYTES]) => [name, heapBytes, each, output] as const))(
+  "%s are checked in %d bytes of heap and the stack of an ESP32",
+  async (_name, heapBytes, each, output) => {
+    const preload = [await bundleFile(new URL("chains.entry.ts", import.meta.url).pathname, "entry")];
+    const list = (ders: readonly Uint8Array[]) => JSON.stringify(ders.map((der) => Buffer.from(der).toString("hex")));
+    const data = join(folder, "data.js");
+    await writeFile(
+      data,
+      `var sent = ${list(each.chain)}.map(entry.bytes), anchors = ${list(each.anchors)}.map(entry.bytes);`,
+    );
+    const script = `entry.verify(sent, anchors, ${JSON.stringify(each.host)}, ${each.nowMs});`;
+    const job = { script, heapBytes, stackBytes: STACK_BYTES };
+    const [report] = await runAll([job], { preload: [...preload, data] });
+    expect(report).toMatchObject({ end: "ok", message: "" });
+    expect(report.output.trim()).toBe(output);
+  },
+);
