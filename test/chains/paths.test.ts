@@ -42,6 +42,7 @@ const intermediate = new Authority("Intermediate");
 const rootDer = root.root();
 const intermediateDer = root.certify(intermediate);
 const leaf = intermediate.leaf();
+const other = new Authority("Other root");
 
 describe("what is sent", () => {
   test.each<[string, Uint8Array[]]>([
@@ -66,6 +67,12 @@ describe("what is sent", () => {
 
   test.each<[string, Uint8Array[], string, number]>([
     ["without the intermediate", [leaf], "there is no path to a trust anchor", 48],
+    [
+      "with a root that nobody trusts",
+      [other.leaf(), other.root()],
+      "it ends in a self-signed certificate that is not a trust anchor",
+      48,
+    ],
     ["of another root", [new Authority("Root").leaf()], "a certificate is not signed by the issuer that it names", 42],
     ["that signed itself", [selfSigned()], "it ends in a self-signed certificate that is not a trust anchor", 48],
   ])("%s is refused", (_name, chain, reason, alert) => {
@@ -77,8 +84,8 @@ describe("what is sent", () => {
     expect(verify([own], [own])).toEqual({ reason: "", checks: 0 });
     expect(verify([leaf], [rootDer, leaf])).toEqual({ reason: "", checks: 0 });
     expect(verify([own], [own], { nowMs: () => Date.UTC(2040, 0) }).reason).toMatch(/expired/);
-    const other = new Authority("Other").leaf([dnsName("other.test")]);
-    expect(verify([other], [other]).reason).toMatch(/not for the name/);
+    const elsewhere = other.leaf([dnsName("other.test")]);
+    expect(verify([elsewhere], [elsewhere]).reason).toMatch(/not for the name/);
   });
 
   test("an anchor that is no authority issues nothing", () => {

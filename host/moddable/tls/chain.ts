@@ -161,11 +161,13 @@ class PathBuilder {
         return;
       } catch (error) {
         if (error instanceof LimitExceeded) throw error;
-        this.#reason ??= asRejection(error);
+        const rejection = asRejection(error);
+        if (rejection.alert === UNKNOWN_CA) this.#deadEnd ??= rejection;
+        else this.#reason ??= rejection;
         current = undefined;
       }
     }
-    throw this.#reason ?? this.#deadEnd ?? noPath();
+    throw this.#reason ?? this.#deadEnd ?? noPath(leaf);
   }
 
   /** By its place: anchors from -1 down. */
@@ -184,11 +186,7 @@ class PathBuilder {
       const subject = subjectOf(this.#der(index));
       if (subject !== undefined && isSameName(subject, issuer)) found.push(index);
     }
-    if (found.length === 0) {
-      this.#deadEnd ??= isSameName(certificate.subject, issuer)
-        ? new Rejection("it ends in a self-signed certificate that is not a trust anchor", UNKNOWN_CA)
-        : noPath();
-    }
+    if (found.length === 0) this.#deadEnd ??= noPath(certificate);
     return found;
   }
 
@@ -207,7 +205,9 @@ class PathBuilder {
     for (let i = 0; i < path.length; i++) {
       const { certificate } = path[i];
       // RFC 4158 section 2.4.2: a path that comes back to a name and key leads nowhere new.
-      if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) throw noPath();
+      if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) {
+        throw noPath(child.certificate);
+      }
       if (i > 0 && !isSameName(certificate.subject, certificate.issuer)) below++;
     }
     if (this.#forged.includes(pair(child.index, index))) throw notSigned();
@@ -229,8 +229,8 @@ class PathBuilder {
     for (let i = 0; i < path.length; i++) {
       const { certificate } = path[i];
       // RFC 5280 section 6.1.3 (b).
-      if (i === 0 || !isSameName(certificate.subject, certificate.issuer))
-        checkConstraints(nameConstraints, certificate, this.#comparisons);
+      const isExempt = i > 0 && isSameName(certificate.subject, certificate.issuer);
+      if (!isExempt) checkConstraints(nameConstraints, certificate, this.#comparisons);
     }
   }
 
@@ -355,6 +355,9 @@ function notSigned(): Rejection {
   return new Rejection("a certificate is not signed by the issuer that it names", BAD_CERTIFICATE);
 }
 
-function noPath(): Rejection {
-  return new Rejection("there is no path to a trust anchor", UNKNOWN_CA);
+/** What a search says that found no issuer of this certificate. */
+function noPath({ subject, issuer }: Certificate): Rejection {
+  return isSameName(subject, issuer)
+    ? new Rejection("it ends in a self-signed certificate that is not a trust anchor", UNKNOWN_CA)
+    : new Rejection("there is no path to a trust anchor", UNKNOWN_CA);
 }
