@@ -22,7 +22,7 @@ export default {
   reporters: ["default", fileURLToPath(new URL("test/tools/guard/reporter.mjs", import.meta.url))],
   extensionsToTreatAsEsm: [".ts"],
   transform: {
-    "host/moddable/((embedded|esp32)/)?[^/]+\\.ts$": ["@swc/jest", moddable],
+    "host/moddable/((embedded|esp32|tls)/)?[^/]+\\.ts$": ["@swc/jest", moddable],
     "\\.ts$": ["@swc/jest", swc],
   },
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },

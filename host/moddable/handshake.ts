@@ -1,8 +1,9 @@
 /** What the TLS of the SDK leaves unchecked in a handshake: RFC 5246 sections 6.2.1, 7.3 and 7.4. */
 
-import type { Certificate } from "./certificate.js";
-import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Rejection, UNSUPPORTED_CERTIFICATE } from "./certificate.js";
-import { isEcdsaInRange, isSignature } from "./verify.js";
+import { type Certificate, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT } from "./tls/certificate.js";
+import { sdkPrimitives } from "./tls/primitives.js";
+import { Rejection, UNSUPPORTED_CERTIFICATE } from "./tls/rejection.js";
+import { isEcdsaInRange, isSignature } from "./tls/verify.js";
 
 // Record types, section 6.2.1.
 const CHANGE_CIPHER_SPEC = 20;
@@ -236,14 +237,11 @@ export class HandshakeGuard {
     const good =
       key.type === "ec"
         ? isEcdsaInRange(key.curve, signature)
-        : isSignature(
-            key,
-            { key: "rsa", hash: "SHA256" },
-            signature,
+        : isSignature(sdkPrimitives, key, { key: "rsa", hash: "SHA256" }, signature, [
             new Uint8Array(view.clientRandom),
             new Uint8Array(view.serverRandom),
             body.subarray(0, length),
-          );
+          ]);
     if (!good) throw new HandshakeFault("the key exchange is not signed by the certificate's key", DECRYPT_ERROR);
   }
 }

@@ -7,20 +7,20 @@ import { type RsaPrivateKey, readRsaPrivateKey } from "../../src/crypto/key.js";
 import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
 import { IotHubError } from "../../src/errors.js";
 import { checkOptions, type Rules } from "../../src/options.js";
-import { defaultAnchors } from "./anchors.js";
-import { Certificate } from "./certificate.js";
-import type { Trust } from "./chain.js";
 import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
 import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
 import { ArithmeticRsa } from "./rsa.js";
+import { defaultAnchors } from "./tls/anchors.js";
+import { Certificate } from "./tls/certificate.js";
+import { checkAnchor, type Trust } from "./tls/chain.js";
 import { Resumption, TlsTransport } from "./tls.js";
 
 export * from "../../src/index.js";
-export { defaultAnchors, digicertGlobalRootCA } from "./anchors.js";
 export { type ClockOptions, defaultTimeServers, ModdableClock } from "./clock.js";
 export { readSettings } from "./config.js";
 export { KeyValueStorage } from "./storage.js";
+export { defaultAnchors, digicertGlobalRootCA } from "./tls/anchors.js";
 export type { ModdableHost, PemOrDer };
 
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
@@ -68,11 +68,15 @@ const hostRules = Object.freeze({
 export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   checkOptions("", options, hostRules);
   const { trustAnchors, clientCertificate, clientKey } = options;
-  const given = trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors);
+  const given =
+    trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors, checkAnchor, "A trust anchor");
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
     throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
   }
-  const chain = clientCertificate === undefined ? undefined : readChain("clientCertificate", clientCertificate);
+  const chain =
+    clientCertificate === undefined
+      ? undefined
+      : readChain("clientCertificate", clientCertificate, read, "A client certificate");
   if (chain && clientKey !== undefined) checkPair(chain[0], readKey(clientKey));
   const pins = (options.pins ?? []).map(readPin);
   return assembleHost(options, (clock, random) => {
@@ -121,16 +125,21 @@ function viewOf(value: unknown): Uint8Array | undefined {
   return typeof value === "object" && value !== null ? new Uint8Array(value as ArrayBuffer) : undefined;
 }
 
-function readChain(option: string, given: unknown): Uint8Array[] {
+function readChain(option: string, given: unknown, check: (der: Uint8Array) => void, what: string): Uint8Array[] {
   const ders = readCertificates(option, given, viewOf);
   for (const der of ders) {
     try {
-      new Certificate(der);
+      check(der);
     } catch (error) {
-      throw new IotHubError("INVALID_OPTION", `A certificate in ${option} cannot be read.`, error);
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new IotHubError("INVALID_OPTION", `${what} cannot be used: ${reason}.`, error);
     }
   }
   return ders;
+}
+
+function read(der: Uint8Array): void {
+  new Certificate(der);
 }
 
 function readKey(given: PemOrDer<Bytes>): RsaPrivateKey {

@@ -4,14 +4,15 @@ import SSLAlert from "ssl/alert";
 import CertificateManager from "ssl/cert";
 import Session from "ssl/session";
 import { NetworkError } from "../../src/errors.js";
-import { type Certificate, Rejection } from "./certificate.js";
-import { type Trust, verifyChain } from "./chain.js";
 import { HandshakeFault, HandshakeGuard, type HandshakeView } from "./handshake.js";
 import type { SecureTransportOptions } from "./http.js";
 import { isAddress } from "./resolver.js";
 import { TcpTransport } from "./tcp.js";
+import type { Certificate } from "./tls/certificate.js";
+import { type Trust, verifyChain } from "./tls/chain.js";
+import { sdkKey, sdkPrimitives } from "./tls/primitives.js";
+import { Rejection } from "./tls/rejection.js";
 import { AbruptEnd, type Transport, type TransportEvents } from "./transport.js";
-import { sdkKey } from "./verify.js";
 
 export interface TlsSettings {
   readonly trust: Trust;
@@ -117,7 +118,7 @@ class CertificateGuard extends CertificateManager {
   }
 
   override verify(certificates: Uint8Array[]): boolean {
-    this.#leaf = verifyChain(certificates, this.#host, this.#trust);
+    this.#leaf = verifyChain(certificates, this.#host, this.#trust, sdkPrimitives);
     return true;
   }
 

@@ -1,5 +1,7 @@
 /** `curve`: the elliptic curves of the SDK, with what calculating on them takes. SEC 2, sections 2.4.2 and 2.5.1. */
 
+import ECPoint from "./ecp.js";
+
 interface Parameters {
   readonly p: bigint;
   readonly x: bigint;
@@ -23,14 +25,15 @@ const curves: Readonly<Record<string, Parameters>> = {
 };
 
 /** Jacobian coordinates; z is 0 at infinity. */
-export type Jacobian = readonly [bigint, bigint, bigint];
+type Jacobian = readonly [bigint, bigint, bigint];
 
 export default class Curve {
   readonly name: string;
   readonly p: bigint;
   readonly n: bigint;
   readonly orderSize: number;
-  readonly generator: Jacobian;
+  readonly G: ECPoint;
+  readonly ec = { mul2: (P: ECPoint, k: bigint, Q: ECPoint, l: bigint) => this.#combine(P, k, Q, l) };
 
   constructor(name: string) {
     const parameters = curves[name];
@@ -40,23 +43,25 @@ export default class Curve {
     this.p = p;
     this.n = n;
     this.orderSize = n.toString(16).length / 2;
-    this.generator = [x, y, 1n];
+    this.G = new ECPoint(x, y);
   }
 
   /** k·P + l·Q, from the highest bit on. */
-  combine(k: bigint, P: Jacobian, l: bigint, Q: Jacobian): Jacobian {
+  #combine(P: ECPoint, k: bigint, Q: ECPoint, l: bigint): ECPoint {
+    const [first, second]: Jacobian[] = [
+      [P.X, P.Y, 1n],
+      [Q.X, Q.Y, 1n],
+    ];
     let sum: Jacobian = [1n, 1n, 0n];
     for (let bit = BigInt(8 * this.orderSize); bit >= 0n; bit--) {
       sum = this.#double(sum);
-      if ((k >> bit) & 1n) sum = this.#add(sum, P);
-      if ((l >> bit) & 1n) sum = this.#add(sum, Q);
+      if ((k >> bit) & 1n) sum = this.#add(sum, first);
+      if ((l >> bit) & 1n) sum = this.#add(sum, second);
     }
-    return sum;
-  }
-
-  /** The affine x, 0 at infinity. */
-  x([x, , z]: Jacobian): bigint {
-    return mod(x * inverse(z * z, this.p), this.p);
+    const [x, y, z] = sum;
+    const inverted = inverse(z, this.p);
+    const square = mod(inverted * inverted, this.p);
+    return new ECPoint(mod(x * square, this.p), mod(y * square * inverted, this.p), z === 0n);
   }
 
   /** With a = -3. */
@@ -89,7 +94,7 @@ export default class Curve {
   }
 }
 
-export function mod(a: bigint, m: bigint): bigint {
+function mod(a: bigint, m: bigint): bigint {
   const rest = a % m;
   return rest < 0n ? rest + m : rest;
 }

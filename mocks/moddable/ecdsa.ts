@@ -1,7 +1,10 @@
-/** `ecdsa`: FIPS 186-5 section 6.4.2 without its first step, the range of r and s, which the SDK leaves out as well. */
+/**
+ * `ecdsa`: FIPS 186-5 section 6.4.2 without what the SDK leaves out as well: the range of r and s, and the reduction of the
+ * coordinate that r is compared with.
+ */
 
 import type Curve from "./curve.js";
-import { inverse, mod } from "./curve.js";
+import { inverse } from "./curve.js";
 import type ECPoint from "./ecp.js";
 
 export default class ECDSA {
@@ -14,11 +17,9 @@ export default class ECDSA {
   }
 
   _verify(hash: ArrayBuffer, r: bigint, s: bigint): boolean {
-    const curve = this.#curve;
+    const { n, ec, G } = this.#curve;
     const e = BigInt(`0x${Buffer.from(hash).toString("hex")}`);
-    const w = inverse(s, curve.n);
-    const { X, Y } = this.#key;
-    const point = curve.combine(mod(e * w, curve.n), curve.generator, mod(r * w, curve.n), [X, Y, 1n]);
-    return mod(curve.x(point), curve.n) === r;
+    const w = inverse(s, n);
+    return ec.mul2(G, (e * w) % n, this.#key, (r * w) % n).X === r;
   }
 }

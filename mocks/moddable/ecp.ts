@@ -1,9 +1,18 @@
 /** `ecp`: a point of an elliptic curve. */
 export default class ECPoint {
+  readonly #identity: boolean;
+
   constructor(
     readonly X: bigint,
     readonly Y: bigint,
-  ) {}
+    identity = false,
+  ) {
+    this.#identity = identity;
+  }
+
+  isZero(): boolean {
+    return this.#identity;
+  }
 
   /** Of the uncompressed form. */
   static fromOctetString(bytes: Uint8Array): ECPoint {

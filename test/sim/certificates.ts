@@ -61,7 +61,7 @@ export const certificateCases: readonly CertificateCase[] = [
   bad("expiredIntermediate", "expired on"),
   bad("sha1Link", "SHA-256"),
   bad("sha1Link", "SHA-256", { title: "sha1Link, RSA", keyType: "rsa" }),
-  bad("pathTooLong", "more issuers below"),
+  bad("pathTooLong", "path length constraint exceeded"),
   bad("issuerKeyUsage", "not meant to sign certificates"),
   bad("leafKeyUsage", "not meant for this key exchange", {
     title: "leafKeyUsage, RSA key exchange",
@@ -71,7 +71,7 @@ export const certificateCases: readonly CertificateCase[] = [
   bad("leafKeyUsage", "handshake_failure", { title: "leafKeyUsage, refused by the server", code: "TLS_FAILED" }),
   bad("clientOnly", "not meant for servers"),
   bad("unknownCritical", "extension that is not understood"),
-  bad("incomplete", "no trust anchor"),
+  bad("incomplete", "no path to a trust anchor"),
   bad("wildcardTooWide", "not for the name", { name: "gateway.test" }),
   bad("wildcardPartial", "not for the name", { name: "device.gateway.test" }),
   bad("wildcardTwoLabels", "not for the name", { name: "device.gateway.test" }),

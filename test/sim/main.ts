@@ -7,6 +7,7 @@ import { tcpIoCases } from "../support/tcp-io.cases.js";
 import { withServer } from "../support/tcp-io-server.js";
 import { basics } from "./basics.js";
 import { certificateCases, certificates } from "./certificates.js";
+import { chainSuites, chains, signatures } from "./chains.js";
 import { Conformance } from "./conformance.js";
 import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
@@ -54,6 +55,12 @@ export async function main(filters: readonly string[]): Promise<number> {
         "certificates",
         each.title ?? each.kind,
         (session, expect) => certificates(session, expect, each),
+      ]),
+      ["certificates", "signatures", (session, expect) => signatures(session, expect)],
+      ...chainSuites.map((suite): [string, string, Test] => [
+        "certificates",
+        suite,
+        (session, expect) => chains(session, expect, suite),
       ]),
       ...faultCases.map((each): [string, string, Test] => [
         "faults",

@@ -26,25 +26,33 @@ declare module "ecp" {
     static fromOctetString(bytes: Uint8Array): ECPoint;
     readonly X: bigint;
     readonly Y: bigint;
+    /** Whether it is the point at infinity. */
+    isZero(): boolean;
   }
 }
 
 declare module "curve" {
+  import type ECPoint from "ecp";
   export default class Curve {
     constructor(name: string);
+    /** The generator. */
+    readonly G: ECPoint;
     /** The order. */
     readonly n: bigint;
     /** Bytes of the order. */
     readonly orderSize: number;
+    readonly ec: {
+      /** k·P + l·Q */
+      mul2(P: ECPoint, k: bigint, Q: ECPoint, l: bigint): ECPoint;
+    };
   }
 }
 
-declare module "ecdsa" {
-  import type Curve from "curve";
-  import type ECPoint from "ecp";
-  export default class ECDSA {
-    constructor(key: ECPoint, curve: Curve);
-    _verify(hash: ArrayBuffer, r: bigint, s: bigint): boolean;
+declare module "modular" {
+  /** Arithmetic modulo m. */
+  export default class Modular {
+    constructor(m: bigint);
+    mulinv(a: bigint): bigint;
   }
 }
 

@@ -17,6 +17,10 @@ import {
   utf8,
   utf8Decode,
 } from "tencent-iothub-xs";
+import { verifyChain } from "tencent-iothub-xs/host/moddable/tls/chain";
+import { sdkPrimitives } from "tencent-iothub-xs/host/moddable/tls/primitives";
+import { Rejection } from "tencent-iothub-xs/host/moddable/tls/rejection";
+import { isSignature } from "tencent-iothub-xs/host/moddable/tls/verify";
 import { Attempt, type PhaseTimeouts } from "tencent-iothub-xs/src/request/lifecycle";
 import type { SocketClass } from "tencent-iothub-xs/test/support/tcp-io.cases";
 
@@ -182,6 +186,34 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     const found = tcpIoCases.find((each) => each.name === name);
     if (!found) throw new Error(`There is no case "${name}" for TCP sockets.`);
     return { outcome: await found.client(TCP as unknown as SocketClass, port) };
+  },
+  /** Judges a chain; several times where the time counts. */
+  async chain({ chain, anchors, host, nowMs, times = 1 }) {
+    const ders = chain.map(base64Decode);
+    const trust = { anchors: anchors.map(base64Decode), pins: [], acceptAnything: false, nowMs: () => nowMs };
+    const start = Date.now();
+    let reason = "";
+    for (let i = 0; i < times; i++) {
+      try {
+        verifyChain(ders, host, trust, sdkPrimitives);
+      } catch (error) {
+        if (!(error instanceof Rejection)) throw error;
+        reason = error.message;
+      }
+    }
+    return { reason, ms: (Date.now() - start) / times };
+  },
+  async signature({ key, hash, message, signature }) {
+    const read = Object.fromEntries(
+      Object.entries(key).map(([name, value]) => [
+        name,
+        name === "type" || name === "curve" ? value : base64Decode(value as string),
+      ]),
+    );
+    const parts = [base64Decode(message)];
+    return {
+      good: isSignature(sdkPrimitives, read as any, { key: key.type, hash }, base64Decode(signature), parts),
+    };
   },
   // The conformance suite is loaded when it is asked for: the other tests run in a heap without it.
   /** The names of all its cases that were built into this app. */

@@ -1,0 +1,363 @@
+/** Certification paths: RFC 5280 section 6 for what one must be, RFC 4158 for how one is found. */
+
+import { Certificate, KEY_CERT_SIGN, subjectOf } from "./certificate.js";
+import { DerFault, same } from "./der.js";
+import { Comparisons, checkConstraints, checkSyntax, hostIdentity, isForHost, isSameName } from "./names.js";
+import {
+  BAD_CERTIFICATE,
+  CERTIFICATE_EXPIRED,
+  LimitExceeded,
+  Rejection,
+  UNKNOWN_CA,
+  UNSUPPORTED_CERTIFICATE,
+} from "./rejection.js";
+import { isSignature, type SignaturePrimitives, signatureAlgorithm } from "./verify.js";
+
+/** Whom to trust, and at what time. */
+export interface Trust {
+  /**
+   * DER of the trust anchors: nothing else is trusted. To an anchor that issued a certificate, all rules for issuers apply
+   * but for its signature; one that is the server's own certificate is trusted as it is.
+   */
+  readonly anchors: readonly Uint8Array[];
+  /** SHA-256 of the public keys of which the server's must be one; any if there is none. */
+  readonly pins: readonly Uint8Array[];
+  /** Takes any certificate: whoever is on the way can read and change everything. */
+  readonly acceptAnything: boolean;
+  /** Milliseconds since 1970. */
+  nowMs(): number;
+}
+
+/** Certificates that a server may send; chains have two to four. */
+export const MAX_CERTIFICATES = 10;
+/** Signatures that are checked for one chain. */
+export const MAX_SIGNATURE_CHECKS = 8;
+/** Issuers that are tried for one chain, signatures aside: with nine that fit one another there are a million paths. */
+export const MAX_ISSUERS_TRIED = 200;
+
+/**
+ * The server's certificate, once a path from it to a trust anchor has been found and every check on it has passed.
+ * @param ders what the server sent, its own certificate first, the others in any order
+ * @param host a name in ASCII without a dot at its end, or an IPv4 address in dotted decimal
+ * @throws {Rejection}
+ */
+export function verifyChain(
+  ders: readonly Uint8Array[],
+  host: string,
+  trust: Trust,
+  primitives: SignaturePrimitives,
+): Certificate {
+  if (ders.length === 0) throw new Rejection("no certificate was sent", BAD_CERTIFICATE);
+  if (ders.length > MAX_CERTIFICATES) {
+    throw new Rejection(`more than ${MAX_CERTIFICATES} certificates were sent`, BAD_CERTIFICATE);
+  }
+  const leaf = new Certificate(ders[0]);
+  if (trust.acceptAnything) return leaf;
+  const now = trust.nowMs();
+  checkLeaf(leaf, now);
+  checkName(leaf, host);
+  if (!trust.anchors.some((anchor) => same(anchor, ders[0]))) {
+    new PathBuilder(ders, trust.anchors, now, primitives).build(leaf);
+  }
+  if (trust.pins.length > 0) {
+    const pin = primitives.hash("SHA256", [leaf.spki]);
+    if (!trust.pins.some((known) => same(known, pin))) {
+      throw new Rejection("its public key does not match any pin", BAD_CERTIFICATE);
+    }
+  }
+  return leaf;
+}
+
+/**
+ * What can be said of a trust anchor before it is needed.
+ * @throws {Rejection} if it is not a certificate, or one that can never be the end of a path
+ */
+export function checkAnchor(der: Uint8Array): void {
+  const anchor = new Certificate(der);
+  checkExtensions(anchor, "the trust anchor");
+  checkKeyUsage(anchor, "the trust anchor");
+  try {
+    if (anchor.nameConstraints !== undefined) checkSyntax(anchor.nameConstraints);
+  } catch (error) {
+    throw asRejection(error);
+  }
+}
+
+interface Step {
+  readonly certificate: Certificate;
+  /** Its place among those that were sent. */
+  readonly index: number;
+  /** Certificates that are still to be tried as its issuer, the likeliest last: anchors from -1 down, sent ones from 1. */
+  readonly issuers: number[];
+}
+
+/**
+ * Searches in depth for a path from the server's certificate to an anchor. All that is cheap is checked on the way;
+ * signatures only of a path that is whole, and none twice. A candidate that does not do never ends the search, but the
+ * limits do. Calls stay shallow: all this happens deep in a device's small stack, whatever a stranger sends.
+ */
+class PathBuilder {
+  readonly #path: Step[] = [];
+  readonly #sent: readonly Uint8Array[];
+  readonly #anchors: readonly Uint8Array[];
+  readonly #now: number;
+  readonly #primitives: SignaturePrimitives;
+  readonly #comparisons = new Comparisons();
+  /** Pairs of a certificate and an issuer between which the signature has been checked. */
+  readonly #signed: number[] = [];
+  readonly #forged: number[] = [];
+  /** Why the first candidate did not do: the likeliest one, so of all reasons the best. */
+  #reason: Rejection | undefined;
+  #deadEnd: Rejection | undefined;
+
+  constructor(
+    sent: readonly Uint8Array[],
+    anchors: readonly Uint8Array[],
+    now: number,
+    primitives: SignaturePrimitives,
+  ) {
+    this.#sent = sent;
+    this.#anchors = anchors;
+    this.#now = now;
+    this.#primitives = primitives;
+  }
+
+  /** @throws {Rejection} if there is no path, or a limit is reached */
+  build(leaf: Certificate): void {
+    const path = this.#path;
+    let current: Certificate | undefined = leaf;
+    let index: number | undefined = 0;
+    let tried = 0;
+    for (;;) {
+      try {
+        if (current !== undefined && index !== undefined) {
+          // An algorithm that is not accepted makes all issuers vain.
+          signatureAlgorithm(current.signatureAlgorithm);
+          const issuers = this.#issuersOf(current);
+          if (issuers.length > 1) {
+            const ranks: number[] = [];
+            // Read here, where the stack has more room than deeper down, and again when it is one's turn: to keep all
+            // that a stranger sends would take the room of the heap.
+            for (let i = 0; i < issuers.length; i++) ranks.push(rank(this.#der(issuers[i]), current));
+            sort(issuers, ranks);
+          }
+          path.push({ certificate: current, index, issuers });
+          current = undefined;
+        }
+        if (path.length === 0) break;
+        index = path[path.length - 1].issuers.pop();
+        if (index === undefined) {
+          path.length--;
+          continue;
+        }
+        if (++tried > MAX_ISSUERS_TRIED) throw new LimitExceeded("there are too many paths to try");
+        const issuer = new Certificate(this.#der(index));
+        this.#checkIssuer(issuer, index);
+        if (index > 0) {
+          current = issuer;
+          continue;
+        }
+        this.#checkSignatures(issuer, index);
+        return;
+      } catch (error) {
+        if (error instanceof LimitExceeded) throw error;
+        const rejection = asRejection(error);
+        if (rejection.alert === UNKNOWN_CA) this.#deadEnd ??= rejection;
+        else this.#reason ??= rejection;
+        current = undefined;
+      }
+    }
+    throw this.#reason ?? this.#deadEnd ?? noPath(leaf);
+  }
+
+  /** By its place: anchors from -1 down. */
+  #der(index: number): Uint8Array {
+    return index < 0 ? this.#anchors[-1 - index] : this.#sent[index];
+  }
+
+  /** Certificates that bear the issuer's name, last the anchors, and of equals those that were sent first. */
+  #issuersOf(certificate: Certificate): number[] {
+    const { issuer } = certificate;
+    const found: number[] = [];
+    const sent = this.#sent.length;
+    for (let index = sent - 1; index >= -this.#anchors.length; index--) {
+      // The server's own certificate issues nothing.
+      if (index === 0) continue;
+      const subject = subjectOf(this.#der(index));
+      if (subject !== undefined && isSameName(subject, issuer)) found.push(index);
+    }
+    if (found.length === 0) this.#deadEnd ??= noPath(certificate);
+    return found;
+  }
+
+  /**
+   * All that an issuer of the path's last certificate has to be, but for the signatures.
+   * @throws {Rejection}
+   * @throws {DerFault}
+   */
+  #checkIssuer(issuer: Certificate, index: number): void {
+    const path = this.#path;
+    const child = path[path.length - 1];
+    const anchor = index < 0;
+    const which = anchor ? "the trust anchor" : "an issuer's certificate";
+    // RFC 5280 section 6.1.4 (l): a self-issued certificate does not count for path lengths, nor does the server's.
+    let below = 0;
+    for (let i = 0; i < path.length; i++) {
+      const { certificate } = path[i];
+      // RFC 4158 section 2.4.2: a path that comes back to a name and key leads nowhere new.
+      if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) {
+        throw noPath(child.certificate);
+      }
+      if (i > 0 && !isSameName(certificate.subject, certificate.issuer)) below++;
+    }
+    if (this.#forged.includes(pair(child.index, index))) throw notSigned();
+    checkDates(issuer, this.#now, which);
+    checkExtensions(issuer, which);
+    // Certificates of version 1 and 2, which old roots are of, cannot say what they are for.
+    if (issuer.ca !== true && !(anchor && issuer.version < 3)) {
+      throw new Rejection("an issuer is not a certification authority", BAD_CERTIFICATE);
+    }
+    checkKeyUsage(issuer, which);
+    checkPurpose(issuer, which);
+    if (issuer.pathLength !== undefined && below > issuer.pathLength) {
+      throw new Rejection("path length constraint exceeded", BAD_CERTIFICATE);
+    }
+    if (issuer.publicKey().type !== signatureAlgorithm(child.certificate.signatureAlgorithm).key) throw notSigned();
+    const { nameConstraints } = issuer;
+    if (nameConstraints === undefined) return;
+    checkSyntax(nameConstraints);
+    for (let i = 0; i < path.length; i++) {
+      const { certificate } = path[i];
+      // RFC 5280 section 6.1.3 (b).
+      const isExempt = i > 0 && isSameName(certificate.subject, certificate.issuer);
+      if (!isExempt) checkConstraints(nameConstraints, certificate, this.#comparisons);
+    }
+  }
+
+  /**
+   * Checks the signatures from end to end; at one that is not the issuer's, the path is cut back to its certificate.
+   * @throws {Rejection}
+   */
+  #checkSignatures(anchor: Certificate, index: number): void {
+    const path = this.#path;
+    for (let i = 0; i < path.length; i++) {
+      const above = i + 1 < path.length;
+      const edge = pair(path[i].index, above ? path[i + 1].index : index);
+      if (this.#signed.includes(edge)) continue;
+      if (this.#signed.length + this.#forged.length >= MAX_SIGNATURE_CHECKS) {
+        throw new LimitExceeded("there are too many signatures to check");
+      }
+      const { signature, signatureAlgorithm: identifier, tbs } = path[i].certificate;
+      const algorithm = signatureAlgorithm(identifier);
+      const key = (above ? path[i + 1].certificate : anchor).publicKey();
+      if (isSignature(this.#primitives, key, algorithm, signature, [tbs])) {
+        this.#signed.push(edge);
+        continue;
+      }
+      this.#forged.push(edge);
+      path.length = i + 1;
+      throw notSigned();
+    }
+  }
+}
+
+/** One number for a certificate and an issuer, each by its place. */
+function pair(index: number, issuer: number): number {
+  return MAX_CERTIFICATES * issuer + index;
+}
+
+/** 2 if its key identifier is the one that the certificate names, 0 if it is another, 1 if one of them has none. */
+function rank(der: Uint8Array, { authorityKeyIdentifier }: Certificate): number {
+  if (authorityKeyIdentifier === undefined) return 1;
+  try {
+    const identifier = new Certificate(der).subjectKeyIdentifier;
+    if (identifier === undefined) return 1;
+    return same(identifier, authorityKeyIdentifier) ? 2 : 0;
+  } catch {
+    // What is wrong with it is said when it is its turn.
+    return 0;
+  }
+}
+
+/** The highest rank last; the order of equals stays. */
+function sort(issuers: number[], ranks: readonly number[]): void {
+  const sorted: number[] = [];
+  for (let wanted = 0; wanted <= 2; wanted++) {
+    for (let i = 0; i < ranks.length; i++) if (ranks[i] === wanted) sorted.push(issuers[i]);
+  }
+  for (let i = 0; i < sorted.length; i++) issuers[i] = sorted[i];
+}
+
+function checkLeaf(leaf: Certificate, now: number): void {
+  const which = "the certificate";
+  checkDates(leaf, now, which);
+  checkExtensions(leaf, which);
+  checkPurpose(leaf, which);
+  // RFC 5280 sections 4.2.1.3 and 4.2.1.10.
+  if (leaf.ca !== true && leaf.keyUsage !== undefined && leaf.keyUsage & KEY_CERT_SIGN) {
+    throw new Rejection("it may sign certificates without being a certification authority", BAD_CERTIFICATE);
+  }
+  if (leaf.ca !== true && leaf.nameConstraints !== undefined) {
+    throw new Rejection("it has name constraints without being a certification authority", BAD_CERTIFICATE);
+  }
+  leaf.publicKey();
+}
+
+function checkName(leaf: Certificate, host: string): void {
+  try {
+    if (leaf.subjectAltName !== undefined && isForHost(leaf.subjectAltName, hostIdentity(host))) return;
+  } catch (error) {
+    throw asRejection(error);
+  }
+  throw new Rejection(`it is not for the name ${host}`, BAD_CERTIFICATE);
+}
+
+function checkExtensions({ unknown }: Certificate, which: string): void {
+  if (unknown === undefined) return;
+  throw new Rejection(
+    `${which} has an extension that is not understood (object identifier ${unknown})`,
+    UNSUPPORTED_CERTIFICATE,
+  );
+}
+
+function checkKeyUsage({ keyUsage }: Certificate, which: string): void {
+  if (keyUsage === undefined || keyUsage & KEY_CERT_SIGN) return;
+  throw new Rejection(`${which} is not meant to sign certificates`, BAD_CERTIFICATE);
+}
+
+function checkPurpose({ serverAuth }: Certificate, which: string): void {
+  if (serverAuth === false) throw new Rejection(`${which} is not meant for servers`, BAD_CERTIFICATE);
+}
+
+function checkDates({ notBeforeMs, notAfterMs }: Certificate, now: number, which: string): void {
+  if (now < notBeforeMs) {
+    throw new Rejection(`${which} is not valid before ${day(notBeforeMs)}`, CERTIFICATE_EXPIRED);
+  }
+  // The last second counts to its end.
+  if (now > notAfterMs + 999) {
+    throw new Rejection(`${which} expired on ${day(notAfterMs)}`, CERTIFICATE_EXPIRED);
+  }
+}
+
+function day(timeMs: number): string {
+  return new Date(timeMs).toISOString().slice(0, 10);
+}
+
+function asRejection(error: unknown): Rejection {
+  if (error instanceof Rejection) return error;
+  if (error instanceof DerFault) {
+    return new Rejection(`names in a certificate cannot be read (${error.message})`, BAD_CERTIFICATE);
+  }
+  throw error;
+}
+
+function notSigned(): Rejection {
+  return new Rejection("a certificate is not signed by the issuer that it names", BAD_CERTIFICATE);
+}
+
+/** What a search says that found no issuer of this certificate. */
+function noPath({ subject, issuer }: Certificate): Rejection {
+  return isSameName(subject, issuer)
+    ? new Rejection("it ends in a self-signed certificate that is not a trust anchor", UNKNOWN_CA)
+    : new Rejection("there is no path to a trust anchor", UNKNOWN_CA);
+}

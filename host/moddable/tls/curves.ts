@@ -1,0 +1,45 @@
+/** The elliptic curves of which keys may be, SEC 2 sections 2.4.2 and 2.5.1; `a` is -3 in both. */
+
+import { hex } from "../../../src/crypto/hex.js";
+
+export type CurveName = "secp256r1" | "secp384r1";
+
+interface Curve {
+  readonly p: bigint;
+  readonly b: bigint;
+  /** The order. */
+  readonly n: bigint;
+  /** Bytes of a coordinate. */
+  readonly size: number;
+}
+
+export const CURVES: Readonly<Record<CurveName, Curve>> = Object.freeze({
+  secp256r1: Object.freeze({
+    p: 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn,
+    b: 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn,
+    n: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    size: 32,
+  }),
+  secp384r1: Object.freeze({
+    p: 0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffffn,
+    b: 0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aefn,
+    n: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+    size: 48,
+  }),
+});
+
+/** Whether these bytes are a point of the curve in the uncompressed form (SEC 1 section 2.3.4), and not infinity. */
+export function isOnCurve(name: CurveName, point: Uint8Array): boolean {
+  const { p, b, size } = CURVES[name];
+  if (point[0] !== 4 || point.length !== 1 + 2 * size) return false;
+  const x = toBigInt(point.subarray(1, 1 + size));
+  const y = toBigInt(point.subarray(1 + size));
+  return x < p && y < p && (y * y) % p === ((x * x + p - 3n) * x + b) % p;
+}
+
+/** The number that big-endian bytes stand for. */
+export function toBigInt(bytes: Uint8Array): bigint {
+  // XS has a way that takes a two-hundredth of the time of the one over digits.
+  const { fromArrayBuffer } = BigInt as unknown as { fromArrayBuffer?(buffer: ArrayBufferLike): bigint };
+  return fromArrayBuffer ? fromArrayBuffer(bytes.slice().buffer) : BigInt(`0x0${hex(bytes)}`);
+}
