@@ -33,5 +33,5 @@ export default {
   collectCoverageFrom: ["src/**/*.ts", "host/node/**/*.ts", "host/moddable/**/*.ts", "!**/*.d.ts"],
   coverageReporters: ["json-summary", "lcovonly"],
   // Only what never ends is to fail by it, on a machine that does much else, too.
-  testTimeout: 300_000,
+  testTimeout: 900_000,
 };

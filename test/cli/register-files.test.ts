@@ -3,15 +3,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { explain, type Failure } from "../../host/node/cli/failure.js";
 import type { Io } from "../../host/node/cli/io.js";
 import { registerDevice } from "../../host/node/cli/register.js";
 import type { FileSystem } from "../../host/node/file-system.js";
 import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
 import { type FileCall, fileError, intercepted, unsynchronized } from "../support/file-systems.js";
-
-jest.setTimeout(60_000);
 
 const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
 const PSK_LINE = /^[A-Za-z0-9+/]{22}==\n$/;

@@ -74,5 +74,5 @@ describe("the exit code", () => {
     });
     expect(await ended).toBe(0);
     expect(url).toHaveLength(1);
-  }, 60_000);
+  });
 });

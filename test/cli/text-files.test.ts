@@ -6,11 +6,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { type Gateway, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
 import { run } from "../support/run-cli.js";
-
-jest.setTimeout(60_000);
 
 const PRODUCT = "ABCDE12345";
 const PSK = "c2VjcmV0IG9mIHNlbnNvcjE=";

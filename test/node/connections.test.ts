@@ -14,7 +14,6 @@ import type { GatewayCounts } from "../../mocks/gateway/received.js";
 import { send } from "../support/send.js";
 import { answer, onRequest, rawServer, request } from "../support/servers.js";
 
-jest.setTimeout(60_000);
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -147,14 +146,14 @@ describe("connections", () => {
 
   test("300 publishes over HTTPS take one, and no repetition", async () => {
     expect(await publishMany()).toEqual([1, 300, 300]);
-  }, 120_000);
+  });
 
   test("300 publishes over HTTPS take one, and no repetition, while another core is busy", async () => {
     const busy = new Worker("for (;;);", { eval: true });
     cleanups.push(() => busy.terminate());
     await once(busy, "online");
     expect(await publishMany()).toEqual([1, 300, 300]);
-  }, 120_000);
+  });
 
   for (const https of [false, true]) {
     const scheme = https ? "https" : "http";
@@ -188,7 +187,7 @@ describe("connections", () => {
       }
       // Without a look, each of them would be taken for the response.
       expect(found).toBeGreaterThan(0);
-    }, 60_000);
+    });
   }
 
   test("one is not given away again when Node says late that an earlier request is out", async () => {
@@ -246,7 +245,7 @@ describe("connections", () => {
       expect(requests[n].socket.destroyed).toBe(true);
     }
     expect(server.connections).toBe(2);
-  }, 60_000);
+  });
 });
 
 test("an address that needs longer than 250 ms is not given up for another", async () => {
@@ -287,7 +286,7 @@ test("an address that needs longer than 250 ms is not given up for another", asy
     Atomics.notify(wake, 0);
   }, 400);
   expect((await published).requestId).toBe("slow");
-}, 60_000);
+});
 
 test("publish works under fake timers, limited rate and retries included", async () => {
   const gateway = await startGateway({ devices, fault: { kind: "status", status: 503 } });

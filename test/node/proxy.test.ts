@@ -1,14 +1,13 @@
 /** The Node host behind an HTTP proxy. */
 
 import { inspect } from "node:util";
-import { afterEach, describe, expect, jest, test } from "@jest/globals";
+import { afterEach, describe, expect, test } from "@jest/globals";
 import { createHost, Device, IotHubError, type NodeHostOptions } from "../../host/node/index.js";
 import { matchesNoProxy, proxyRule } from "../../host/node/proxy.js";
 import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
 import { startProxy, type TestProxy, type TestProxyOptions } from "../support/http-proxy.js";
 import { rawServer } from "../support/servers.js";
 
-jest.setTimeout(60_000);
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();

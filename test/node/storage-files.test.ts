@@ -3,15 +3,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../../host/node/file-system.js";
 import type { IotHubError } from "../../host/node/index.js";
 import { createStorageOn, fileNameOf, keyOf, type StorageProcess } from "../../host/node/storage.js";
 import { type FileCall, fileError, intercepted, unsynchronized, windowsLike } from "../support/file-systems.js";
 import { openStorage, unlockedProcess } from "../support/node-storage.js";
-
-jest.setTimeout(60_000);
 
 let folder: string;
 beforeEach(async () => {

@@ -96,7 +96,7 @@ export interface EngineOptions {
   readonly timeoutMs?: number;
 }
 
-const defaults = Object.freeze({ heapBytes: 65_536, stackBytes: 8192, meterLimit: 2_000_000_000, timeoutMs: 250_000 });
+const defaults = Object.freeze({ heapBytes: 65_536, stackBytes: 8192, meterLimit: 2_000_000_000, timeoutMs: 800_000 });
 
 const engineFolder = fileURLToPath(new URL("./engine/", import.meta.url));
 const modulesFolder = fileURLToPath(new URL("../../node_modules/", import.meta.url));

@@ -4,9 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
-
-jest.setTimeout(120_000);
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const source = `/** Counts up to a limit. */

@@ -11,7 +11,7 @@ test("1000 readings are enqueued and delivered within the budget of heap, which 
   const path = await bundleFile(entry, "outbox");
   const report = await run(
     { script: "outbox.run(1000, 2);", heapBytes: budgets.outboxHeap.budget, stackBytes: 12288 },
-    { preload: [path], timeoutMs: 250_000 },
+    { preload: [path], timeoutMs: 800_000 },
   );
   expect(report).toMatchObject({ end: "ok", message: "", output: "1000 delivered, 1000 requests, 0 timers\n" });
   expect(report.marks.map(({ name }) => Number(name))).toEqual([100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);

@@ -55,4 +55,4 @@ test("a run passes for a file that leaves nothing, and names the warning that is
   expect(output).toMatch(/^Let through: ExperimentalWarning .*VM Modules.*, because jest runs ES modules by them\.$/m);
   expect(output).toMatch(/^Tests: {7}1 passed, 1 total$/m);
   expect(code).toBe(0);
-}, 60_000);
+});
