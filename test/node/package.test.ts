@@ -323,8 +323,10 @@ describe("the manifests for mcconfig", () => {
     manifests.flatMap((one) => [one, one.platforms?.[platform] ?? one.platforms?.["..."] ?? {}]);
   /** Files of a source, as mcconfig finds them: of every ending. */
   const filesOf = async (source: string) => {
-    const found = await readdir(join(installed, dirname(source)));
-    return found.filter((file) => file.replace(/(\.d)?\.[a-z]+$/, "") === source.split("/").at(-1));
+    const found = await readdir(join(installed, dirname(source)), { withFileTypes: true });
+    // A folder may have the name of a module.
+    const files = found.filter((entry) => entry.isFile()).map((entry) => entry.name);
+    return files.filter((file) => file.replace(/(\.d)?\.[a-z]+$/, "") === source.split("/").at(-1));
   };
 
   describe.each(["manifest.json", "manifest-http.json"])("%s", (name) => {
