@@ -213,18 +213,17 @@ describe("connections", () => {
       ["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1],
       ["\r\n", 1],
     ] as const) {
-      const closed: Promise<unknown>[] = [];
+      const sockets: net.Socket[] = [];
       const server = await rawServer((socket) => {
-        closed.push(once(socket, "close"));
-        onRequest(socket, () => {
-          socket.write(answer("{}"));
-          setTimeout(() => socket.write(text), 1);
-        });
+        sockets.push(socket);
+        onRequest(socket, () => socket.write(answer("{}")));
       });
       cleanups.push(() => server.close());
       const { http } = nodeHost();
       await send(http, request(server.port));
-      await closed[0];
+      const closed = once(sockets[0], "close");
+      sockets[0].write(text);
+      await closed;
       expect([text, http.surplus]).toEqual([text, surplus]);
     }
   });
