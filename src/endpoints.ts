@@ -14,11 +14,11 @@ export const REPORT_LOG = 1;
 
 /** By the number that an outbox stores with what waits: more may follow at the end. */
 export const deviceEndpoints: readonly DeviceEndpoint[] = Object.freeze([
-  { path: "/device/publish", encode: encodeMessage },
+  Object.freeze({ path: "/device/publish", encode: encodeMessage }),
   // The payload is a JSON array of texts; nothing in the identity needs an escape.
-  {
+  Object.freeze({
     path: "/device/reportlog",
     encode: ({ productId, deviceName }: Identity, { payload }: CheckedMessage) =>
       utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":${payload}}`),
-  },
+  }),
 ]);

@@ -170,3 +170,31 @@ test("no wildcard of a manifest matches anything but sources", () => {
   }
   expect(strays).toEqual([]);
 });
+
+test("the simulator's app has every case of the conformance suite", () => {
+  const listed = list(read("test/sim/app/manifest.json").modules?.[`${PACKAGE}/test/conformance/*`]);
+  const cases = readdirSync(join(root, "test/conformance")).filter((name) => name.endsWith(".cases.ts"));
+  expect(cases.length).toBeGreaterThan(12);
+  expect(cases.filter((name) => !listed.includes(`../../conformance/${name.slice(0, -3)}`))).toEqual([]);
+});
+
+/** Paths of what is not frozen in a value, functions and classes aside. */
+function unfrozen(value: unknown, path: string): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const inner = Object.entries(value).flatMap(([key, member]) => unfrozen(member, `${path}.${key}`));
+  return Object.isFrozen(value) ? inner : [path, ...inner];
+}
+
+// The linker warns of such an object, which a device would have to copy to RAM to change it.
+test("what a module of the core exports is frozen throughout", async () => {
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".ts"),
+  );
+  expect(files.length).toBeGreaterThan(30);
+  const found: string[] = [];
+  for (const file of files) {
+    const module = await import(join(root, "src", file));
+    for (const [name, value] of Object.entries(module)) found.push(...unfrozen(value, `${file}: ${name}`));
+  }
+  expect(found).toEqual([]);
+});
