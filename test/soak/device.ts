@@ -37,9 +37,10 @@ const storage =
     probability: task.storageFaults,
     among: task.storageTroubles,
     random: mulberry32(task.seed ^ 0x570),
+    mayBeFull: () => (device.outbox?.size ?? 0) > 0,
   });
 
-const device = new Device(
+const device: Device = new Device(
   {
     productId: task.productId,
     deviceName: task.deviceName,

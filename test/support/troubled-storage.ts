@@ -24,13 +24,18 @@ export interface Troubles {
   readonly among: readonly Trouble[];
   /** 0 to 1, a new number each time. */
   random(): number;
+  /** Whether it may be full now. One that lacks room although nothing of the outbox is in it stays so: nobody deletes. */
+  mayBeFull?(): boolean;
 }
 
 /** Operations that one trouble lasts at most. */
 const MAX_OPERATIONS = 8;
 
 /** The storage, which has these troubles; all of its other members are its own. */
-export function troubledStorage<S extends Operations>(storage: S, { probability, among, random }: Troubles): S {
+export function troubledStorage<S extends Operations>(
+  storage: S,
+  { probability, among, random, mayBeFull = () => true }: Troubles,
+): S {
   let trouble: Trouble | undefined;
   let left = 0;
 
@@ -56,7 +61,11 @@ export function troubledStorage<S extends Operations>(storage: S, { probability,
     },
     set: (key, value) => {
       const is = met();
-      return is === "full" ? noRoom() : is !== undefined ? failed() : storage.set(key, value);
+      return is === "full" && mayBeFull()
+        ? noRoom()
+        : is !== undefined && is !== "full"
+          ? failed()
+          : storage.set(key, value);
     },
     delete: (key) => {
       const is = met();
