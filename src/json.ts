@@ -103,11 +103,14 @@ function membersOf(value: object, maxBytes: number): readonly unknown[] | string
   }
   const prototype = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) return Object.values(value);
-  const tag = tagOf(value);
+  // Before its tag is asked for: firmware without unused built-ins lacks the getter of a view's tag, and restarts.
+  const isView = ArrayBuffer.isView(value);
+  const tag = isView ? "Object" : tagOf(value);
+  if (isView || tag === "ArrayBuffer" || tag === "SharedArrayBuffer") {
+    return `is ${nameOf(value, tag)}; JSON has no bytes: send them alone, or as a text made by base64()`;
+  }
   // A plain object of another realm.
   if (Object.getPrototypeOf(prototype) === null && tag === "Object") return Object.values(value);
-  const isBytes = ArrayBuffer.isView(value) || tag === "ArrayBuffer" || tag === "SharedArrayBuffer";
-  if (isBytes) return `is ${nameOf(value, tag)}; JSON has no bytes: send them alone, or as a text made by base64()`;
   const values = Object.values(value);
   if (values.length > 0 && tag !== "Error" && tag !== "String") return values;
   const wrapped = tag === "Number" || tag === "String" || tag === "Boolean" || tag === "Symbol" || tag === "BigInt";

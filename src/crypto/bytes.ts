@@ -34,7 +34,10 @@ export function toBytes(value: unknown): Uint8Array | undefined {
   return tag === "ArrayBuffer" ? bytes : copyBytes(bytes, bytes.length);
 }
 
-/** What kind of object the language says that this is, in any realm: `"Map"`, `"Error"`, `"Object"`. */
+/**
+ * What kind of object the language says that this is, in any realm: `"Map"`, `"Error"`, `"Object"`. Not for views: theirs
+ * is a getter, which firmware without unused built-ins lacks.
+ */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
