@@ -86,12 +86,12 @@ interface Jsonable {
 }
 
 function standIn(value: Jsonable, levels: readonly Level[], holder: object, next: number): unknown {
-  const key = levels.length === 0 ? "" : Array.isArray(holder) ? String(next - 1) : Object.keys(holder)[next - 1];
-  const json = value.toJSON?.(key);
-  if ((json === null || levels.length === 0) && tagOf(value) === "Date") {
-    throw unfit(path(levels, holder, next), json === null ? "is an invalid Date" : "is a Date: send its toISOString()");
+  // XS shows a Date inside an object as {} where the built-ins that firmware does not name are left out.
+  if (!ArrayBuffer.isView(value) && tagOf(value) === "Date") {
+    throw unfit(path(levels, holder, next), "is a Date: send its toISOString()");
   }
-  return json;
+  const key = levels.length === 0 ? "" : Array.isArray(holder) ? String(next - 1) : Object.keys(holder)[next - 1];
+  return value.toJSON?.(key);
 }
 
 /** The values that JSON shows of an object, or what is wrong with it. */

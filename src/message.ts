@@ -28,8 +28,8 @@ export interface Message {
    *   the bytes of the view are sent, in the byte order of the machine (`Float32Array` and the like). A view on shared
    *   memory is copied first.
    * - A plain object, an array, an instance of a class with members, or an object with `toJSON` is sent as JSON, nested
-   *   up to 16 levels. What JSON has no form for is refused and named by its path: NaN, Infinity, a BigInt, a Map, a Set,
-   *   a Promise, bytes inside an object, an object that contains itself. Members that are undefined or functions are left
+   *   up to 16 levels. What JSON has no form for is refused and named by its path: NaN, Infinity, a BigInt, a Date, a Map,
+   *   a Set, a Promise, bytes inside an object, an object that contains itself. Members that are undefined or functions are left
    *   out, and undefined in an array is null, as JSON has it.
    */
   readonly payload: string | ArrayBuffer | ArrayBufferView | object;

@@ -19,7 +19,9 @@ test("a fleet that comes within 15 s, 13 times what is served, never comes back 
   // Nothing is known of the gateway before the first request of each.
   const first = Math.max(...perSecond.slice(0, 20));
   const back = Math.max(...perSecond.slice(20));
-  process.stdout.write(`fleet: ${BOARDS} boards, ${CAPACITY} served a second: ${first} requests/s at first, at most ${back}/s after that, ${perSecond.length} s\n`);
+  process.stdout.write(
+    `fleet: ${BOARDS} boards, ${CAPACITY} served a second: ${first} requests/s at first, at most ${back}/s after that, ${perSecond.length} s\n`,
+  );
   expect(first).toBeGreaterThan(10 * CAPACITY);
   expect(back).toBeLessThanOrEqual(5 * CAPACITY);
   expect(shortestPauseMs).toBeGreaterThanOrEqual(RETRY_AFTER_S * 1000);

@@ -94,7 +94,8 @@ describe("what JSON cannot express is refused, with its path", () => {
     ["bytes", Uint8Array.of(1), "is a Uint8Array; JSON has no bytes"],
     ["numbers", Float32Array.of(1), "is a Float32Array; JSON has no bytes"],
     ["a buffer", new ArrayBuffer(1), "is an ArrayBuffer; JSON has no bytes"],
-    ["an invalid Date", new Date(Number.NaN), "is an invalid Date"],
+    ["a Date", new Date(0), "is a Date: send its toISOString()"],
+    ["an invalid Date", new Date(Number.NaN), "is a Date: send its toISOString()"],
   ];
   test.each(values)("%s as a member, in an array, behind toJSON", (_name, value, said) => {
     const places: [unknown, string][] = [
@@ -157,7 +158,7 @@ test("what JSON expresses is sent as JSON.stringify has it", () => {
     Object.create(null),
     Object.assign(Object.create(null), { a: 1 }),
     new Reading(),
-    { at: new Date(0), url: new URL("http://h/") },
+    { url: new URL("http://h/") },
     { toJSON: (key: string) => ({ key }) },
     [{ toJSON: (key: string) => key }],
     { a: { toJSON: (key: string) => [key] } },
