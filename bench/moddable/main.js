@@ -7,7 +7,7 @@ import { ArithmeticRsa } from "tencent-iothub-xs/host/moddable/rsa";
 import { hex } from "tencent-iothub-xs/src/crypto/hex";
 import { hmacPads } from "tencent-iothub-xs/src/crypto/hmac";
 import { readRsaPrivateKey } from "tencent-iothub-xs/src/crypto/key";
-import { createSigner } from "tencent-iothub-xs/src/signature";
+import { createSigner } from "tencent-iothub-xs/src/signing/signer";
 
 const { secret, text, body, pem, hmac, hash, signature } = JSON.parse(config.input);
 const bytes = (value) => new Uint8Array(ArrayBuffer.fromString(value));

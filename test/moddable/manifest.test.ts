@@ -198,3 +198,10 @@ test("what a module of the core exports is frozen throughout", async () => {
   }
   expect(found).toEqual([]);
 });
+
+test.each(["bench/moddable/main.js", "test/sim/app/main.ts"])("%s imports modules that exist", (app) => {
+  const text = readFileSync(join(root, app), "utf8");
+  const names = [...text.matchAll(/from "tencent-iothub-xs\/([^"]+)"/g)].map(([, name]) => name);
+  expect(names.length).toBeGreaterThan(2);
+  expect(names.filter((name) => !existsSync(join(root, `${name}.ts`)))).toEqual([]);
+});
