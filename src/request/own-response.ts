@@ -25,7 +25,9 @@ export class OwnResponses {
    */
   take(requestId: string, kept: boolean): "own" | "repeated" | "after repeated" {
     if (requestId === "") return "own";
-    const id = requestId.length > MAX_ID_LENGTH ? requestId.slice(0, 32) + requestId.slice(-32) : requestId;
+    const short = requestId.length > MAX_ID_LENGTH ? requestId.slice(0, 32) + requestId.slice(-32) : requestId;
+    // One that had line feeds in it would be counted as several, of which one is dropped.
+    const id = short.includes("\n") ? JSON.stringify(short) : short;
     const suspect = this.#suspect;
     if (has(this.#ids, id) && !has(this.#shared, id)) {
       if (kept) {

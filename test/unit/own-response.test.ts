@@ -1,6 +1,7 @@
 /** A message counts as delivered, or as rejected, by a response of its own only. */
 import { describe, expect, test } from "@jest/globals";
 import { type ClientEvent, Device, type DeviceOptions, type HttpResponse, NetworkError } from "../../src/index.js";
+import { OwnResponses } from "../../src/request/own-response.js";
 import { failure } from "../support/failure.js";
 import { outboxDevice, reading } from "../support/outbox-device.js";
 import { page, type Reply, refused, taken, virtualHost } from "../support/virtual-host.js";
@@ -262,3 +263,19 @@ function json(body: string): HttpResponse {
 function text(requestId: string): HttpResponse {
   return json(JSON.stringify({ Response: { RequestId: requestId } }));
 }
+
+describe("an id with line feeds", () => {
+  test("is one id: its parts are not taken for ids that came before", () => {
+    const own = new OwnResponses();
+    expect([own.take("a\nb", true), own.take("a", true), own.take("b", true)]).toEqual(["own", "own", "own"]);
+    expect(own.take("a\nb", true)).toBe("repeated");
+  });
+
+  test("is forgotten like any other, so that what is remembered does not grow", () => {
+    const own = new OwnResponses();
+    const ids = Array.from({ length: 20 }, (_, i) => `${i}${"\n".repeat(40)}${i}`);
+    for (const id of ids) expect(own.take(id, true)).toBe("own");
+    expect(own.take(ids[0], true)).toBe("own");
+    expect(own.take(ids[19], true)).toBe("repeated");
+  });
+});
