@@ -51,7 +51,7 @@ export function table(results) {
     "![M instructions of a hash job on XS, by library](bench/chart.svg)",
     "",
     `The whole of \`publishBody\` and \`signRequest\` takes ${millions(ours.signRequestInstructions)} M instructions, of which the body takes ${millions(ours.bodyInstructions)} M; a \`Device\` that is made,`,
-    `publishes once and reads the answer needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
+    `publishes once and reads the response needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
     `${plain(core.minifiedBytes)} bytes, ${plain(core.gzipBytes)} compressed.`,
     "",
     "| RSA-2048 signature | XS, M instructions |",

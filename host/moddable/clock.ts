@@ -64,7 +64,7 @@ interface Unconfirmed extends NetworkTime {
 }
 
 /**
- * Keeps the time of a device by SNTP. The replies are not authenticated, and what a server without a time of its own sends
+ * Keeps the time of a device by SNTP. The replies are not authenticated, and what an unsynchronized server sends
  * may look like a time after 2036: such a time counts only if a second server, or the clock that was synchronized before,
  * is within ten seconds of it.
  */

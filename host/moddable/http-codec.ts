@@ -354,7 +354,7 @@ function decode(bytes: Uint8Array): string {
 
 /** RFC 9110 section 5.6.2. */
 function isToken(name: string): boolean {
-  // Native and almost always enough: of what is no token's, it leaves only parentheses alone.
+  // A native call that almost always decides: apart from parentheses, it changes every character that no token has.
   if (encodeURIComponent(name) === name) return name !== "" && !name.includes("(") && !name.includes(")");
   for (const character of name) {
     const isWord = encodeURIComponent(character) === character && character !== "(" && character !== ")";

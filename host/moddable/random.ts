@@ -23,7 +23,7 @@ export class PooledRandom implements Random {
     if (!hasHardwareRandom) this.#storage = storage;
   }
 
-  /** Resolves when the seed of the start before is in the pool, and the next start has one of its own. */
+  /** Resolves when the stored seed is in the pool and a new one is stored for the next start. */
   ready(): Promise<void> {
     this.#seeding ??= this.#storage ? this.#seed(this.#storage) : Promise.resolve();
     return this.#seeding;

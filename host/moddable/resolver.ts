@@ -126,7 +126,7 @@ function start({ events }: Query): void {
   try {
     events?.onStart?.();
   } catch {
-    // It has limits of its own.
+    // The SDK's resolver keeps its own time limits.
   }
 }
 

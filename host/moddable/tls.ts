@@ -378,7 +378,7 @@ export class TlsTransport implements Transport, TransportEvents {
       const level = alert === CLOSE_NOTIFY ? WARNING : FATAL;
       if (!this.#isPeerGone) this.#session.doProtocol(this.#stream, SSLAlert, level, alert);
     } catch {
-      // Closing must not fail for what the peer is told.
+      // A failed close_notify must not keep the socket open.
     }
     this.#tcp.close();
   }

@@ -6,7 +6,7 @@
  * A socket file that outlives its process cannot simply be replaced: of two processes that find it dead, the slower one
  * would delete the socket that the faster one has just made. So every taker listens on a socket of its own, under a name
  * that never comes again, and only then looks for others. Of two that are both looking, the later one to begin listening
- * sees the other; the one with the higher name gives way, and the lower one waits until the higher has done so. A socket
+ * sees the other; the one with the higher name withdraws, and the lower one waits until the higher has done so. A socket
  * that refuses connections is dead for good, and anybody may delete it.
  */
 

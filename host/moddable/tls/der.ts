@@ -29,7 +29,7 @@ export function wordAt(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
 }
 
-/** Why bytes are not DER: "it is truncated". Whoever reads says of what, in an error of its own. */
+/** Why bytes are not DER: "it is truncated". The caller names the object. */
 export class DerFault extends Error {
   override get name(): string {
     return "DerFault";

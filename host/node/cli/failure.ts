@@ -200,7 +200,7 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "UnsupportedOperation.WrongProductAuthType": AUTHENTICATION_HINT,
 };
 
-/** For a code without a hint of its own. */
+/** Hints by class, for codes that have none. */
 export const classHints: Partial<Record<ErrorClass, string>> = {
   network: "Check the network, the url, and the name server of this machine.",
   timeout: hints.TIMEOUT,
