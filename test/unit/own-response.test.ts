@@ -275,7 +275,8 @@ describe("an id with line feeds", () => {
     const own = new OwnResponses();
     const ids = Array.from({ length: 20 }, (_, i) => `${i}${"\n".repeat(40)}${i}`);
     for (const id of ids) expect(own.take(id, true)).toBe("own");
-    expect(own.take(ids[0], true)).toBe("own");
+    // Were they counted as several, those of the last ids would still be there.
+    expect([own.take(ids[0], true), own.take("5", true)]).toEqual(["own", "own"]);
     expect(own.take(ids[19], true)).toBe("repeated");
   });
 });
