@@ -36,8 +36,9 @@ export function checkOptions(what: string, options: unknown, rules: Readonly<Rec
   const names = Object.keys(options);
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
-    if (!Object.hasOwn(rules, name)) throw unknown(what, name, Object.keys(rules));
     const rule = rules[name];
+    // What every object inherits is no rule.
+    if (typeof rule !== "string") throw unknown(what, name, Object.keys(rules));
     if (rule !== "any") checkValue(what === "" ? name : `${what}.${name}`, (options as never)[name], rule);
   }
 }

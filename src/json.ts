@@ -28,7 +28,7 @@ interface Level {
  */
 export function jsonText(root: object, maxBytes: number): string {
   try {
-    check(root, maxBytes);
+    if (!isFlat(root)) check(root, maxBytes);
     const json = JSON.stringify(root);
     if (json !== undefined) return json;
   } catch (cause) {
@@ -36,6 +36,26 @@ export function jsonText(root: object, maxBytes: number): string {
     throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", cause);
   }
   throw new IotHubError("INVALID_PAYLOAD", "The payload's toJSON gives nothing that JSON can express.");
+}
+
+/** Whether a few values that JSON can express are all there is, as in most readings: then there is no more to look at. */
+function isFlat(root: object): boolean {
+  if (Object.getPrototypeOf(root) !== Object.prototype || (root as Jsonable).toJSON !== undefined) return false;
+  const values = Object.values(root);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    switch (typeof value) {
+      case "number":
+        if (value - value !== 0) return false;
+        break;
+      case "string":
+      case "boolean":
+        break;
+      default:
+        return false;
+    }
+  }
+  return true;
 }
 
 function check(root: object, maxBytes: number): void {

@@ -131,10 +131,18 @@ export function encodeMessage(
 ): Uint8Array {
   // The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
   // needs an escape.
-  const head = `{"ProductId":"${identity.productId}","DeviceName":"${identity.deviceName}","TopicName":${JSON.stringify(topic)},"Payload":`;
+  // On XS one call costs half of what a template does.
+  const head = '{"ProductId":"'.concat(
+    identity.productId,
+    '","DeviceName":"',
+    identity.deviceName,
+    '","TopicName":',
+    JSON.stringify(topic),
+    ',"Payload":',
+  );
   if (typeof payload === "string") {
-    const encoding = payloadEncoding === undefined ? "" : ',"PayloadEncoding":"Base64"';
-    return utf8(`${head}${JSON.stringify(payload)}${encoding},"Qos":${qos}}`);
+    const encoding = payloadEncoding === undefined ? ',"Qos":' : ',"PayloadEncoding":"Base64","Qos":';
+    return utf8(head.concat(JSON.stringify(payload), encoding, qos === 0 ? "0}" : "1}"));
   }
   // Bytes never become text on their way: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
   const tail = `","PayloadEncoding":"Base64","Qos":${qos}}`;

@@ -5,9 +5,16 @@ import { bytesOf } from "./bytes.js";
 import { asciiText } from "./native-text.js";
 import { utf8 } from "./utf8.js";
 
+/** XS 17 and the newest engines have it (ECMAScript 2026). */
+interface NativeBase64 extends Uint8Array {
+  toBase64(): string;
+}
+
+const HAS_NATIVE_BASE64 = typeof (Uint8Array.prototype as Partial<NativeBase64>).toBase64 === "function";
+
 /** Four characters for every three bytes begun. */
 export function base64(bytes: Uint8Array): string {
-  return asciiText(base64Bytes(bytes));
+  return HAS_NATIVE_BASE64 ? (bytes as NativeBase64).toBase64() : asciiText(base64Bytes(bytes));
 }
 
 /** The same as ASCII codes, for a body that need not become text first. */

@@ -17,6 +17,8 @@ export function reverse(bytes: Uint8Array): void {
  * anything else. Memory that is shared is copied, since it may change between two looks at it.
  */
 export function toBytes(value: unknown): Uint8Array | undefined {
+  // By far the most frequent: bytes of this realm in memory of their own, which has not been transferred.
+  if (value instanceof Uint8Array && value.buffer instanceof ArrayBuffer && value.length > 0) return value;
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value;
     // The length of a view whose buffer has been transferred is 0, as if it were empty.
@@ -42,18 +44,18 @@ export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** A copy of bytes in memory of its own, with zeros up to `size` bytes. */
-export function copyBytes(bytes: Uint8Array, size: number): Uint8Array {
+/** A copy of bytes, of those from index `from` on, in memory of its own, with zeros up to `size` bytes. */
+export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array {
   const buffer = bytes.buffer as ArrayBuffer & Transferable;
   if (buffer.transfer === undefined) {
     const copy = new Uint8Array(new ArrayBuffer(size));
-    copy.set(bytes);
+    copy.set(from === 0 ? bytes : bytes.subarray(from));
     return copy;
   }
   // XS copies from one typed array to another element by element, and a buffer in one piece.
-  const start = bytes.byteOffset;
-  const copy = buffer.slice(start, start + bytes.length) as typeof buffer & Required<Transferable>;
-  return new Uint8Array(size === bytes.length ? copy : copy.transfer(size));
+  const { length, byteOffset } = bytes;
+  const copy = buffer.slice(byteOffset + from, byteOffset + length) as typeof buffer & Required<Transferable>;
+  return new Uint8Array(size === length - from ? copy : copy.transfer(size));
 }
 
 /** Bytes one after the other, in memory of their own. */

@@ -6,27 +6,42 @@ import { asciiText, HAS_NATIVE_TEXT } from "./native-text.js";
 
 const DIGITS = "0123456789abcdef";
 
+/** XS 17 and the newest engines have it (ECMAScript 2026). */
+interface NativeHex extends Uint8Array {
+  toHex(): string;
+}
+
+const HAS_NATIVE_HEX = typeof (Uint8Array.prototype as Partial<NativeHex>).toHex === "function";
+
 /** Two lower-case digits a byte. */
 export function hex(bytes: Uint8Array): string {
+  if (HAS_NATIVE_HEX) return (bytes as NativeHex).toHex();
   if (HAS_NATIVE_TEXT) return hexOfWords(wordsOf(bytes, (bytes.length + 3) & -4), bytes.length);
   let text = "";
   for (let i = 0; i < bytes.length; i++) text += DIGITS[bytes[i] >> 4] + DIGITS[bytes[i] & 15];
   return text;
 }
 
-/** The same of words, the last word first, that stand for `length` bytes; the words are lost. */
-export function hexOfWords(words: Int32Array, length: number): string {
-  if (!HAS_NATIVE_TEXT) return hex(bytesOf(words).subarray(0, length));
-  const count = 2 * words.length;
-  const codes = new Int32Array(count);
+/** The same of words, the last word first, that stand for `length` bytes, all of theirs unless given; the words are lost. */
+export function hexOfWords(words: Int32Array, length: number = words.byteLength): string {
+  if (HAS_NATIVE_HEX || !HAS_NATIVE_TEXT) return hex(bytesOf(words).subarray(0, length));
+  const count = words.length;
+  const codes = new Int32Array(2 * count);
+  let word = 0;
   let bits = 0;
+  let to = 0;
   for (let i = 0; i < count; i++) {
     // Two bytes, then four digits, one a byte, then their codes at once: "a" is 39 codes after "0" + 10. No sum reaches
     // 2^31, where XS would use floating point.
-    bits = i & 1 ? (words[i >> 1] >> 16) & 0xffff : words[i >> 1] & 0xffff;
+    word = words[i];
+    bits = word & 0xffff;
     bits = ((bits << 8) | bits) & 0xff00ff;
     bits = ((bits << 4) | bits) & 0x0f0f0f0f;
-    codes[i] = bits + 0x30303030 + (((bits + 0x06060606) >> 4) & 0x01010101) * 39;
+    codes[to++] = bits + 0x30303030 + (((bits + 0x06060606) >> 4) & 0x01010101) * 39;
+    bits = (word >> 16) & 0xffff;
+    bits = ((bits << 8) | bits) & 0xff00ff;
+    bits = ((bits << 4) | bits) & 0x0f0f0f0f;
+    codes[to++] = bits + 0x30303030 + (((bits + 0x06060606) >> 4) & 0x01010101) * 39;
   }
   const text = bytesOf(codes);
   return asciiText(text.length === 2 * length ? text : text.subarray(0, 2 * length));

@@ -1,7 +1,7 @@
 /** HMAC, RFC 2104, with the key's two blocks hashed once. */
 
 import { bytesOf } from "./bytes.js";
-import { BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./md.js";
+import { type Beginning, BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./md.js";
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
 
@@ -10,8 +10,8 @@ export type HmacHash = "sha256" | "sha1";
 /** HMAC with a prepared key: a message costs two compressions less than with the key at hand. */
 export class Hmac {
   readonly #hash: HashFunction;
-  // Plain arrays: on XS an element of one is read at less than half the cost of a typed array's.
-  readonly #inner: number[];
+  readonly #inner: Int32Array;
+  // A plain array: on XS an element of one is read at less than half the cost of a typed array's.
   readonly #outer: number[];
 
   /** @param key of any length; more than 64 bytes are hashed first (RFC 2104 section 2) */
@@ -19,15 +19,24 @@ export class Hmac {
     const pads = hmacPads(hash, key);
     this.#hash = hash === "sha1" ? SHA1 : SHA256;
     this.#inner = midstate(this.#hash, pads.inner);
-    this.#outer = midstate(this.#hash, pads.outer);
+    const outer = midstate(this.#hash, pads.outer);
+    this.#outer = Array.from(outer);
+    outer.fill(0);
   }
 
-  /** The code of one message: 32 bytes for SHA-256, 20 for SHA-1. */
-  sign(message: Uint8Array): Uint8Array {
+  /**
+   * The code of one message: 32 bytes for SHA-256, 20 for SHA-1.
+   * @param beginning belongs to this key and no other, and is wiped with it
+   * @param first a text that stands for the first 64 bytes of the message, which is longer; empty if there is none
+   */
+  sign(message: Uint8Array, beginning?: Beginning, first = ""): Uint8Array {
     const hash = this.#hash;
-    const words = hashEnd(hash, this.#inner, message, BLOCK_BYTES + message.length, true);
+    const total = BLOCK_BYTES + message.length;
+    const words = beginning
+      ? beginning.end(hash, this.#inner, message, total, first, true)
+      : hashEnd(hash, this.#inner, message, total, true);
     const code = new Int32Array(hash.initial.length);
-    hash.blocks(this.#outer, words, 15, code, 0);
+    hash.blocks(this.#outer, words, 15, code);
     return bytesOf(code);
   }
 
@@ -56,10 +65,8 @@ export function hmacPads(hash: HmacHash, key: Uint8Array): { inner: Uint8Array; 
 }
 
 /** The state after one block, which is overwritten. */
-function midstate(hash: HashFunction, block: Uint8Array): number[] {
+function midstate(hash: HashFunction, block: Uint8Array): Int32Array {
   const state = hashBlocks(hash, hash.initial, block);
   block.fill(0);
-  const copy = Array.from(state);
-  state.fill(0);
-  return copy;
+  return state;
 }

@@ -24,8 +24,8 @@ export function asciiText(codes: Uint8Array): string {
  * surrogates pass.
  * @throws {Error} if the bytes do not look like UTF-8
  */
-export function nativeText(bytes: Uint8Array): string {
-  return (String as unknown as NativeString).fromArrayBuffer(bytes.buffer, bytes.byteOffset, bytes.length);
+export function nativeText(bytes: Uint8Array, length: number = bytes.length): string {
+  return (String as unknown as NativeString).fromArrayBuffer(bytes.buffer, bytes.byteOffset, length);
 }
 
 /** On XS alone, the bytes of text as XS keeps it: NUL is C0 80 in XS 13, and surrogates stay single. */

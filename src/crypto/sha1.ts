@@ -9,7 +9,7 @@ export const SHA1: HashFunction = Object.freeze({
   blocks: sha1Blocks,
 });
 
-function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array, at: number): void {
+function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array): void {
   let h = Array.from(from);
   const w: number[] = [];
   for (let i = first; i > 0; i -= 16) {
@@ -36,7 +36,7 @@ function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, t
     }
     h = [h[0] + e, h[1] + d, h[2] + c, h[3] + b, h[4] + a].map((sum) => sum | 0);
   }
-  to.set(h, at);
+  to.set(h);
 }
 
 /** SHA-1 over bytes that come in pieces. */

@@ -5,13 +5,14 @@
 
 import { base64 } from "../crypto/base64.js";
 import { toBytes } from "../crypto/bytes.js";
-import { hex } from "../crypto/hex.js";
+import { hexOfWords } from "../crypto/hex.js";
 import { Hmac } from "../crypto/hmac.js";
-import { sha1 } from "../crypto/sha1.js";
-import { sha256Hex } from "../crypto/sha256.js";
+import { Beginning, BLOCK_BYTES, blockText } from "../crypto/md.js";
+import { SHA1 } from "../crypto/sha1.js";
+import { SHA256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import { type Algorithm, stringToSign } from "./string-to-sign.js";
+import { type Algorithm, afterHead, headToSign } from "./string-to-sign.js";
 
 /** A device's psk or a ProductSecret. Its text is the key, as it stands in the console: it is not Base64-decoded. */
 export interface SecretCredential {
@@ -104,16 +105,19 @@ export function signWith(
   const { algorithm } = signer;
   const { timestampSeconds, nonce } = time;
   const bodyHash = signer.hashBody(bytes);
-  const text = stringToSign({ host, path, algorithm, timestampSeconds, nonce, bodyHash });
+  const isOurs = signer instanceof PreparedSigner;
+  const head = isOurs ? signer.head(host, path) : headToSign(host, path, algorithm);
+  const text = afterHead(head, timestampSeconds, nonce, bodyHash);
   let signature: string | Promise<string>;
   try {
     signature = signer.sign(text);
   } catch (cause) {
     throw signingFault(cause);
   }
-  if (typeof signature === "string") return signedRequest(text, algorithm, signature, time);
+  if (isOurs) return signedRequest(text, algorithm, signature as string, time);
+  if (typeof signature === "string") return signedRequest(text, algorithm, checked(signature, algorithm), time);
   return Promise.resolve(signature).then(
-    (late) => signedRequest(text, algorithm, late, time),
+    (late) => signedRequest(text, algorithm, checked(late, algorithm), time),
     (cause) => {
       throw signingFault(cause);
     },
@@ -126,13 +130,6 @@ function signedRequest(
   signature: string,
   { timestampSeconds, nonce, contentType }: SignatureTime,
 ): SignedRequest {
-  // A signer that an app brings may return bytes, hex, or Base64 in lines: none may become a header. Without a regular
-  // expression, which would cost more than all the rest here.
-  const length = algorithm === "hmacsha256" ? 44 : algorithm === "hmacsha1" ? 28 : signature?.length;
-  const isBase64 = typeof signature === "string" && length > 0 && length % 4 === 0 && signature.length === length;
-  if (!isBase64 || signature.includes("\n")) {
-    throw new IotHubError("SIGNING_FAULT", "The signer must return its signature as Base64 text in one line.");
-  }
   return {
     stringToSign: text,
     signature,
@@ -146,31 +143,75 @@ function signedRequest(
   };
 }
 
+/** A signer that an app brings may return bytes, hex, or Base64 in lines: none may become a header. */
+function checked(signature: string, algorithm: Algorithm): string {
+  const length = algorithm === "hmacsha256" ? 44 : algorithm === "hmacsha1" ? 28 : signature?.length;
+  if (typeof signature === "string" && signature.length === length && length % 4 === 0) {
+    if (/^[A-Za-z0-9+/]+={0,2}$/.test(signature)) return signature;
+  }
+  throw new IotHubError("SIGNING_FAULT", "The signer must return its signature as Base64 text in one line.");
+}
+
 function signingFault(cause: unknown): IotHubError {
   if (cause instanceof IotHubError) return cause;
   return new IotHubError("SIGNING_FAULT", "The signer did not sign.", cause);
 }
 
-class HmacSigner implements SyncSigner {
+/** A signer of ours: it checks a host and a path once as long as they stay the same. */
+export abstract class PreparedSigner implements SyncSigner {
+  abstract readonly algorithm: Algorithm;
+  #host = "";
+  #path = "";
+  #head = "";
+
+  /** As {@link headToSign}. */
+  head(host: string, path: string): string {
+    if (this.#head === "" || host !== this.#host || path !== this.#path) {
+      this.#head = headToSign(host, path, this.algorithm);
+      this.#host = host;
+      this.#path = path;
+    }
+    return this.#head;
+  }
+
+  /** The head, if a text to sign begins with it and it is a block at least; otherwise an empty text. */
+  protected commonHead(text: string): string {
+    const head = this.#head;
+    return head.length >= BLOCK_BYTES && text.startsWith(head) ? head : "";
+  }
+
+  abstract hashBody(body: Uint8Array): string;
+  abstract sign(text: string): string;
+  abstract close(): void;
+}
+
+class HmacSigner extends PreparedSigner {
   readonly algorithm: Algorithm;
+  // A body and a text to sign mostly begin like the ones before.
+  readonly #body = new Beginning();
+  readonly #text = new Beginning();
   #hmac: Hmac | undefined;
 
   constructor(secret: string, algorithm: "hmacsha256" | "hmacsha1") {
+    super();
     this.algorithm = algorithm;
     this.#hmac = new Hmac(algorithm === "hmacsha1" ? "sha1" : "sha256", utf8(secret));
   }
 
   hashBody(body: Uint8Array): string {
     // The C SDK hashes the body with SHA-1 for hmacsha1, and its published known answer agrees.
-    return this.algorithm === "hmacsha1" ? hex(sha1(body)) : sha256Hex(body);
+    const hash = this.algorithm === "hmacsha1" ? SHA1 : SHA256;
+    return hexOfWords(this.#body.end(hash, hash.initial, body, body.length, blockText(body)));
   }
 
   sign(text: string): string {
     if (this.#hmac === undefined) throw closed();
-    return base64(this.#hmac.sign(utf8(text)));
+    return base64(this.#hmac.sign(utf8(text), this.#text, this.commonHead(text)));
   }
 
   close(): void {
+    this.#body.wipe();
+    this.#text.wipe();
     this.#hmac?.close();
     this.#hmac = undefined;
   }

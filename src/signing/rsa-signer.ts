@@ -7,11 +7,11 @@ import { fault, RsaSigner } from "../crypto/rsa.js";
 import { sha256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import type { NativeRsa } from "../host.js";
-import { closed, type SyncSigner } from "./hmac-signer.js";
+import { closed, PreparedSigner } from "./hmac-signer.js";
 import type { SignerOptions } from "./signer.js";
 import type { Algorithm } from "./string-to-sign.js";
 
-export class KeySigner implements SyncSigner {
+export class KeySigner extends PreparedSigner {
   readonly algorithm: Algorithm = "rsa-sha256";
   readonly #rsa: RsaSigner;
   readonly #native: NativeRsa | undefined;
@@ -19,6 +19,7 @@ export class KeySigner implements SyncSigner {
   #der: Uint8Array | undefined;
 
   constructor(privateKey: string | Uint8Array, { digest, rsa, random }: SignerOptions) {
+    super();
     const key = readRsaPrivateKey(privateKey);
     this.#rsa = new RsaSigner(key, random);
     this.#native = rsa;

@@ -26,10 +26,27 @@ const MAX_TIMESTAMP = 253402300799;
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_TIMESTAMP, INVALID_NONCE
  */
 export function stringToSign(parts: StringToSignParts): string {
-  const { path, timestampSeconds, nonce } = parts;
+  const { host, path, algorithm, timestampSeconds, nonce, bodyHash } = parts;
+  return afterHead(headToSign(host, path, algorithm), timestampSeconds, nonce, bodyHash);
+}
+
+/**
+ * The lines that all requests of a device to one path have in common, with the LF at their end.
+ * @throws {IotHubError} INVALID_HOST, INVALID_PATH
+ */
+export function headToSign(host: string, path: string, algorithm: Algorithm): string {
   if (typeof path !== "string" || !/^\/[!-~]*$/.test(path) || path.includes("?") || path.includes("#")) {
     throw new IotHubError("INVALID_PATH", "The path must begin with a slash and have no spaces, query or fragment.");
   }
+  // Line 4 is the query string, which is always empty.
+  return `POST\n${signedHost(host)}\n${path}\n\n${algorithm}\n`;
+}
+
+/**
+ * The whole text to sign: the head and the lines that differ from request to request.
+ * @throws {IotHubError} INVALID_TIMESTAMP, INVALID_NONCE
+ */
+export function afterHead(head: string, timestampSeconds: number, nonce: number, bodyHash: string): string {
   if (!Number.isInteger(timestampSeconds) || timestampSeconds < 0 || timestampSeconds > MAX_TIMESTAMP) {
     throw new IotHubError(
       "INVALID_TIMESTAMP",
@@ -39,8 +56,8 @@ export function stringToSign(parts: StringToSignParts): string {
   if (!Number.isSafeInteger(nonce) || nonce < 0) {
     throw new IotHubError("INVALID_NONCE", "The nonce must be an integer from 0 to 2^53 - 1.");
   }
-  // Line 4 is the query string, which is always empty.
-  return `POST\n${signedHost(parts.host)}\n${path}\n\n${parts.algorithm}\n${timestampSeconds}\n${nonce}\n${parts.bodyHash}`;
+  // On XS one call costs half of what a template does.
+  return head.concat(String(timestampSeconds), "\n", String(nonce), "\n", bodyHash);
 }
 
 /**

@@ -105,6 +105,66 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "a prepared signer signs what begins like the request before, and what does not, as one made anew",
+    run(check) {
+      const same = "a".repeat(64);
+      const long = "€".repeat(40);
+      const bodies: (string | Uint8Array)[] = [
+        `${same}1`,
+        `${same}2`,
+        same,
+        `${same}3`,
+        `${same}${same}`,
+        `${same}${"b".repeat(700)}`,
+        `${same}4`,
+        `${"a".repeat(63)}b5`,
+        `${"a".repeat(63)}b6`,
+        `${same}7`,
+        "",
+        `${same}8`,
+        `${long}1`,
+        `${long}2`,
+        `${"a".repeat(63)}€1`,
+        `${"a".repeat(63)}€2`,
+        `\0${same}`,
+        `\0${"b".repeat(64)}`,
+        `a\0${same}`,
+        `a\0${"b".repeat(64)}`,
+        new Uint8Array(65),
+        new Uint8Array(66),
+        new Uint8Array(65).fill(1),
+        new Uint8Array(65).fill(255),
+        new Uint8Array(66).fill(255),
+        utf8(`xx${same}9`).subarray(2),
+        utf8(`y${same}10`).subarray(1),
+      ];
+      const hosts = [parts.host, parts.host, "other.example", parts.host];
+      for (const algorithm of ["hmacsha256", "hmacsha1"] as const) {
+        const secret = credential.secret;
+        const signer = createSigner({ secret, algorithm });
+        for (let i = 0; i < bodies.length; i++) {
+          const toSign = { host: hosts[i % 4], path: i % 5 === 3 ? "/device/reportlog" : parts.path, body: bodies[i] };
+          const at = { timestampSeconds: 1735286744 + i, nonce: i };
+          check.equal(signRequest(toSign, signer, at), signRequest(toSign, { secret, algorithm }, at), `body ${i}`);
+        }
+        signer.close();
+        check.throws("SIGNER_CLOSED", () => signRequest(request, signer, time));
+      }
+    },
+  },
+  {
+    name: "a prepared signer checks host and path of each request",
+    run(check) {
+      const signer = createSigner(credential);
+      for (let i = 0; i < 2; i++) {
+        check.throws("INVALID_HOST", () => signRequest({ ...request, host: "" }, signer, time));
+        check.throws("INVALID_PATH", () => signRequest({ ...request, path: "" }, signer, time));
+        check.throws("INVALID_PATH", () => signRequest({ ...request, host: "", path: "" }, signer, time));
+        check.equal(signRequest(request, signer, time), signRequest(request, credential, time));
+      }
+    },
+  },
+  {
     name: "bad input is refused with its own code",
     run(check) {
       const sign = (change: object) => () => stringToSign({ ...parts, ...change });
