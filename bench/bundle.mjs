@@ -11,10 +11,10 @@ import { stripTypesPlugin } from "../scripts/strip-types.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const ENTRY = resolve(root, "bench", "entry.mjs");
 
-const entry = (code) => ({
+const entry = (code, stubs) => ({
   name: "entry",
-  resolveId: (source) => (source === ENTRY ? ENTRY : null),
-  load: (id) => (id === ENTRY ? code : null),
+  resolveId: (source) => (source === ENTRY || Object.hasOwn(stubs, source) ? source : null),
+  load: (id) => (id === ENTRY ? code : (stubs[id] ?? null)),
 });
 
 /** What is known of the engine is said when the bundle is made: on XS, the ways of other engines fall away. */
@@ -25,14 +25,15 @@ const onXs = {
 
 /**
  * @param {string} code an ES module; its imports are found from the folder `bench`
- * @param {{ minify?: boolean, name?: string, isForXs?: boolean }} [options] `name`: the global that gets the exports
+ * @param {{ minify?: boolean, name?: string, isForXs?: boolean, stubs?: Record<string, string> }} [options] `name`: the
+ * global that gets the exports; `stubs`: modules that stand in for those of a platform, by name
  * @returns {Promise<string>}
  */
-export async function bundle(code, { minify = false, name = "bundle", isForXs = false } = {}) {
+export async function bundle(code, { minify = false, name = "bundle", isForXs = false, stubs = {} } = {}) {
   const built = await rollup({
     input: ENTRY,
     plugins: [
-      entry(code),
+      entry(code, stubs),
       stripTypesPlugin(),
       nodeResolve({ browser: true, preferBuiltins: false }),
       commonjs(),

@@ -1,6 +1,6 @@
 /**
- * Builds XS from the sources in @agoric/xsnap, once for each version of sources, compiler and flags, and runs scripts
- * on it: `rv32` on an emulated RISC-V core that counts instructions, `native` as a 32-bit process of this machine.
+ * Builds XS from the sources in @agoric/xsnap (XS 13), or from those of the Moddable SDK where MODDABLE names one (XS
+ * 17), once for each version of sources, compiler and flags, and runs scripts on it: `rv32` on an emulated RISC-V core that counts instructions, `native` as a 32-bit process of this machine.
  */
 import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -22,7 +22,11 @@ import { STACK_BYTES } from "./budgets.mjs";
 
 const execute = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
-const xs = join(root, "node_modules/@agoric/xsnap/moddable/xs");
+/** The sources of XS, by the name that the results use. */
+const sourcesOf = {
+  xs13: join(root, "node_modules/@agoric/xsnap/moddable/xs"),
+  xs17: process.env.MODDABLE ? join(process.env.MODDABLE, "xs") : undefined,
+};
 const own = join(root, "bench/engine");
 const shared = join(root, "test/support/engine");
 const cache = join(root, "node_modules/.cache/tencent-iothub-xs");
@@ -77,14 +81,16 @@ export function tools(kind) {
   return { compiler, emulator, flags: kinds[kind].flags.join(" ") };
 }
 
-/** The path of the engine; undefined where its tools are not there. */
-export async function build(kind) {
+/** The path of the engine; undefined where its tools, or its sources, are not there. */
+export async function build(kind, version = "xs13") {
   const found = tools(kind);
-  if (found === undefined) return undefined;
+  const xs = sourcesOf[version];
+  if (found === undefined || xs === undefined) return undefined;
   const { compiler, flags, compile, link } = kinds[kind];
   const sources = [
     ...readdirSync(join(xs, "sources"))
-      .filter((name) => name.endsWith(".c"))
+      // xsMath.c includes it.
+      .filter((name) => name.endsWith(".c") && name !== "xsum.c")
       .map((name) => join(xs, "sources", name)),
     join(own, "host.c"),
   ];
@@ -98,7 +104,7 @@ export async function build(kind) {
   ];
   const hash = createHash("sha256").update(JSON.stringify([found.compiler, options, link]));
   for (const file of [...sources, join(own, "platform.h"), join(shared, "flash.h")]) hash.update(readFileSync(file));
-  const path = join(cache, `bench-${kind}-${hash.digest("hex").slice(0, 16)}`);
+  const path = join(cache, `bench-${kind}-${version}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(tmpdir(), "bench-engine-"));

@@ -56,7 +56,7 @@ const checks = `
 `;
 const scope = (code) => `(function () {\n${code}\n})();\n`;
 
-const library = async (code, name = "peer") => `${PRELUDE}\n${await bundle(code, { name })}`;
+const library = async (code, name = "peer", stubs = {}) => `${PRELUDE}\n${await bundle(code, { name, stubs })}`;
 
 /** The library as it is measured, and as firmware would carry it. */
 export async function libraries(name) {
@@ -107,26 +107,119 @@ export const request = scope(`
     print(measure(function () { core.publishBody(identity, message); }));
     print(measure(function () { sign(body); }));`);
 
-/** A device is made, one message is published, and the answer is read. */
-export const deviceLibrary = () => library(`export { Device } from "../src/device.js";`, "core");
-export const device = scope(`
-    var answer = new Uint8Array(ArrayBuffer.fromString('{"Response":{"RequestId":"f4da4f1f-d72e-40f1-8c7a-2e7b6c1a0d11"}}'));
+const ID = "f4da4f1f-d72e-40f1-8c7a-2e7b6c1a0d11";
+
+/** A host whose gateway takes everything at once; each response has an id of its own. */
+const host = `
+    var requests = 0, timers = 0;
     var headers = { "content-type": "application/json" };
+    var answer = '{"Response":{"RequestId":"${ID.slice(0, -2)}';
     var host = {
       http: {
-        send: function () { return Promise.resolve({ status: 200, headers: headers, body: answer }); },
+        send: function () {
+          var body = new Uint8Array(ArrayBuffer.fromString(answer + (10 + requests++ % 80) + '"}}'));
+          return Promise.resolve({ status: 200, headers: headers, body: body });
+        },
         close: function () {},
       },
       clock: { nowMs: function () { return ${TIME.timestampSeconds * 1000}; }, monotonicMs: function () { return 5; } },
       random: { bytes: function (length) { return new Uint8Array(length); } },
-      timer: { set: function () { return 1; }, clear: function () {} },
-    };
-    var device = new core.Device({
+      timer: { set: function () { return ++timers; }, clear: function () {} },
+    };`;
+const options = `{
       productId: ${text(IDENTITY.productId)},
       deviceName: ${text(IDENTITY.deviceName)},
       credential: { secret: ${text(SECRET)} },
-    }, host);
-    device.publish(${JSON.stringify(MESSAGE)}).then(function (result) { print(result.requestId); });`);
+      rateLimit: false,
+    }`;
+
+/** A device is made, one message is published, and the response is read. */
+export const deviceLibrary = () =>
+  library(
+    `
+    export { Device } from "../src/device.js";
+    export { createMemoryStorage } from "../src/storage/memory.js";`,
+    "core",
+  );
+export const device = scope(`${host}
+    new core.Device(${options.replace("rateLimit: false,", "")}, host).publish(${text(MESSAGE)})
+      .then(function (result) { print(result.requestId); });`);
+
+/** Prints what `work` costs once it has been done twice: instructions, then bytes taken. */
+const third = (work, before = "Promise.resolve()") => `
+    var work = function () { return ${work}; };
+    var once = function (left) {
+      return ${before}.then(function () {
+        var bytes = taken(), start = ticks();
+        return work().then(function () {
+          start = ticks() - start;
+          bytes = taken() - bytes;
+          if (left > 0) return once(left - 1);
+          print(start); print(bytes);
+        });
+      });
+    };
+    once(2).catch(function (error) { print(error.code + error.message); });`;
+
+/** A publish of a device that has published before. */
+export const publish = scope(`${host}
+    var device = new core.Device(${options}, host);
+    ${third(`device.publish(${text(MESSAGE)})`)}`);
+
+/** The same with a hash that costs nothing: what is left is the library's. */
+export const publishNative = scope(`${host}
+    var hash = new Uint8Array(32).fill(7);
+    host.digest = { sha256: function () { return hash; } };
+    var device = new core.Device(${options}, host);
+    ${third(`device.publish(${text(MESSAGE)})`)}`);
+
+/** The SDK's `crypt`, with a hash that costs nothing but is right for what is asked at the start. */
+export const coldLibrary = async () =>
+  library(
+    `
+    export { Device } from "../src/device.js";
+    export { createDigest } from "../host/moddable/digest.js";`,
+    "core",
+    { crypt: cryptStub },
+  );
+const cryptStub = `
+  export class Digest {
+    reset() { this.parts = 0; }
+    write(part) { this.parts += part.byteLength; }
+    close() { return (globalThis.known[this.parts] ?? globalThis.known[0]).slice().buffer; }
+  }`;
+export const cold = scope(`
+    globalThis.known = {};
+    ${[0, 55, 56, 64, 200]
+      .map((length) => {
+        const input = "a".repeat(length);
+        return `known[${length}] = new Uint8Array([${[...createHash("sha256").update(input).digest()]}]);`;
+      })
+      .join("\n    ")}
+    ${host}
+    var start = ticks();
+    host.digest = core.createDigest();
+    if (host.digest === undefined) ${wrong("the digest")}
+    new core.Device(${options}, host).publish(${text(MESSAGE)}).then(function () { print(ticks() - start); });`);
+
+const READING = { topic: "data", payload: text({ temperature: 21.5, humidity: 44.25, n: 12 }) };
+/** What an outbox costs: a reading stored; opened with one reading; one delivered, beside what its publish costs. */
+export const enqueue = scope(`${host}
+    host.storage = core.createMemoryStorage();
+    var device = new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host);
+    ${third(`device.enqueue(${text(READING)})`)}`);
+export const open = scope(`${host}
+    host.storage = core.createMemoryStorage();
+    var make = function () { return new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host); };
+    var ahead = function (count) { return count ? make().enqueue(${text(READING)}).then(function () { return ahead(count - 1); }) : undefined; };
+    var next;
+    Promise.resolve(ahead(1)).then(function () {
+      ${third("next.outbox.open()", "Promise.resolve().then(function () { next = make(); })")}
+    });`);
+export const flush = scope(`${host}
+    host.storage = core.createMemoryStorage();
+    var device = new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host);
+    ${third("device.flush()", `device.enqueue(${text(READING)})`)}`);
 
 /** An RSA signature: its cost, and that of the key's preparation. */
 export const rsaLibrary = (name) => library(rsaPeers[name]);

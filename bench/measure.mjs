@@ -79,6 +79,42 @@ export async function request({ rv32 }) {
   return { signRequestInstructions: whole, bodyInstructions: body, requestInstructions: sign };
 }
 
+/** What a device's publish and its outbox cost on one version of the engine; undefined where that is not there. */
+export async function device(engine) {
+  if (engine === undefined) return undefined;
+  const preload = await jobs.deviceLibrary();
+  const lines = async (script, options = {}) =>
+    (await run(engine, script, { preload, stackBytes: 2 * STACK, ...options })).lines.map(Number);
+  const [portable, garbageBytes] = await lines(jobs.publish);
+  return {
+    request: Number((await run(engine, jobs.request, { preload: await jobs.requestLibrary() })).lines[0]),
+    portable,
+    garbageBytes,
+    default: (await lines(jobs.publish, { heapBytes: "default" }))[0],
+    native: (await lines(jobs.publishNative))[0],
+    cold: (await lines(jobs.cold, { preload: await jobs.coldLibrary() }))[0],
+    enqueue: (await lines(jobs.enqueue))[0],
+    open: (await lines(jobs.open))[0],
+    flush: (await lines(jobs.flush))[0],
+  };
+}
+
+/** The least stack in which a device is made and publishes, with a heap that is large enough. */
+export async function publishStackBytes({ native }) {
+  const preload = await jobs.deviceLibrary();
+  let [below, enough] = [1024, 16384];
+  while (enough - below > 16) {
+    const middle = ((below + enough) >> 5) << 4;
+    const fits = await run(native, jobs.device, { heapBytes: 65536, stackBytes: middle, preload }).then(
+      (result) => result !== undefined,
+      () => false,
+    );
+    if (fits) enough = middle;
+    else below = middle;
+  }
+  return enough;
+}
+
 export async function deviceHeapBytes({ native }) {
   return leastHeapBytes(native, { library: await jobs.deviceLibrary(), preloaded: true }, jobs.device);
 }

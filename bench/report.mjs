@@ -54,6 +54,7 @@ export function table(results) {
     `publishes once and reads the response needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
     `${plain(core.minifiedBytes)} bytes, ${plain(core.gzipBytes)} compressed.`,
     "",
+    ...publishes(results),
     "| RSA-2048 signature | XS, M instructions |",
     "| :-- | --: |",
     ...rsaRows,
@@ -74,6 +75,34 @@ export function table(results) {
       .map((name) => `\`${name}\``)
       .join(", ")} do the counting.`,
   ].join("\n");
+}
+
+const publishNames = {
+  request: "`publishBody` and `signRequest`, prepared signer",
+  portable: "`Device.publish` that is answered at once",
+  default: "the same in the heap that mcconfig gives an app by default",
+  native: "the same with a hash that costs nothing: what is left is ours",
+  cold: "from `createDigest` over `new Device` to the first publish, with such a hash",
+};
+const outboxNames = {
+  enqueue: "`enqueue` of a reading of 45 bytes, storage in memory",
+  open: "an outbox opened, with one reading in it",
+  flush: "a reading delivered from the outbox, its publish included",
+};
+
+function publishes({ publish, outbox }) {
+  if (publish === undefined) return [];
+  const row = (figures, names) => (name) =>
+    `| ${names[name]} | ${millions(figures[name]?.xs13)} | ${millions(figures[name]?.xs17)} |`;
+  return [
+    "| A device, M instructions | XS 13 | XS 17 |",
+    "| :-- | --: | --: |",
+    ...Object.keys(publishNames).map(row(publish, publishNames)),
+    ...Object.keys(outboxNames).map(row(outbox, outboxNames)),
+    "",
+    `A publish leaves ${plain(publish.garbageBytes?.xs13)} bytes to be collected on XS 13, ${plain(publish.garbageBytes?.xs17)} on XS 17, and takes ${plain(publish.stackBytes)} bytes of stack.`,
+    "",
+  ];
 }
 
 function simulator(moddable) {

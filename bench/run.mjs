@@ -18,6 +18,8 @@ const file = new URL("results.json", import.meta.url);
 const written = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 
 const engines = { rv32: await build("rv32"), native: await build("native") };
+/** The same counts on the XS of the Moddable SDK, where there is one. */
+const xs17 = await build("rv32", "xs17");
 const found = tools("rv32");
 if (!engines.rv32) console.log(`No instruction counts: needed are ${packages}.`);
 if (!engines.native) console.log("No heap figures: gcc cannot build for 32 bits here (gcc-multilib).");
@@ -56,6 +58,7 @@ async function all() {
   }
   if (engines.rv32) Object.assign(results.job[OURS], await measure.request(engines));
   if (engines.native) results.job[OURS].deviceHeapBytes = await measure.deviceHeapBytes(engines);
+  await devices(results, previous);
   results.core = await measure.coreBytes();
   console.log(process.env.MODDABLE ? "on the simulator" : "The simulator is left out: MODDABLE names no Moddable SDK.");
   results.moddable = (await measureSimulator()) ?? previous.moddable;
@@ -68,6 +71,26 @@ async function all() {
   await writeReport(results);
   console.log("written: bench/results.json, bench/chart.svg, README.md");
   print(figuresIn(results), results);
+}
+
+/** What a whole publish and the outbox cost. Rows of an engine that is not here stay as they are. */
+async function devices(results, { publish, outbox }) {
+  results.publish = structuredClone(publish ?? {});
+  results.outbox = structuredClone(outbox ?? {});
+  for (const [version, engine] of [
+    ["xs13", engines.rv32],
+    ["xs17", xs17],
+  ]) {
+    const figures = await measure.device(engine);
+    if (figures === undefined) continue;
+    for (const [name, figure] of Object.entries(figures)) {
+      const group = ["enqueue", "open", "flush"].includes(name) ? results.outbox : results.publish;
+      group[name] = { ...group[name], [version]: figure };
+    }
+  }
+  if (!engines.native) return;
+  results.publish.heapBytes = results.job[OURS].deviceHeapBytes;
+  results.publish.stackBytes = await measure.publishStackBytes(engines);
 }
 
 /** The figures of the budgets, as far as the results have them. */

@@ -5,9 +5,12 @@
  *   print(text)            writes one line
  *   measure(f, a, b, c)    calls f(a, b, c), returns the instructions that it took (RISC-V), or nanoseconds (elsewhere)
  *   garbage(f, a, b, c)    calls f(a, b, c), returns the bytes of chunks and slots that it took, before any collection
+ *   ticks()                instructions (RISC-V) or nanoseconds (elsewhere) so far
+ *   taken()                bytes of chunks and slots that are taken, garbage included
  *   used()                 bytes of chunks and slots in use after a collection
  *
- * Arguments: heap bytes, stack bytes, files. Each file is one script; one that begins with + is preloaded. Exit code 2:
+ * Arguments: heap bytes, or "default" for the heap that mcconfig gives an app unless its manifest says otherwise; stack
+ * bytes; files. Each file is one script; one that begins with + is preloaded. Exit code 2:
  * memory full, 3: exception; a signal, where a preloaded script writes to what is read-only.
  */
 #include "xsAll.h"
@@ -149,6 +152,18 @@ static void garbage(txMachine* the)
   mxResult->kind = XS_INTEGER_KIND;
 }
 
+static void ticked(txMachine* the)
+{
+  mxResult->value.number = (txNumber)ticks();
+  mxResult->kind = XS_NUMBER_KIND;
+}
+
+static void taken(txMachine* the)
+{
+  mxResult->value.integer = memory(the);
+  mxResult->kind = XS_INTEGER_KIND;
+}
+
 static void used(txMachine* the)
 {
   fxCollectGarbage(the);
@@ -238,7 +253,7 @@ int main(int argc, char* argv[])
   long heapBytes, stackBytes;
   uint8_t* flash;
   /* So large that nothing is collected while a job is counted. */
-  int roomy;
+  int roomy, usual;
 #ifdef __riscv
   static char line[1024];
   static char* words[64];
@@ -253,7 +268,8 @@ int main(int argc, char* argv[])
     fprintf(stderr, "usage: engine HEAP-BYTES STACK-BYTES SCRIPT…\n");
     return 1;
   }
-  heapBytes = atol(argv[1]);
+  usual = !strcmp(argv[1], "default");
+  heapBytes = usual ? 256 * 1024 : atol(argv[1]);
   stackBytes = atol(argv[2]);
   roomy = heapBytes >= 512 * 1024;
   flash = pool(FLASH_BYTES);
@@ -269,6 +285,8 @@ int main(int argc, char* argv[])
     define(root, "print", print, 1);
     define(root, "measure", measure, 1);
     define(root, "garbage", garbage, 1);
+    define(root, "ticks", ticked, 0);
+    define(root, "taken", taken, 0);
     define(root, "used", used, 0);
     runAll(root, argc, argv, 1);
     fxEndHost(root);
@@ -280,8 +298,9 @@ int main(int argc, char* argv[])
   pool((heapBytes + 15) & ~15L);
   {
     txCreation creation = {
-      .initialChunkSize = roomy ? heapBytes / 2 : 1024, .incrementalChunkSize = 256,
-      .initialHeapCount = roomy ? heapBytes / 4 / sizeof(txSlot) : 64, .incrementalHeapCount = 32,
+      .initialChunkSize = usual ? 32768 : roomy ? heapBytes / 2 : 1024, .incrementalChunkSize = usual ? 1024 : 256,
+      .initialHeapCount = usual ? 2048 : roomy ? heapBytes / 4 / sizeof(txSlot) : 64,
+      .incrementalHeapCount = usual ? 64 : 32,
       .stackCount = stackBytes / sizeof(txSlot), .initialKeyCount = 512, .incrementalKeyCount = 64, .nameModulo = 127,
       .symbolModulo = 127, .parserBufferSize = 64 * 1024, .parserTableModulo = 1993,
     };

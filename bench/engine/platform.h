@@ -23,6 +23,10 @@
 #define PATH_MAX 256
 #endif
 
+#ifndef mxFallThrough
+#define mxFallThrough __attribute__((fallthrough))
+#endif
+
 /* XS frees a script once its top level has run; its functions still need the bytecode. */
 extern void benchFree(void* memory);
 #define c_free benchFree

@@ -5,6 +5,8 @@
  * then the words, the last one first. On XS that costs a fraction of reading every word from a DataView.
  */
 
+/** Whether buffers can be copied in one piece with zeros after it (ECMAScript 2024), as XS and the newest engines do. */
+const HAS_TRANSFER = (ArrayBuffer.prototype as Transferable).transfer !== undefined;
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** Turns bytes that start at a multiple of four into words in reverse order, or such words into bytes. */
@@ -46,15 +48,14 @@ export function tagOf(value: unknown): string {
 
 /** A copy of bytes, of those from index `from` on, in memory of its own, with zeros up to `size` bytes. */
 export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array {
-  const buffer = bytes.buffer as ArrayBuffer & Transferable;
-  if (buffer.transfer === undefined) {
+  if (!HAS_TRANSFER) {
     const copy = new Uint8Array(new ArrayBuffer(size));
     copy.set(from === 0 ? bytes : bytes.subarray(from));
     return copy;
   }
   // XS copies from one typed array to another element by element, and a buffer in one piece.
-  const { length, byteOffset } = bytes;
-  const copy = buffer.slice(byteOffset + from, byteOffset + length) as typeof buffer & Required<Transferable>;
+  const { buffer, length, byteOffset } = bytes;
+  const copy = buffer.slice(byteOffset + from, byteOffset + length) as ArrayBuffer & Required<Transferable>;
   return new Uint8Array(size === length - from ? copy : copy.transfer(size));
 }
 

@@ -24,7 +24,7 @@ export function hex(bytes: Uint8Array): string {
 
 /** The same of words, the last word first, that stand for `length` bytes, all of theirs unless given; the words are lost. */
 export function hexOfWords(words: Int32Array, length: number = words.byteLength): string {
-  if (HAS_NATIVE_HEX || !HAS_NATIVE_TEXT) return hex(bytesOf(words).subarray(0, length));
+  if (HAS_NATIVE_HEX || !HAS_NATIVE_TEXT) return hex(firstOf(bytesOf(words), length));
   const count = words.length;
   const codes = new Int32Array(2 * count);
   let word = 0;
@@ -43,8 +43,12 @@ export function hexOfWords(words: Int32Array, length: number = words.byteLength)
     bits = ((bits << 4) | bits) & 0x0f0f0f0f;
     codes[to++] = bits + 0x30303030 + (((bits + 0x06060606) >> 4) & 0x01010101) * 39;
   }
-  const text = bytesOf(codes);
-  return asciiText(text.length === 2 * length ? text : text.subarray(0, 2 * length));
+  return asciiText(firstOf(bytesOf(codes), 2 * length));
+}
+
+/** Mostly they are all: a view less. */
+function firstOf(bytes: Uint8Array, length: number): Uint8Array {
+  return bytes.length === length ? bytes : bytes.subarray(0, length);
 }
 
 /**

@@ -59,8 +59,14 @@ export function hmac(hash: HmacHash, key: Uint8Array, message: Uint8Array): Uint
 export function hmacPads(hash: HmacHash, key: Uint8Array): { inner: Uint8Array; outer: Uint8Array } {
   const inner = new Uint8Array(BLOCK_BYTES);
   inner.set(key.length > BLOCK_BYTES ? (hash === "sha1" ? sha1(key) : sha256(key)) : key);
-  const outer = inner.map((byte) => byte ^ 0x5c);
-  for (let i = 0; i < BLOCK_BYTES; i++) inner[i] ^= 0x36;
+  const outer = new Uint8Array(BLOCK_BYTES);
+  // By words, of which all bytes are changed alike.
+  const from = new Int32Array(inner.buffer);
+  const to = new Int32Array(outer.buffer);
+  for (let i = 0; i < BLOCK_BYTES / 4; i++) {
+    to[i] = from[i] ^ 0x5c5c5c5c;
+    from[i] ^= 0x36363636;
+  }
   return { inner, outer };
 }
 

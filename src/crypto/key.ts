@@ -2,6 +2,7 @@
 
 import { IotHubError } from "../errors.js";
 import { base64Decode } from "./base64.js";
+import { bigIntOf } from "./big-int.js";
 import { BIT_STRING, DerError, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "./der.js";
 import { hex } from "./hex.js";
 
@@ -171,14 +172,14 @@ function readNumbers(version: Uint8Array, numbers: DerReader, der: Uint8Array): 
     if (numbers.peek() !== INTEGER) throw malformed("a number is missing");
     const octets = numbers.unsigned();
     if (octets.length > modulus.length) throw malformed("a number is larger than the modulus");
-    return toBigInt(octets);
+    return bigIntOf(octets);
   };
   const bits = modulus.length * 8 - (modulus.length ? Math.clz32(modulus[0]) - 24 : 0);
   if (bits < 2048 || bits > 4096) {
     throw new IotHubError("KEY_SIZE", `The RSA key has ${bits} bits; 2048 to 4096 are supported.`);
   }
   return Object.freeze({
-    n: toBigInt(modulus),
+    n: bigIntOf(modulus),
     e: next(),
     d: next(),
     p: next(),
@@ -189,10 +190,6 @@ function readNumbers(version: Uint8Array, numbers: DerReader, der: Uint8Array): 
     bytes: modulus.length,
     der,
   });
-}
-
-function toBigInt(octets: Uint8Array): bigint {
-  return octets.length ? BigInt(`0x${hex(octets)}`) : 0n;
 }
 
 function malformed(reason: string, cause?: unknown): IotHubError {

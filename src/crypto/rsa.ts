@@ -2,8 +2,7 @@
 
 import { IotHubError } from "../errors.js";
 import type { Random } from "../host.js";
-import { bytesOf } from "./bytes.js";
-import { hex } from "./hex.js";
+import { bigIntBytes, bigIntOf } from "./big-int.js";
 import { Hmac } from "./hmac.js";
 import type { RsaPrivateKey } from "./key.js";
 import { Montgomery } from "./montgomery.js";
@@ -79,7 +78,7 @@ export class RsaSigner {
   /** Whether a signature is that of a message whose SHA-256 is given (RFC 8017 section 8.2.2, by comparing encodings). */
   verify(hash: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== this.#bytes || hash.length !== HASH_BYTES) return false;
-    const s = BigInt(`0x${hex(signature)}`);
+    const s = bigIntOf(signature);
     return s < this.#n.modulus && this.#n.publicPower(s, this.#e) === this.#encode(hash);
   }
 
@@ -91,7 +90,7 @@ export class RsaSigner {
 
   /** EMSA-PKCS1-v1_5, RFC 8017 section 9.2. */
   #encode(hash: Uint8Array): bigint {
-    return this.#encoding + BigInt(`0x${hex(hash)}`);
+    return this.#encoding + bigIntOf(hash);
   }
 
   /** 256 bits from the key's secret, the message, a counter, and the host's randomness. */
@@ -101,7 +100,7 @@ export class RsaSigner {
     input.set(hash);
     new DataView(input.buffer).setUint32(hash.length, this.#count++);
     input.set(random, hash.length + 4);
-    return BigInt(`0x${hex(hmac.sign(input))}`);
+    return bigIntOf(hmac.sign(input));
   }
 }
 
@@ -168,17 +167,6 @@ function gcd(a: bigint, b: bigint): bigint {
   let [x, y] = [a, b];
   while (y > 0n) [x, y] = [y, x % y];
   return x;
-}
-
-/** The lowest `length` bytes of a number, the highest first. */
-function bigIntBytes(value: bigint, length: number): Uint8Array {
-  const words = new Int32Array(Math.ceil(length / 4));
-  let rest = value;
-  for (let i = 0; i < words.length; i++) {
-    words[i] = Number(rest & 0xffffffffn);
-    rest >>= 32n;
-  }
-  return bytesOf(words).subarray(words.length * 4 - length);
 }
 
 function inconsistent(): IotHubError {

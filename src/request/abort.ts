@@ -13,11 +13,14 @@ export class Canceller {
 }
 
 class Signal implements CancelSignal {
-  #listeners: (() => void)[] | undefined = [];
+  // Mostly there is one listener, or none: no array for it.
+  #first: (() => void) | undefined;
+  #others: (() => void)[] | undefined;
+  #aborted = false;
   #reason: unknown;
 
   get aborted(): boolean {
-    return this.#listeners === undefined;
+    return this.#aborted;
   }
 
   get reason(): unknown {
@@ -25,19 +28,26 @@ class Signal implements CancelSignal {
   }
 
   addEventListener(_type: "abort", listener: () => void): void {
-    if (!this.#listeners?.includes(listener)) this.#listeners?.push(listener);
+    if (this.#aborted || listener === this.#first) return;
+    if (this.#first === undefined) this.#first = listener;
+    else if (this.#others === undefined) this.#others = [listener];
+    else if (!this.#others.includes(listener)) this.#others.push(listener);
   }
 
   removeEventListener(_type: "abort", listener: () => void): void {
-    this.#listeners = this.#listeners?.filter((l) => l !== listener);
+    if (listener === this.#first) this.#first = this.#others?.shift();
+    else this.#others = this.#others?.filter((l) => l !== listener);
   }
 
   abort(reason: unknown): void {
-    const listeners = this.#listeners;
-    if (listeners === undefined) return;
-    this.#listeners = undefined;
+    if (this.#aborted) return;
+    this.#aborted = true;
     this.#reason = reason;
-    for (const listener of listeners) listener();
+    const first = this.#first;
+    const others = this.#others;
+    this.#first = this.#others = undefined;
+    first?.();
+    if (others) for (const listener of others) listener();
   }
 }
 

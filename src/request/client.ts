@@ -177,6 +177,8 @@ const CLOCK_PAUSE_MS = 3600000;
 /** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
 const NEW_CONNECTIONS_MS = 600000;
 
+const noOptions: PostOptions = Object.freeze({});
+
 /** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
 interface PendingRequest {
   readonly path: string;
@@ -185,11 +187,10 @@ interface PendingRequest {
   readonly policy: RetryPolicy;
   readonly options: PostOptions;
   readonly signal: CancelSignal;
+  readonly canceller: RequestCanceller;
   readonly startMs: number;
   signMs: number;
   sendMs: number;
-  /** Whether an attempt is under way, which has a limit of its own. */
-  attempting: boolean;
   attempts: number;
   retries: number;
   /** Whether it was signed again with a corrected clock. */
@@ -198,11 +199,24 @@ interface PendingRequest {
   resent: boolean;
 }
 
+/** Cancels a request and, with it, the attempt that is under way. */
+class RequestCanceller extends Canceller {
+  /** The attempt that is under way, which has a limit of its own. */
+  attempt: Attempt | undefined;
+
+  override cancel(reason: unknown): void {
+    super.cancel(reason);
+    this.attempt?.cancel(reason);
+  }
+}
+
 export class Client {
   readonly #endpoint: Endpoint;
   readonly #signer: Signer;
   readonly #host: Host;
   readonly #options: ClientOptions;
+  // Asked for before an event is made: most devices want none.
+  readonly #onEvent: ClientOptions["onEvent"];
   readonly #nonces: NonceSource;
   readonly #policy: RetryPolicy;
   readonly #budget: RetryBudget;
@@ -240,6 +254,7 @@ export class Client {
     this.#signer = signer;
     this.#host = host;
     this.#options = options;
+    this.#onEvent = options.onEvent;
     this.#nonces = new NonceSource(host.random);
     this.#policy = readRetryOptions(options.retry, retryDefaults);
     this.#budget = new RetryBudget(this.#policy.budget);
@@ -257,12 +272,12 @@ export class Client {
    * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readAnswer} throw; TIMEOUT,
    * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
-  async post(path: string, body: Uint8Array, options: PostOptions = {}): Promise<Exchange> {
-    checkOptions("", options, requestRules);
+  async post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<Exchange> {
+    if (options !== noOptions) checkOptions("", options, requestRules);
     if (this.#closed) throw deviceClosed();
     const { timer, clock } = this.#host;
     const { signal } = options;
-    const canceller = new Canceller();
+    const canceller = new RequestCanceller();
     const request: PendingRequest = {
       path,
       body,
@@ -270,10 +285,10 @@ export class Client {
       policy: readRetryOptions(options.retry, this.#policy),
       options,
       signal: canceller.signal,
+      canceller,
       startMs: clock.monotonicMs(),
       signMs: 0,
       sendMs: 0,
-      attempting: false,
       attempts: 0,
       retries: 0,
       corrected: false,
@@ -283,15 +298,32 @@ export class Client {
     this.#pending.add(canceller);
     const late = timer.set(() => {
       // An attempt has a limit that ends no later, and names the phase.
-      if (!request.attempting) canceller.cancel(timedOut(request.timeoutMs));
+      if (canceller.attempt === undefined) canceller.cancel(timedOut(request.timeoutMs));
     }, request.timeoutMs);
     try {
       // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that
       // an ESP32 has by default.
       await undefined;
-      const exchange = await this.#deliver(request);
-      this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
-      return exchange;
+      const turn = this.#turn(request.signal);
+      if (turn !== undefined) await turn;
+      try {
+        for (;;) {
+          request.attempts++;
+          const ready = this.#ready(request);
+          if (ready !== undefined) await ready;
+          try {
+            const exchange = await this.#attempt(request);
+            if (this.#onEvent) this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
+            return exchange;
+          } catch (cause) {
+            if (request.signal.aborted) throw cause;
+            const delayMs = await this.#delayAfter(request, typed(cause));
+            if (delayMs > 0) await this.#sleep(delayMs, request.signal);
+          }
+        }
+      } finally {
+        this.#next();
+      }
     } catch (cause) {
       const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
       this.#emit({ phase: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
@@ -314,25 +346,6 @@ export class Client {
   #follow(signal: CancelSignal, canceller: Canceller): void {
     this.#aborts ??= new AbortForwarder();
     this.#aborts.add(signal, canceller);
-  }
-
-  async #deliver(request: PendingRequest): Promise<Exchange> {
-    await this.#turn(request.signal);
-    try {
-      for (;;) {
-        request.attempts++;
-        await this.#ready(request);
-        try {
-          return await this.#attempt(request);
-        } catch (cause) {
-          if (request.signal.aborted) throw cause;
-          const delayMs = await this.#delayAfter(request, typed(cause));
-          if (delayMs > 0) await this.#sleep(delayMs, request.signal);
-        }
-      }
-    } finally {
-      this.#next();
-    }
   }
 
   /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
@@ -392,15 +405,19 @@ export class Client {
     const signed = clock.monotonicMs();
     request.signMs += signed - begun;
     limits.attemptTimeoutMs = Math.max(1, limits.attemptTimeoutMs - (signed - begun));
-    this.#emit({ phase: "send", path, host, port });
-    const attempt = new Attempt(this.#host, limits, signal);
+    if (this.#onEvent) this.#emit({ phase: "send", path, host, port });
+    const attempt = new Attempt(this.#host, limits);
     const sent: HttpRequest = { scheme, host, port, method: "POST", path, headers, body };
-    request.attempting = true;
+    request.canceller.attempt = attempt;
     try {
+      // An app may have given up while it was asked for the time, or told of an event.
+      if (signal.aborted) throw signal.reason;
       const response = await attempt.send(sent);
       const timing = attempt.timing(sent, response);
       this.#fresh = false;
-      this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
+      if (this.#onEvent) {
+        this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
+      }
       const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
       return {
@@ -410,7 +427,7 @@ export class Client {
       };
     } finally {
       attempt.end();
-      request.attempting = false;
+      request.canceller.attempt = undefined;
       request.sendMs += clock.monotonicMs() - signed;
     }
   }
@@ -425,7 +442,7 @@ export class Client {
     path: string,
     body: Uint8Array,
     signal: CancelSignal,
-  ): Record<string, string> | Promise<Record<string, string>> {
+  ): HttpRequest["headers"] | Promise<HttpRequest["headers"]> {
     const { host } = this.#endpoint;
     const nonce = this.#nonces.next();
     const timestampSeconds = Math.floor(this.nowMs() / 1000);
@@ -440,9 +457,12 @@ export class Client {
     }
     const { algorithm } = this.#signer;
     const finish = ({ headers }: SignedRequest) => {
-      this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-      // No host unpacks a compressed body.
-      return { ...headers, "Accept-Encoding": "identity" };
+      if (this.#onEvent) {
+        this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      }
+      // No host unpacks a compressed body. The headers were made for this request.
+      (headers as Record<string, string>)["Accept-Encoding"] = "identity";
+      return headers;
     };
     return signed instanceof Promise ? unlessCancelled(signed, signal).then(finish) : finish(signed);
   }
@@ -451,7 +471,7 @@ export class Client {
   #read(path: string, response: HttpResponse, kept: boolean): Answer {
     let answer: Answer | AnswerError;
     try {
-      answer = readAnswer(response, this.nowMs());
+      answer = readAnswer(response, response.headers["retry-after"] === undefined ? undefined : this.nowMs());
     } catch (error) {
       if (!(error instanceof AnswerError)) throw error;
       answer = error;
@@ -485,8 +505,21 @@ export class Client {
     if (isNew) this.#emit({ phase: "new-connections", path, reason, durationMs: NEW_CONNECTIONS_MS });
   }
 
-  /** Waits for the gateway's pause, the rate limit and the clock. */
-  async #ready(request: PendingRequest): Promise<void> {
+  /**
+   * Waits for the gateway's pause, the rate limit and the clock; undefined where there is nothing to wait for, as a
+   * promise costs as much as all that is asked here.
+   */
+  #ready(request: PendingRequest): Promise<void> | undefined {
+    const { clock, random } = this.#host;
+    const isSet = clock.ready === undefined && (random.ready === undefined || this.#isRandomReady);
+    if (!isSet || this.#skew?.isLoaded === false) return this.#becomeReady(request);
+    const now = clock.monotonicMs();
+    if (this.#pausedUntil > now || (this.#bucket?.take(now) ?? 0) > 0) return this.#becomeReady(request);
+    if (request.signal.aborted) throw request.signal.reason;
+    return undefined;
+  }
+
+  async #becomeReady(request: PendingRequest): Promise<void> {
     const { path, signal } = request;
     const { clock, random } = this.#host;
     for (;;) {
@@ -526,11 +559,11 @@ export class Client {
     return Math.max(delayMs, pause);
   }
 
-  /** Waits until no other request is under way. */
-  #turn(signal: CancelSignal): Promise<void> {
+  /** Waits until no other request is under way; undefined if there is none. */
+  #turn(signal: CancelSignal): Promise<void> | undefined {
     if (!this.#busy && !signal.aborted) {
       this.#busy = true;
-      return Promise.resolve();
+      return undefined;
     }
     const waiting = this.#waiting;
     return new Promise((resolve, reject) => {
@@ -571,7 +604,7 @@ export class Client {
 
   #emit(event: ClientEvent): void {
     try {
-      this.#options.onEvent?.(event);
+      this.#onEvent?.(event);
     } catch {
       // A throwing callback must not affect delivery.
     }

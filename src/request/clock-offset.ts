@@ -32,17 +32,24 @@ export class ClockSkew {
   #offsetMs = 0;
   /** Whether the offset was learned while the host's clock had not been set. */
   #unset = false;
-  #loaded = false;
+  #loaded: boolean;
   #saveAfterMs = 0;
 
   constructor(clock: Clock, storage: Storage | undefined, maxStepMs = 86400000) {
     this.#clock = clock;
     this.#storage = storage;
+    this.#loaded = storage === undefined;
     this.#maxStepMs = maxStepMs;
+  }
+
+  /** Whether {@link load} has begun: what it reads counts as soon as it is there. */
+  get isLoaded(): boolean {
+    return this.#loaded;
   }
 
   /** What to add to the host's clock, in milliseconds. */
   get offsetMs(): number {
+    if (this.#offsetMs === 0) return 0;
     const { nowMs } = this.#read();
     return this.#holds(nowMs, this.#offsetMs, this.#unset) ? this.#offsetMs : 0;
   }

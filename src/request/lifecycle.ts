@@ -6,7 +6,7 @@
 
 import { type ConnectionPhase, NetworkError } from "../errors.js";
 import type { CancelSignal, Host, HttpContext, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
-import { Canceller, unlessCancelled } from "./abort.js";
+import { Canceller } from "./abort.js";
 
 /** Limits of an attempt in milliseconds. */
 export interface AttemptLimits {
@@ -35,20 +35,18 @@ const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
 export class Attempt implements HttpContext {
   readonly #host: Pick<Host, "clock" | "http" | "timer">;
   readonly #limits: AttemptLimits;
-  readonly #given: CancelSignal;
   readonly #canceller = new Canceller();
   #spentMs: { -readonly [Phase in ConnectionPhase]?: number } | undefined;
   #startMs = 0;
   #phase: ConnectionPhase = "connect";
   #phaseStartMs = 0;
   #timer: unknown;
+  #reject: ((reason: unknown) => void) | undefined;
   #over = false;
 
-  /** @param given up by its caller; the attempt's own signal follows it */
-  constructor(host: Pick<Host, "clock" | "http" | "timer">, limits: AttemptLimits, given: CancelSignal) {
+  constructor(host: Pick<Host, "clock" | "http" | "timer">, limits: AttemptLimits) {
     this.#host = host;
     this.#limits = limits;
-    this.#given = given;
   }
 
   get signal(): CancelSignal {
@@ -78,24 +76,30 @@ export class Attempt implements HttpContext {
   /**
    * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
    * does not obey. Not an async function: each frame that waits costs a device half a kilobyte.
-   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of the given signal
+   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of {@link cancel}
    */
   send(request: HttpRequest): Promise<HttpResponse> {
-    this.#startMs = this.#phaseStartMs = this.#host.clock.monotonicMs();
-    this.#given.addEventListener("abort", this.#forward);
-    if (this.#given.aborted) this.#forward();
-    this.#limit();
-    return unlessCancelled(this.#host.http.send(request, this), this.signal);
+    const { clock, http } = this.#host;
+    this.#startMs = this.#phaseStartMs = clock.monotonicMs();
+    // One promise that the limits reject themselves: to listen to the own signal would cost a fifth of it all.
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      this.#limit();
+      http.send(request, this).then(resolve, reject);
+    });
   }
 
   /** Ends the limits; to be called when `send` has settled. */
   end(): void {
     this.#over = true;
-    this.#given.removeEventListener("abort", this.#forward);
     this.#host.timer.clear(this.#timer);
   }
 
-  readonly #forward = (): void => this.#canceller.cancel(this.#given.reason);
+  /** Gives up: the host is told, and `send` is rejected with the reason. */
+  cancel(reason: unknown): void {
+    this.#canceller.cancel(reason);
+    this.#reject?.(reason);
+  }
 
   /** Adds what the phase has taken. */
   #count(): void {
@@ -118,7 +122,7 @@ export class Attempt implements HttpContext {
 
   #timedOut(limitMs: number): void {
     const message = `${unfinished[this.#phase]} within ${Math.round(limitMs)} ms.`;
-    this.#canceller.cancel(new NetworkError("TIMEOUT", this.#phase, message));
+    this.cancel(new NetworkError("TIMEOUT", this.#phase, message));
   }
 
   /** Where the time went. */

@@ -11,6 +11,7 @@ const MAX_ID_LENGTH = 64;
 export class OwnResponses {
   // Texts of ids between line feeds: on a board, an array and its strings would take twice as much.
   #ids = "\n";
+  #count = 0;
   /** Ids that a new connection has given again: the gateway gives them to several requests. */
   #shared = "\n";
   /** The id that was rejected last, until another response shows whose fault it was. */
@@ -28,27 +29,31 @@ export class OwnResponses {
     const short = requestId.length > MAX_ID_LENGTH ? requestId.slice(0, 32) + requestId.slice(-32) : requestId;
     // One that had line feeds in it would be counted as several, of which one is dropped.
     const id = short.includes("\n") ? JSON.stringify(short) : short;
+    const line = "\n".concat(id, "\n");
     const suspect = this.#suspect;
-    if (has(this.#ids, id) && !has(this.#shared, id)) {
+    const isKnown = this.#ids.includes(line);
+    if (isKnown && !this.#shared.includes(line)) {
       if (kept) {
         this.#suspect = id;
         return "repeated";
       }
-      this.#shared = add(this.#shared, id);
-    } else if (!has(this.#ids, id)) this.#ids = add(this.#ids, id);
+      this.#shared = (countOf(this.#shared) < MAX_IDS ? this.#shared : withoutOldest(this.#shared)).concat(id, "\n");
+    } else if (!isKnown) {
+      // Counted, not searched for: with sixteen ids that took more than all the rest.
+      if (this.#count < MAX_IDS) this.#count++;
+      else this.#ids = withoutOldest(this.#ids);
+      this.#ids = this.#ids.concat(id, "\n");
+    }
     this.#suspect = "";
     return suspect === "" || suspect === id ? "own" : "after repeated";
   }
 }
 
-function has(ids: string, id: string): boolean {
-  return ids.includes(`\n${id}\n`);
+/** There is one line feed more than ids. */
+function countOf(ids: string): number {
+  return ids.split("\n").length - 2;
 }
 
-/** Adds the id, and drops the oldest of more than {@link MAX_IDS}. */
-function add(ids: string, id: string): string {
-  let count = 0;
-  for (let at = 0; at >= 0; at = ids.indexOf("\n", at + 1)) count++;
-  // There is one line feed more than ids.
-  return `${count > MAX_IDS ? ids.slice(ids.indexOf("\n", 1)) : ids}${id}\n`;
+function withoutOldest(ids: string): string {
+  return ids.slice(ids.indexOf("\n", 1));
 }

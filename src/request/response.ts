@@ -131,11 +131,7 @@ function parseText(text: string): Record<string, unknown> | undefined {
 /** Whether JSON nests deeper than {@link MAX_DEPTH}. Brackets inside of strings do not count. */
 function isTooDeep(text: string): boolean {
   // Native searches first: on XS a loop over the characters costs a thousand times as much.
-  let brackets = 0;
-  for (const bracket of "{[") {
-    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) brackets++;
-  }
-  if (brackets <= MAX_DEPTH) return false;
+  if (countOf("{", text) + countOf("[", text) <= MAX_DEPTH) return false;
   let depth = 0;
   let inString = false;
   let escaped = false;
@@ -151,6 +147,12 @@ function isTooDeep(text: string): boolean {
     } else if (character === "}" || character === "]") depth--;
   }
   return false;
+}
+
+function countOf(character: string, text: string): number {
+  let count = 0;
+  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) count++;
+  return count;
 }
 
 function asObject(value: unknown): Record<string, unknown> | undefined {

@@ -12,7 +12,7 @@ import { SHA1 } from "../crypto/sha1.js";
 import { SHA256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import { type Algorithm, afterHead, headToSign } from "./string-to-sign.js";
+import { type Algorithm, checkTime, headToSign } from "./string-to-sign.js";
 
 /** A device's psk or a ProductSecret. Its text is the key, as it stands in the console: it is not Base64-decoded. */
 export interface SecretCredential {
@@ -103,44 +103,38 @@ export function signWith(
   const bytes = typeof body === "string" ? utf8(body) : toBytes(body);
   if (bytes === undefined) throw new IotHubError("INVALID_BODY", "The body must be text or bytes.");
   const { algorithm } = signer;
-  const { timestampSeconds, nonce } = time;
+  checkTime(time);
+  const timestamp = String(time.timestampSeconds);
+  const nonce = String(time.nonce);
+  const headers: Record<string, string> = {
+    "Content-Type": time.contentType ?? "application/json; charset=utf-8",
+    "X-TC-Algorithm": algorithm,
+    "X-TC-Timestamp": timestamp,
+    "X-TC-Nonce": nonce,
+    "X-TC-Signature": "",
+  };
   const bodyHash = signer.hashBody(bytes);
   const isOurs = signer instanceof PreparedSigner;
   const head = isOurs ? signer.head(host, path) : headToSign(host, path, algorithm);
-  const text = afterHead(head, timestampSeconds, nonce, bodyHash);
+  const text = head.concat(timestamp, "\n", nonce, "\n", bodyHash);
   let signature: string | Promise<string>;
   try {
     signature = signer.sign(text);
   } catch (cause) {
     throw signingFault(cause);
   }
-  if (isOurs) return signedRequest(text, algorithm, signature as string, time);
-  if (typeof signature === "string") return signedRequest(text, algorithm, checked(signature, algorithm), time);
+  const finish = (made: string): SignedRequest => {
+    headers["X-TC-Signature"] = made;
+    return { stringToSign: text, signature: made, headers };
+  };
+  if (isOurs) return finish(signature as string);
+  if (typeof signature === "string") return finish(checked(signature, algorithm));
   return Promise.resolve(signature).then(
-    (late) => signedRequest(text, algorithm, checked(late, algorithm), time),
+    (late) => finish(checked(late, algorithm)),
     (cause) => {
       throw signingFault(cause);
     },
   );
-}
-
-function signedRequest(
-  text: string,
-  algorithm: Algorithm,
-  signature: string,
-  { timestampSeconds, nonce, contentType }: SignatureTime,
-): SignedRequest {
-  return {
-    stringToSign: text,
-    signature,
-    headers: {
-      "Content-Type": contentType ?? "application/json; charset=utf-8",
-      "X-TC-Algorithm": algorithm,
-      "X-TC-Timestamp": String(timestampSeconds),
-      "X-TC-Nonce": String(nonce),
-      "X-TC-Signature": signature,
-    },
-  };
 }
 
 /** A signer that an app brings may return bytes, hex, or Base64 in lines: none may become a header. */

@@ -15,6 +15,8 @@ const LEAST_BASE64 = 16;
  * other texts pass.
  */
 export function secretMistake(secret: string, isBase64 = true): string | undefined {
+  // As the console shows it: one look in place of six, of which each costs a device as much as a small hash.
+  if (secret.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(secret)) return undefined;
   if (secret.startsWith("\ufeff")) return "it begins with a byte order mark (U+FEFF)";
   if (/[\r\n]/.test(secret)) return "it contains a line break";
   if (/[\u0000-\u001f\u007f-\u009f]/.test(secret)) return "it contains a control character";

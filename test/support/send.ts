@@ -1,5 +1,4 @@
 import type { CancelSignal, Host, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
-import { Canceller } from "../../src/request/abort.js";
 import { Attempt, type PhaseTimeouts } from "../../src/request/lifecycle.js";
 import { limits } from "./limits.js";
 
@@ -20,11 +19,17 @@ export async function send(
   const { timeoutMs = 60000, phaseTimeoutsMs, maxResponseBytes = 16384, fresh = false } = options;
   const host = "http" in by ? by : withLimits(by);
   const given = { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh };
-  const attempt = new Attempt(host, given, options.signal ?? new Canceller().signal);
+  const attempt = new Attempt(host, given);
+  const { signal } = options;
+  const cancel = () => attempt.cancel(signal?.reason);
+  signal?.addEventListener("abort", cancel);
   try {
-    const response = await attempt.send(request);
+    const sent = attempt.send(request);
+    if (signal?.aborted) cancel();
+    const response = await sent;
     return { ...response, timing: attempt.timing(request, response) };
   } finally {
+    signal?.removeEventListener("abort", cancel);
     attempt.end();
   }
 }

@@ -4,7 +4,6 @@ import config from "mc/config";
 import {
   base64,
   base64Decode,
-  Canceller,
   createHost,
   Device,
   type HttpRequest,
@@ -243,7 +242,7 @@ async function send(
   { timeoutMs = LIMIT_MS, maxResponseBytes = 16384, phaseTimeoutsMs }: SendOptions,
 ): Promise<HttpResponse> {
   const limits = { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh: false };
-  const attempt = new Attempt(by, limits, new Canceller().signal);
+  const attempt = new Attempt(by, limits);
   try {
     return await attempt.send(request);
   } finally {
