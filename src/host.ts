@@ -113,9 +113,10 @@ export interface Clock {
   /**
    * Resolves when `nowMs` can be trusted, synchronizing first where that is needed. Absent where the system keeps
    * the clock. All callers share one synchronization.
+   * @returns undefined, or a promise that is resolved, if it can be trusted already
    * @throws {IotHubError} CLOCK_NOT_SET
    */
-  ready?(): Promise<void>;
+  ready?(): Promise<void> | undefined;
 }
 
 export interface Random {

@@ -104,8 +104,8 @@ export class ModdableClock implements Clock {
     return this.#elapsed;
   }
 
-  ready(): Promise<void> {
-    if (this.#synchronized) return Promise.resolve();
+  ready(): Promise<void> | undefined {
+    if (this.#synchronized) return undefined;
     if ((this.#options.trustSystemClock ?? true) && this.nowMs() >= earliestMs) {
       this.#synchronized = true;
       // On a fresh stack: the caller's is nearly full.
@@ -113,7 +113,7 @@ export class ModdableClock implements Clock {
         this.#timer = undefined;
         this.#planRefresh();
       });
-      return Promise.resolve();
+      return undefined;
     }
     return this.synchronize();
   }

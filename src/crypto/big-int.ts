@@ -4,8 +4,8 @@ import { bytesOf, copyBytes } from "./bytes.js";
 import { hex } from "./hex.js";
 
 const IS_NATIVE =
-  (BigInt as Partial<NativeBigInt>).fromArrayBuffer !== undefined &&
-  (ArrayBuffer as Partial<NativeBuffer>).fromBigInt !== undefined;
+  (BigInt as unknown as Partial<NativeBigInt>).fromArrayBuffer !== undefined &&
+  (ArrayBuffer as unknown as Partial<NativeBuffer>).fromBigInt !== undefined;
 
 /** The number that bytes stand for; 0 for none. */
 export function bigIntOf(bytes: Uint8Array): bigint {

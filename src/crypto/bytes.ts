@@ -54,7 +54,8 @@ export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array
     return copy;
   }
   // XS copies from one typed array to another element by element, and a buffer in one piece.
-  const { buffer, length, byteOffset } = bytes;
+  const { length, byteOffset } = bytes;
+  const buffer = bytes.buffer as ArrayBuffer;
   const copy = buffer.slice(byteOffset + from, byteOffset + length) as ArrayBuffer & Required<Transferable>;
   return new Uint8Array(size === length - from ? copy : copy.transfer(size));
 }

@@ -511,16 +511,14 @@ export class Client {
    */
   #ready(request: PendingRequest): Promise<void> | undefined {
     const { clock, random } = this.#host;
-    const isSet = clock.ready === undefined && (random.ready === undefined || this.#isRandomReady);
-    if (!isSet || this.#skew?.isLoaded === false) return this.#becomeReady(request);
     const now = clock.monotonicMs();
-    if (this.#pausedUntil > now || (this.#bucket?.take(now) ?? 0) > 0) return this.#becomeReady(request);
-    if (request.signal.aborted) throw request.signal.reason;
-    return undefined;
+    const isPrepared = (random.ready === undefined || this.#isRandomReady) && this.#skew?.isLoaded !== false;
+    if (!isPrepared || this.#pausedUntil > now || (this.#bucket?.take(now) ?? 0) > 0) return this.#becomeReady(request);
+    return this.#clockReady(request);
   }
 
   async #becomeReady(request: PendingRequest): Promise<void> {
-    const { path, signal } = request;
+    const { signal } = request;
     const { clock, random } = this.#host;
     for (;;) {
       const now = clock.monotonicMs();
@@ -537,15 +535,26 @@ export class Client {
       this.#isRandomReady = true;
     }
     if (this.#skew !== undefined) await unlessCancelled(this.#skew.load(), signal);
-    if (clock.ready && clock.monotonicMs() >= this.#clockPausedUntil) {
-      this.#emit({ phase: "clock", path });
-      try {
-        await unlessCancelled(clock.ready(), signal);
-      } catch (error) {
-        // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
-        if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
-        this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
-      }
+    await this.#clockReady(request);
+  }
+
+  #clockReady(request: PendingRequest): Promise<void> | undefined {
+    const { clock } = this.#host;
+    const waiting = clock.monotonicMs() < this.#clockPausedUntil ? undefined : clock.ready?.();
+    if (waiting !== undefined) return this.#waitForClock(request, waiting);
+    if (request.signal.aborted) throw request.signal.reason;
+    return undefined;
+  }
+
+  async #waitForClock({ path, signal }: PendingRequest, waiting: Promise<void>): Promise<void> {
+    const { clock, random } = this.#host;
+    this.#emit({ phase: "clock", path });
+    try {
+      await unlessCancelled(waiting, signal);
+    } catch (error) {
+      // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
+      if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
+      this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
     }
     if (signal.aborted) throw signal.reason;
   }

@@ -60,7 +60,11 @@ async function register(
   };
   let failure: Failure | undefined;
   try {
-    await registerDevice(io, { productId, deviceName: "sensor1", url: gateway.url, out, ...more }, fs);
+    await registerDevice(
+      io,
+      { productId, deviceName: "sensor1", url: gateway.url, out, timeoutMs: 900_000, ...more },
+      fs,
+    );
   } catch (error) {
     failure = explain(error);
     expect(failure.code).not.toBe("UNEXPECTED");

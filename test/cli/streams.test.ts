@@ -32,28 +32,20 @@ describe("the exit code", () => {
     ["a failure with its stack trace", [...sign, "--timestamp", "soon", "--debug"], 2],
     ["a warning and a failure", ["publish", "--psk", "c2VjcmV0", "--url", "http://127.0.0.1:1"], 2],
     ["success", sign, 0],
-  ])(
-    "is the same when nobody reads stderr: %s",
-    async (_name, args, code) => {
-      const read = await runProcess(args, "none");
-      expect(read).toMatchObject({ code, signal: null });
-      const unread = await runProcess(args, "stderr");
-      expect(unread).toEqual({ ...read, stdout: unread.stdout, stderr: "" });
-    },
-    60_000,
-  );
+  ])("is the same when nobody reads stderr: %s", async (_name, args, code) => {
+    const read = await runProcess(args, "none");
+    expect(read).toMatchObject({ code, signal: null });
+    const unread = await runProcess(args, "stderr");
+    expect(unread).toEqual({ ...read, stdout: unread.stdout, stderr: "" });
+  });
 
   test.each<[string, string[], number]>([
     ["success", sign, 0],
     ["wrong usage", ["no-such-command"], 2],
     ["help", ["--help"], 0],
-  ])(
-    "is the same when nobody reads stdout: %s",
-    async (_name, args, code) => {
-      expect(await runProcess(args, "stdout")).toMatchObject({ code, signal: null });
-    },
-    60_000,
-  );
+  ])("is the same when nobody reads stdout: %s", async (_name, args, code) => {
+    expect(await runProcess(args, "stdout")).toMatchObject({ code, signal: null });
+  });
 
   test("of a gateway that nobody reads any more is 0, and it ends", async () => {
     const faults = ["--host", "127.0.0.1", "--port", "0"];

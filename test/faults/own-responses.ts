@@ -233,7 +233,6 @@ export function testOwnResponses(host: HostUnderTest): void {
         if (one.reasons[0] === "surplus or repeated") expect(reasons).toHaveLength(1);
         else expect(reasons).toEqual(one.reasons);
       },
-      60_000,
     );
   }
 }

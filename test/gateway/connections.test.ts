@@ -1,16 +1,18 @@
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "@jest/globals";
+import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import { type Fault, type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
 import { message, send, signedHeaders } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
 
 const open: Gateway[] = [];
 afterEach(async () => {
+  jest.useRealTimers();
   for (const gateway of open.splice(0)) await gateway.close();
 });
 
@@ -145,12 +147,21 @@ describe("a request that arrives before the response before it is finished", () 
 });
 
 test("a client that gives up during the delay leaves no status on record", async () => {
+  // The delay is the test's: a busy machine must not end it before the client has given up.
+  jest.useFakeTimers({
+    advanceTimers: false,
+    doNotFake: ["setImmediate", "nextTick", "queueMicrotask", "performance"],
+  });
   const gateway = await start({ fault: { kind: "delay", ms: 100 } });
   const gone = connect(gateway.port, gateway.host, () => gone.write(raw(gateway, "/device/publish", "127.0.0.1")));
-  while (!gateway.received[0]?.accepted) await new Promise((resolve) => setTimeout(resolve, 1));
+  while (!gateway.received[0]?.accepted) await new Promise(setImmediate);
   gone.resetAndDestroy();
-  // Its delay began later, so that of the other has passed when it ends.
-  await send(gateway);
+  await once(gone, "close");
+  const sent = send(gateway);
+  // A request of a connection that was opened later: the gateway has seen the other one's end.
+  while (!gateway.received[1]?.accepted) await new Promise(setImmediate);
+  jest.advanceTimersByTime(100);
+  await sent;
   expect(gateway.received.map(({ status, accepted }) => [status, accepted])).toEqual([
     [undefined, true],
     [200, true],

@@ -22,6 +22,8 @@ beforeAll(() => {
       credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" },
       region,
       retry: false,
+      // A busy machine may take long for what is no matter of time.
+      timeoutMs: 900_000,
     },
     host,
   );

@@ -36,7 +36,8 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
         stderr += text;
       },
     },
-    env: around.env ?? {},
+    // A busy machine may take long for what is no matter of time.
+    env: { TENCENT_IOTHUB_TIMEOUT_MS: "900000", ...around.env },
     onInterrupt: around.onInterrupt ?? (() => {}),
   });
   return { code, stdout, stderr };

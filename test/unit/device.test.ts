@@ -326,7 +326,7 @@ describe("a signer that returns a promise", () => {
       async () => "a".repeat(64),
       async () => `${"a".repeat(21)}\n${"a".repeat(21)}=`,
       async () => "-_".repeat(22),
-      () => `${"a".repeat(42)}\r\n`,
+      async () => `${"a".repeat(42)}\r\n`,
       async () => Uint8Array.of(1) as never,
       () => {
         throw new TypeError("no key");

@@ -38,16 +38,12 @@ describe("a run fails, and says why, for", () => {
     ["a child process left running", "child", /Left open by this file: 1 more of child processes/],
     ["an unhandled rejection", "rejection", /Unhandled rejection: Error: nobody's error/],
     ["an unhandled rejection after the last test", "late", /Unhandled rejection: Error: nobody's late error/],
-  ])(
-    "%s",
-    async (_what, fixture, line) => {
-      const { code, output } = await runJest(fixture);
-      expect(output).toMatch(line);
-      expect(output).toMatch(/^Test Suites: 1 failed, 1 total$/m);
-      expect(code).toBe(1);
-    },
-    60_000,
-  );
+  ])("%s", async (_what, fixture, line) => {
+    const { code, output } = await runJest(fixture);
+    expect(output).toMatch(line);
+    expect(output).toMatch(/^Test Suites: 1 failed, 1 total$/m);
+    expect(code).toBe(1);
+  });
 });
 
 test("a run passes for a file that leaves nothing, and names the warning that is let through", async () => {
