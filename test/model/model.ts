@@ -48,6 +48,7 @@ const MAX_MESSAGES = 12;
 const MAX_BYTES = 6400;
 const STORAGE_TIMEOUT_MS = 10000;
 const HOUR_MS = 3600000;
+const OVER_LIMIT = "InvalidParameterValue.PayloadOverLimit";
 /** Of how many responses before it a proxy repeats one in place of a request's own. */
 const AGO = [1, 2, 8];
 /** In `full`: what there is for everybody. */
@@ -63,6 +64,8 @@ interface Reading {
   /** How often it may have been sent without being known as received. */
   doubts: number;
   dropped: string[];
+  /** How often the gateway has rejected it. */
+  rejected: number;
   /** It was being evicted when nobody was left to be told. */
   excused: boolean;
 }
@@ -112,8 +115,6 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let isProxyMad = chance(0.3);
   let poison: number | undefined;
   let poisonous = false;
-  /** All that were poison at some time. */
-  const poisons = new Set<number>();
   /** What poison is rejected with. */
   let rejection = () => page(400);
   let wallMs = Date.UTC(2026, 10, 2);
@@ -287,6 +288,13 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       return { ...again, reused, early };
     }
     life.waiting = undefined;
+    if (isProxyMad && !life.cut && chance(0.1)) {
+      // Before the request was written whole.
+      life.connected = false;
+      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
+      if (n !== undefined) readings[n].doubts++;
+      return { ...(chance(0.5) ? taken() : refused(OVER_LIMIT)), reused, early: true };
+    }
     try {
       const response = await respond(life, request, context);
       responses.push(response);
@@ -312,7 +320,10 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const fate = random();
     if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     if (gateway === "slow" && fate < 0.5) return hang(context);
-    if (reading && reading.n === poison && poisonous) return rejection();
+    if (reading && reading.n === poison && poisonous) {
+      reading.rejected++;
+      return rejection();
+    }
     if (gateway === "slow" && fate < 0.7) return page(503);
     if (gateway === "slow" && fate < 0.8) return refused("InternalError", {}, 500);
     if (reading) reading.received++;
@@ -390,6 +401,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           flushIntervalMs: 0,
           onDelivered: ({ payload, payloadEncoding }) => {
             const reading = readings[payloadNumber(payload, payloadEncoding)];
+            if (reading.dropped.includes("full") && trouble !== "forgetful")
+              wrong.push(`${reading.n} was evicted in flight`);
             if (reading.received === 0) wrong.push(`${reading.n} was called delivered`);
             // Until here a power cut may have kept it.
             reading.doubts--;
@@ -411,7 +424,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const reading = reason === "lost" ? undefined : readings[n];
     if (reading === undefined) return;
     reading.dropped.push(reason);
-    if (reason === "refused" && !poisons.has(n)) wrong.push(`${n} was given up, and never rejected`);
+    if (reason === "refused" && reading.rejected < 2)
+      wrong.push(`${n} was given up, rejected ${reading.rejected} times`);
     if (reason !== "full") return;
     evictions++;
     const waitingLogs = [...values.values()].filter(isLog).length;
@@ -445,7 +459,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
 
   function enqueue(life: Life): Promise<void> {
     const n = readings.length;
-    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], excused: false };
+    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], rejected: 0, excused: false };
     readings.push(reading);
     const stored = life.device.enqueue({ topic: n % 3 === 0 ? "event" : "data", payload: payloadOf(n) }).then(
       () => {
@@ -518,8 +532,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     } else if (fate < 0.9) {
       poison = Math.floor(random() * Math.max(1, readings.length));
       poisonous = chance(0.7);
-      if (poisonous) poisons.add(poison);
-      rejection = chance(0.6) ? () => page(400) : () => refused("InvalidParameterValue.PayloadOverLimit");
+      rejection = chance(0.6) ? () => page(400) : () => refused(OVER_LIMIT);
     } else if (fate < 0.96) {
       troubled = chance(0.6);
       nextLie = chance(0.5) ? "get" : chance(0.5) ? "keys" : "delete";
@@ -549,6 +562,11 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   if (trouble === "full") others = CAPACITY - used();
   const waited = () => [...values.values()].map(numberOf).filter((n) => n >= 0);
   const atFirst = waited();
+  if (atFirst.length > 0 && chance(0.7)) {
+    poison = atFirst[Math.floor(random() * atFirst.length)];
+    poisonous = true;
+    rejection = () => page(400);
+  }
   for (let wake = 0; wake < 4; wake++) {
     restart();
     life.operationsLeft = Number.POSITIVE_INFINITY;
