@@ -584,13 +584,18 @@ export class Client {
  */
 function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
   if (!(error instanceof AnswerError) || error.early) return false;
-  if (error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") return false;
+  if ((error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") || isIdleTimeout(error)) return false;
   return error.requestId !== undefined || !(errorClass === "message" || errorClass === "unknown");
 }
 
-/** A kept connection was dead before any byte of the response. */
+/** A kept connection was dead before any byte of the response, or was being given up as the request came. */
 function isStale(error: IotHubError): boolean {
-  return error instanceof NetworkError && error.stale;
+  return (error instanceof NetworkError && error.stale) || isIdleTimeout(error);
+}
+
+/** RFC 9110 section 15.5.9: the server had waited too long, and has not read the request; it may be sent again. */
+function isIdleTimeout(error: IotHubError): boolean {
+  return error.code === "HTTP_STATUS" && (error as AnswerError).status === 408;
 }
 
 /** The response was not the request's own, or may not have been. */
