@@ -278,7 +278,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     life.connected = true;
     const { waiting, responses } = life;
     const before = AGO.map((ago) => responses.at(-ago)).filter((one) => one !== undefined);
-    const again = waiting ?? (isProxyMad && chance(0.2) ? before[Math.floor(random() * before.length)] : undefined);
+    const again = waiting ?? (isProxyMad && chance(0.25) ? before[Math.floor(random() * before.length)] : undefined);
     if (reused && again !== undefined) {
       life.waiting = undefined;
       const n = request.path === "/device/publish" ? numberIn(request) : undefined;
@@ -293,7 +293,9 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       life.connected = false;
       const n = request.path === "/device/publish" ? numberIn(request) : undefined;
       if (n !== undefined) readings[n].doubts++;
-      return { ...(chance(0.5) ? taken() : refused(OVER_LIMIT)), reused, early: true };
+      const response = chance(0.3) ? taken() : refused(OVER_LIMIT);
+      responses.push(response);
+      return { ...response, reused, early: true };
     }
     try {
       const response = await respond(life, request, context);

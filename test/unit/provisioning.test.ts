@@ -507,6 +507,23 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(host.sent.length).toBe(0);
   });
 
+  test("keeps a mark that reads as absent: the gateway is not asked before it is known", async () => {
+    const { registrar, values } = await provisionedBoard();
+    values.set("registering", "10");
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 1;
+    Object.assign(storage, {
+      get: (key: string) => (key === "registering" && left-- > 0 ? Promise.resolve(undefined) : get.call(storage, key)),
+    });
+    registrar.refuse = "UnauthorizedOperation.Registration";
+    const host = board(registrar, storage);
+    const code = "STORAGE_FAILED";
+    await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code });
+    expect(host.sent.length).toBe(0);
+    expect(values.get("registering")).toBe("10");
+  });
+
   test("keeps a mark that is garbled once", async () => {
     const { registrar, values } = await provisionedBoard();
     values.set("registering", "10");
