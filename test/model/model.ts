@@ -116,7 +116,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let poison: number | undefined;
   let poisonous = false;
   /** What poison is rejected with. */
-  let rejection = () => page(400);
+  const rejections = [() => page(400), () => page(404), () => page(200), () => refused(OVER_LIMIT)];
+  let rejection = rejections[0];
   let wallMs = Date.UTC(2026, 10, 2);
   /** Readings that were evicted for one that has not been written. */
   let evictions = 0;
@@ -534,7 +535,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     } else if (fate < 0.9) {
       poison = Math.floor(random() * Math.max(1, readings.length));
       poisonous = chance(0.7);
-      rejection = chance(0.6) ? () => page(400) : () => refused(OVER_LIMIT);
+      rejection = rejections[Math.floor(random() * rejections.length)];
     } else if (fate < 0.96) {
       troubled = chance(0.6);
       nextLie = chance(0.5) ? "get" : chance(0.5) ? "keys" : "delete";
@@ -567,7 +568,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   if (atFirst.length > 0 && chance(0.7)) {
     poison = atFirst[Math.floor(random() * atFirst.length)];
     poisonous = true;
-    rejection = () => page(400);
+    rejection = chance(0.5) ? () => page(400) : () => page(404);
   }
   for (let wake = 0; wake < 4; wake++) {
     restart();

@@ -524,6 +524,20 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(values.get("registering")).toBe("10");
   });
 
+  test("keeps its mark where it made no sense twice, and the network is away", async () => {
+    const { registrar, values } = await provisionedBoard();
+    values.set("registering", "10");
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 2;
+    Object.assign(storage, {
+      get: (key: string) => (key === "cred" && left-- > 0 ? Promise.resolve("garbled") : get.call(storage, key)),
+    });
+    const away: Host["http"] = { send: () => Promise.reject(new Error("no network")), close: () => {} };
+    expect(await provision(options, board(registrar, storage, { http: away }))).toMatchObject({ origin: "stored" });
+    expect(values.get("registering")).toBe("10");
+  });
+
   test("keeps a mark that is garbled once", async () => {
     const { registrar, values } = await provisionedBoard();
     values.set("registering", "10");
