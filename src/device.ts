@@ -117,7 +117,7 @@ export class Device {
       random: host.random,
       nowMs: () => this.#client.nowMs(),
       maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox, storage),
-      send: (lines: string) => this.#sendLog(lines),
+      send: (lines: string, fresh: boolean) => this.#sendLog(lines, fresh),
       classify: this.#classify,
     };
     const log = new Log(parts, options.log);
@@ -196,10 +196,10 @@ export class Device {
   }
 
   /** Past the outbox while nothing waits there: its storage is written only while the gateway is out of reach. */
-  async #sendLog(lines: string): Promise<void> {
+  async #sendLog(lines: string, fresh: boolean): Promise<void> {
     const { outbox } = this;
     if (outbox === undefined) {
-      await this.#post(logEndpoint, logContent(lines));
+      await this.#post(logEndpoint, logContent(lines), { fresh });
       return;
     }
     await outbox.open().catch(() => {});

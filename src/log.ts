@@ -28,8 +28,8 @@ export interface LogParts {
   readonly nowMs: () => number;
   /** Of the lines' JSON in one upload, and in memory. */
   readonly maxBytes: number;
-  /** @param lines a JSON array of texts; resolves when they are delivered, or safe */
-  readonly send: (lines: string) => Promise<void>;
+  /** @param lines a JSON array of texts; resolves when they are delivered, or safe. `fresh`: on a new connection */
+  readonly send: (lines: string, fresh: boolean) => Promise<void>;
   readonly classify: (error: IotHubError) => ErrorClass;
 }
 
@@ -175,7 +175,7 @@ export class Log {
     const dropped = isDue ? 0 : this.#dropped;
     if (dropped > 0) lines.push(this.#line(2, `${dropped} log lines were dropped`));
     try {
-      await this.#parts.send(`[${lines.join(",")}]`);
+      await this.#parts.send(`[${lines.join(",")}]`, isDue);
       this.#dropped -= dropped;
       this.#failures = 0;
       if (from > 0 && held) held.due = true;

@@ -98,7 +98,8 @@ export class Delivery<Result> {
         }
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
-        const sent = await this.#send(message, timeoutMs);
+        // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
+        const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence));
         if ("result" in sent) {
           await this.#settle(sequence, { as: "delivered", message, result: sent.result });
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
@@ -117,10 +118,14 @@ export class Delivery<Result> {
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
-  #send(message: StoredMessage, timeoutMs: number): Promise<{ result: Result } | { error: IotHubError }> {
+  #send(
+    message: StoredMessage,
+    timeoutMs: number,
+    fresh: boolean | undefined,
+  ): Promise<{ result: Result } | { error: IotHubError }> {
     const { device, onRetried, waitForPause } = this.#context;
     const onRetry = onRetried && ((notice: RetryNotice) => onRetried(message, notice));
-    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause }).then(
+    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause, fresh }).then(
       (result) => ({ result }),
       (error) => ({ error }),
     );

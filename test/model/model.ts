@@ -118,6 +118,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   /** What poison is rejected with. */
   const rejections = [() => page(400), () => page(404), () => page(200), () => refused(OVER_LIMIT)];
   let rejection = rejections[0];
+  const leftover = rejections[Math.floor(random() * 3)];
   let wallMs = Date.UTC(2026, 10, 2);
   /** Readings that were evicted for one that has not been written. */
   let evictions = 0;
@@ -289,6 +290,12 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       return { ...again, reused, early };
     }
     life.waiting = undefined;
+    if (isProxyMad && reused && !life.cut && chance(0.1)) {
+      // Sent behind the response before it, too late to be found: a page has no id to tell it by.
+      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
+      if (n !== undefined) readings[n].doubts++;
+      return { ...leftover(), reused };
+    }
     if (isProxyMad && !life.cut && chance(0.1)) {
       // Before the request was written whole.
       life.connected = false;

@@ -267,7 +267,14 @@ describe("a rejection without a RequestId", () => {
     expect(fresh()).toEqual([false, true]);
   });
 
-  test.each([302, 404, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
+  test.each([302, 400, 404])("does so as a page with status %d, which may cost a message, too", async (status) => {
+    const { device, fresh } = setup(inTurn(page(status), taken()));
+    await failure(device.publish(message));
+    await device.publish(message);
+    expect(fresh()).toEqual([false, true]);
+  });
+
+  test.each([401, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
     const { device, fresh } = setup(inTurn(page(status), taken()));
     await failure(device.publish(message));
     await device.publish(message);
