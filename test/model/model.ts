@@ -124,7 +124,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let evictions = 0;
   let lie: "get" | "keys" | "delete" = "get";
   // What neither listed a key at the start nor finds it later lies twice in one life.
-  let nextLie = lie;
+  let nextLie: "get" | "keys" | "delete" = "get";
   let noRoom: { bytes: number; untilMs: number; life: Life } | undefined;
   /** A write that ended late, whose message was refused: nothing may be written before it is deleted. */
   let mustDelete: string | undefined;
