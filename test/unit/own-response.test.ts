@@ -142,6 +142,11 @@ describe("a page with status 408", () => {
   });
 });
 
+test("responses without an id are not taken for each other", () => {
+  const responses = new OwnResponses();
+  for (let n = 0; n < 3; n++) expect(responses.take("", true)).toBe("own");
+});
+
 describe("a gateway that gives the same id to all", () => {
   test("costs one repetition, once, and no new connections", async () => {
     const { device, host, fresh, reasons } = setup(inTurn(taken()));
