@@ -1,7 +1,14 @@
 /** The one class that users meet. */
 
-import { deviceEndpoints, PUBLISH, REPORT_LOG } from "./endpoints.js";
-import { AnswerError, classifyError, IotHubError } from "./errors.js";
+import {
+  type DeviceEndpoint,
+  deviceEndpoints,
+  logEndpoint,
+  PUBLISH,
+  publishEndpoint,
+  REPORT_LOG,
+} from "./endpoints.js";
+import { AnswerError, type ErrorClass, IotHubError } from "./errors.js";
 import type { Host, Storage } from "./host.js";
 import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
 import {
@@ -80,6 +87,7 @@ export class Device {
   readonly #client: Client;
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
+  readonly #classify: (error: IotHubError) => ErrorClass;
   /** What waits to be delivered; undefined unless the options have `outbox`. */
   readonly outbox: Outbox<PublishResult> | undefined;
 
@@ -102,12 +110,15 @@ export class Device {
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
     const { storage, timer } = host;
+    const classify = options.retry ? options.retry.classify : undefined;
+    this.#classify = (error) => classifyBy(classify, error);
     const parts = {
       timer,
       random: host.random,
       nowMs: () => this.#client.nowMs(),
       maxBytes: options.outbox === undefined ? MAX_LOG_BYTES : outboxShare(options.outbox, storage),
-      send: (lines: string) => this.#sendLog(lines),
+      send: (lines: string, fresh: boolean) => this.#sendLog(lines, fresh),
+      classify: this.#classify,
     };
     const log = new Log(parts, options.log);
     this.#log = log;
@@ -116,9 +127,7 @@ export class Device {
     const guarded: typeof onEvent =
       onEvent &&
       ((event) =>
-        "path" in event && event.path === deviceEndpoints[REPORT_LOG].path
-          ? log.silently(() => onEvent(event))
-          : onEvent(event));
+        "path" in event && event.path === logEndpoint.path ? log.silently(() => onEvent(event)) : onEvent(event));
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
@@ -131,7 +140,7 @@ export class Device {
   publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
     // Not an async function: one of these costs a device half a kilobyte while it waits.
     try {
-      return this.#post(PUBLISH, checkMessage(this, message, this.#maxPayloadBytes), options);
+      return this.#post(publishEndpoint, checkMessage(this, message, this.#maxPayloadBytes), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -153,7 +162,7 @@ export class Device {
     if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
-    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, kind: PUBLISH });
+    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
   }
 
   /**
@@ -192,19 +201,19 @@ export class Device {
   }
 
   /** Past the outbox while nothing waits there: its storage is written only while the gateway is out of reach. */
-  async #sendLog(lines: string): Promise<void> {
+  async #sendLog(lines: string, fresh: boolean): Promise<void> {
     const { outbox } = this;
     if (outbox === undefined) {
-      await this.#post(REPORT_LOG, logContent(lines));
+      await this.#post(logEndpoint, logContent(lines), { fresh });
       return;
     }
     await outbox.open().catch(() => {});
     if (outbox.size === 0) {
       try {
-        await this.#post(REPORT_LOG, logContent(lines), { retry: false });
+        await this.#post(logEndpoint, logContent(lines), { retry: false });
         return;
       } catch (error) {
-        const errorClass = classifyError(error);
+        const errorClass = this.#classify(error as IotHubError);
         // What cannot be sent at all is not kept. A rejection may pass, or needs evidence, as that of a reading does.
         if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof AnswerError))) throw error;
       }
@@ -212,12 +221,11 @@ export class Device {
     if (!outbox.isHalfEmpty) {
       throw new IotHubError("OUTBOX_FULL", "The outbox is more than half full; log lines are not queued.");
     }
-    await outbox.enqueue({ ...logContent(lines), kind: REPORT_LOG });
+    await outbox.enqueue({ ...logContent(lines), endpoint: REPORT_LOG });
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
-  #post(endpoint: number, content: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
-    const { path, encode } = deviceEndpoints[endpoint] ?? deviceEndpoints[PUBLISH];
+  #post({ path, encode }: DeviceEndpoint, content: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
     const { topic } = content;
     const body = encode(this, content);
     const bodyBytes = body.length;
@@ -229,7 +237,6 @@ export class Device {
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
     const { storage, timer, random, clock } = host;
     if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
-    const classify = options.retry ? options.retry.classify : undefined;
     // The deadline of a flush and the budget are what limits its attempts.
     const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
     // A response that is not the gateway's may be about this message alone: others are tried in its place.
@@ -245,38 +252,26 @@ export class Device {
         send: (message, request) => {
           const post: PostOptions = { ...request, retry, retryUnreadable };
           try {
-            return this.#post(message.kind, { ...message, topic: completeTopic(this, message.topic) }, post);
+            // Nothing else has a topic.
+            const topic = message.topic && completeTopic(this, message.topic);
+            return this.#post(deviceEndpoints[message.endpoint], { ...message, topic }, post);
           } catch (error) {
             return Promise.reject(error);
           }
         },
-        classify: (error) => classifyBy(classify, error),
+        classify: this.#classify,
+        onLogDropped: (lines) => this.#log.lost(lines),
         storageTimeoutMs: options.storageTimeoutMs,
         onEvent: options.onEvent,
       },
-      {
-        ...outbox,
-        // An app hears of its readings. What it logged about a log would never end.
-        onDelivered: (message, result) => {
-          if (message.kind !== REPORT_LOG) outbox.onDelivered?.(message, result);
-        },
-        onRetried:
-          outbox.onRetried &&
-          ((message, notice) => {
-            if (message.kind !== REPORT_LOG) outbox.onRetried?.(message, notice);
-          }),
-        onDropped: (dropped) => {
-          if (dropped.message?.kind === REPORT_LOG) this.#log.lost(dropped.message.payload);
-          else outbox.onDropped?.(dropped);
-        },
-      },
+      outbox,
     );
   }
 }
 
 /** @param lines a JSON array of texts */
 function logContent(lines: string): CheckedMessage {
-  return { topic: deviceEndpoints[REPORT_LOG].path, payload: lines, qos: 0 };
+  return { topic: "", payload: lines, qos: 0 };
 }
 
 /** Of an outbox, one upload of the log takes at most a quarter; and it is one value of the storage. */

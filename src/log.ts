@@ -1,10 +1,11 @@
 /** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
-import { AnswerError, classifyError, IotHubError } from "./errors.js";
+import { type AnswerError, type ErrorClass, IotHubError } from "./errors.js";
 import type { Random, Timer } from "./host.js";
 import { checkOptions, logRules } from "./options.js";
 import { nextRunMs, unit } from "./request/backoff.js";
+import { countRejection, roundsNeeded, type Suspect } from "./request/evidence.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -27,8 +28,9 @@ export interface LogParts {
   readonly nowMs: () => number;
   /** Of the lines' JSON in one upload, and in memory. */
   readonly maxBytes: number;
-  /** @param lines a JSON array of texts; resolves when they are delivered, or safe */
-  readonly send: (lines: string) => Promise<void>;
+  /** @param lines a JSON array of texts; resolves when they are delivered, or safe. `fresh`: on a new connection */
+  readonly send: (lines: string, fresh: boolean) => Promise<void>;
+  readonly classify: (error: IotHubError) => ErrorClass;
 }
 
 const LEVELS: readonly string[] = Object.freeze(["debug", "info", "warn", "error"]);
@@ -41,9 +43,15 @@ const NOTICE_BYTES = 96;
 /** Intervals that failures add at most. */
 const MAX_BACKOFF = 32;
 
+/** Lines at the front that were rejected together. */
+interface SuspectLines extends Suspect {
+  readonly count: number;
+}
+
 /**
- * Gathers lines and sends them at most once in an interval. What does not fit, or cannot be sent for good, is dropped,
- * and a line of the next upload says how many were.
+ * Gathers lines and sends them at most once in an interval. What does not fit is dropped, and a line of the next upload
+ * says how many were. So are lines that are rejected, on the same evidence as a reading: what came after them is
+ * acknowledged, and they are rejected again.
  */
 export class Log {
   readonly #parts: LogParts;
@@ -58,6 +66,7 @@ export class Log {
   #failures = 0;
   #timer: unknown;
   #sending: Promise<void> | undefined;
+  #suspect: SuspectLines | undefined;
   #silent = false;
   #closed = false;
 
@@ -80,7 +89,7 @@ export class Log {
     const at = rank(level);
     if (at < this.#least || this.#silent || this.#closed) return;
     const line = this.#line(at, message.map((part) => textOf(part, this.#maxLineBytes)).join(" "));
-    const bytes = utf8(line).length + 1;
+    const bytes = bytesOf(line);
     if (this.#lines.length >= this.#maxLines || this.#bytes + bytes > this.#parts.maxBytes - NOTICE_BYTES) {
       this.#dropped++;
       return;
@@ -98,6 +107,7 @@ export class Log {
     // One that is under way does not have the latest lines.
     await this.#sending?.catch(() => {});
     await this.#send();
+    if (this.#suspect?.due) await this.#send();
   }
 
   /** Calls back, and takes no lines meanwhile: what an app logs about the upload of a log would never end. */
@@ -156,30 +166,42 @@ export class Log {
   }
 
   async #upload(): Promise<void> {
-    const lines = [...this.#lines];
-    const count = lines.length;
-    const bytes = this.#bytes;
-    const dropped = this.#dropped;
+    const held = this.#suspect;
+    const isDue = held?.due === true;
+    // What came since goes first. Without any of it there is no evidence to be had, but the rejection may have passed.
+    const from = held && !isDue && (this.#lines.length > held.count || this.#dropped > 0) ? held.count : 0;
+    const to = held && isDue ? held.count : this.#lines.length;
+    const lines = this.#lines.slice(from, to);
+    const dropped = isDue ? 0 : this.#dropped;
     if (dropped > 0) lines.push(this.#line(2, `${dropped} log lines were dropped`));
     try {
-      await this.#parts.send(`[${lines.join(",")}]`);
+      await this.#parts.send(`[${lines.join(",")}]`, isDue);
       this.#dropped -= dropped;
       this.#failures = 0;
-    } catch (error) {
+      if (from > 0 && held) held.due = true;
+      else this.#suspect = undefined;
+    } catch (cause) {
+      const error = cause as IotHubError;
       this.#failures++;
-      // As a reading: only what can never be sent is given up, by the gateway's own word or before it was sent.
-      if (classifyError(error) !== "message" || (error instanceof AnswerError && error.early)) throw error;
-      this.#dropped += count;
-      this.#discard(count, bytes);
+      const needed = roundsNeeded(error, this.#parts.classify(error));
+      if (needed === undefined || (error as AnswerError).early) throw error;
+      if (needed > 0) {
+        // Lines that are rejected after others are no evidence against these: they are suspects together.
+        if (from > 0) this.#suspect = undefined;
+        this.#suspect ??= { count: to, reason: "", rounds: 0, due: false };
+        if (countRejection(this.#suspect, error) < needed) throw error;
+      }
+      if (from === 0) this.#suspect = undefined;
+      this.#dropped += to - from;
+      this.#discard(from, to);
       throw error;
     }
-    this.#discard(count, bytes);
+    this.#discard(from, to);
   }
 
-  #discard(count: number, bytes: number): void {
+  #discard(from: number, to: number): void {
     if (this.#closed) return;
-    this.#lines.splice(0, count);
-    this.#bytes -= bytes;
+    for (const line of this.#lines.splice(from, to - from)) this.#bytes -= bytesOf(line);
   }
 
   /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
@@ -194,6 +216,11 @@ export class Log {
 function timeText(timeMs: number): string {
   // ECMA-262: a Date reaches 100 million days in either direction.
   return Math.abs(timeMs) <= 8.64e15 ? new Date(timeMs).toISOString() : "-";
+}
+
+/** Of a line in the JSON of an upload. */
+function bytesOf(line: string): number {
+  return utf8(line).length + 1;
 }
 
 function rank(level: LogLevel): number {

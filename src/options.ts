@@ -41,6 +41,7 @@ export const requestRules = Object.freeze({
   onRetry: "function",
   retryUnreadable: "boolean",
   waitForPause: "boolean",
+  fresh: "boolean",
 } satisfies Rules<PostOptions>);
 
 export const phaseTimeoutRules = Object.freeze({

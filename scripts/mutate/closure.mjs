@@ -16,7 +16,7 @@ export function closure(entry, known = new Map()) {
     let imports = known.get(path);
     if (imports === undefined) {
       const code = readFileSync(path, "utf8");
-      const pattern = /^(?:import|export)\b(?!\s+type\b)[^;"']*?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gm;
+      const pattern = /^(?:import|export)\b(?!\s+type\b)[^;"']*?["']([^"'\s]+)["']|\bimport\(\s*["']([^"'\s]+)["']/gm;
       imports = [...code.matchAll(pattern)].map(([, one, other]) => {
         const name = one ?? other;
         if (!name.startsWith(".")) return name;

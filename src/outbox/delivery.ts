@@ -1,24 +1,18 @@
 /**
  * One flush of an outbox: which message is sent next, and what becomes of it.
  *
- * A message leaves the outbox when the gateway has acknowledged it, or on evidence that it can never be accepted. A
- * rejection alone is no evidence, since a gateway, an account or a proxy may reject everything for a while. A round of
- * evidence is: the message is rejected, another one is acknowledged, the message is rejected again for the same reason.
- * All rounds fall into one flush, so that a board that sleeps needs no memory of them.
+ * A message leaves the outbox when the gateway has acknowledged it, or on evidence that it can never be accepted (see
+ * evidence.ts). All rounds of evidence fall into one flush, so that a board that sleeps needs no memory of them.
  */
 
-import { AnswerError, type ErrorClass, IotHubError } from "../errors.js";
+import { type AnswerError, type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock } from "../host.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
+import { countRejection, roundsNeeded, type Suspect } from "../request/evidence.js";
 import type { DroppedMessage } from "./outbox.js";
 import type { Read, StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
 
-/** Rounds for a code that speaks of the message, and for one that may speak of anything. */
-const ROUNDS_MESSAGE = 1;
-// With a gateway that rejects half of everything at random, one round costs one innocent message in eight, three cost
-// less than one in a hundred.
-const ROUNDS_UNKNOWN = 3;
 /** A flush ends after so many rejections in a row: more would only load a gateway that rejects everything. */
 const MAX_REJECTIONS = 4;
 /** Messages that are read in search of one with another topic. */
@@ -60,15 +54,9 @@ export interface DeliveryDevice<Result> {
 }
 
 /** A message that was rejected in this flush. */
-interface Suspect {
+interface SuspectMessage extends Suspect {
   readonly topic: string;
-  /** What kind of content: only the gateway's acknowledgement of the same kind is evidence. */
-  readonly kind: number;
-  /** What it was rejected with. */
-  reason: string;
-  rounds: number;
-  /** Whether another message was acknowledged since. */
-  due: boolean;
+  readonly endpoint: number;
 }
 
 export class Delivery<Result> {
@@ -78,7 +66,7 @@ export class Delivery<Result> {
   readonly #endMs: number;
   readonly #signal: CancelSignal;
   // Made when they are needed: most flushes meet no rejection.
-  #suspects: Map<number, Suspect> | undefined;
+  #suspects: Map<number, SuspectMessage> | undefined;
   /** Messages that are passed over until the next flush. */
   #passed: Set<number> | undefined;
   /** Topics that the device has no permission to publish to. */
@@ -110,10 +98,11 @@ export class Delivery<Result> {
         }
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
-        const sent = await this.#send(message, timeoutMs);
+        // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
+        const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence));
         if ("result" in sent) {
           await this.#settle(sequence, { as: "delivered", message, result: sent.result });
-          for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.kind === message.kind;
+          for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
           continue;
         }
         const errorClass = device.classify(sent.error);
@@ -129,10 +118,14 @@ export class Delivery<Result> {
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
-  #send(message: StoredMessage, timeoutMs: number): Promise<{ result: Result } | { error: IotHubError }> {
+  #send(
+    message: StoredMessage,
+    timeoutMs: number,
+    fresh: boolean | undefined,
+  ): Promise<{ result: Result } | { error: IotHubError }> {
     const { device, onRetried, waitForPause } = this.#context;
     const onRetry = onRetried && ((notice: RetryNotice) => onRetried(message, notice));
-    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause }).then(
+    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause, fresh }).then(
       (result) => ({ result }),
       (error) => ({ error }),
     );
@@ -156,20 +149,13 @@ export class Delivery<Result> {
     error: IotHubError,
     errorClass: ErrorClass,
   ): Promise<DeliveryEnd | undefined> {
-    const isResponse = error instanceof AnswerError;
-    // What cannot even be sent needs no evidence.
-    if (errorClass === "message" && !isResponse) {
-      await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
-      return undefined;
-    }
     const end = { ended: errorClass, error };
-    // It may be the verdict on another message.
-    const isEarly = isResponse && error.early === true;
-    const needed = errorClass === "message" ? ROUNDS_MESSAGE : ROUNDS_UNKNOWN;
-    if (isEarly && (errorClass === "message" || errorClass === "unknown" || errorClass === "unreadable")) {
+    const needed = roundsNeeded(error, errorClass);
+    // An early rejection may be the verdict on another message.
+    if (needed !== undefined && (error as AnswerError).early) {
       this.#pass(sequence);
-    } else if (errorClass === "unreadable" || (isResponse && (errorClass === "message" || errorClass === "unknown"))) {
-      if (this.#witness(sequence, message, reasonOf(error)) >= needed) {
+    } else if (needed !== undefined) {
+      if (needed === 0 || this.#count(sequence, message, error) >= needed) {
         await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
         return undefined;
       }
@@ -189,21 +175,14 @@ export class Delivery<Result> {
   }
 
   /** Counts a rejection. @returns rounds of evidence against the message */
-  #witness(sequence: number, { topic, kind }: StoredMessage, reason: string): number {
+  #count(sequence: number, { topic, endpoint }: StoredMessage, error: IotHubError): number {
     this.#suspects ??= new Map();
-    const suspect = this.#suspects.get(sequence);
+    let suspect = this.#suspects.get(sequence);
     if (suspect === undefined) {
-      this.#suspects.set(sequence, { topic, kind, reason, rounds: 0, due: false });
-      return 0;
+      suspect = { topic, endpoint, reason: "", rounds: 0, due: false };
+      this.#suspects.set(sequence, suspect);
     }
-    if (suspect.reason !== reason) {
-      suspect.reason = reason;
-      suspect.rounds = 0;
-    } else if (suspect.due) {
-      suspect.rounds++;
-    }
-    suspect.due = false;
-    return suspect.rounds;
+    return countRejection(suspect, error);
   }
 
   #pass(sequence: number): void {
@@ -250,20 +229,20 @@ export class Delivery<Result> {
 
   /**
    * Index of the first message from there on that is not passed over; with a suspect, the first that can be its witness
-   * and has another topic, else the first of another kind.
+   * and has another topic, else the first to another endpoint.
    */
-  async #firstFrom(start: number, suspect?: Suspect): Promise<number | undefined> {
+  async #firstFrom(start: number, suspect?: SuspectMessage): Promise<number | undefined> {
     const { queue } = this.#context;
     const end = suspect === undefined ? queue.size : Math.min(queue.size, start + MAX_SEARCHED);
-    let otherKind: number | undefined;
+    let elsewhere: number | undefined;
     for (let index = start; index < end; index++) {
       if (!(await this.#isOpen(index))) continue;
       const message = suspect && (await queue.read(index));
       if (suspect === undefined || typeof message !== "object") return index;
-      if (message.kind !== suspect.kind) otherKind ??= index;
+      if (message.endpoint !== suspect.endpoint) elsewhere ??= index;
       else if (message.topic !== suspect.topic) return index;
     }
-    return otherKind;
+    return elsewhere;
   }
 
   /** Whether a message is neither passed over nor a suspect. */
@@ -281,10 +260,4 @@ export class Delivery<Result> {
 
 function topicOf(read: Read): string | undefined {
   return typeof read === "string" ? undefined : read.topic;
-}
-
-/** What makes two rejections the same: the gateway's code, or the status and the beginning of the page. */
-function reasonOf(error: IotHubError): string {
-  const { code, status, gatewayCode, excerpt = "" } = error as AnswerError;
-  return code === "GATEWAY_REJECTED" ? `${code} ${gatewayCode}` : `${code} ${status} ${excerpt}`;
 }

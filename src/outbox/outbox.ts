@@ -136,7 +136,9 @@ export interface OutboxContext<Result> {
   classify(error: IotHubError): ErrorClass;
   /** Limit of one operation of the storage in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
-  /** Told once if the storage takes no more writes in this life. */
+  /** Called in place of `onDropped` for what goes to the log. @param lines as they were given */
+  onLogDropped?(lines: string): void;
+  /** Called once if the storage takes no more writes in this life. */
   readonly onEvent?: (event: StorageEvent) => void;
 }
 
@@ -396,7 +398,8 @@ export class Outbox<Result = unknown> {
         settle,
         // Whoever asks for a flush waits for it; the outbox's own come back later, and further apart.
         waitForPause: !planned,
-        onRetried: onRetried && ((message, notice) => this.#call(() => onRetried(message, notice))),
+        onRetried:
+          onRetried && ((message, notice) => message.endpoint === 0 && this.#call(() => onRetried(message, notice))),
       },
       end,
       signal,
@@ -432,19 +435,19 @@ export class Outbox<Result = unknown> {
   #report(sequence: number, verdict: Verdict<Result>): void {
     this.#settled = undefined;
     if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
-    else this.#call(() => this.#options.onDelivered?.(verdict.message, verdict.result));
+    else this.#delivered(verdict.message, verdict.result);
   }
 
   /** Whether a message may wait for its turn. Log lines make way for a reading. */
-  #mayWait({ kind, payloadBytes }: StoredRecord): boolean {
+  #mayWait({ endpoint, payloadBytes }: StoredRecord): boolean {
     const waiting = this.#waiting;
     if (waiting === undefined) return true;
     const fits = () => waiting.length < MAX_WAITING && this.#waitingBytes + payloadBytes <= MAX_WAITING_BYTES;
-    if (kind !== 0) return fits();
+    if (endpoint !== 0) return fits();
     // The first is being stored.
     for (let at = waiting.length - 1; at > 0 && !fits(); at--) {
       const { record, reject } = waiting[at];
-      if (record.kind === 0) continue;
+      if (record.endpoint === 0) continue;
       waiting.splice(at, 1);
       this.#waitingBytes -= record.payloadBytes;
       reject(logRefused());
@@ -509,7 +512,7 @@ export class Outbox<Result = unknown> {
     this.#context.send(message, {}).then(
       (result) => {
         resolve(sequence);
-        this.#call(() => this.#options.onDelivered?.(message, result));
+        this.#delivered(message, result);
       },
       (error) => reject(new IotHubError("STORAGE_STOPPED", stopped.message, error)),
     );
@@ -519,7 +522,7 @@ export class Outbox<Result = unknown> {
   async #store(record: StoredRecord): Promise<number | undefined> {
     if (this.#closed) throw deviceClosed();
     const queue = this.#queue;
-    const isLog = record.kind !== 0;
+    const isLog = record.endpoint !== 0;
     if (isLog && !this.isHalfEmpty) throw logRefused();
     for (let times = 1; ; times++) {
       while (queue.size >= this.#maxMessages || queue.bytes + record.bytes > this.#maxBytes) {
@@ -637,8 +640,17 @@ export class Outbox<Result = unknown> {
     });
   }
 
+  // An app hears of its readings: what it logged about its log would never end.
+  #delivered(message: StoredMessage, result: Result): void {
+    if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(message, result));
+  }
+
   #dropped(dropped: DroppedMessage): void {
-    this.#call(() => this.#options.onDropped?.(dropped));
+    const { message } = dropped;
+    this.#call(() => {
+      if (message === undefined || message.endpoint === 0) this.#options.onDropped?.(dropped);
+      else this.#context.onLogDropped?.(message.payload);
+    });
   }
 
   #call(callback: () => void): void {

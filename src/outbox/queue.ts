@@ -16,7 +16,7 @@ import { decodeRecord, type StoredMessage, type StoredRecord, storedBytes } from
 
 /** As eight base-36 digits of a key count: 4000 years at 20 a second. */
 const MAX_SEQUENCE = 36 ** 8 - 1;
-/** Numbers an entry has in the table: sequence number, bytes and kind, time. Bytes are whole entries of 32. */
+/** Numbers an entry has in the table: sequence number, bytes and endpoint, time. Bytes are whole entries of 32. */
 const STRIDE = 3;
 /** Entries that the table grows by: few for a device, and not so few that a long queue is copied all the time. */
 const LEAST_ROOM = 16;
@@ -96,12 +96,12 @@ export class StoredQueue {
     return at < this.#end ? this.#table[at] : undefined;
   }
 
-  kindAt(index: number): number {
+  endpointAt(index: number): number {
     return this.#table[this.#begin + index * STRIDE + 1] % 32;
   }
 
   bytesAt(index: number): number {
-    return this.#table[this.#begin + index * STRIDE + 1] - this.kindAt(index);
+    return this.#table[this.#begin + index * STRIDE + 1] - this.endpointAt(index);
   }
 
   /** The index of what is evicted first: the device's own messages before readings, the oldest first; -1 if there is none. */
@@ -167,7 +167,7 @@ export class StoredQueue {
 
   #add(sequence: number, read: Found | "absent"): void {
     if (read === "absent") this.#push(sequence, LEAST_BYTES, UNKNOWN_TIME, 0);
-    else this.#push(sequence, storedBytes(utf8(read.text).length), read.message.timeMs, read.message.kind);
+    else this.#push(sequence, storedBytes(utf8(read.text).length), read.message.timeMs, read.message.endpoint);
   }
 
   /** A number that is given to no stored message. */
@@ -185,7 +185,7 @@ export class StoredQueue {
    * Writes a record behind all others.
    * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
    */
-  async append({ text, bytes, timeMs, kind }: StoredRecord): Promise<number> {
+  async append({ text, bytes, timeMs, endpoint }: StoredRecord): Promise<number> {
     await this.clean();
     let sequence = this.takeNumber();
     for (;;) {
@@ -209,7 +209,7 @@ export class StoredQueue {
       }
       throw error;
     }
-    this.#push(sequence, bytes, timeMs, kind);
+    this.#push(sequence, bytes, timeMs, endpoint);
     return sequence;
   }
 
@@ -259,7 +259,7 @@ export class StoredQueue {
     const at = this.#begin + index * STRIDE;
     this.#absent?.delete(this.#table[at]);
     this.#bytes -= this.bytesAt(index);
-    if (this.kindAt(index) !== 0) this.#others--;
+    if (this.endpointAt(index) !== 0) this.#others--;
     this.#table.copyWithin(this.#begin + STRIDE, this.#begin, at);
     this.#begin += STRIDE;
   }
@@ -284,7 +284,7 @@ export class StoredQueue {
     return message === undefined ? "corrupt" : { message, text };
   }
 
-  #push(sequence: number, bytes: number, timeMs: number, kind: number): void {
+  #push(sequence: number, bytes: number, timeMs: number, endpoint: number): void {
     if (this.#end === this.#table.length) {
       const used = this.#end - this.#begin;
       const grown = Math.floor(used / STRIDE + Math.max(LEAST_ROOM, used / STRIDE / 4)) * STRIDE;
@@ -296,11 +296,11 @@ export class StoredQueue {
     }
     const table = this.#table;
     table[this.#end] = sequence;
-    table[this.#end + 1] = bytes + kind;
+    table[this.#end + 1] = bytes + endpoint;
     table[this.#end + 2] = timeMs;
     this.#end += STRIDE;
     this.#bytes += bytes;
-    if (kind !== 0) this.#others++;
+    if (endpoint !== 0) this.#others++;
   }
 
   #key(sequence: number): string {

@@ -6,10 +6,10 @@
  *
  * - version: `1`. A later one is left in storage for the version that wrote it.
  * - flags: a digit of base 36. 1: QoS 1. 2: the payload is Base64 of bytes. 4: the payload is Base64 of text that has
- *   U+0000, which no NVS string can have. 8 and 16: the kind.
+ *   U+0000, which no NVS string can have. 8 and 16: the endpoint, 0 for readings; a later version may have more of them.
  * - time: of the reading, milliseconds since 1970 in base 36.
  * - fields: of later versions that this one can do without; passed over.
- * - topic: as it was given. It has no `#`, which is a wildcard.
+ * - topic: as it was given. It has no `#`, which is a wildcard; at other endpoints it is empty.
  * - payload: as it will be sent.
  *
  * Neither number nor checksum: the key has the one, NVS the other.
@@ -35,12 +35,12 @@ export interface StoredMessage {
   /** `"Base64"` if `payload` is Base64 of bytes. */
   readonly payloadEncoding?: "Base64";
   readonly qos: 0 | 1;
-  /** 0: published. Others, up to 3, are the device's own. */
-  readonly kind: number;
+  /** Number of the endpoint that it goes to: 0 for a reading, which has a topic, 1 for lines of the log, which have none. */
+  readonly endpoint: number;
 }
 
 /** What {@link encodeRecord} makes a record of. */
-export interface OutboxMessage extends Pick<StoredMessage, "topic" | "qos" | "kind"> {
+export interface OutboxMessage extends Pick<StoredMessage, "topic" | "qos" | "endpoint"> {
   readonly payload: string | Uint8Array;
   /** Milliseconds since 1970; the device's time by default. */
   readonly timeMs?: number;
@@ -53,14 +53,15 @@ export interface StoredRecord {
   readonly bytes: number;
   readonly payloadBytes: number;
   readonly timeMs: number;
-  readonly kind: number;
+  readonly endpoint: number;
 }
 
 const VERSION = "1";
 const QOS_1 = 1;
 const BYTES = 2;
 const TEXT_WITH_NUL = 4;
-const KIND_SHIFT = 3;
+const ENDPOINT_SHIFT = 3;
+const MAX_ENDPOINT = 1;
 const MAX_FLAGS = 31;
 const MAX_TIME_MS = 2 ** 48 - 1;
 /** An entry of NVS has 32 bytes; a string takes one for itself, and ends with NUL (ESP-IDF, "NVS"). */
@@ -75,15 +76,20 @@ export function storedBytes(length: number): number {
  * The record of a message.
  * @param maxValueBytes what a value may have
  * @param maxBytes what the record may take, counted as {@link storedBytes} does
- * @throws {IotHubError} INVALID_TOPIC if the topic has not 1 to 255 bytes, or has `#` or NUL; PAYLOAD_TOO_LARGE
+ * @throws {IotHubError} INVALID_TOPIC if the topic of a reading has not 1 to 255 bytes, or has `#` or NUL; PAYLOAD_TOO_LARGE
  */
 export function encodeRecord(
-  { topic: given, payload, qos, kind, timeMs: time = 0 }: OutboxMessage,
+  { topic: given, payload, qos, endpoint, timeMs: time = 0 }: OutboxMessage,
   maxValueBytes: number,
   maxBytes: number,
 ): StoredRecord {
   const topicBytes = utf8(given);
-  if (topicBytes.length < 1 || topicBytes.length > 255 || given.includes("#") || given.includes("\0")) {
+  if (
+    topicBytes.length < (endpoint === 0 ? 1 : 0) ||
+    topicBytes.length > 255 ||
+    given.includes("#") ||
+    given.includes("\0")
+  ) {
     throw new IotHubError(
       "INVALID_TOPIC",
       "The topic of a stored message must have 1 to 255 bytes, without # and NUL.",
@@ -94,7 +100,8 @@ export function encodeRecord(
   const bytes = isText ? utf8(payload) : payload;
   const hasNul = isText && payload.includes("\0");
   const isBase64 = !isText || hasNul;
-  const flags = (qos === 1 ? QOS_1 : 0) | (isText ? 0 : BYTES) | (hasNul ? TEXT_WITH_NUL : 0) | (kind << KIND_SHIFT);
+  const flags =
+    (qos === 1 ? QOS_1 : 0) | (isText ? 0 : BYTES) | (hasNul ? TEXT_WITH_NUL : 0) | (endpoint << ENDPOINT_SHIFT);
   const head = `${VERSION}${flags.toString(36)}${timeMs.toString(36)}#`;
   const room =
     Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 1;
@@ -110,7 +117,7 @@ export function encodeRecord(
   const body = isBase64 ? base64(bytes) : wellFormed(payload, bytes);
   const text = `${head}${wellFormed(given, topicBytes)}#${body}`;
   const length = head.length + topicBytes.length + 1 + content;
-  return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, kind };
+  return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, endpoint };
 }
 
 /** The text of `bytes`, its UTF-8: a half of a character has become U+FFFD, or one with its other half. */
@@ -123,7 +130,7 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
   const headEnd = text.indexOf("#");
   const topicEnd = text.indexOf("#", headEnd + 1);
   if (text.slice(0, 1) !== VERSION) return /^[2-9][^#]*#/.test(text) ? "newer" : undefined;
-  if (headEnd < 3 || topicEnd < headEnd + 2) return undefined;
+  if (headEnd < 3 || topicEnd < 0) return undefined;
   const fieldsAt = text.indexOf(",");
   const digits = text.slice(1, fieldsAt > 0 && fieldsAt < headEnd ? fieldsAt : headEnd);
   const flags = Number.parseInt(digits.slice(0, 1), 36);
@@ -132,6 +139,9 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
   if (!(flags <= MAX_FLAGS && timeMs <= MAX_TIME_MS) || flags.toString(36) + timeMs.toString(36) !== digits) {
     return undefined;
   }
+  const endpoint = flags >> ENDPOINT_SHIFT;
+  if (endpoint > MAX_ENDPOINT) return "newer";
+  if (endpoint === 0 && topicEnd === headEnd + 1) return undefined;
   let payload = text.slice(topicEnd + 1);
   const isBytes = (flags & BYTES) !== 0;
   const hasNul = (flags & TEXT_WITH_NUL) !== 0;
@@ -150,6 +160,6 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
     payload,
     payloadEncoding: isBytes ? "Base64" : undefined,
     qos: (flags & QOS_1) === 0 ? 0 : 1,
-    kind: flags >> KIND_SHIFT,
+    endpoint,
   };
 }

@@ -58,6 +58,8 @@ const HEAD_LENGTH = 3 + 2 * HASH_BYTES;
 /** 60 000 bytes and more: more than any chain of certificates that a device can use. */
 const MAX_PARTS = 15;
 const NO_GENERATION = 2;
+/** Another version's mark: of a registration that this one knows nothing of. */
+const OTHER_MARK = -1;
 
 /**
  * Resolves with the device's credential: the stored one, or, where there is none, one that is registered and stored
@@ -75,7 +77,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   let stored = await store.load();
   const mark = await store.readMark();
   // A registration whose credential was stored ended well, even if the mark is still there.
-  const cutShort = mark !== undefined && mark === stored.generation;
+  let cutShort = mark !== undefined && mark === stored.generation;
   const { productSecret, force = false } = options;
 
   if (stored.record !== undefined && !force) {
@@ -86,21 +88,28 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
       return provisioned(stored.record, identity, options);
     }
   }
+  await store.checkAbsent(stored, mark);
   if (productSecret === undefined) throw stored.damaged ? damaged() : notProvisioned();
 
   // Before the mark: a registration that cannot be sent has not been cut short.
   reachableEndpoint(options, host.http);
+  // What cannot be read may be the credential that the mark speaks of, and must not go on without it.
+  const replaced = stored.record === undefined && (mark === 0 || mark === 1) ? mark : stored.generation;
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
-  if (!cutShort) await store.writeMark(stored.generation);
-  if (stored.record === undefined && !stored.damaged) {
+  if (mark !== replaced) await store.writeMark(replaced);
+  if (stored.record === undefined) {
     // A storage that is short of memory may have said that nothing is stored.
-    stored = await store.loadAgain();
-    if (stored.record !== undefined && !force) {
-      checkOwner(stored.record, identity);
-      await store.deleteMark().catch(() => {});
-      return provisioned(stored.record, identity, options);
+    stored = await store.load();
+    await store.checkAbsent(stored, replaced);
+    if (stored.record !== undefined) {
+      if (!force) checkOwner(stored.record, identity);
+      cutShort = mark === stored.generation;
+      if (!force && !cutShort) {
+        await store.deleteMark().catch(() => {});
+        return provisioned(stored.record, identity, options);
+      }
+      if (!cutShort) await store.writeMark(stored.generation);
     }
-    if (stored.record !== undefined) await store.writeMark(stored.generation);
   }
   const { force: _, ...registering } = options;
   let registration: Registration;
@@ -117,7 +126,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
     throw error;
   }
   const record = makeRecord(identity, registration, options);
-  await store.save(record, stored);
+  await store.save(record, stored.record === undefined ? replaced : stored.generation);
   const { requestId, state } = registration;
   return { ...provisioned(record, identity, options), origin: "registered", requestId, state };
 }
@@ -200,6 +209,8 @@ interface Stored {
   readonly parts: number;
   /** Something is stored, and it cannot be read. */
   readonly damaged: boolean;
+  /** The key that reads as absent where there should be a credential. */
+  readonly absent?: string;
 }
 
 class CredentialStore {
@@ -224,22 +235,18 @@ class CredentialStore {
     return first.damaged ? this.#load(from) : first;
   }
 
-  /** What is stored where nothing could be read before. Rejects if a credential is listed and cannot be read. */
-  async loadAgain(): Promise<Stored> {
-    const stored = await this.load();
-    if (stored.record === undefined && !stored.damaged) {
-      const keys = await attempt(() => this.#storage.keys());
-      if (keys.includes(HEAD)) {
-        throw new IotHubError("STORAGE_FAILED", "The storage has a credential that cannot be read.");
-      }
+  /** Rejects if the storage lists what it says is absent, as one may that is short of memory. */
+  async checkAbsent({ absent }: Stored, mark: number | undefined): Promise<void> {
+    const keys = await attempt(() => this.#storage.keys());
+    if ((absent !== undefined && keys.includes(absent)) || (mark === undefined && keys.includes(MARK))) {
+      throw new IotHubError("STORAGE_FAILED", "The storage has a credential that cannot be read.");
     }
-    return stored;
   }
 
   async #load(from: Storage): Promise<Stored> {
     const none = { generation: NO_GENERATION, parts: 0 };
     const head = await attempt(() => from.get(HEAD));
-    if (head === undefined) return { ...none, damaged: false };
+    if (head === undefined) return { ...none, damaged: false, absent: HEAD };
     const damagedRecord = { ...none, damaged: true };
     if (!/^1[01][0-9a-f][0-9a-f]{32}/.test(head)) return damagedRecord;
     const generation = Number(head[1]);
@@ -247,7 +254,7 @@ class CredentialStore {
     const pieces = [head.slice(HEAD_LENGTH)];
     for (let n = 0; n < parts; n++) {
       const part = await attempt(() => from.get(partKey(generation, n)));
-      if (part === undefined) return damagedRecord;
+      if (part === undefined) return { ...damagedRecord, absent: partKey(generation, n) };
       pieces.push(part);
     }
     const content = utf8(pieces.join(""));
@@ -257,12 +264,16 @@ class CredentialStore {
     return record === undefined ? damagedRecord : { record, generation, parts, damaged: false };
   }
 
-  /** The generation that was stored when a registration began. */
+  /** The generation that was stored when a registration began. It is another's only if that is read twice. */
   async readMark(): Promise<number | undefined> {
+    const mark = await this.#readMark();
+    return mark === OTHER_MARK ? this.#readMark() : mark;
+  }
+
+  async #readMark(): Promise<number | undefined> {
     const mark = await attempt(() => this.#storage.get(MARK));
     if (mark === undefined) return undefined;
-    // Anything else is another version's: a registration that this one knows nothing of.
-    return /^1[012]$/.test(mark) ? Number(mark[1]) : -1;
+    return /^1[012]$/.test(mark) ? Number(mark[1]) : OTHER_MARK;
   }
 
   async writeMark(generation: number): Promise<void> {
@@ -280,11 +291,12 @@ class CredentialStore {
     await attempt(() => this.#storage.delete(MARK));
   }
 
-  async save(record: CredentialRecord, before: Stored): Promise<void> {
+  /** @param replaced generation of what is stored, which stays until the new one is whole */
+  async save(record: CredentialRecord, replaced: number): Promise<void> {
     const storage = this.#unlimited;
     const text = asciiJson(record);
     const content = utf8(text);
-    const generation = before.generation === 0 ? 1 : 0;
+    const generation = replaced === 0 ? 1 : 0;
     const { maxValueBytes } = storage;
     const first = maxValueBytes - HEAD_LENGTH;
     const parts = Math.ceil(Math.max(0, text.length - first) / maxValueBytes);

@@ -16,6 +16,7 @@ import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
+import { roundsNeeded } from "./evidence.js";
 import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
 import { OwnResponses } from "./own-response.js";
@@ -119,6 +120,8 @@ export interface PostOptions extends RequestOptions {
   readonly retryUnreadable?: boolean;
   /** False: a pause that the gateway asks for, or has asked for, ends the request in place of being waited for. */
   readonly waitForPause?: boolean;
+  /** True: takes a new connection, where no response to an earlier request can come. */
+  readonly fresh?: boolean;
 }
 
 export interface ClientOptions {
@@ -398,7 +401,7 @@ export class Client {
       attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
       phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
       maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
-      fresh: this.#fresh || begun < this.#freshUntil,
+      fresh: this.#fresh || request.options.fresh === true || begun < this.#freshUntil,
     };
     const made = this.#sign(path, body, signal);
     const headers = made instanceof Promise ? await made : made;
@@ -626,13 +629,18 @@ export class Client {
  */
 function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
   if (!(error instanceof AnswerError) || error.early) return false;
-  if (error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") return false;
-  return error.requestId !== undefined || !(errorClass === "message" || errorClass === "unknown");
+  if ((error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") || isIdleTimeout(error)) return false;
+  return error.requestId !== undefined || roundsNeeded(error, errorClass) === undefined;
 }
 
-/** A kept connection was dead before any byte of the response. */
+/** A kept connection was dead before any byte of the response, or was being given up as the request came. */
 function isStale(error: IotHubError): boolean {
-  return error instanceof NetworkError && error.stale;
+  return (error instanceof NetworkError && error.stale) || isIdleTimeout(error);
+}
+
+/** RFC 9110 section 15.5.9: the server had waited too long, and has not read the request; it may be sent again. */
+function isIdleTimeout(error: IotHubError): boolean {
+  return error.code === "HTTP_STATUS" && (error as AnswerError).status === 408;
 }
 
 /** The response was not the request's own, or may not have been. */

@@ -3,7 +3,7 @@ import { decodeRecord, encodeRecord, type StoredMessage, storedBytes } from "../
 import type { Case } from "./case.js";
 
 const TIME_MS = 1793530511232;
-const message = Object.freeze({ topic: "data", qos: 1 as const, kind: 0, timeMs: TIME_MS });
+const message = Object.freeze({ topic: "data", qos: 1 as const, endpoint: 0, timeMs: TIME_MS });
 const board = [3999, 7680] as const;
 
 /** What a storage gives back that keeps UTF-8. */
@@ -29,7 +29,7 @@ export const cases: readonly Case[] = [
         // By bytes: on XS, two joined halves and the character are different texts.
         check.equal(utf8(found.payload), utf8(payload), what);
         check.equal(found.payloadEncoding, undefined);
-        check.equal([found.sequence, found.topic, found.qos, found.kind, found.timeMs], [7, "data", 1, 0, TIME_MS]);
+        check.equal([found.sequence, found.topic, found.qos, found.endpoint, found.timeMs], [7, "data", 1, 0, TIME_MS]);
       }
     },
   },
@@ -38,9 +38,9 @@ export const cases: readonly Case[] = [
     run(check) {
       for (const length of [0, 1, 2, 3, 100]) {
         const payload = Uint8Array.from({ length }, (_, i) => i * 37);
-        const found = read(encodeRecord({ ...message, payload, qos: 0, kind: 3 }, ...board).text);
+        const found = read(encodeRecord({ ...message, payload, qos: 0, endpoint: 1 }, ...board).text);
         check.equal(base64Decode(found.payload), payload);
-        check.equal([found.payloadEncoding, found.qos, found.kind], ["Base64", 0, 3]);
+        check.equal([found.payloadEncoding, found.qos, found.endpoint], ["Base64", 0, 1]);
       }
     },
   },
@@ -53,7 +53,7 @@ export const cases: readonly Case[] = [
         ["11mvxprbeo#温度/x#a#b", "a#b", { topic: "温度/x" }],
         ["13mvxprbeo#data#AP8=", Uint8Array.of(0, 255), {}],
         ["15mvxprbeo#data#YQBi", "a\0b", {}],
-        ["18mvxprbeo#/device/reportlog#[]", "[]", { topic: "/device/reportlog", qos: 0, kind: 1 }],
+        ["18mvxprbeo##[]", "[]", { topic: "", qos: 0, endpoint: 1 }],
         ["110#data#x", "x", { timeMs: 0 }],
       ];
       for (const [text, payload, changes] of fixtures) {
@@ -61,14 +61,16 @@ export const cases: readonly Case[] = [
         check.equal(encodeRecord({ ...given, payload }, ...board).text, text);
         const found = read(text);
         check.equal(
-          [found.topic, found.qos, found.kind, found.timeMs],
-          [given.topic, given.qos, given.kind, given.timeMs],
+          [found.topic, found.qos, found.endpoint, found.timeMs],
+          [given.topic, given.qos, given.endpoint, given.timeMs],
         );
         check.equal(found.payload, typeof payload === "string" ? payload : "AP8=");
       }
       // With fields of a later version that this one can do without.
       check.equal(read("11mvxprbeo,m1z2,x#data#21.5").payload, "21.5");
       check.equal(decodeRecord(7, "2anything#at all"), "newer");
+      // To an endpoint that this version does not know.
+      for (const flags of ["g", "o", "v"]) check.equal(decodeRecord(7, `1${flags}mvxprbeo#data#x`), "newer");
     },
   },
   {

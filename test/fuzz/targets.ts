@@ -79,12 +79,12 @@ function keySamples(): Uint8Array[] {
 }
 
 function recordSamples(): Uint8Array[] {
-  const message = { timeMs: 1800000000000, topic: "data", qos: 1 as const, kind: 0 };
+  const message = { timeMs: 1800000000000, topic: "data", qos: 1 as const, endpoint: 0 };
   return [
     { ...message, payload: '{"t":21.5}' },
     { ...message, payload: "大".repeat(1200), topic: "$thing/up/property/P/D" },
     { ...message, payload: Uint8Array.from({ length: 2900 }, (_, i) => i), qos: 0 as const },
-    { ...message, payload: "a\0b", topic: "/device/reportlog", kind: 1 },
+    { ...message, payload: "a\0b", topic: "", endpoint: 1 },
   ].map((one) => text(encodeRecord(one, 3999, 7680).text));
 }
 
@@ -122,8 +122,9 @@ export const targets: readonly Target[] = [
     run(bytes) {
       const message = decodeRecord(5, new TextDecoder().decode(bytes));
       if (message === undefined || message === "newer") return;
-      const { topic, qos, kind, timeMs, payload, payloadEncoding } = message;
-      if (qos > 1 || topic === "" || kind > 3 || !(timeMs >= 0)) throw new TypeError("a message that makes no sense");
+      const { topic, qos, endpoint, timeMs, payload, payloadEncoding } = message;
+      if (qos > 1 || (topic === "" && endpoint === 0) || endpoint > 1 || !(timeMs >= 0))
+        throw new TypeError("a message that makes no sense");
       if (payloadEncoding !== undefined && JSON.stringify(payload) !== `"${payload}"`)
         throw new TypeError("a payload that is not Base64");
     },

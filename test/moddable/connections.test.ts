@@ -107,28 +107,39 @@ describe("bytes that no request asked for", () => {
     expect((await send(host, request(server.port))).timing.reused).toBe(false);
   });
 
-  test("that have come but were not announced are found before the next request is written", async () => {
-    let served: net.Socket | undefined;
-    const requests: string[] = [];
-    const server = await serve((socket) => {
-      served = socket;
-      onRequest(socket, (seen) => {
-        requests.push(seen);
-        socket.write(answer(OK));
+  test.each(["http", "https"] as const)(
+    "that have come but were not announced are found before the next %s request is written",
+    async (scheme) => {
+      const { chain, key, rootDer } = makeCertificates("chain");
+      let served: net.Socket | undefined;
+      const requests: string[] = [];
+      const onConnection = (socket: net.Socket) => {
+        served = socket;
+        onRequest(socket, (seen) => {
+          requests.push(seen);
+          socket.write(answer(OK));
+        });
+      };
+      const server = await serve((socket) => {
+        if (scheme === "http") return onConnection(socket);
+        const secure = new TLSSocket(socket, { isServer: true, cert: chain, key });
+        secure.on("error", () => {});
+        onConnection(secure);
       });
-    });
-    const host = createModdableHost();
-    await send(host, request(server.port));
-    // Events wait in a queue on lwIP: here they wait for the test.
-    network.holdEvents = true;
-    served?.write(answer("wrong"));
-    await until(() => network.heldEvents > 0);
-    const error = await failure(send(host, request(server.port)));
-    network.holdEvents = false;
-    expect([error.code, error.stale]).toEqual(["CONNECTION_RESET", true]);
-    expect(surplusOf(host)).toBe(1);
-    expect(requests.length).toBe(1);
-  });
+      const host = createModdableHost({ trustAnchors: [Uint8Array.from(rootDer)] });
+      const sent = request(server.port, { scheme });
+      await send(host, sent);
+      // Events wait in a queue on lwIP: here they wait for the test.
+      network.holdEvents = true;
+      served?.write(answer("wrong"));
+      await until(() => network.heldEvents > 0);
+      const error = await failure(send(host, sent));
+      network.holdEvents = false;
+      expect([error.code, error.stale]).toEqual(["CONNECTION_RESET", true]);
+      expect(surplusOf(host)).toBe(1);
+      expect(requests.length).toBe(1);
+    },
+  );
 });
 
 describe("a final response before the request was written whole", () => {

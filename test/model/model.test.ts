@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { history, troubles } from "./model.js";
+import { registrationHistory, registrationTroubles } from "./registration.js";
 
 const SEEDS = 301;
 
@@ -10,6 +11,17 @@ test.each(troubles)(
     for (let seed = 1; seed <= SEEDS; seed++) {
       if (seed % troubles.length !== at) continue;
       expect({ seed, wrong: await history(seed, trouble) }).toEqual({ seed, wrong: [] });
+    }
+  },
+);
+
+test.each(registrationTroubles)(
+  "device on a storage with trouble %s: its good credential is used, and a lost one is made up for",
+  async (trouble) => {
+    const at = registrationTroubles.indexOf(trouble);
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      if (seed % registrationTroubles.length !== at) continue;
+      expect({ seed, wrong: await registrationHistory(seed, trouble) }).toEqual({ seed, wrong: [] });
     }
   },
 );

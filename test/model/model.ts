@@ -48,6 +48,9 @@ const MAX_MESSAGES = 12;
 const MAX_BYTES = 6400;
 const STORAGE_TIMEOUT_MS = 10000;
 const HOUR_MS = 3600000;
+const OVER_LIMIT = "InvalidParameterValue.PayloadOverLimit";
+/** Of how many responses before it a proxy repeats one in place of a request's own. */
+const AGO = [1, 2, 8];
 /** In `full`: what there is for everybody. */
 const CAPACITY = 4096;
 
@@ -61,6 +64,8 @@ interface Reading {
   /** How often it may have been sent without being known as received. */
   doubts: number;
   dropped: string[];
+  /** How often the gateway has rejected it. */
+  rejected: number;
   /** It was being evicted when nobody was left to be told. */
   excused: boolean;
 }
@@ -79,6 +84,14 @@ interface Life {
   operationsLeft: number;
   lastDeleted: string | undefined;
   garbledKey: string | undefined;
+  /** Whether a connection is kept. */
+  connected: boolean;
+  /** Bytes have come on it that no request had asked for, and that the host has not found. */
+  waiting: HttpResponse | undefined;
+  /** How often the host has found such bytes. */
+  surplus: number;
+  /** Responses that came through the proxy. */
+  readonly responses: HttpResponse[];
   nowMs: () => number;
   /** Whether the clock shows a time at all. */
   hasTime: boolean;
@@ -98,12 +111,20 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let mostOthers = 0;
   let troubled = chance(0.5);
   let gateway: "up" | "down" | "slow" = "up";
+  /** Repeats responses. */
+  let isProxyMad = chance(0.3);
   let poison: number | undefined;
   let poisonous = false;
+  /** What poison is rejected with. */
+  const rejections = [() => page(400), () => page(404), () => page(200), () => refused(OVER_LIMIT)];
+  let rejection = rejections[0];
+  const leftover = rejections[Math.floor(random() * 3)];
   let wallMs = Date.UTC(2026, 10, 2);
   /** Readings that were evicted for one that has not been written. */
   let evictions = 0;
   let lie: "get" | "keys" | "delete" = "get";
+  // What neither listed a key at the start nor finds it later lies twice in one life.
+  let nextLie: "get" | "keys" | "delete" = "get";
   let noRoom: { bytes: number; untilMs: number; life: Life } | undefined;
   /** A write that ended late, whose message was refused: nothing may be written before it is deleted. */
   let mustDelete: string | undefined;
@@ -119,7 +140,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   };
   const isLog = (text: string): boolean => {
     const message = decodeRecord(0, text);
-    return typeof message === "object" && message.kind !== 0;
+    return typeof message === "object" && message.endpoint !== 0;
   };
 
   function storageOf(life: Life): Storage {
@@ -245,6 +266,56 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     };
   }
 
+  /** What comes through a proxy that repeats responses, on kept connections, and never passes on the request. */
+  async function throughProxy(life: Life, request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
+    if (context.fresh) life.connected = false;
+    if (!life.connected) life.waiting = undefined;
+    // The host looks for bytes before it writes, and may find them too late.
+    if (life.waiting !== undefined && chance(0.5)) {
+      life.surplus++;
+      life.connected = false;
+      life.waiting = undefined;
+    }
+    const reused = life.connected;
+    life.connected = true;
+    const { waiting, responses } = life;
+    const before = AGO.map((ago) => responses.at(-ago)).filter((one) => one !== undefined);
+    const again = waiting ?? (isProxyMad && chance(0.25) ? before[Math.floor(random() * before.length)] : undefined);
+    if (reused && again !== undefined) {
+      life.waiting = undefined;
+      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
+      if (n !== undefined) readings[n].doubts++;
+      const early = chance(0.3);
+      if (early) life.connected = false;
+      return { ...again, reused, early };
+    }
+    life.waiting = undefined;
+    if (isProxyMad && reused && !life.cut && chance(0.1)) {
+      // Sent behind the response before it, too late to be found: a page has no id to tell it by.
+      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
+      if (n !== undefined) readings[n].doubts++;
+      return { ...leftover(), reused };
+    }
+    if (isProxyMad && !life.cut && chance(0.1)) {
+      // Before the request was written whole.
+      life.connected = false;
+      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
+      if (n !== undefined) readings[n].doubts++;
+      const response = chance(0.3) ? taken() : refused(OVER_LIMIT);
+      responses.push(response);
+      return { ...response, reused, early: true };
+    }
+    try {
+      const response = await respond(life, request, context);
+      responses.push(response);
+      if (isProxyMad && chance(0.1)) life.waiting = response;
+      return { ...response, reused };
+    } catch (error) {
+      life.connected = false;
+      throw error;
+    }
+  }
+
   function respond(life: Life, request: HttpRequest, context: HttpContext): HttpResponse | Promise<HttpResponse> {
     const body = JSON.parse(new TextDecoder().decode(request.body));
     const isLogRequest = request.path !== "/device/publish";
@@ -259,7 +330,10 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const fate = random();
     if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     if (gateway === "slow" && fate < 0.5) return hang(context);
-    if (reading && reading.n === poison && poisonous) return page(400);
+    if (reading && reading.n === poison && poisonous) {
+      reading.rejected++;
+      return rejection();
+    }
     if (gateway === "slow" && fate < 0.7) return page(503);
     if (gateway === "slow" && fate < 0.8) return refused("InternalError", {}, 500);
     if (reading) reading.received++;
@@ -272,11 +346,24 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const off = new Promise<void>((resolve) => {
       turnOff = resolve;
     });
-    const life = { cut: false, closed: false, stopped: false, events: 0, late: 0, off, turnOff } as unknown as Life;
+    const life = {
+      cut: false,
+      closed: false,
+      stopped: false,
+      events: 0,
+      late: 0,
+      off,
+      turnOff,
+      connected: false,
+      waiting: undefined,
+      surplus: 0,
+      responses: [],
+    } as unknown as Life;
+    lie = nextLie;
     mostOthers = others;
     life.operationsLeft = chance(0.3) ? 1 + Math.floor(random() * 60) : Number.POSITIVE_INFINITY;
-    const host = virtualHost((request, _index, context) => respond(life, request, context), {}, wallMs);
-    const { timer } = host;
+    const host = virtualHost((request, _index, context) => throughProxy(life, request, context), {}, wallMs);
+    const { timer, http } = host;
     life.nowMs = () => host.elapsedMs;
     life.sleep = (ms) =>
       new Promise((resolve) => {
@@ -287,6 +374,13 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const { nowMs, monotonicMs } = host.clock;
     Object.assign(host, {
       storage,
+      http: {
+        send: http.send,
+        close: http.close,
+        get surplus() {
+          return life.surplus;
+        },
+      },
       clock: { nowMs: () => (life.hasTime ? nowMs() : Number.NaN), monotonicMs },
       timer: {
         set: (callback: () => void, delayMs: number) =>
@@ -317,6 +411,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           flushIntervalMs: 0,
           onDelivered: ({ payload, payloadEncoding }) => {
             const reading = readings[payloadNumber(payload, payloadEncoding)];
+            if (reading.dropped.includes("full") && trouble !== "forgetful")
+              wrong.push(`${reading.n} was evicted in flight`);
             if (reading.received === 0) wrong.push(`${reading.n} was called delivered`);
             // Until here a power cut may have kept it.
             reading.doubts--;
@@ -338,6 +434,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const reading = reason === "lost" ? undefined : readings[n];
     if (reading === undefined) return;
     reading.dropped.push(reason);
+    if (reason === "refused" && reading.rejected < 2)
+      wrong.push(`${n} was given up, rejected ${reading.rejected} times`);
     if (reason !== "full") return;
     evictions++;
     const waitingLogs = [...values.values()].filter(isLog).length;
@@ -371,7 +469,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
 
   function enqueue(life: Life): Promise<void> {
     const n = readings.length;
-    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], excused: false };
+    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], rejected: 0, excused: false };
     readings.push(reading);
     const stored = life.device.enqueue({ topic: n % 3 === 0 ? "event" : "data", payload: payloadOf(n) }).then(
       () => {
@@ -440,12 +538,14 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       powerCut(life);
     } else if (fate < 0.87) {
       gateway = chance(0.4) ? "up" : chance(0.5) ? "down" : "slow";
+      isProxyMad = chance(0.4);
     } else if (fate < 0.9) {
       poison = Math.floor(random() * Math.max(1, readings.length));
       poisonous = chance(0.7);
+      rejection = rejections[Math.floor(random() * rejections.length)];
     } else if (fate < 0.96) {
       troubled = chance(0.6);
-      lie = chance(0.5) ? "get" : chance(0.5) ? "keys" : "delete";
+      nextLie = chance(0.5) ? "get" : chance(0.5) ? "keys" : "delete";
       others = 0;
       others = trouble === "full" ? Math.floor((random() * Math.max(0, CAPACITY - used())) / 32) * 32 : 0;
       mostOthers = Math.max(others, mostOthers);
@@ -456,6 +556,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   }
   // Everything that was begun ends by itself.
   gateway = "up";
+  isProxyMad = false;
   for (let i = 0; i < 2000 && promises.some((one) => !one.settled && !one.life.cut); i++) {
     await Promise.race([life.sleep(1000), life.off]);
     if (life.cut) break;
@@ -471,6 +572,11 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   if (trouble === "full") others = CAPACITY - used();
   const waited = () => [...values.values()].map(numberOf).filter((n) => n >= 0);
   const atFirst = waited();
+  if (atFirst.length > 0 && chance(0.7)) {
+    poison = atFirst[Math.floor(random() * atFirst.length)];
+    poisonous = true;
+    rejection = chance(0.5) ? () => page(400) : () => page(404);
+  }
   for (let wake = 0; wake < 4; wake++) {
     restart();
     life.operationsLeft = Number.POSITIVE_INFINITY;
@@ -509,8 +615,14 @@ function payloadOf(n: number): string | Uint8Array {
 }
 
 /** -1 for log lines. */
-function messageNumber({ kind, payload, payloadEncoding }: StoredMessage): number {
-  return kind === 0 ? payloadNumber(payload, payloadEncoding) : -1;
+function messageNumber({ endpoint, payload, payloadEncoding }: StoredMessage): number {
+  return endpoint === 0 ? payloadNumber(payload, payloadEncoding) : -1;
+}
+
+/** The number of the reading in a publish request. */
+function numberIn({ body }: HttpRequest): number {
+  const { Payload, PayloadEncoding } = JSON.parse(new TextDecoder().decode(body));
+  return payloadNumber(Payload, PayloadEncoding);
 }
 
 function payloadNumber(payload: string, encoding: string | undefined): number {

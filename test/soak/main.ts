@@ -109,6 +109,7 @@ function reportOf(soak: SoakResult, found: readonly string[]): string {
     ["struck by a fault", soak.faults],
     ["killed and started again", soak.kills],
     ["**lost**", soak.lost],
+    ["reported as lost, and found by the next start", soak.foundAtLast],
     ["**out of order**", soak.outOfOrder],
     ["received again", soak.duplicates],
     ["longest queue", mostWaiting],

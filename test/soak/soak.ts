@@ -44,6 +44,8 @@ export interface SoakResult {
   readonly outOfOrder: number;
   /** Readings received again: after a lost answer, or a kill. */
   readonly duplicates: number;
+  /** Readings that a lying storage found at the last start only. */
+  readonly foundAtLast: number;
   /** What the device dropped or failed with. */
   readonly complaints: readonly string[];
   /** Keys left in storage. */
@@ -108,6 +110,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const lies = storageFaults > 0 && storageTroubles.includes("memory");
   const complaints: string[] = [];
   let expected = 0;
+  let received = 0;
+  let foundAtLast = 0;
   let outOfOrder = 0;
   let duplicates = 0;
   let accepted = -1;
@@ -126,6 +130,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
         duplicates++;
         return;
       }
+      received++;
       latencyMs[n] = request.receivedAtMs - at;
       if (n < expected) outOfOrder++;
       expected = Math.max(expected, n + 1);
@@ -133,6 +138,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
     },
   });
   try {
+    // What a lying storage did not find or delete is there for the next start: the last one's storage tells the truth.
+    let isLast = !lies;
     for (let life = 0; ; life++) {
       const killAt = accepted + 1 + Math.ceil(killEvery * (0.5 + random()));
       const task: DeviceTask = {
@@ -145,7 +152,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
         from: accepted + 1,
         to: readings,
         seed: seed + life,
-        storageFaults,
+        storageFaults: accepted === readings - 1 && isLast ? 0 : storageFaults,
         storageTroubles,
       };
       const device = spawn(process.execPath, ["--expose-gc", "--import", typescript, script, JSON.stringify(task)], {
@@ -177,13 +184,19 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
         }
       });
       const exitCode = await new Promise((resolve) => device.on("close", resolve));
-      if (exitCode === 0) break;
+      if (exitCode === 0) {
+        if (isLast) break;
+        isLast = true;
+        foundAtLast = received;
+        continue;
+      }
       if (!killed) {
         complaints.push(`the device ended with ${exitCode}: ${stderr}`);
         break;
       }
       kills++;
     }
+    foundAtLast = received - foundAtLast;
     let lost = 0;
     for (const ms of latencyMs) if (Number.isNaN(ms)) lost++;
     const { requests, faults } = gateway.counts;
@@ -198,9 +211,9 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
       outOfOrder,
       duplicates,
       complaints,
-      // A process that was killed leaves its lock, which the next one deletes. What a lying storage did not delete is sent
-      // once more by the next start.
-      left: (await readdir(folder)).filter((name) => !lies && !name.startsWith("%lock-")),
+      foundAtLast,
+      // A process that was killed leaves its lock, which the next one deletes.
+      left: (await readdir(folder)).filter((name) => !name.startsWith("%lock-")),
       queue,
       latencyMs,
       heaps,

@@ -21,8 +21,8 @@ const taken: Respond = () => response(success);
 const down: Respond = () => {
   throw new NetworkError("CONNECTION_REFUSED", "connect", "Nothing listens.");
 };
-const refused: Respond = () =>
-  response('{"Response":{"Error":{"Code":"InvalidParameterValue.InvalidJSON","Message":"no"},"RequestId":"r"}}');
+const rejection = (code: string) => `{"Response":{"Error":{"Code":"${code}","Message":"no"},"RequestId":"r"}}`;
+const refused: Respond = () => response(rejection("InvalidParameterValue.InvalidJSON"));
 
 function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, parts: Partial<Host> = {}) {
   let answer = respond;
@@ -206,19 +206,143 @@ describe("when the upload fails", () => {
     expect(t.host.timers).toBe(0);
   });
 
-  test("lines that can never be accepted are dropped and counted", async () => {
-    const t = setUp(refused);
+  /** Rejects uploads that have the line. */
+  const rejecting =
+    (line: string, reject: Respond = refused): Respond =>
+    (...args) =>
+      (Buffer.from(args[0].body).toString().includes(`|${line}"`) ? reject : taken)(...args);
+
+  test("lines are dropped and counted when they are rejected again after later ones were taken", async () => {
+    const t = setUp(rejecting("a"));
     t.device.log("info", "a");
     t.device.log("info", "b");
     await t.wait(10000);
-    expect(t.uploads).toHaveLength(1);
-    t.respond(taken);
     t.device.log("info", "c");
     await t.wait(30000);
-    expect(t.uploads[1]).toEqual(["INF|c", "WRN|2 log lines were dropped"]);
     t.device.log("info", "d");
     await t.wait(10000);
-    expect(t.uploads[2]).toEqual(["INF|d"]);
+    await t.wait(30000);
+    expect(t.uploads).toEqual([
+      ["INF|a", "INF|b"],
+      ["INF|c"],
+      ["INF|a", "INF|b"],
+      ["INF|d", "WRN|2 log lines were dropped"],
+    ]);
+    expect(t.host.timers).toBe(0);
+  });
+
+  test("lines stay while no others can show whose fault a rejection is", async () => {
+    const t = setUp(refused);
+    t.device.log("info", "a");
+    for (let i = 0; i < 10; i++) await t.wait(330000);
+    expect(t.uploads.length).toBeGreaterThan(5);
+    t.device.log("info", "b");
+    for (let i = 0; i < 10; i++) await t.wait(330000);
+    t.respond(taken);
+    await t.wait(330000);
+    expect(t.uploads.at(-1)).toEqual(["INF|a", "INF|b"]);
+    expect(t.host.timers).toBe(0);
+  });
+
+  test("lines that are rejected once are delivered, if behind those that came later", async () => {
+    const t = setUp(refused);
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.respond(taken);
+    t.device.log("info", "b");
+    await t.wait(30000);
+    await t.wait(30000);
+    expect(t.uploads).toEqual([["INF|a"], ["INF|b"], ["INF|a"]]);
+    t.device.log("info", "c");
+    await t.wait(10000);
+    expect(t.uploads.at(-1)).toEqual(["INF|c"]);
+  });
+
+  test("lines that are rejected after others are suspects with them, on evidence of their own", async () => {
+    const t = setUp(rejecting("a"));
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.respond(refused);
+    t.device.log("info", "b");
+    await t.wait(30000);
+    t.respond(rejecting("a"));
+    t.device.log("info", "c");
+    for (let i = 0; i < 3; i++) await t.wait(60000);
+    t.device.log("info", "d");
+    await t.wait(60000);
+    expect(t.uploads).toEqual([
+      ["INF|a"],
+      ["INF|b"],
+      ["INF|c"],
+      ["INF|a", "INF|b"],
+      ["INF|d", "WRN|2 log lines were dropped"],
+    ]);
+  });
+
+  test("where no other line has room, the count of dropped ones is the evidence", async () => {
+    const t = setUp(rejecting("a"), { log: { maxLines: 1 } });
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.device.log("info", "b");
+    for (let i = 0; i < 3; i++) await t.wait(60000);
+    t.device.log("info", "c");
+    await t.wait(60000);
+    expect(t.uploads).toEqual([
+      ["INF|a"],
+      ["WRN|1 log lines were dropped"],
+      ["INF|a"],
+      ["INF|c", "WRN|1 log lines were dropped"],
+    ]);
+  });
+
+  test.each<[string, Respond, number]>([
+    ["a code that is not known", () => response(rejection("Code.Of.Tomorrow")), 3],
+    ["a redirection", () => response("<html></html>", { status: 302 }), 3],
+    ["a page that says 404", () => response("<html></html>", { status: 404 }), 3],
+    ["a code that speaks of the message", refused, 1],
+  ])("lines stay through %s until it was the same after so many rounds of evidence", async (_name, reject, rounds) => {
+    const t = setUp(rejecting("a", reject));
+    for (const line of ["a", 0, 1, 2, 3, 4]) {
+      t.device.log("info", line);
+      await t.device.flushLog().catch(() => {});
+    }
+    expect(t.uploads.filter(([line]) => line === "INF|a")).toHaveLength(rounds + 1);
+    expect(t.uploads.flat().filter((line) => /dropped/.test(line))).toEqual(["WRN|1 log lines were dropped"]);
+  });
+
+  test("another reason begins the evidence anew", async () => {
+    let codes = 0;
+    const t = setUp(rejecting("a", () => response(rejection(`InvalidParameterValue.X${++codes}`))));
+    for (const line of ["a", 0, 1, 2, 3, 4]) {
+      t.device.log("info", line);
+      await t.device.flushLog().catch(() => {});
+    }
+    expect(t.uploads.filter(([line]) => line === "INF|a")).toHaveLength(6);
+    expect(t.uploads.flat().filter((line) => /dropped/.test(line))).toEqual([]);
+  });
+
+  test("the app's own classification decides what speaks of a message", async () => {
+    const classify = () => "server" as const;
+    const t = setUp(rejecting("a"), { retry: { maxAttempts: 1, classify } });
+    t.device.log("info", "a");
+    await t.wait(10000);
+    t.device.log("info", "b");
+    for (let i = 0; i < 5; i++) await t.wait(330000);
+    t.respond(taken);
+    await t.wait(330000);
+    expect(t.uploads.at(-1)).toEqual(["INF|a", "INF|b"]);
+  });
+
+  test("flushLog sends what came later, then what was rejected, and rejects if that is rejected again", async () => {
+    const t = setUp(rejecting("a"));
+    t.device.log("info", "a");
+    await expect(t.device.flushLog()).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
+    t.device.log("info", "b");
+    await expect(t.device.flushLog()).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
+    expect(t.uploads).toEqual([["INF|a"], ["INF|b"], ["INF|a"]]);
+    t.device.log("info", "c");
+    await t.device.flushLog();
+    expect(t.uploads.at(-1)).toEqual(["INF|c", "WRN|1 log lines were dropped"]);
   });
 
   test("lines stay where the rejection came before the upload was written", async () => {

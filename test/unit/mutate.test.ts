@@ -22,6 +22,11 @@ export function half(value: number): number {
 export function untested(): void {
   countTo(1);
 }
+
+export interface Limits {
+  // An apostrophe's no quotation mark: ${"a comment is no import ".repeat(20)} and this one's no other.
+  readonly limit: number;
+}
 `;
 const tests = `import { expect, test } from "@jest/globals";
 import { countTo, half } from "../src/small.js";

@@ -174,7 +174,9 @@ test("a message that was refused is no longer under way: the oldest makes room",
 test("a topic that a record cannot hold is refused, not stored in a way that cannot be read", async () => {
   const { box } = outboxDevice();
   for (const topic of ["", "t".repeat(256), "a#b", "a\0"]) {
-    await expect(box.enqueue({ topic, payload: "", qos: 1, kind: 0 })).rejects.toMatchObject({ code: "INVALID_TOPIC" });
+    await expect(box.enqueue({ topic, payload: "", qos: 1, endpoint: 0 })).rejects.toMatchObject({
+      code: "INVALID_TOPIC",
+    });
   }
   expect(box.size).toBe(0);
 });

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { type HttpRequest, type HttpResponse, NetworkError } from "../../src/index.js";
 import { outboxDevice, reading } from "../support/outbox-device.js";
-import { page, refused, taken } from "../support/virtual-host.js";
+import { page, type Reply, refused, taken } from "../support/virtual-host.js";
 
 /** The payload of a publish request. */
 const payloadOf = ({ body }: HttpRequest): string => JSON.parse(Buffer.from(body).toString()).Payload;
@@ -287,6 +287,54 @@ describe("the outbox never falls silent", () => {
     expect(nextFlushMs).toBeGreaterThanOrEqual(20000);
     expect(nextFlushMs).toBeLessThanOrEqual(80000);
     expect(reports.at(-1)).toMatchObject({ delivered: 1, ended: "empty" });
+  });
+});
+
+describe("a proxy that sends a page behind each response, too late for the host to find it", () => {
+  /** What was sent before is the response of whatever is sent on the same connection. */
+  const leftover =
+    (response: () => HttpResponse): Reply =>
+    (_request, index, { fresh }) =>
+      index === 0 || fresh ? taken() : { ...response(), reused: true };
+
+  test.each([
+    ["400", () => page(400)],
+    ["404", () => page(404)],
+    ["an empty response", () => ({ ...page(200), body: new Uint8Array(0) })],
+  ])("costs no reading with %s, though each is the same", async (_name, response) => {
+    const box = outboxDevice(leftover(response), {}, {}, { retry: false });
+    await fill(box, ..."abcdefghij");
+    for (let n = 0; n < 5 && box.box.size > 0; n++) await box.device.flush();
+    expect(box.dropped).toEqual([]);
+    expect(box.delivered.length).toBe(10);
+  });
+
+  test("what is rejected is sent again on a new connection, others on the kept one", async () => {
+    const box = rejecting((payload) => (payload === "bad" ? refused("X.PayloadOverLimit") : undefined));
+    await fill(box, "a", "bad", "b", "c");
+    expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 1 });
+    const sent = box.host.sent.map(({ request, options }) => `${payloadOf(request)} ${options.fresh}`);
+    expect(sent.sort()).toEqual(["a false", "b false", "bad false", "bad true", "c false"]);
+  });
+
+  test("costs no line of a log", async () => {
+    const lines: string[] = [];
+    const { device } = outboxDevice(
+      (request, index, context) => {
+        const response = leftover(() => page(400))(request, index, context) as HttpResponse;
+        if (response.reused !== true) lines.push(...JSON.parse(new TextDecoder().decode(request.body)).Message);
+        return response;
+      },
+      {},
+      {},
+      { retry: false, outbox: undefined },
+    );
+    for (let n = 0; n < 10; n++) {
+      device.log("info", `line ${n}`);
+      await device.flushLog().catch(() => {});
+    }
+    await device.flushLog();
+    expect(lines.map((line) => line.slice(29)).sort()).toEqual(Array.from({ length: 10 }, (_, n) => `line ${n}`));
   });
 });
 

@@ -466,7 +466,7 @@ describe("log lines in the outbox", () => {
     const { device, host } = outboxDevice(undefined, {}, { storage: { ...createMemoryStorage(), keys: never } });
     const box = device.outbox as NonNullable<Device["outbox"]>;
     const waiting = Array.from({ length: 255 }, () => failure(device.enqueue(reading(""))));
-    const log = failure(box.enqueue({ topic: "/device/reportlog", payload: "[]", qos: 0, kind: 1 }));
+    const log = failure(box.enqueue({ topic: "/device/reportlog", payload: "[]", qos: 0, endpoint: 1 }));
     const last = failure(device.enqueue(reading("")));
     expect((await log).code).toBe("OUTBOX_FULL");
     expect((await failure(device.enqueue(reading("")))).code).toBe("QUEUE_FULL");

@@ -86,7 +86,7 @@ class World {
   async enqueue(outbox: Outbox<string>, name: string, padding = 0): Promise<void> {
     this.offered.push(name);
     const before = this.highest;
-    const { sequence } = await outbox.enqueue({ topic: "data", payload: name.padEnd(padding), qos: 1, kind: 0 });
+    const { sequence } = await outbox.enqueue({ topic: "data", payload: name.padEnd(padding), qos: 1, endpoint: 0 });
     expect(sequence).toBeGreaterThan(before);
     this.saw(sequence);
     this.accepted.add(name);

@@ -129,16 +129,37 @@ describe("retry events", () => {
       return taken();
     });
     await device.publish(reading);
-    expect(retries(events)).toMatchObject([
-      { code: "CONNECTION_REFUSED", message: "Nothing listens at 192.0.2.1:443.", requestPhase: "connect" },
+    expect(retries(events)).toEqual([
+      {
+        phase: "retry",
+        path: "/device/publish",
+        attempt: 1,
+        retriesLeft: 2,
+        delayMs: expect.any(Number),
+        errorClass: "network",
+        code: "CONNECTION_REFUSED",
+        message: "Nothing listens at 192.0.2.1:443.",
+        requestPhase: "connect",
+      },
     ]);
   });
 
   test("carry the status and the gateway's code after a rejection", async () => {
-    const { device, events } = setup((_request, index) => (index === 0 ? refused("InternalError", {}, 500) : taken()));
+    const { device, events } = setup((_request, index) => (index < 2 ? refused("InternalError", {}, 500) : taken()));
     await device.publish(reading);
-    expect(retries(events)).toMatchObject([
-      { code: "GATEWAY_REJECTED", status: 500, gatewayCode: "InternalError", attempt: 1, retriesLeft: 2 },
+    const common = {
+      phase: "retry",
+      path: "/device/publish",
+      delayMs: expect.any(Number),
+      errorClass: "server",
+      code: "GATEWAY_REJECTED",
+      message: expect.stringContaining("InternalError"),
+      status: 500,
+      gatewayCode: "InternalError",
+    };
+    expect(retries(events)).toEqual([
+      { ...common, attempt: 1, retriesLeft: 2 },
+      { ...common, attempt: 2, retriesLeft: 1 },
     ]);
     expect(JSON.stringify(events)).not.toContain(PSK);
   });

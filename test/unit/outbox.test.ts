@@ -212,7 +212,7 @@ describe("what is refused, what fails", () => {
     const { device, delivered, payloads } = outboxDevice(undefined, {}, { storage });
     await device.flush();
     expect(delivered).toEqual([
-      { sequence: 10, timeMs: 1793530511232, topic: "data", payload: '{"温度":21.5}', qos: 1, kind: 0 },
+      { sequence: 10, timeMs: 1793530511232, topic: "data", payload: '{"温度":21.5}', qos: 1, endpoint: 0 },
       {
         sequence: 11,
         timeMs: 1793530511233,
@@ -220,9 +220,9 @@ describe("what is refused, what fails", () => {
         payload: "AP8=",
         payloadEncoding: "Base64",
         qos: 0,
-        kind: 0,
+        endpoint: 0,
       },
-      { sequence: 12, timeMs: 1793530511233, topic: "data", payload: "a\0b", qos: 1, kind: 0 },
+      { sequence: 12, timeMs: 1793530511233, topic: "data", payload: "a\0b", qos: 1, endpoint: 0 },
     ]);
     expect(payloads()).toEqual(['{"温度":21.5}', "AP8=", "a\0b"]);
     expect((await device.enqueue({ ...reading("next"), timeMs: 1793530511232 })).sequence).toBe(13);

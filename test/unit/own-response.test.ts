@@ -114,6 +114,39 @@ describe("a response that came before", () => {
   });
 });
 
+describe("a page with status 408", () => {
+  const late = () => page(408, { connection: "close" });
+
+  test("is of a server that waited too long for a request: it is sent again at once, on a new connection", async () => {
+    const { device, host, fresh } = setup(inTurn(taken(), late(), taken()));
+    await device.publish(message);
+    expect((await device.publish(message)).attempts).toBe(2);
+    expect(fresh()).toEqual([false, false, true]);
+    expect(host.elapsedMs).toBe(0);
+  });
+
+  test("is a timeout if it comes again, or with the gateway's own words", async () => {
+    for (const response of [late(), refused("InternalError", {}, 408)]) {
+      const { device, host } = setup(inTurn(response));
+      expect(await failure(device.publish(message))).toMatchObject({ status: 408 });
+      expect(host.sent.length).toBe(response.headers["content-type"] === "text/html" ? 2 : 1);
+    }
+  });
+
+  test("costs no reading, and does not end a flush", async () => {
+    let n = 0;
+    const { device, delivered } = outboxDevice(() => (n++ % 2 === 0 ? late() : taken()), {}, {}, { retry: false });
+    for (let i = 0; i < 5; i++) await device.enqueue(reading(`${i}`));
+    expect(await device.flush()).toMatchObject({ delivered: 5, ended: "empty" });
+    expect(delivered.map(({ payload }) => payload)).toEqual(["0", "1", "2", "3", "4"]);
+  });
+});
+
+test("responses without an id are not taken for each other", () => {
+  const responses = new OwnResponses();
+  for (let n = 0; n < 3; n++) expect(responses.take("", true)).toBe("own");
+});
+
 describe("a gateway that gives the same id to all", () => {
   test("costs one repetition, once, and no new connections", async () => {
     const { device, host, fresh, reasons } = setup(inTurn(taken()));
@@ -239,7 +272,14 @@ describe("a rejection without a RequestId", () => {
     expect(fresh()).toEqual([false, true]);
   });
 
-  test.each([302, 404, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
+  test.each([302, 400, 404])("does so as a page with status %d, which may cost a message, too", async (status) => {
+    const { device, fresh } = setup(inTurn(page(status), taken()));
+    await failure(device.publish(message));
+    await device.publish(message);
+    expect(fresh()).toEqual([false, true]);
+  });
+
+  test.each([401, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
     const { device, fresh } = setup(inTurn(page(status), taken()));
     await failure(device.publish(message));
     await device.publish(message);

@@ -429,11 +429,126 @@ describe("a credential that is stored and cannot be seen", () => {
 
   test("keeps the board from registering while it is listed", async () => {
     const { registrar, values } = await provisionedBoard();
-    const host = board(registrar, forgetful(values, 2));
+    const host = board(registrar, forgetful(values, 1));
     await expect(provision(options, host)).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
     expect(host.sent.length).toBe(0);
+    expect([...values.keys()]).toEqual(["cred"]);
     expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
     expect(host.sent.length).toBe(0);
+  });
+
+  test("keeps the board from registering if it is listed only after the mark was written", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const storage = forgetful(values, 2);
+    const { keys } = storage;
+    let lists = 0;
+    Object.assign(storage, { keys: () => (lists++ === 0 ? Promise.resolve([]) : keys.call(storage)) });
+    const host = board(registrar, storage);
+    await expect(provision(options, host)).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(0);
+    expect([...values.keys()]).toEqual(["cred"]);
+  });
+
+  test("keeps its mark: a forced registration that was cut short is made up for once it is seen", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const lost: Host["http"] = {
+      send: async (request) => {
+        registrar.answer(request);
+        throw new Error("no power");
+      },
+      close: () => {},
+    };
+    const force = { ...options, force: true };
+    await expect(provision(force, board(registrar, new FragileStorage(values), { http: lost }))).rejects.toMatchObject({
+      code: "NETWORK_FAILED",
+    });
+    for (const times of [1, 2]) {
+      await expect(provision(force, board(registrar, forgetful(values, times)))).rejects.toMatchObject({
+        code: "STORAGE_FAILED",
+      });
+    }
+    expect(await provision(options, board(registrar, new FragileStorage(values)))).toMatchObject({
+      ...registrar.current,
+      origin: "registered",
+    });
+  });
+
+  test("is looked for again where it made no sense twice, before the gateway is asked", async () => {
+    const { registrar, values } = await provisionedBoard();
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 2;
+    Object.assign(storage, {
+      get: (key: string) => (key === "cred" && left-- > 0 ? Promise.resolve("garbled") : get.call(storage, key)),
+    });
+    const host = board(registrar, storage);
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(0);
+  });
+
+  test("stays where one of its parts is listed and reads as absent", async () => {
+    const registrar = new Registrar("certificate");
+    const values = new Map<string, string>();
+    await provision(options, board(registrar, new FragileStorage(values)));
+    const [part] = [...values.keys()].filter((key) => key.startsWith("cred."));
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 100;
+    Object.assign(storage, {
+      get: (key: string) => (key === part && left-- > 0 ? Promise.resolve(undefined) : get.call(storage, key)),
+    });
+    const host = board(registrar, storage);
+    for (const each of [options, withoutSecret]) {
+      await expect(provision(each, host)).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
+    }
+    left = 0;
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
+    expect(host.sent.length).toBe(0);
+  });
+
+  test("keeps a mark that reads as absent: the gateway is not asked before it is known", async () => {
+    const { registrar, values } = await provisionedBoard();
+    values.set("registering", "10");
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 1;
+    Object.assign(storage, {
+      get: (key: string) => (key === "registering" && left-- > 0 ? Promise.resolve(undefined) : get.call(storage, key)),
+    });
+    registrar.refuse = "UnauthorizedOperation.Registration";
+    const host = board(registrar, storage);
+    const code = "STORAGE_FAILED";
+    await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code });
+    expect(host.sent.length).toBe(0);
+    expect(values.get("registering")).toBe("10");
+  });
+
+  test("keeps its mark where it made no sense twice, and the network is away", async () => {
+    const { registrar, values } = await provisionedBoard();
+    values.set("registering", "10");
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 2;
+    Object.assign(storage, {
+      get: (key: string) => (key === "cred" && left-- > 0 ? Promise.resolve("garbled") : get.call(storage, key)),
+    });
+    const away: Host["http"] = { send: () => Promise.reject(new Error("no network")), close: () => {} };
+    expect(await provision(options, board(registrar, storage, { http: away }))).toMatchObject({ origin: "stored" });
+    expect(values.get("registering")).toBe("10");
+  });
+
+  test("keeps a mark that is garbled once", async () => {
+    const { registrar, values } = await provisionedBoard();
+    values.set("registering", "10");
+    const storage = new FragileStorage(values);
+    const { get } = storage;
+    let left = 1;
+    Object.assign(storage, {
+      get: (key: string) => (key === "registering" && left-- > 0 ? Promise.resolve("1") : get.call(storage, key)),
+    });
+    const host = board(registrar, storage);
+    expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "registered" });
   });
 
   test("is replaced by a forced registration, which is noticed if it is cut short", async () => {
