@@ -19,6 +19,7 @@ import {
   CHANGE_CIPHER_SPEC,
   HANDSHAKE,
   MESSAGE_HEAD_BYTES,
+  MessageReader,
   RECORD_HEAD_BYTES,
   word,
 } from "./records.js";
@@ -79,6 +80,7 @@ export class Handshake {
   readonly suites: readonly number[];
   readonly #trust: Trust;
   readonly #primitives: SignaturePrimitives;
+  readonly #messages = new MessageReader();
   #state: State = "hello";
   #serverRandom: Uint8Array | undefined;
   #sessionId: Uint8Array | undefined;
@@ -117,13 +119,19 @@ export class Handshake {
     return this.#isResumed;
   }
 
+  /** What comes next. */
+  get state(): State {
+    return this.#state;
+  }
+
   /** Whether what the server sends next is encrypted. */
   get isEncrypted(): boolean {
     return this.#state === "finished" || this.#state === "established";
   }
 
-  get isEstablished(): boolean {
-    return this.#state === "established";
+  /** Whether a message has begun and not ended. */
+  get isAmid(): boolean {
+    return this.#messages.isAmid;
   }
 
   /** The server's point of secp256r1, for ECDHE: 65 bytes. */
@@ -142,14 +150,13 @@ export class Handshake {
   }
 
   /**
-   * Whether a record may come now; what is in those of the handshake is judged by {@link message}.
+   * Takes a record. After one of the handshake that is not encrypted, {@link next} has the messages that it completes.
    * @param record head included; not an alert
-   * @param isAmid whether a handshake message has begun and not ended
-   * @throws {TlsFault}
+   * @throws {TlsFault} if it must not come now
    */
-  record(record: Uint8Array, isAmid: boolean): void {
+  record(record: Uint8Array): void {
     const type = record[0];
-    if (isAmid && type !== HANDSHAKE) throw unexpected("another record amid a handshake message");
+    if (this.isAmid && type !== HANDSHAKE) throw unexpected("another record amid a handshake message");
     switch (this.#state) {
       case "established":
         if (type === HANDSHAKE) throw new TlsFault("the server wants to renegotiate", NO_RENEGOTIATION);
@@ -171,6 +178,7 @@ export class Handshake {
       default:
         if (type !== HANDSHAKE) throw unexpected("a record of another type within the handshake");
         if (record.length === RECORD_HEAD_BYTES) throw malformed("a record");
+        this.#messages.push(record.subarray(RECORD_HEAD_BYTES));
     }
   }
 
@@ -181,12 +189,20 @@ export class Handshake {
   }
 
   /**
-   * Takes one whole message of the handshake that is not encrypted.
-   * @param message head included
+   * The next whole message of the handshake, head included, once it has passed every check.
+   * @returns undefined if another record is needed
    * @throws {TlsFault}
    * @throws {Rejection} of the certificate
    */
-  message(message: Uint8Array): void {
+  next(): Uint8Array | undefined {
+    const message = this.#messages.next();
+    if (message !== undefined) this.#take(message);
+    // It is this side's turn.
+    else if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
+    return message;
+  }
+
+  #take(message: Uint8Array): void {
     const type = message[0];
     const body = message.subarray(MESSAGE_HEAD_BYTES);
     switch (this.#state) {

@@ -24,15 +24,7 @@ import { CURVES, toBigInt } from "./curves.js";
 import { type Handshake, SERVER_HELLO, SERVER_HELLO_DONE } from "./handshake.js";
 import { clientHello } from "./hello.js";
 import { multiply, rsaEncrypt } from "./primitives.js";
-import {
-  ALERT,
-  APPLICATION_DATA,
-  CHANGE_CIPHER_SPEC,
-  HANDSHAKE,
-  MessageReader,
-  RECORD_HEAD_BYTES,
-  TLS_1_2,
-} from "./records.js";
+import { ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, RECORD_HEAD_BYTES, TLS_1_2 } from "./records.js";
 import type { KeptSession } from "./resumption.js";
 
 const CLIENT_HELLO = 1;
@@ -59,7 +51,6 @@ export interface RecordSink {
 export class TlsSession extends Session {
   readonly #handshake: Handshake;
   readonly #options: SessionOptions;
-  readonly #messages = new MessageReader();
   #warnings = 0;
   #isEnded = false;
 
@@ -114,9 +105,9 @@ export class TlsSession extends Session {
       this.#takeAlert(record);
       return undefined;
     }
-    handshake.record(record, this.#messages.isAmid);
+    handshake.record(record);
     if (type === HANDSHAKE && !handshake.isEncrypted) {
-      this.#takeMessages(record);
+      this.#takeMessages();
       if (this.handshakeProcess === SERVER_HELLO_DONE) this.proceed(sink);
       return undefined;
     }
@@ -153,17 +144,14 @@ export class TlsSession extends Session {
       return;
     }
     if (level !== WARNING || ++this.#warnings > MAX_WARNINGS) throw new PeerAlert(description);
-    if (this.#messages.isAmid) throw unexpected("another record amid a handshake message");
+    if (this.#handshake.isAmid) throw unexpected("another record amid a handshake message");
   }
 
-  #takeMessages(record: Uint8Array): void {
+  #takeMessages(): void {
     const handshake = this.#handshake;
-    const messages = this.#messages;
-    messages.push(record.subarray(RECORD_HEAD_BYTES));
     for (;;) {
-      const message = messages.next();
-      if (message === undefined) break;
-      handshake.message(message);
+      const message = handshake.next();
+      if (message === undefined) return;
       const type = message[0];
       if (type === SERVER_HELLO) {
         handshakeProtocol.unpacketize(this, new SSLStream(message));
@@ -175,10 +163,7 @@ export class TlsSession extends Session {
       if (takesCertificate !== undefined) {
         this.clientCerts = takesCertificate ? (this.#options.clientCertificates ?? []) : [];
       }
-      if (type === SERVER_HELLO_DONE) {
-        if (messages.isAmid) throw unexpected("a message after ServerHelloDone");
-        this.handshakeProcess = SERVER_HELLO_DONE;
-      }
+      if (type === SERVER_HELLO_DONE) this.handshakeProcess = type;
     }
   }
 

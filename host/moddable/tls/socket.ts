@@ -105,7 +105,11 @@ export class TlsTransport implements Transport, TransportEvents {
       return sealed;
     }
     const count = Math.min(bytes.length, MAX_RECORD_BYTES);
-    this.#session.write(queue, count === bytes.length ? bytes : bytes.subarray(0, count));
+    try {
+      this.#session.write(queue, count === bytes.length ? bytes : bytes.subarray(0, count));
+    } catch (error) {
+      throw describe(error);
+    }
     queue.flush();
     if (!queue.isBlocked) return count;
     this.#sealed = count;
@@ -166,7 +170,7 @@ export class TlsTransport implements Transport, TransportEvents {
       if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
       // The end in order.
       this.#end(undefined, CLOSE_NOTIFY);
-    } else if (this.#state === "handshake" && handshake.isEstablished) {
+    } else if (this.#state === "handshake" && handshake.state === "established") {
       this.#state = "established";
       // A resumed session is not a fresh look at the certificate: it ends when it would have.
       if (!handshake.isResumed) this.#resumption.keep(session.kept);
@@ -186,9 +190,7 @@ export class TlsTransport implements Transport, TransportEvents {
       return;
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;
-    const isKnown = error instanceof TlsFault || error instanceof PeerAlert || error instanceof AbruptEnd;
-    // What the SDK throws is not written for users.
-    const fault = isKnown ? error : new TlsFault("an error within the TLS of the SDK", INTERNAL_ERROR, error);
+    const fault = describe(error);
     this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR);
   }
 
@@ -211,6 +213,12 @@ export class TlsTransport implements Transport, TransportEvents {
     }
     this.#tcp.close();
   }
+}
+
+/** What the SDK throws is not written for users. */
+function describe(error: unknown): unknown {
+  const isOurs = error instanceof TlsFault || error instanceof PeerAlert || error instanceof AbruptEnd;
+  return isOurs ? error : new TlsFault("an error within the TLS of the SDK", INTERNAL_ERROR, error);
 }
 
 function join(records: readonly Uint8Array[]): Uint8Array {
