@@ -14,6 +14,7 @@ import { faultCases, faults } from "./faults.js";
 import { Links } from "./link.js";
 import { Programs, type ProgramTest } from "./programs.js";
 import { starts } from "./restart.js";
+import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
 import { build, Display, Simulator, wrap } from "./simulator.js";
 import { Workshop } from "./workshop.js";
@@ -56,6 +57,7 @@ export async function main(filters: readonly string[]): Promise<number> {
         each.title ?? each.kind,
         (session, expect) => certificates(session, expect, each),
       ]),
+      ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [
         "certificates",
