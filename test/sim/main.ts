@@ -13,6 +13,7 @@ import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
 import { Links } from "./link.js";
 import { Programs, type ProgramTest } from "./programs.js";
+import { replays } from "./replays.js";
 import { starts } from "./restart.js";
 import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
@@ -57,6 +58,7 @@ export async function main(filters: readonly string[]): Promise<number> {
         each.title ?? each.kind,
         (session, expect) => certificates(session, expect, each),
       ]),
+      ["tls", "recorded handshakes", (session, expect) => replays(session, expect)],
       ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [
