@@ -148,6 +148,7 @@ test.each([
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
   [{ clock: { timeoutMs: "3000" } }, "clock.timeoutMs must be a number from 1 to 2147483647; it is a string."],
+  [{ allowStaticRsaAndCbc: "no" }, "allowStaticRsaAndCbc must be a boolean; it is a string."],
   [{ dangerouslyAcceptAnyCertificate: "no" }, "dangerouslyAcceptAnyCertificate must be a boolean; it is a string."],
 ])("createHost %j", (given, sentence) => {
   expect(() => createHost(given as never)).toThrow(sentence);

@@ -89,8 +89,9 @@ export class ReplayClient {
     for (;;) {
       const record = this.#reader.next();
       if (record === undefined) break;
-      const data = this.#session.take(record, this.#sink);
+      const data = this.#session.take(record);
       this.#reader.isEncrypted = this.#handshake.isEncrypted;
+      if (this.#session.isOurTurn) this.#session.proceed(this.#sink);
       if (data) this.#data += hex(data);
       if (this.#handshake.state !== "established" || this.#isRequested) continue;
       this.#isRequested = true;

@@ -196,41 +196,39 @@ export class Handshake {
    */
   next(): Uint8Array | undefined {
     const message = this.#messages.next();
-    if (message !== undefined) this.#take(message);
-    // It is this side's turn.
-    else if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
-    return message;
-  }
-
-  #take(message: Uint8Array): void {
+    if (message === undefined) {
+      // It is this side's turn.
+      if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
+      return undefined;
+    }
     const type = message[0];
     const body = message.subarray(MESSAGE_HEAD_BYTES);
     switch (this.#state) {
       case "hello":
         if (type !== SERVER_HELLO) break;
         this.#hello(body);
-        return;
+        return message;
       case "certificate":
         if (type !== CERTIFICATE) break;
         this.#certificate(body);
         this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
-        return;
+        return message;
       case "key-exchange":
         if (type !== SERVER_KEY_EXCHANGE) break;
         this.#keyExchange(body);
         this.#state = "request-or-done";
-        return;
+        return message;
       case "request-or-done":
       case "done":
         if (type === CERTIFICATE_REQUEST && this.#state === "request-or-done") {
           this.#takesCertificate = takesRsa(body);
           this.#state = "done";
-          return;
+          return message;
         }
         if (type !== SERVER_HELLO_DONE) break;
         if (body.length !== 0) throw malformed("ServerHelloDone");
         this.#state = "change-cipher";
-        return;
+        return message;
     }
     throw unexpected(`handshake message ${type} out of order`);
   }

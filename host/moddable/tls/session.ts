@@ -75,19 +75,21 @@ export class TlsSession extends Session {
   /** What resumes this session, once it is established; undefined if the server keeps none. */
   get kept(): KeptSession | undefined {
     const { sessionId: id, suite, isExtended } = this.#handshake;
-    return (
-      id && {
-        id,
-        secret: new Uint8Array(bufferOf(new Uint8Array(this.masterSecret as ArrayBuffer))),
-        suite,
-        isExtended,
-      }
-    );
+    return id && { id, secret: new Uint8Array(this.masterSecret as ArrayBuffer).slice(), suite, isExtended };
+  }
+
+  /** Whether it is this side's turn. */
+  get isOurTurn(): boolean {
+    const { handshakeProcess } = this;
+    return handshakeProcess === SERVER_HELLO_DONE || handshakeProcess === FINISHED;
   }
 
   /** Writes what it is this side's turn to send. */
   proceed(sink: RecordSink): void {
     this.handshake(sink);
+    this.handshakeProcess = -1;
+    // Of no more use, and as large as the rest of the session.
+    if (this.#handshake.state === "established") this.handshakeDigests = undefined;
   }
 
   /**
@@ -98,7 +100,7 @@ export class TlsSession extends Session {
    * @throws {PeerAlert}
    * @throws {Rejection}
    */
-  take(record: Uint8Array, sink: RecordSink): Uint8Array | undefined {
+  take(record: Uint8Array): Uint8Array | undefined {
     const handshake = this.#handshake;
     const type = record[0];
     if (type === ALERT) {
@@ -106,27 +108,53 @@ export class TlsSession extends Session {
       return undefined;
     }
     handshake.record(record);
-    if (type === HANDSHAKE && !handshake.isEncrypted) {
-      this.#takeMessages();
-      if (this.handshakeProcess === SERVER_HELLO_DONE) this.proceed(sink);
-      return undefined;
+    if (type !== HANDSHAKE || handshake.isEncrypted) {
+      this.#open(record);
+      if (type === HANDSHAKE) {
+        if (this.handshakeProcess !== FINISHED) throw unexpected("no Finished after ChangeCipherSpec");
+        handshake.finish();
+      }
+      const data = this.applicationData;
+      this.applicationData = undefined;
+      return type === APPLICATION_DATA ? data : undefined;
     }
-    this.#open(record);
-    if (type === HANDSHAKE) {
-      if (this.handshakeProcess !== FINISHED) throw unexpected("no Finished after ChangeCipherSpec");
-      handshake.finish();
-      this.proceed(sink);
+    for (;;) {
+      const message = handshake.next();
+      if (message === undefined) return undefined;
+      if (message[0] === SERVER_HELLO) {
+        handshakeProtocol.unpacketize(this, new SSLStream(message));
+        if (!handshake.isResumed) this.clientSessionID = undefined;
+        continue;
+      }
+      this.handshakeDigests?.SHA256.write(message as unknown as ArrayBuffer);
+      if (message[0] !== SERVER_HELLO_DONE) continue;
+      this.handshakeProcess = SERVER_HELLO_DONE;
+      const { takesCertificate } = handshake;
+      if (takesCertificate !== undefined) {
+        this.clientCerts = takesCertificate ? (this.#options.clientCertificates ?? []) : [];
+      }
     }
-    const data = this.applicationData;
-    this.applicationData = undefined;
-    return type === APPLICATION_DATA ? data : undefined;
   }
 
+  /** The SDK's way to send a message. Its own hello and key exchange are left out; these here use less of the stack, too. */
   override doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void {
-    let own = protocol;
-    if (protocol === handshakeProtocol.clientHello) own = { packetize: () => this.#sendHello() };
-    else if (protocol === handshakeProtocol.clientKeyExchange) own = { packetize: () => this.#sendKeyExchange() };
-    super.doProtocol(sink as never, own, ...parameters);
+    if (protocol === handshakeProtocol.clientHello) {
+      const { host, clientRandom: random, offered, suites } = this.#handshake;
+      this.clientRandom = random.buffer as ArrayBuffer;
+      const hello = clientHello({ host, random, sessionId: offered?.id ?? new Uint8Array(0), suites });
+      sink.write(handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello)));
+    } else if (protocol === handshakeProtocol.clientKeyExchange) {
+      const { point, isExtended } = this.#handshake;
+      const { premaster, exchange } = point ? this.#ecdhe(point) : this.#staticRsa();
+      sink.write(handshakeProtocol.packetize(this, CLIENT_KEY_EXCHANGE, new SSLStream(exchange)));
+      const seed = isExtended
+        ? (this.handshakeDigests?.SHA256.close(true) as ArrayBuffer)
+        : concat(this.clientRandom, this.serverRandom);
+      const label = isExtended ? "extended master secret" : "master secret";
+      this.masterSecret = PRF(this, premaster, label, seed, MASTER_SECRET_BYTES);
+    } else {
+      super.doProtocol(sink, protocol, ...parameters);
+    }
   }
 
   #takeAlert(record: Uint8Array): void {
@@ -147,26 +175,6 @@ export class TlsSession extends Session {
     if (this.#handshake.isAmid) throw unexpected("another record amid a handshake message");
   }
 
-  #takeMessages(): void {
-    const handshake = this.#handshake;
-    for (;;) {
-      const message = handshake.next();
-      if (message === undefined) return;
-      const type = message[0];
-      if (type === SERVER_HELLO) {
-        handshakeProtocol.unpacketize(this, new SSLStream(message));
-        if (!handshake.isResumed) this.clientSessionID = undefined;
-        continue;
-      }
-      this.handshakeDigests?.SHA256.write(message as unknown as ArrayBuffer);
-      const { takesCertificate } = handshake;
-      if (takesCertificate !== undefined) {
-        this.clientCerts = takesCertificate ? (this.#options.clientCertificates ?? []) : [];
-      }
-      if (type === SERVER_HELLO_DONE) this.handshakeProcess = type;
-    }
-  }
-
   /** Has the SDK decrypt a record and act on it. What it throws has no words for the user. */
   #open(record: Uint8Array): void {
     const sequence = this.readSeqNum;
@@ -182,24 +190,6 @@ export class TlsSession extends Session {
       }
       throw new TlsFault("a record cannot be decrypted", BAD_RECORD_MAC, error);
     }
-  }
-
-  #sendHello(): Uint8Array {
-    const { host, clientRandom: random, offered, suites } = this.#handshake;
-    this.clientRandom = random.buffer as ArrayBuffer;
-    const sessionId = offered?.id ?? new Uint8Array(0);
-    const hello = clientHello({ host, random, sessionId, suites });
-    return handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello));
-  }
-
-  #sendKeyExchange(): Uint8Array {
-    const { premaster, exchange } = this.#handshake.point ? this.#ecdhe(this.#handshake.point) : this.#staticRsa();
-    const packet = handshakeProtocol.packetize(this, CLIENT_KEY_EXCHANGE, new SSLStream(exchange));
-    const [label, seed] = this.#handshake.isExtended
-      ? ["extended master secret", this.handshakeDigests?.SHA256.close(true)]
-      : ["master secret", concat(this.clientRandom, this.serverRandom)];
-    this.masterSecret = PRF(this, premaster, label as string, seed as ArrayBuffer, MASTER_SECRET_BYTES);
-    return packet;
   }
 
   /** RFC 8422 sections 5.7 and 5.10. */
@@ -234,7 +224,7 @@ export class TlsSession extends Session {
   }
 }
 
-/** A copy of just these bytes: the SDK's own buffers may be resizable. */
+/** A copy of just these bytes. */
 function bufferOf(bytes: Uint8Array): ArrayBuffer {
   return bytes.slice().buffer as ArrayBuffer;
 }

@@ -142,13 +142,34 @@ export class TlsTransport implements Transport, TransportEvents {
   }
 
   onReadable(bytes: Uint8Array): void {
+    const reader = this.#reader;
+    const session = this.#session;
+    const handshake = this.#handshake;
+    let isNew = false;
     try {
-      this.#reader.push(bytes);
+      reader.push(bytes);
       while (this.#state !== "closed") {
-        const record = this.#reader.next();
+        const record = reader.next();
         if (record === undefined) break;
-        this.#take(record);
+        const data = session.take(record);
+        reader.isEncrypted = handshake.isEncrypted;
+        if (session.isOurTurn) session.proceed(this.#queue);
+        if (session.isEnded) {
+          this.#isPeerGone = true;
+          if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
+          // The end in order.
+          this.#end(undefined, CLOSE_NOTIFY);
+        } else if (this.#state === "handshake" && handshake.state === "established") {
+          this.#state = "established";
+          isNew = true;
+          // A resumed session is not a fresh look at the certificate: it ends when it would have.
+          if (!handshake.isResumed) this.#resumption.keep(session.kept);
+        } else if (data && data.length > 0) {
+          this.#events.onReadable(data);
+        }
       }
+      // With what the request begins with, what ends a resumed handshake is one segment.
+      if (isNew && this.#state === "established" && !this.#queue.isBlocked) this.#events.onWritable();
       if (this.#state !== "closed") this.#queue.flush();
     } catch (error) {
       this.#fail(error);
@@ -158,27 +179,6 @@ export class TlsTransport implements Transport, TransportEvents {
   onClose(error: unknown): void {
     this.#isPeerGone = true;
     this.#fail(error ?? new AbruptEnd("The connection ended without close_notify."));
-  }
-
-  #take(record: Uint8Array): void {
-    const handshake = this.#handshake;
-    const session = this.#session;
-    const data = session.take(record, this.#queue);
-    this.#reader.isEncrypted = handshake.isEncrypted;
-    if (session.isEnded) {
-      this.#isPeerGone = true;
-      if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
-      // The end in order.
-      this.#end(undefined, CLOSE_NOTIFY);
-    } else if (this.#state === "handshake" && handshake.state === "established") {
-      this.#state = "established";
-      // A resumed session is not a fresh look at the certificate: it ends when it would have.
-      if (!handshake.isResumed) this.#resumption.keep(session.kept);
-      // With what the request begins with, what ends a resumed handshake is one segment.
-      if (!this.#queue.isBlocked) this.#events.onWritable();
-    } else if (data && data.length > 0) {
-      this.#events.onReadable(data);
-    }
   }
 
   #fail(error: unknown): void {
