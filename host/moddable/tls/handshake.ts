@@ -9,7 +9,7 @@ import {
   TlsFault,
   unexpected,
 } from "./alerts.js";
-import { type Certificate, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
+import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
 import { type Trust, verifyChain } from "./chain.js";
 import { isOnCurve } from "./curves.js";
 import { same } from "./der.js";
@@ -41,6 +41,9 @@ const ECDH_PARAMETERS_BYTES = 69;
 const POINT_BYTES = 65;
 /** Of a record that holds Finished, or an alert, and no more: with AES-GCM, explicit nonce and tag are 24 bytes. */
 const GCM_FINISHED_BYTES = RECORD_HEAD_BYTES + 24 + 16;
+
+/** The first of the suites that are offered, whatever is allowed besides. */
+const GCM_SUITES = 2;
 
 const RSA_SIGN = 1;
 /** SHA-256 with RSA: what the SDK signs a CertificateVerify with. */
@@ -74,12 +77,8 @@ export interface HandshakeOptions {
  * sees them, and lets nothing pass that is not as the RFC has it.
  */
 export class Handshake {
-  readonly host: string;
-  readonly clientRandom: Uint8Array;
-  readonly offered: KeptSession | undefined;
+  readonly options: HandshakeOptions;
   readonly suites: readonly number[];
-  readonly #trust: Trust;
-  readonly #primitives: SignaturePrimitives;
   readonly #messages = new MessageReader();
   #state: State = "hello";
   #serverRandom: Uint8Array | undefined;
@@ -92,12 +91,8 @@ export class Handshake {
   #takesCertificate: boolean | undefined;
 
   constructor(options: HandshakeOptions) {
-    this.host = options.host;
-    this.clientRandom = options.clientRandom;
-    this.offered = options.offered;
+    this.options = options;
     this.suites = cipherSuites(options.allowStaticRsaAndCbc === true);
-    this.#trust = options.trust;
-    this.#primitives = options.primitives;
   }
 
   /** The suite that the server chose; 0 before. */
@@ -164,7 +159,10 @@ export class Handshake {
         return;
       case "finished":
         // The SDK looks into it. It takes as many messages as there are, so there must not be room for more than one.
-        if (type !== HANDSHAKE || (this.#isGcm && record.length !== GCM_FINISHED_BYTES)) {
+        if (
+          type !== HANDSHAKE ||
+          (this.suites.indexOf(this.#suite) < GCM_SUITES && record.length !== GCM_FINISHED_BYTES)
+        ) {
           throw unexpected("no Finished after ChangeCipherSpec");
         }
         return;
@@ -210,12 +208,12 @@ export class Handshake {
         return message;
       case "certificate":
         if (type !== CERTIFICATE) break;
-        this.#certificate(body);
+        this.#key = readCertificates(body, this.#suite, this.options);
         this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
         return message;
       case "key-exchange":
         if (type !== SERVER_KEY_EXCHANGE) break;
-        this.#keyExchange(body);
+        this.#point = readKeyExchange(body, this.#key as PublicKey, this.#serverRandom as Uint8Array, this.options);
         this.#state = "request-or-done";
         return message;
       case "request-or-done":
@@ -233,11 +231,6 @@ export class Handshake {
     throw unexpected(`handshake message ${type} out of order`);
   }
 
-  get #isGcm(): boolean {
-    // The first two of the list, whatever is allowed besides.
-    return this.suites.indexOf(this.#suite) < 2;
-  }
-
   /** Section 7.4.1.3. */
   #hello(body: Uint8Array): void {
     const { random, sessionId, suite, extendedMasterSecret } = readServerHello(body, this.suites);
@@ -245,7 +238,7 @@ export class Handshake {
     this.#sessionId = sessionId.length > 0 ? sessionId : undefined;
     this.#suite = suite;
     this.#isExtended = extendedMasterSecret;
-    const { offered } = this;
+    const { offered } = this.options;
     if (offered === undefined || !same(sessionId, offered.id)) {
       this.#state = "certificate";
       return;
@@ -260,60 +253,64 @@ export class Handshake {
     this.#isResumed = true;
     this.#state = "change-cipher";
   }
+}
 
-  /** Section 7.4.2. */
-  #certificate(body: Uint8Array): void {
-    if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
-    const chain: Uint8Array[] = [];
-    for (let at = 3; at < body.length; ) {
-      const start = at + 3;
-      at = start + triple(body, at);
-      if (at > body.length) throw malformed("the list of certificates");
-      chain.push(body.subarray(start, at));
-    }
-    const leaf = verifyChain(chain, this.host, this.#trust, this.#primitives);
-    this.#checkKey(leaf);
+/**
+ * Certificate, section 7.4.2.
+ * @returns the server's key
+ */
+function readCertificates(body: Uint8Array, suite: number, { host, trust, primitives }: HandshakeOptions): PublicKey {
+  if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
+  const chain: Uint8Array[] = [];
+  for (let at = 3; at < body.length; ) {
+    const start = at + 3;
+    at = start + triple(body, at);
+    if (at > body.length) throw malformed("the list of certificates");
+    chain.push(body.subarray(start, at));
   }
+  const leaf = verifyChain(chain, host, trust, primitives);
+  const use = isEcdhe(suite) ? DIGITAL_SIGNATURE : KEY_ENCIPHERMENT;
+  if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
+    throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
+  }
+  const key = leaf.publicKey();
+  if (key.type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
+    throw new TlsFault("the key of the certificate does not fit the cipher suite", ILLEGAL_PARAMETER);
+  }
+  return key;
+}
 
-  /** What the suite demands of the server's own key. */
-  #checkKey(leaf: Certificate): void {
-    const suite = this.#suite;
-    const use = isEcdhe(suite) ? DIGITAL_SIGNATURE : KEY_ENCIPHERMENT;
-    if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
-      throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
-    }
-    const key = leaf.publicKey();
-    if (key.type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
-      throw new TlsFault("the key of the certificate does not fit the cipher suite", ILLEGAL_PARAMETER);
-    }
-    this.#key = key;
+/**
+ * ServerKeyExchange, section 7.4.3 and RFC 8422 section 5.4.
+ * @returns the server's point
+ */
+function readKeyExchange(
+  body: Uint8Array,
+  key: PublicKey,
+  serverRandom: Uint8Array,
+  { clientRandom, primitives }: HandshakeOptions,
+): Uint8Array {
+  if (body.length < 4) throw malformed("ServerKeyExchange");
+  if (body[0] !== NAMED_CURVE || word(body, 1) !== SECP256R1) {
+    throw new TlsFault("the key exchange uses a curve other than P-256", ILLEGAL_PARAMETER);
   }
-
-  /** Section 7.4.3, RFC 8422 section 5.4. */
-  #keyExchange(body: Uint8Array): void {
-    const key = this.#key as PublicKey;
-    if (body.length < 4) throw malformed("ServerKeyExchange");
-    if (body[0] !== NAMED_CURVE || word(body, 1) !== SECP256R1) {
-      throw new TlsFault("the key exchange uses a curve other than P-256", ILLEGAL_PARAMETER);
-    }
-    const length = ECDH_PARAMETERS_BYTES;
-    if (body[3] !== POINT_BYTES || body.length < length + 4 || length + 4 + word(body, length + 2) !== body.length) {
-      throw malformed("ServerKeyExchange");
-    }
-    const hash = signatureHash(body[length], body[length + 1], key.type);
-    if (hash === undefined) {
-      throw new TlsFault("the key exchange is signed with an algorithm that was not offered", ILLEGAL_PARAMETER);
-    }
-    const point = body.slice(4, length);
-    if (!isOnCurve("secp256r1", point)) {
-      throw new TlsFault("the key exchange has a point that is not on its curve", ILLEGAL_PARAMETER);
-    }
-    const parts = [this.clientRandom, this.#serverRandom as Uint8Array, body.subarray(0, length)];
-    if (!isSignature(this.#primitives, key, { key: key.type, hash }, body.subarray(length + 4), parts)) {
-      throw new TlsFault("the key exchange is not signed by the certificate's key", DECRYPT_ERROR);
-    }
-    this.#point = point;
+  const length = ECDH_PARAMETERS_BYTES;
+  if (body[3] !== POINT_BYTES || body.length < length + 4 || length + 4 + word(body, length + 2) !== body.length) {
+    throw malformed("ServerKeyExchange");
   }
+  const hash = signatureHash(body[length], body[length + 1], key.type);
+  if (hash === undefined) {
+    throw new TlsFault("the key exchange is signed with an algorithm that was not offered", ILLEGAL_PARAMETER);
+  }
+  const point = body.slice(4, length);
+  if (!isOnCurve("secp256r1", point)) {
+    throw new TlsFault("the key exchange has a point that is not on its curve", ILLEGAL_PARAMETER);
+  }
+  const parts = [clientRandom, serverRandom, body.subarray(0, length)];
+  if (!isSignature(primitives, key, { key: key.type, hash }, body.subarray(length + 4), parts)) {
+    throw new TlsFault("the key exchange is not signed by the certificate's key", DECRYPT_ERROR);
+  }
+  return point;
 }
 
 /** Whether a CertificateRequest (section 7.4.4) can be met with an RSA certificate and SHA-256. */

@@ -24,24 +24,25 @@ export const MAX_MESSAGE_BYTES = 16384;
  * Cuts a stream into units that say at their head how long they are. One that lies in a single piece is handed on where it
  * lies; another is put together in memory of exactly its length, which is not taken before the head has been checked.
  */
-class Cutter {
-  readonly #head: Uint8Array;
-  readonly #measure: (head: Uint8Array) => number;
-  /** How many bytes of the unit are here: first in the head, then in the unit. */
-  #filled = 0;
-  #unit: Uint8Array | undefined;
+abstract class Cutter {
   #piece: Uint8Array | undefined;
   #at = 0;
+  /** A unit that goes over several pieces, or at first its head alone; and how much of it is here. */
+  #unit: Uint8Array | undefined;
+  #filled = 0;
+  #isMeasured = false;
 
-  /** @param measure length of a whole unit, by its head; throws if there must not be such a unit */
-  constructor(headBytes: number, measure: (head: Uint8Array) => number) {
-    this.#head = new Uint8Array(headBytes);
-    this.#measure = measure;
-  }
+  abstract readonly headBytes: number;
+
+  /**
+   * Length of a whole unit, by its head.
+   * @throws {TlsFault} if there must not be such a unit
+   */
+  abstract measure(bytes: Uint8Array, at: number): number;
 
   /** Whether a unit has begun and not ended. */
   get isAmid(): boolean {
-    return this.#filled > 0;
+    return this.#unit !== undefined;
   }
 
   /** Hands over the stream's next piece; the one before has been used up, as `next` has returned undefined. */
@@ -54,36 +55,40 @@ class Cutter {
   next(): Uint8Array | undefined {
     const piece = this.#piece;
     if (piece === undefined) return undefined;
-    const head = this.#head;
-    if (this.#unit === undefined) {
-      const start = this.#at;
-      const isWhole = this.#filled === 0;
-      if (!this.#fill(head, piece)) return undefined;
-      const length = this.#measure(head);
-      if (isWhole && start + length <= piece.length) {
+    for (;;) {
+      const at = this.#at;
+      let unit = this.#unit;
+      if (unit === undefined) {
+        const left = piece.length - at;
+        if (left === 0) break;
+        const isMeasured = left >= this.headBytes;
+        const length = isMeasured ? this.measure(piece, at) : this.headBytes;
+        if (isMeasured && length <= left) {
+          this.#at = at + length;
+          return piece.subarray(at, at + length);
+        }
+        unit = this.#unit = new Uint8Array(length);
         this.#filled = 0;
-        this.#at = start + length;
-        return piece.subarray(start, this.#at);
+        this.#isMeasured = isMeasured;
       }
-      this.#unit = new Uint8Array(length);
-      this.#unit.set(head);
+      const count = Math.min(unit.length - this.#filled, piece.length - at);
+      unit.set(piece.subarray(at, at + count), this.#filled);
+      this.#filled += count;
+      this.#at = at + count;
+      if (this.#filled < unit.length) break;
+      if (this.#isMeasured) {
+        this.#unit = undefined;
+        return unit;
+      }
+      this.#isMeasured = true;
+      const length = this.measure(unit, 0);
+      if (length > unit.length) {
+        this.#unit = new Uint8Array(length);
+        this.#unit.set(unit);
+      }
     }
-    const unit = this.#unit;
-    if (!this.#fill(unit, piece)) return undefined;
-    this.#unit = undefined;
-    this.#filled = 0;
-    return unit;
-  }
-
-  #fill(target: Uint8Array, piece: Uint8Array): boolean {
-    const at = this.#at;
-    const count = Math.min(target.length - this.#filled, piece.length - at);
-    if (count > 0) target.set(piece.subarray(at, at + count), this.#filled);
-    this.#filled += count;
-    this.#at = at + count;
-    if (this.#filled === target.length) return true;
     this.#piece = undefined;
-    return false;
+    return undefined;
   }
 }
 
@@ -92,31 +97,35 @@ export class RecordReader extends Cutter {
   /** Whether what comes next is encrypted, and so may be longer. */
   isEncrypted = false;
 
-  constructor() {
-    super(RECORD_HEAD_BYTES, (head) => {
-      const [type, major, minor] = head;
-      if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) throw notTls(head);
-      // A server that speaks nothing newer says so in an alert of its own version.
-      if (major !== 3 || (minor !== 3 && type !== ALERT)) throw version();
-      const length = word(head, 3);
-      if (length > (this.isEncrypted ? MAX_CIPHERTEXT_BYTES : MAX_PLAINTEXT_BYTES)) {
-        throw new TlsFault("a record is longer than TLS allows", RECORD_OVERFLOW);
-      }
-      return RECORD_HEAD_BYTES + length;
-    });
+  get headBytes(): number {
+    return RECORD_HEAD_BYTES;
+  }
+
+  measure(bytes: Uint8Array, at: number): number {
+    const type = bytes[at];
+    if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) throw notTls(bytes.subarray(at, at + RECORD_HEAD_BYTES));
+    // A server that speaks nothing newer says so in an alert of its own version.
+    if (bytes[at + 1] !== 3 || (bytes[at + 2] !== 3 && type !== ALERT)) throw version();
+    const length = word(bytes, at + 3);
+    if (length > (this.isEncrypted ? MAX_CIPHERTEXT_BYTES : MAX_PLAINTEXT_BYTES)) {
+      throw new TlsFault("a record is longer than TLS allows", RECORD_OVERFLOW);
+    }
+    return RECORD_HEAD_BYTES + length;
   }
 }
 
 /** Whole handshake messages, head included, from the fragments of records. */
 export class MessageReader extends Cutter {
-  constructor() {
-    super(MESSAGE_HEAD_BYTES, (head) => {
-      const length = MESSAGE_HEAD_BYTES + (head[1] << 16) + word(head, 2);
-      if (length > MAX_MESSAGE_BYTES) {
-        throw new TlsFault(`a handshake message is longer than ${MAX_MESSAGE_BYTES} bytes`, DECODE_ERROR);
-      }
-      return length;
-    });
+  get headBytes(): number {
+    return MESSAGE_HEAD_BYTES;
+  }
+
+  measure(bytes: Uint8Array, at: number): number {
+    const length = MESSAGE_HEAD_BYTES + (bytes[at + 1] << 16) + word(bytes, at + 2);
+    if (length > MAX_MESSAGE_BYTES) {
+      throw new TlsFault(`a handshake message is longer than ${MAX_MESSAGE_BYTES} bytes`, DECODE_ERROR);
+    }
+    return length;
   }
 }
 

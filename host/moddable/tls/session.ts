@@ -20,6 +20,7 @@ import {
   unexpected,
   WARNING,
 } from "./alerts.js";
+import type { PublicKey } from "./certificate.js";
 import { CURVES, toBigInt } from "./curves.js";
 import { type Handshake, SERVER_HELLO, SERVER_HELLO_DONE } from "./handshake.js";
 import { clientHello } from "./hello.js";
@@ -59,7 +60,7 @@ export class TlsSession extends Session {
     super({ protocolVersion: TLS_1_2, cache: false, clientCertificates, clientKey });
     this.#handshake = handshake;
     this.#options = options;
-    const { offered } = handshake;
+    const { offered } = handshake.options;
     if (offered) {
       this.clientSessionID = bufferOf(offered.id);
       this.masterSecret = bufferOf(offered.secret);
@@ -109,7 +110,7 @@ export class TlsSession extends Session {
     }
     handshake.record(record);
     if (type !== HANDSHAKE || handshake.isEncrypted) {
-      this.#open(record);
+      open(this, record);
       if (type === HANDSHAKE) {
         if (this.handshakeProcess !== FINISHED) throw unexpected("no Finished after ChangeCipherSpec");
         handshake.finish();
@@ -139,13 +140,15 @@ export class TlsSession extends Session {
   /** The SDK's way to send a message. Its own hello and key exchange are left out; these here use less of the stack, too. */
   override doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void {
     if (protocol === handshakeProtocol.clientHello) {
-      const { host, clientRandom: random, offered, suites } = this.#handshake;
+      const { options, suites } = this.#handshake;
+      const { host, clientRandom: random, offered } = options;
       this.clientRandom = random.buffer as ArrayBuffer;
       const hello = clientHello({ host, random, sessionId: offered?.id ?? new Uint8Array(0), suites });
       sink.write(handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello)));
     } else if (protocol === handshakeProtocol.clientKeyExchange) {
-      const { point, isExtended } = this.#handshake;
-      const { premaster, exchange } = point ? this.#ecdhe(point) : this.#staticRsa();
+      const { point, key, isExtended } = this.#handshake;
+      const { random } = this.#options;
+      const { premaster, exchange } = point ? ecdhe(point, random) : staticRsa(key, random);
       sink.write(handshakeProtocol.packetize(this, CLIENT_KEY_EXCHANGE, new SSLStream(exchange)));
       const seed = isExtended
         ? (this.handshakeDigests?.SHA256.close(true) as ArrayBuffer)
@@ -160,7 +163,7 @@ export class TlsSession extends Session {
   #takeAlert(record: Uint8Array): void {
     let alert = { level: record[RECORD_HEAD_BYTES], description: record[RECORD_HEAD_BYTES + 1] };
     if (this.#handshake.isEncrypted) {
-      this.#open(record);
+      open(this, record);
       alert = this.alert as typeof alert;
       this.alert = undefined;
     } else if (record.length !== RECORD_HEAD_BYTES + 2) {
@@ -174,54 +177,52 @@ export class TlsSession extends Session {
     if (level !== WARNING || ++this.#warnings > MAX_WARNINGS) throw new PeerAlert(description);
     if (this.#handshake.isAmid) throw unexpected("another record amid a handshake message");
   }
+}
 
-  /** Has the SDK decrypt a record and act on it. What it throws has no words for the user. */
-  #open(record: Uint8Array): void {
-    const sequence = this.readSeqNum;
-    try {
-      recordProtocol.unpacketize(this, record as unknown as ArrayBuffer);
-    } catch (error) {
-      // Of an alert the SDK throws the numbers.
-      if (this.alert) return;
-      const type = record[0];
-      if (type === CHANGE_CIPHER_SPEC) throw error;
-      if (type === HANDSHAKE && this.readSeqNum !== sequence) {
-        throw new TlsFault("the server's Finished is wrong", DECRYPT_ERROR, error);
-      }
-      throw new TlsFault("a record cannot be decrypted", BAD_RECORD_MAC, error);
+/** Has the SDK decrypt a record and act on it. What it throws has no words for the user. */
+function open(session: Session, record: Uint8Array): void {
+  const sequence = session.readSeqNum;
+  try {
+    recordProtocol.unpacketize(session, record as unknown as ArrayBuffer);
+  } catch (error) {
+    // Of an alert the SDK throws the numbers.
+    if (session.alert) return;
+    const type = record[0];
+    if (type === CHANGE_CIPHER_SPEC) throw error;
+    if (type === HANDSHAKE && session.readSeqNum !== sequence) {
+      throw new TlsFault("the server's Finished is wrong", DECRYPT_ERROR, error);
     }
+    throw new TlsFault("a record cannot be decrypted", BAD_RECORD_MAC, error);
   }
+}
 
-  /** RFC 8422 sections 5.7 and 5.10. */
-  #ecdhe(point: Uint8Array): { premaster: ArrayBuffer; exchange: Uint8Array } {
-    const { n, size } = CURVES.secp256r1;
-    let scalar = 0n;
-    // Once in four thousand million times the first one is too large.
-    while (scalar === 0n || scalar >= n) scalar = toBigInt(this.#options.random.bytes(size));
-    const own = multiply(scalar);
-    const exchange = new Uint8Array(2 + 2 * size);
-    exchange[0] = 1 + 2 * size;
-    exchange[1] = 4;
-    exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.X, size)), 2);
-    exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.Y, size)), 2 + size);
-    return { premaster: ArrayBuffer.fromBigInt(multiply(scalar, point).X, size), exchange };
-  }
+/** RFC 8422 sections 5.7 and 5.10. */
+function ecdhe(point: Uint8Array, random: Random): { premaster: ArrayBuffer; exchange: Uint8Array } {
+  const { n, size } = CURVES.secp256r1;
+  let scalar = 0n;
+  // Once in four thousand million times the first one is too large.
+  while (scalar === 0n || scalar >= n) scalar = toBigInt(random.bytes(size));
+  const own = multiply(scalar);
+  const exchange = new Uint8Array(2 + 2 * size);
+  exchange[0] = 1 + 2 * size;
+  exchange[1] = 4;
+  exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.X, size)), 2);
+  exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.Y, size)), 2 + size);
+  return { premaster: ArrayBuffer.fromBigInt(multiply(scalar, point).X, size), exchange };
+}
 
-  /** RFC 5246 section 7.4.7.1. */
-  #staticRsa(): { premaster: ArrayBuffer; exchange: Uint8Array } {
-    const { random } = this.#options;
-    const premaster = random.bytes(MASTER_SECRET_BYTES);
-    premaster[0] = TLS_1_2 >> 8;
-    premaster[1] = TLS_1_2 & 0xff;
-    const { key } = this.#handshake;
-    if (key?.type !== "rsa") throw new Error("no RSA key");
-    const encrypted = rsaEncrypt(key, premaster, random);
-    const exchange = new Uint8Array(2 + encrypted.length);
-    exchange[0] = encrypted.length >> 8;
-    exchange[1] = encrypted.length;
-    exchange.set(encrypted, 2);
-    return { premaster: premaster.buffer as ArrayBuffer, exchange };
-  }
+/** RFC 5246 section 7.4.7.1. */
+function staticRsa(key: PublicKey | undefined, random: Random): { premaster: ArrayBuffer; exchange: Uint8Array } {
+  const premaster = random.bytes(MASTER_SECRET_BYTES);
+  premaster[0] = TLS_1_2 >> 8;
+  premaster[1] = TLS_1_2 & 0xff;
+  if (key?.type !== "rsa") throw new Error("no RSA key");
+  const encrypted = rsaEncrypt(key, premaster, random);
+  const exchange = new Uint8Array(2 + encrypted.length);
+  exchange[0] = encrypted.length >> 8;
+  exchange[1] = encrypted.length;
+  exchange.set(encrypted, 2);
+  return { premaster: premaster.buffer as ArrayBuffer, exchange };
 }
 
 /** A copy of just these bytes. */
