@@ -12,7 +12,7 @@ import { failure } from "../support/failure.js";
 import { createModdableHost, network, until, useMachine } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
 import { answer, onRequest, request, serve } from "../support/servers.js";
-import { record } from "../support/tls-wire.js";
+import { join, record } from "../support/tls-wire.js";
 
 useMachine();
 
@@ -206,6 +206,12 @@ describe("alerts", () => {
     ["close_notify", record(21, [1, 0]), "the server closed the connection"],
     ["a malformed one", record(21, [2]), "an alert is malformed"],
     ["one that is too long", record(21, [2, 40, 0]), "an alert is malformed"],
+    [
+      "a warning amid a message",
+      join(record(22, [2, 0, 0, 80]), record(21, [1, 112])),
+      "another record amid a handshake message",
+    ],
+    ["a message that is too long", record(22, [11, 1, 0, 0]), "a handshake message is longer than 16384 bytes"],
   ])("%s in place of the handshake is told", async (_name, bytes, reason) => {
     const { port } = await serve((raw) => raw.once("data", () => raw.write(bytes)));
     const error = await failure(send(host(), secure(port)));
