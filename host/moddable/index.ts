@@ -1,6 +1,5 @@
 /** The library on Moddable: the portable core, and a Device that needs no host argument. */
 
-import RNG from "rng";
 import { base64Decode } from "../../src/crypto/base64.js";
 import { hex, hexDecode } from "../../src/crypto/hex.js";
 import { type RsaPrivateKey, readRsaPrivateKey } from "../../src/crypto/key.js";
@@ -14,7 +13,8 @@ import { ArithmeticRsa } from "./rsa.js";
 import { defaultAnchors } from "./tls/anchors.js";
 import { Certificate } from "./tls/certificate.js";
 import { checkAnchor, type Trust } from "./tls/chain.js";
-import { Resumption, TlsTransport } from "./tls.js";
+import { Resumption } from "./tls/resumption.js";
+import { TlsTransport } from "./tls/socket.js";
 
 export * from "../../src/index.js";
 export { type ClockOptions, defaultTimeServers, ModdableClock } from "./clock.js";
@@ -46,6 +46,13 @@ export interface ModdableHostOptions extends PlainHostOptions {
   /** For mutual TLS: the client's RSA key of 2048 to 4096 bits, not encrypted, in DER or PEM (PKCS#8 or PKCS#1). */
   readonly clientKey?: PemOrDer<Bytes>;
   /**
+   * Also offers cipher suites without forward secrecy (static RSA) and with CBC, for a server that speaks no ECDHE with
+   * AES-GCM. Whoever gets hold of the server's key can then read what was recorded before, and the SDK does not check the
+   * padding of CBC. The suites: ECDHE-RSA-AES128-SHA256, AES128-SHA256, AES256-SHA256, AES128-SHA, AES256-SHA.
+   * @default false
+   */
+  readonly allowStaticRsaAndCbc?: boolean;
+  /**
    * Accepts every certificate, so that anybody on the way can read and change everything. For a bench, never for a
    * device.
    */
@@ -58,6 +65,7 @@ const hostRules = Object.freeze({
   pins: "any",
   clientCertificate: "any",
   clientKey: "any",
+  allowStaticRsaAndCbc: "boolean",
   dangerouslyAcceptAnyCertificate: "boolean",
 } satisfies Rules<ModdableHostOptions>);
 
@@ -95,13 +103,13 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
               acceptAnything: options.dangerouslyAcceptAnyCertificate === true,
               nowMs: () => clock.nowMs(),
             });
-            // The SDK's generator draws its seed once, on a simulator always the same.
-            RNG.init(random.bytes(32).buffer as ArrayBuffer);
           }
           return {
             tls: {
               trust,
               resumption: new Resumption(() => clock.monotonicMs()),
+              random,
+              allowStaticRsaAndCbc: options.allowStaticRsaAndCbc,
               clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),
               // Made again for each server rather than kept: it is a copy of what the app holds.
               clientKey: clientKey === undefined ? undefined : pkcs8(readKey(clientKey).der),

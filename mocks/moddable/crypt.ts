@@ -26,8 +26,9 @@ export class Digest {
     this.#hash.update(typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer));
   }
 
-  close(): ArrayBuffer {
-    const bytes = Uint8Array.from(this.#hash.digest());
+  /** @param more whether it goes on */
+  close(more = false): ArrayBuffer {
+    const bytes = Uint8Array.from((more ? this.#hash.copy() : this.#hash).digest());
     if (Digest.broken) bytes[7] ^= 1;
     return bytes.buffer;
   }

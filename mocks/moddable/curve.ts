@@ -33,7 +33,10 @@ export default class Curve {
   readonly n: bigint;
   readonly orderSize: number;
   readonly G: ECPoint;
-  readonly ec = { mul2: (P: ECPoint, k: bigint, Q: ECPoint, l: bigint) => this.#combine(P, k, Q, l) };
+  readonly ec = {
+    mul: (P: ECPoint, k: bigint) => this.#combine(P, k, P, 0n),
+    mul2: (P: ECPoint, k: bigint, Q: ECPoint, l: bigint) => this.#combine(P, k, Q, l),
+  };
 
   constructor(name: string) {
     const parameters = curves[name];

@@ -14,8 +14,11 @@ export const standIns = {
   rng: "rng.ts",
   rsa: "rsa.ts",
   "ssl/alert": "ssl-alert.ts",
-  "ssl/cert": "ssl-cert.ts",
+  "ssl/handshake": "ssl-handshake.ts",
+  "ssl/prf": "ssl-prf.ts",
+  "ssl/record": "ssl-record.ts",
   "ssl/session": "ssl-session.ts",
+  "ssl/stream": "ssl-stream.ts",
   time: "time.ts",
   timer: "timer.ts",
 };

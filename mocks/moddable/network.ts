@@ -43,6 +43,8 @@ interface Network {
   holdEvents: boolean;
   /** Events that were kept back. */
   heldEvents: number;
+  /** Bytes of each write to a TCP socket since the restart. */
+  readonly writes: number[];
   /** TCP sockets made since the restart. */
   opened: number;
   /** TCP sockets that the program has not closed. */
@@ -72,6 +74,7 @@ export const network: Network = {
   writableFirst: true,
   holdEvents: false,
   heldEvents: 0,
+  writes: [],
   opened: 0,
   open: 0,
 };
@@ -91,6 +94,7 @@ export function resetNetwork(): void {
   network.writableFirst = true;
   network.holdEvents = false;
   network.heldEvents = 0;
+  network.writes.length = 0;
   network.opened = network.open = 0;
 }
 

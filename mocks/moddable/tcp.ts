@@ -79,6 +79,7 @@ export default class TCP {
     if (!this.#connected) throw new Error("not ready");
     const bytes = Buffer.from(typeof data === "number" ? [data] : bytesOf(data));
     if (bytes.length > this.#writable) throw new Error("would block");
+    network.writes.push(bytes.length);
     this.#unacknowledged += bytes.length;
     const count = Math.max(0, Math.min(bytes.length, network.peerWindow - this.#sent));
     this.#sent += bytes.length;

@@ -14,6 +14,7 @@ import * as provisioning from "./provisioning.cases.js";
 import * as record from "./record.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
+import * as tls from "./tls.cases.js";
 import * as utf8 from "./utf8.cases.js";
 
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
@@ -33,5 +34,6 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   record: record.cases,
   rsa: rsa.cases,
   signature: signature.cases,
+  tls: tls.cases,
   utf8: utf8.cases,
 });

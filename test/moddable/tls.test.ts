@@ -2,7 +2,6 @@
 
 import { createHash, createPrivateKey } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
-import { HandshakeFault, HandshakeGuard, type HandshakeView } from "../../host/moddable/handshake.js";
 import {
   createHost,
   defaultAnchors,
@@ -144,11 +143,12 @@ test.each([
   [
     { certificates: [] },
     "Unknown option `certificates`; the known ones are clock, storage, addresses, keepAliveMs, maxConnections, maxWaiting, " +
-      "trustAnchors, pins, clientCertificate, clientKey, dangerouslyAcceptAnyCertificate.",
+      "trustAnchors, pins, clientCertificate, clientKey, allowStaticRsaAndCbc, dangerouslyAcceptAnyCertificate.",
   ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
   [{ clock: { timeoutMs: "3000" } }, "clock.timeoutMs must be a number from 1 to 2147483647; it is a string."],
+  [{ allowStaticRsaAndCbc: "no" }, "allowStaticRsaAndCbc must be a boolean; it is a string."],
   [{ dangerouslyAcceptAnyCertificate: "no" }, "dangerouslyAcceptAnyCertificate must be a boolean; it is a string."],
 ])("createHost %j", (given, sentence) => {
   expect(() => createHost(given as never)).toThrow(sentence);
@@ -516,162 +516,5 @@ describe("the check of chains, on DER", () => {
     expect(verifyChain(rsa.chain, "localhost", trust(rsa.root), sdkPrimitives).ca).not.toBe(true);
     RSA.broken = true;
     expect(refusal(() => verifyChain(rsa.chain, "localhost", trust(rsa.root), sdkPrimitives)).alert).toBe(42);
-  });
-});
-
-describe("the order of a handshake", () => {
-  const view: HandshakeView = {
-    offeredSession: undefined,
-    offeredSuite: undefined,
-    clientRandom: new ArrayBuffer(32),
-    serverRandom: new ArrayBuffer(32),
-    leaf: undefined,
-  };
-  const record = (type: number, ...parts: Uint8Array[]) => {
-    const body = Buffer.concat(parts);
-    return Buffer.concat([Buffer.from([type, 3, 3, body.length >> 8, body.length & 255]), body]);
-  };
-  const message = (type: number, body: Uint8Array = Buffer.alloc(0)) =>
-    Buffer.concat([Buffer.from([type, 0, body.length >> 8, body.length & 255]), body]);
-  const id = Buffer.alloc(32, 7);
-  const hello = (suite: number, extensions?: Buffer, session: Buffer = id, compression = 0) =>
-    message(
-      2,
-      Buffer.concat([
-        Buffer.from([3, 3]),
-        Buffer.alloc(32),
-        Buffer.of(session.length),
-        session,
-        Buffer.from([suite >> 8, suite & 255, compression]),
-        ...(extensions ? [Buffer.from([extensions.length >> 8, extensions.length & 255]), extensions] : []),
-      ]),
-    );
-  const ECDHE = 0xc02b;
-  const RSA_SUITE = 0x9c;
-  const changeCipher = record(20, Buffer.of(1));
-  const finished = record(22, Buffer.alloc(40));
-  const data = record(23, Buffer.alloc(40));
-
-  /** The alert with which the guard refuses one of the records; undefined if it lets all of them pass. */
-  function inspect(
-    records: Uint8Array[],
-    seen: HandshakeView = view,
-  ): { at: number; alert: number } | "established" | "open" {
-    const guard = new HandshakeGuard();
-    for (const [at, bytes] of records.entries()) {
-      try {
-        guard.inspect(bytes, seen);
-      } catch (error) {
-        expect(error).toBeInstanceOf(HandshakeFault);
-        return { at, alert: (error as HandshakeFault).alert };
-      }
-    }
-    return guard.established ? "established" : "open";
-  }
-
-  const full = [
-    record(22, hello(ECDHE)),
-    record(22, message(11)),
-    record(22, message(12)),
-    record(22, message(14)),
-    changeCipher,
-    finished,
-  ];
-
-  test("full, in one record or several, with and without a request for a certificate, and resumed", () => {
-    expect(inspect(full)).toBe("established");
-    const together = record(22, hello(ECDHE), message(11), message(12), message(13), message(14));
-    expect(inspect([together, changeCipher, finished, data, data])).toBe("established");
-    expect(inspect([record(22, hello(RSA_SUITE), message(11), message(14)), changeCipher, finished])).toBe(
-      "established",
-    );
-    const resuming = { ...view, offeredSession: id, offeredSuite: ECDHE };
-    expect(inspect([record(22, hello(ECDHE)), changeCipher, finished], resuming)).toBe("established");
-    expect(inspect(full, { ...resuming, offeredSession: Buffer.alloc(32, 8) })).toBe("established");
-  });
-
-  test("any record left out, doubled or swapped with the next is refused", () => {
-    for (let i = 0; i < full.length; i++) {
-      const without = full.filter((_, at) => at !== i);
-      expect(inspect(without)).not.toBe("established");
-      const twice = [...full.slice(0, i + 1), ...full.slice(i)];
-      expect(inspect(twice)).toHaveProperty("alert");
-      if (i + 1 < full.length) {
-        const swapped = [...full];
-        [swapped[i], swapped[i + 1]] = [swapped[i + 1], swapped[i]];
-        expect(inspect(swapped)).toHaveProperty("alert");
-      }
-    }
-  });
-
-  const resumption = { ...view, offeredSession: id, offeredSuite: RSA_SUITE };
-  const refused: [string, number, Uint8Array[], HandshakeView?][] = [
-    ["data before the handshake", 10, [data]],
-    ["data in place of the server's Finished", 10, [...full.slice(0, 5), data]],
-    ["the cipher changed before keys were agreed", 10, [full[0], changeCipher]],
-    ["a certificate where a session is resumed", 10, [record(22, hello(RSA_SUITE)), full[1]], resumption],
-    ["a session resumed with another suite", 47, [record(22, hello(ECDHE))], resumption],
-    ["a session that nobody asked to resume", 10, [record(22, hello(ECDHE)), changeCipher]],
-    ["TLS 1.1 in a record", 70, [Buffer.concat([Buffer.of(22, 3, 2), full[0].subarray(3)])]],
-    ["TLS 1.1 in the hello", 70, [Buffer.from(full[0]).fill(2, 10, 11)]],
-    ["compression", 47, [record(22, hello(ECDHE, undefined, id, 1))]],
-    ["an extension that was not offered", 110, [record(22, hello(ECDHE, Buffer.from([0, 23, 0, 0])))]],
-    ["an extension twice", 110, [record(22, hello(ECDHE, Buffer.from([0, 11, 0, 0, 0, 11, 0, 0])))]],
-    ["a record that is too long", 22, [record(22, Buffer.alloc(16385))]],
-    ["an empty record", 50, [record(22)]],
-    ["a message that goes beyond its record", 50, [full[0].subarray(0, 40)]],
-    ["a ServerHelloDone with contents", 50, [...full.slice(0, 3), record(22, message(14, Buffer.of(1)))]],
-    ["a ChangeCipherSpec with other contents", 50, [...full.slice(0, 4), record(20, Buffer.of(2))]],
-    ["a renegotiation", 10, [...full, record(22, Buffer.alloc(30))]],
-    ["an unknown message", 10, [record(22, message(99))]],
-  ];
-  test.each(refused)("%s: alert %d", (_name, alert, records, seen = view) => {
-    expect(inspect(records, seen)).toEqual({ at: records.length - 1, alert });
-  });
-
-  describe("the key exchange", () => {
-    const leaf = new Certificate(made("direct").chain[0]);
-    const point = Buffer.concat([Buffer.of(65, 4), Buffer.alloc(64, 1)]);
-    const exchange = (parameters: Buffer, algorithm: number[], signature = Buffer.from("3006020101020101", "hex")) =>
-      Buffer.concat([parameters, Buffer.from(algorithm), Buffer.from([0, signature.length]), signature]);
-    const p256 = Buffer.concat([Buffer.of(3, 0, 23), point]);
-
-    function check(body: Buffer, changes: Partial<HandshakeView> = { leaf }): number | undefined {
-      const guard = new HandshakeGuard();
-      guard.inspect(plain(record(22, hello(ECDHE), message(11), message(12, body))), view);
-      try {
-        guard.checkKeyExchange({ ...view, ...changes });
-        return undefined;
-      } catch (error) {
-        return (error as HandshakeFault | Rejection).alert;
-      }
-    }
-
-    test("on P-256, with an offered algorithm of the leaf's key, its numbers in range", () => {
-      expect(check(exchange(p256, [4, 3]))).toBeUndefined();
-    });
-
-    test.each<[string, Buffer, number]>([
-      ["no signature at all", p256, 50],
-      ["SHA-1", exchange(p256, [2, 3]), 47],
-      ["RSA by a key of ECDSA", exchange(p256, [4, 1]), 47],
-      ["no algorithm", exchange(p256, [0, 0]), 47],
-      ["a signature of zeros", exchange(p256, [4, 3], Buffer.from("3006020100020100", "hex")), 51],
-      ["another curve", exchange(Buffer.concat([Buffer.of(3, 0, 24), point]), [4, 3]), 47],
-      ["a curve of the server's own", exchange(Buffer.concat([Buffer.of(1, 0, 23), point]), [4, 3]), 47],
-      ["a compressed point", exchange(Buffer.concat([Buffer.of(3, 0, 23, 33, 2), Buffer.alloc(32)]), [4, 3]), 50],
-      ["bytes after its end", Buffer.concat([exchange(p256, [4, 3]), Buffer.of(0)]), 50],
-    ])("%s is refused", (_name, body, alert) => {
-      expect(check(body)).toBe(alert);
-    });
-
-    test("before the certificate was verified it is refused", () => {
-      expect(check(exchange(p256, [4, 3]), {})).toBe(10);
-    });
-
-    test("a key that may not sign is refused", () => {
-      const other = new Certificate(made("leafKeyUsage").chain[0]);
-      expect(check(exchange(p256, [4, 3]), { leaf: other })).toBe(43);
-    });
   });
 });

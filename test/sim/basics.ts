@@ -140,18 +140,29 @@ export const basics: Record<string, Test> = {
   },
   async "cipher suites"(session, expect) {
     const done: string[] = [];
-    for (const [ciphers, keyType] of [
-      ["ECDHE-ECDSA-AES128-GCM-SHA256", "ecdsa"],
-      ["ECDHE-RSA-AES128-GCM-SHA256", "rsa"],
-      ["AES128-SHA256", "rsa"],
+    for (const [ciphers, keyType, weak] of [
+      ["ECDHE-ECDSA-AES128-GCM-SHA256", "ecdsa", false],
+      ["ECDHE-RSA-AES128-GCM-SHA256", "rsa", false],
+      ["ECDHE-RSA-AES128-SHA256", "rsa", true],
+      ["AES128-SHA256", "rsa", true],
+      ["AES256-SHA256", "rsa", true],
+      ["AES128-SHA", "rsa", true],
+      ["AES256-SHA", "rsa", true],
     ] as const) {
       const gateway = await session.gateway({
         https: { certificates: "chain", certificateOptions: { keyType }, ciphers },
       });
-      await session.device(gateway, {}, { name: "localhost" });
-      const [outcome] = await session.publish(["a"]);
-      expect.equal(outcome.code, undefined, ciphers);
-      done.push(`${ciphers} ${outcome.timing?.tlsMs} ms`);
+      for (const allowStaticRsaAndCbc of [false, true]) {
+        await session.device(gateway, { allowStaticRsaAndCbc }, { name: "localhost" });
+        const [outcome, ...more] = await session.publish(["a", "b", "c"]);
+        const expected = allowStaticRsaAndCbc || !weak ? undefined : "TLS_FAILED";
+        expect.equal(
+          [outcome, ...more].map(({ code }) => code),
+          [expected, expected, expected],
+          ciphers,
+        );
+        if (outcome.ok) done.push(`${ciphers} ${outcome.timing?.tlsMs} ms`);
+      }
     }
     return done.join(", ");
   },

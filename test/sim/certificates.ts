@@ -9,6 +9,7 @@ export interface CertificateCase {
   readonly name?: string;
   readonly keyType?: KeyType | { readonly root?: KeyType; readonly intermediate?: KeyType; readonly leaf?: KeyType };
   readonly https?: Partial<HttpsOptions>;
+  readonly allowStaticRsaAndCbc?: boolean;
   readonly fault?: Fault;
   readonly accepted?: boolean;
   /** Part of the message. */
@@ -67,6 +68,7 @@ export const certificateCases: readonly CertificateCase[] = [
     title: "leafKeyUsage, RSA key exchange",
     keyType: "rsa",
     https: { ciphers: "AES128-SHA256" },
+    allowStaticRsaAndCbc: true,
   }),
   bad("leafKeyUsage", "handshake_failure", { title: "leafKeyUsage, refused by the server", code: "TLS_FAILED" }),
   bad("clientOnly", "not meant for servers"),
@@ -86,12 +88,13 @@ export const certificateCases: readonly CertificateCase[] = [
 
 export async function certificates(session: Session, expect: Expectations, each: CertificateCase): Promise<string> {
   const { kind, name = "localhost", keyType, accepted, reason, code = "CERTIFICATE_REJECTED", https } = each;
+  const { allowStaticRsaAndCbc } = each;
   const gateway = await session.gateway({
     https: { certificates: kind, certificateOptions: { keyType }, ...https },
   });
   if (each.fault) gateway.faults.next(each.fault);
   const addresses = { [name]: "127.0.0.1" };
-  await session.device(gateway, { addresses }, { name });
+  await session.device(gateway, { addresses, allowStaticRsaAndCbc }, { name });
   const [outcome] = await session.publish(["a"]);
   if (accepted) {
     expect.equal(outcome.code, undefined, "error");

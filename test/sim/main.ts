@@ -13,7 +13,9 @@ import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
 import { Links } from "./link.js";
 import { Programs, type ProgramTest } from "./programs.js";
+import { replays } from "./replays.js";
 import { starts } from "./restart.js";
+import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
 import { build, Display, Simulator, wrap } from "./simulator.js";
 import { Workshop } from "./workshop.js";
@@ -56,6 +58,8 @@ export async function main(filters: readonly string[]): Promise<number> {
         each.title ?? each.kind,
         (session, expect) => certificates(session, expect, each),
       ]),
+      ["tls", "recorded handshakes", (session, expect) => replays(session, expect)],
+      ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [
         "certificates",

@@ -12,6 +12,8 @@ const PSK = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const WRONG_PSK = "AAAAAAAAAAAAAAAAAAAAAA==";
 const settings = { productId: PRODUCT, deviceName: "sensor-1", psk: PSK };
 
+const BOARD_STACK_SLOTS = 384;
+
 type Settings = Readonly<Record<string, string>>;
 type Tool = "mcconfig" | "mcpack";
 
@@ -128,7 +130,8 @@ export class Programs {
       }
       const preferences = await this.#manifest(app, {
         ...manifest,
-        ...(each.certificate ? { resources: { "*": "./certificates/*" } } : {}),
+        // The stack that most boards have unless an app asks for more is enough for HTTPS.
+        ...(each.certificate ? { resources: { "*": "./certificates/*" }, creation: { stack: BOARD_STACK_SLOTS } } : {}),
       });
       const library = await build(app, this.#output, name, {
         tool,

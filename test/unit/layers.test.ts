@@ -57,6 +57,7 @@ describe("the lint rules hold the layers", () => {
     ["bench/jobs.mjs", "../test/unit/outbox.test.js"],
     ["bench/jobs.mjs", "../test/gateway/publish.test.js"],
     ["test/conformance/hash.cases.ts", "node:crypto"],
+    ["test/conformance/tls.cases.ts", "../../host/moddable/tls/session.js"],
     ["test/conformance/hash.cases.ts", "../unit/outbox.test.js"],
     ["test/faults/matrix.ts", "../moddable/http.test.js"],
     ["test/support/servers.ts", "../node/http.test.js"],

@@ -42,6 +42,7 @@ declare module "curve" {
     /** Bytes of the order. */
     readonly orderSize: number;
     readonly ec: {
+      mul(P: ECPoint, k: bigint): ECPoint;
       /** k·P + l·Q */
       mul2(P: ECPoint, k: bigint, Q: ECPoint, l: bigint): ECPoint;
     };
@@ -61,41 +62,83 @@ declare module "ssl/alert" {
   export default SSLAlert;
 }
 
-declare module "ssl/cert" {
-  export default class CertificateManager {
-    constructor(options: object);
-    verify(certificates: Uint8Array[], options: object): boolean;
-    register(certificate: ArrayBuffer): void;
-    getKey(certificate: ArrayBuffer): object | undefined;
+declare module "ssl/stream" {
+  /** Bytes that the SDK's protocols read. */
+  export default class SSLStream {
+    constructor(bytes: Uint8Array);
   }
 }
 
+declare module "ssl/handshake" {
+  import type Session from "ssl/session";
+  import type SSLStream from "ssl/stream";
+
+  const handshakeProtocol: {
+    readonly clientHello: object;
+    readonly clientKeyExchange: object;
+    /** Puts a head before the body, counts both in, and returns a record. */
+    packetize(session: Session, type: number, body: SSLStream): Uint8Array;
+    /** Acts on a message, and counts it in. */
+    unpacketize(session: Session, message: SSLStream): void;
+  };
+  export default handshakeProtocol;
+}
+
+declare module "ssl/record" {
+  import type Session from "ssl/session";
+
+  const recordProtocol: {
+    /** Opens a record and acts on what is in it. Takes typed arrays, too. */
+    unpacketize(session: Session, record: ArrayBuffer): void;
+  };
+  export default recordProtocol;
+}
+
+declare module "ssl/prf" {
+  import type Session from "ssl/session";
+  /** RFC 5246 section 5, with the hash of the session's suite. */
+  export default function PRF(
+    session: Session,
+    secret: ArrayBuffer,
+    label: string,
+    seed: ArrayBuffer,
+    length: number,
+  ): ArrayBuffer;
+}
+
 declare module "ssl/session" {
-  interface RecordSource {
-    readable: number;
-    writable: number;
-    read(into: Uint8Array): unknown;
+  interface RecordSink {
     write(packet: Uint8Array): number;
+  }
+
+  interface TranscriptDigest {
+    write(bytes: ArrayBuffer): void;
+    /** @param more whether it goes on */
+    close(more?: boolean): ArrayBuffer;
   }
 
   /** The session of ECMA-419 sockets (`session_419`). */
   export default class Session {
     constructor(options: object);
-    certificateManager: object;
-    cacheManager: object;
     /** The message that the handshake is at; 0, 14 and 20 want something written. */
     handshakeProcess: number;
     alert: { level: number; description: number } | undefined;
+    /** Of the session that is offered; whoever declines it must clear it. */
     clientSessionID: ArrayBuffer | undefined;
+    masterSecret: ArrayBuffer | undefined;
     clientRandom: ArrayBuffer;
     serverRandom: ArrayBuffer;
+    /** From ServerHello on. */
+    handshakeDigests: { readonly SHA256: TranscriptDigest } | undefined;
+    /** DER of what is sent where a certificate is asked for; undefined where none is. */
+    clientCerts: readonly ArrayBuffer[] | undefined;
+    /** Records that were opened since ChangeCipherSpec. */
+    readSeqNum: bigint | undefined;
+    applicationData: Uint8Array | undefined;
     initiateHandshake(): void;
-    /** True when the handshake is through, or an alert has ended it. */
-    handshake(stream: RecordSource): boolean;
-    /** Data, undefined if a record is not complete, null if the peer has closed. */
-    read(stream: RecordSource): Uint8Array | undefined | null;
-    write(stream: RecordSource, data: Uint8Array): number;
-    readPacket(stream: RecordSource): ArrayBuffer | undefined;
-    doProtocol(stream: RecordSource, protocol: object, ...parameters: number[]): void;
+    /** Writes what is to be written at the message that the handshake is at. */
+    handshake(sink: RecordSink): boolean;
+    write(sink: RecordSink, data: Uint8Array): number;
+    doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void;
   }
 }

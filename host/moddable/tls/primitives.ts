@@ -1,11 +1,11 @@
-/** The SDK's hashes and big integers, for checking signatures. */
+/** The SDK's hashes and big integers, for checking signatures and agreeing on keys. */
 
 import { Digest } from "crypt";
 import Curve from "curve";
 import ECPoint from "ecp";
 import Modular from "modular";
 import RSA from "rsa";
-import type { PublicKey } from "./certificate.js";
+import type { Random } from "../../../src/host.js";
 import { toBigInt } from "./curves.js";
 import type { HashName, SignaturePrimitives } from "./verify.js";
 
@@ -39,9 +39,24 @@ export const sdkPrimitives: SignaturePrimitives = Object.freeze({
   },
 });
 
-/** The key as the SDK's handshake wants it. */
-export function sdkKey(key: PublicKey): object {
-  return key.type === "rsa"
-    ? { modulus: toBigInt(key.modulus), exponent: toBigInt(key.exponent) }
-    : { curve: new Curve(key.curve), pub: ECPoint.fromOctetString(key.point) };
+/** A multiple of a point of secp256r1: of its generator, or of the one whose 65 bytes are given. */
+export function multiply(scalar: bigint, point?: Uint8Array): ECPoint {
+  const { ec, G } = new Curve("secp256r1");
+  return ec.mul(point ? ECPoint.fromOctetString(point) : G, scalar);
+}
+
+/** RSAES-PKCS1-v1_5, RFC 8017 section 7.2.1. */
+export function rsaEncrypt(
+  { modulus, exponent }: { readonly modulus: Uint8Array; readonly exponent: Uint8Array },
+  message: Uint8Array,
+  random: Random,
+): Uint8Array {
+  const { length } = modulus;
+  const padded = random.bytes(length);
+  const start = length - message.length;
+  padded[0] = padded[start - 1] = 0;
+  padded[1] = 2;
+  for (let i = 2; i < start - 1; i++) while (padded[i] === 0) padded[i] = random.bytes(1)[0];
+  padded.set(message, start);
+  return new Uint8Array(ArrayBuffer.fromBigInt(sdkPrimitives.rsaPublic(modulus, exponent, padded), length));
 }

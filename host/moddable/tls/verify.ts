@@ -86,14 +86,6 @@ export function isSignature(
   return primitives.rsaPublic(modulus, exponent, signature) === toBigInt(encoded);
 }
 
-/**
- * Whether an ECDSA signature has numbers that may stand in one: the SDK's own check takes the zeros of
- * CVE-2022-21449 for a valid signature.
- */
-export function isEcdsaInRange(curve: CurveName, signature: Uint8Array): boolean {
-  return ecdsaNumbers(curve, signature) !== undefined;
-}
-
 /** RFC 3279 section 2.2.3; FIPS 186-5 section 6.4.2, first step. */
 function ecdsaNumbers(curve: CurveName, signature: Uint8Array): { r: bigint; s: bigint } | undefined {
   const { n, size } = CURVES[curve];

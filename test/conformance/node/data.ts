@@ -9,6 +9,7 @@ import { data as provisioning } from "./provisioning.data.js";
 import { data as record } from "./record.data.js";
 import { data as rsa } from "./rsa.data.js";
 import { data as signature } from "./signature.data.js";
+import { data as tls } from "./tls.data.js";
 import { data as utf8 } from "./utf8.data.js";
 
 export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -22,5 +23,6 @@ export const dataOfSuites: Readonly<Record<string, Readonly<Record<string, unkno
   record,
   rsa,
   signature,
+  tls,
   utf8,
 };

@@ -186,6 +186,11 @@ const operations: Record<string, (command: any) => Promise<object>> = {
     if (!found) throw new Error(`There is no case "${name}" for TCP sockets.`);
     return { outcome: await found.client(TCP as unknown as SocketClass, port) };
   },
+  /** Runs a recorded handshake on the SDK's session. */
+  async replay({ each }) {
+    const { replay } = await import("tencent-iothub-xs/test/support/tls-replay");
+    return replay(each);
+  },
   /** Judges a chain; several times where the time counts. */
   async chain({ chain, anchors, host, nowMs, times = 1 }) {
     const ders = chain.map(base64Decode);

@@ -1,0 +1,333 @@
+/** The server's side of a handshake, in the only order that it may have: RFC 5246 sections 7.3 and 7.4. */
+
+import {
+  DECRYPT_ERROR,
+  HANDSHAKE_FAILURE,
+  ILLEGAL_PARAMETER,
+  malformed,
+  NO_RENEGOTIATION,
+  TlsFault,
+  unexpected,
+} from "./alerts.js";
+import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
+import { type Trust, verifyChain } from "./chain.js";
+import { isOnCurve } from "./curves.js";
+import { same } from "./der.js";
+import { cipherSuites, ECDHE_ECDSA_AES_128_GCM, isEcdhe, readServerHello, signatureHash } from "./hello.js";
+import {
+  APPLICATION_DATA,
+  CHANGE_CIPHER_SPEC,
+  HANDSHAKE,
+  MESSAGE_HEAD_BYTES,
+  MessageReader,
+  RECORD_HEAD_BYTES,
+  word,
+} from "./records.js";
+import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
+import type { KeptSession } from "./resumption.js";
+import { isSignature, type SignaturePrimitives } from "./verify.js";
+
+// Handshake types, section 7.4.
+export const SERVER_HELLO = 2;
+const CERTIFICATE = 11;
+const SERVER_KEY_EXCHANGE = 12;
+const CERTIFICATE_REQUEST = 13;
+export const SERVER_HELLO_DONE = 14;
+
+const NAMED_CURVE = 3;
+const SECP256R1 = 23;
+/** Of ServerECDHParams with an uncompressed point of that curve, RFC 8422 section 5.4. */
+const ECDH_PARAMETERS_BYTES = 69;
+const POINT_BYTES = 65;
+/** Of a record that holds Finished, or an alert, and no more: with AES-GCM, explicit nonce and tag are 24 bytes. */
+const GCM_FINISHED_BYTES = RECORD_HEAD_BYTES + 24 + 16;
+
+/** The first of the suites that are offered, whatever is allowed besides. */
+const GCM_SUITES = 2;
+
+const RSA_SIGN = 1;
+/** SHA-256 with RSA: what the SDK signs a CertificateVerify with. */
+const RSA_SHA256 = 0x0401;
+
+type State =
+  | "hello"
+  | "certificate"
+  | "key-exchange"
+  | "request-or-done"
+  | "done"
+  | "change-cipher"
+  | "finished"
+  | "established";
+
+export interface HandshakeOptions {
+  /** Name or IPv4 address that the certificate must be for. */
+  readonly host: string;
+  readonly trust: Trust;
+  readonly primitives: SignaturePrimitives;
+  /** 32 random bytes. */
+  readonly clientRandom: Uint8Array;
+  /** The session that is to be resumed. */
+  readonly offered?: KeptSession;
+  /** @default false */
+  readonly allowStaticRsaAndCbc?: boolean;
+}
+
+/**
+ * All that is known of one handshake, and what may come next in it. It judges every record and every message before the SDK
+ * sees them, and lets nothing pass that is not as the RFC has it.
+ */
+export class Handshake {
+  readonly options: HandshakeOptions;
+  readonly suites: readonly number[];
+  readonly #messages = new MessageReader();
+  #state: State = "hello";
+  #serverRandom: Uint8Array | undefined;
+  #sessionId: Uint8Array | undefined;
+  #suite = 0;
+  #isExtended = false;
+  #isResumed = false;
+  #key: PublicKey | undefined;
+  #point: Uint8Array | undefined;
+  #takesCertificate: boolean | undefined;
+
+  constructor(options: HandshakeOptions) {
+    this.options = options;
+    this.suites = cipherSuites(options.allowStaticRsaAndCbc === true);
+  }
+
+  /** The suite that the server chose; 0 before. */
+  get suite(): number {
+    return this.#suite;
+  }
+
+  /** The identifier that the server gave the session, undefined if it keeps none. */
+  get sessionId(): Uint8Array | undefined {
+    return this.#sessionId;
+  }
+
+  /** Whether the server agreed to the extended master secret (RFC 7627). */
+  get isExtended(): boolean {
+    return this.#isExtended;
+  }
+
+  get isResumed(): boolean {
+    return this.#isResumed;
+  }
+
+  /** What comes next. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Whether what the server sends next is encrypted. */
+  get isEncrypted(): boolean {
+    return this.#state === "finished" || this.#state === "established";
+  }
+
+  /** Whether a message has begun and not ended. */
+  get isAmid(): boolean {
+    return this.#messages.isAmid;
+  }
+
+  /** The server's point of secp256r1, for ECDHE: 65 bytes. */
+  get point(): Uint8Array | undefined {
+    return this.#point;
+  }
+
+  /** The key of the server's certificate, once its chain has been verified. */
+  get key(): PublicKey | undefined {
+    return this.#key;
+  }
+
+  /** Whether the server asks for a certificate, and takes one of RSA; undefined if it does not ask. */
+  get takesCertificate(): boolean | undefined {
+    return this.#takesCertificate;
+  }
+
+  /**
+   * Takes a record. After one of the handshake that is not encrypted, {@link next} has the messages that it completes.
+   * @param record head included; not an alert
+   * @throws {TlsFault} if it must not come now
+   */
+  record(record: Uint8Array): void {
+    const type = record[0];
+    if (this.isAmid && type !== HANDSHAKE) throw unexpected("another record amid a handshake message");
+    switch (this.#state) {
+      case "established":
+        if (type === HANDSHAKE) throw new TlsFault("the server wants to renegotiate", NO_RENEGOTIATION);
+        if (type !== APPLICATION_DATA) throw unexpected("a record other than data after the handshake");
+        return;
+      case "finished":
+        // The SDK looks into it. It takes as many messages as there are, so there must not be room for more than one.
+        if (
+          type !== HANDSHAKE ||
+          (this.suites.indexOf(this.#suite) < GCM_SUITES && record.length !== GCM_FINISHED_BYTES)
+        ) {
+          throw unexpected("no Finished after ChangeCipherSpec");
+        }
+        return;
+      case "change-cipher":
+        if (type !== CHANGE_CIPHER_SPEC) throw unexpected("no ChangeCipherSpec where it must come");
+        if (record.length !== RECORD_HEAD_BYTES + 1 || record[RECORD_HEAD_BYTES] !== 1) {
+          throw malformed("ChangeCipherSpec");
+        }
+        this.#state = "finished";
+        return;
+      default:
+        if (type !== HANDSHAKE) throw unexpected("a record of another type within the handshake");
+        if (record.length === RECORD_HEAD_BYTES) throw malformed("a record");
+        this.#messages.push(record.subarray(RECORD_HEAD_BYTES));
+    }
+  }
+
+  /** The SDK has verified the server's Finished. */
+  finish(): void {
+    this.#state = "established";
+    this.#key = this.#point = this.#serverRandom = undefined;
+  }
+
+  /**
+   * The next whole message of the handshake, head included, once it has passed every check.
+   * @returns undefined if another record is needed
+   * @throws {TlsFault}
+   * @throws {Rejection} of the certificate
+   */
+  next(): Uint8Array | undefined {
+    const message = this.#messages.next();
+    if (message === undefined) {
+      // It is this side's turn.
+      if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
+      return undefined;
+    }
+    const type = message[0];
+    const body = message.subarray(MESSAGE_HEAD_BYTES);
+    switch (this.#state) {
+      case "hello":
+        if (type !== SERVER_HELLO) break;
+        this.#hello(body);
+        return message;
+      case "certificate":
+        if (type !== CERTIFICATE) break;
+        this.#key = readCertificates(body, this.#suite, this.options);
+        this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
+        return message;
+      case "key-exchange":
+        if (type !== SERVER_KEY_EXCHANGE) break;
+        this.#point = readKeyExchange(body, this.#key as PublicKey, this.#serverRandom as Uint8Array, this.options);
+        this.#state = "request-or-done";
+        return message;
+      case "request-or-done":
+      case "done":
+        if (type === CERTIFICATE_REQUEST && this.#state === "request-or-done") {
+          this.#takesCertificate = takesRsa(body);
+          this.#state = "done";
+          return message;
+        }
+        if (type !== SERVER_HELLO_DONE) break;
+        if (body.length !== 0) throw malformed("ServerHelloDone");
+        this.#state = "change-cipher";
+        return message;
+    }
+    throw unexpected(`handshake message ${type} out of order`);
+  }
+
+  /** Section 7.4.1.3. */
+  #hello(body: Uint8Array): void {
+    const { random, sessionId, suite, extendedMasterSecret } = readServerHello(body, this.suites);
+    this.#serverRandom = random;
+    this.#sessionId = sessionId.length > 0 ? sessionId : undefined;
+    this.#suite = suite;
+    this.#isExtended = extendedMasterSecret;
+    const { offered } = this.options;
+    if (offered === undefined || !same(sessionId, offered.id)) {
+      this.#state = "certificate";
+      return;
+    }
+    if (offered.suite !== suite) {
+      throw new TlsFault("the server resumes with another cipher suite", ILLEGAL_PARAMETER);
+    }
+    // RFC 7627 section 5.3.
+    if (offered.isExtended !== extendedMasterSecret) {
+      throw new TlsFault("the server resumes with another kind of master secret", HANDSHAKE_FAILURE);
+    }
+    this.#isResumed = true;
+    this.#state = "change-cipher";
+  }
+}
+
+/**
+ * Certificate, section 7.4.2.
+ * @returns the server's key
+ */
+function readCertificates(body: Uint8Array, suite: number, { host, trust, primitives }: HandshakeOptions): PublicKey {
+  if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
+  const chain: Uint8Array[] = [];
+  for (let at = 3; at < body.length; ) {
+    const start = at + 3;
+    at = start + triple(body, at);
+    if (at > body.length) throw malformed("the list of certificates");
+    chain.push(body.subarray(start, at));
+  }
+  const leaf = verifyChain(chain, host, trust, primitives);
+  const use = isEcdhe(suite) ? DIGITAL_SIGNATURE : KEY_ENCIPHERMENT;
+  if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
+    throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
+  }
+  const key = leaf.publicKey();
+  if (key.type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
+    throw new TlsFault("the key of the certificate does not fit the cipher suite", ILLEGAL_PARAMETER);
+  }
+  return key;
+}
+
+/**
+ * ServerKeyExchange, section 7.4.3 and RFC 8422 section 5.4.
+ * @returns the server's point
+ */
+function readKeyExchange(
+  body: Uint8Array,
+  key: PublicKey,
+  serverRandom: Uint8Array,
+  { clientRandom, primitives }: HandshakeOptions,
+): Uint8Array {
+  if (body.length < 4) throw malformed("ServerKeyExchange");
+  if (body[0] !== NAMED_CURVE || word(body, 1) !== SECP256R1) {
+    throw new TlsFault("the key exchange uses a curve other than P-256", ILLEGAL_PARAMETER);
+  }
+  const length = ECDH_PARAMETERS_BYTES;
+  if (body[3] !== POINT_BYTES || body.length < length + 4 || length + 4 + word(body, length + 2) !== body.length) {
+    throw malformed("ServerKeyExchange");
+  }
+  const hash = signatureHash(body[length], body[length + 1], key.type);
+  if (hash === undefined) {
+    throw new TlsFault("the key exchange is signed with an algorithm that was not offered", ILLEGAL_PARAMETER);
+  }
+  const point = body.slice(4, length);
+  if (!isOnCurve("secp256r1", point)) {
+    throw new TlsFault("the key exchange has a point that is not on its curve", ILLEGAL_PARAMETER);
+  }
+  const parts = [clientRandom, serverRandom, body.subarray(0, length)];
+  if (!isSignature(primitives, key, { key: key.type, hash }, body.subarray(length + 4), parts)) {
+    throw new TlsFault("the key exchange is not signed by the certificate's key", DECRYPT_ERROR);
+  }
+  return point;
+}
+
+/** Whether a CertificateRequest (section 7.4.4) can be met with an RSA certificate and SHA-256. */
+function takesRsa(body: Uint8Array): boolean {
+  const algorithmsAt = 1 + body[0];
+  // A length that is cut off leads beyond the end.
+  const authoritiesAt = algorithmsAt + 2 + word(body, algorithmsAt);
+  if (
+    !(body[0] > 0 && authoritiesAt + 2 <= body.length && authoritiesAt + 2 + word(body, authoritiesAt) === body.length)
+  ) {
+    throw malformed("CertificateRequest");
+  }
+  let takes = false;
+  for (let at = algorithmsAt + 2; at + 1 < authoritiesAt; at += 2) takes ||= word(body, at) === RSA_SHA256;
+  return takes && body.subarray(1, algorithmsAt).includes(RSA_SIGN);
+}
+
+function triple(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 16) | word(bytes, at + 1);
+}

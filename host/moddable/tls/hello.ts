@@ -1,0 +1,186 @@
+/** The hellos: RFC 5246 sections 7.4.1.2 and 7.4.1.3, and the extensions that this client speaks. */
+
+import { HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, malformed, TlsFault, UNSUPPORTED_EXTENSION } from "./alerts.js";
+import { same } from "./der.js";
+import { hostIdentity } from "./names.js";
+import { TLS_1_2, version, word } from "./records.js";
+import type { HashName } from "./verify.js";
+
+// Extensions.
+const SERVER_NAME = 0;
+const SUPPORTED_GROUPS = 10;
+const EC_POINT_FORMATS = 11;
+const APPLICATION_LAYER_PROTOCOL = 16;
+const EXTENDED_MASTER_SECRET = 23;
+const RENEGOTIATION_INFO = 0xff01;
+
+export const ECDHE_ECDSA_AES_128_GCM = 0xc02b;
+const ECDHE_RSA_AES_128_GCM = 0xc02f;
+/** ECDHE-RSA with AES-128-CBC; RSA with AES-128-CBC and AES-256-CBC, with SHA-256, then with SHA-1. */
+const STATIC_RSA_AND_CBC = Object.freeze([0xc027, 0x003c, 0x003d, 0x002f, 0x0035]);
+
+/** Cipher suites of the SDK that are offered, the preferred one first. */
+export function cipherSuites(allowStaticRsaAndCbc: boolean): number[] {
+  const suites = [ECDHE_ECDSA_AES_128_GCM, ECDHE_RSA_AES_128_GCM];
+  return allowStaticRsaAndCbc ? [...suites, ...STATIC_RSA_AND_CBC] : suites;
+}
+
+/** What a suite agrees on the keys with: of RFC 8422 and RFC 5289, or RFC 5246 appendix A.5. */
+export function isEcdhe(suite: number): boolean {
+  return suite >> 8 === 0xc0;
+}
+
+const HASHES: readonly HashName[] = Object.freeze(["SHA256", "SHA384", "SHA512"] as const);
+
+/**
+ * The hash of a SignatureAndHashAlgorithm (RFC 5246 section 7.4.1.4.1), undefined if it was not offered with a key of this
+ * type: below, in the extension, stand the same ones.
+ */
+export function signatureHash(hash: number, signature: number, key: "rsa" | "ec"): HashName | undefined {
+  return signature === (key === "rsa" ? 1 : 3) ? HASHES[hash - 4] : undefined;
+}
+
+/** All extensions but server_name. Each stands in the order of type, length, contents. */
+function extensions(): Uint8Array {
+  // biome-ignore format: a line for each
+  return Uint8Array.of(
+    0, EXTENDED_MASTER_SECRET, 0, 0, // RFC 7627
+    0xff, 1, 0, 1, 0, // renegotiation_info, RFC 5746: there was no handshake before
+    0, SUPPORTED_GROUPS, 0, 4, 0, 2, 0, 23, // RFC 8422: secp256r1
+    0, EC_POINT_FORMATS, 0, 2, 1, 0, // uncompressed
+    0, APPLICATION_LAYER_PROTOCOL, 0, 11, ...HTTP_1_1(), // RFC 7301
+    // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
+    // ends with an empty extension.
+    0, 13, 0, 14, 0, 12, 4, 3, 5, 3, 6, 3, 4, 1, 5, 1, 6, 1,
+  );
+}
+
+/** A ProtocolNameList of "http/1.1" alone. */
+function HTTP_1_1(): Uint8Array {
+  return Uint8Array.of(0, 9, 8, 0x68, 0x74, 0x74, 0x70, 0x2f, 0x31, 0x2e, 0x31);
+}
+
+export interface ClientHelloOptions {
+  /** Name or IPv4 address. */
+  readonly host: string;
+  /** 32 bytes, all of them random: the time in the first four told servers apart only how wrong a clock is. */
+  readonly random: Uint8Array;
+  /** Of the session to resume; empty for none. */
+  readonly sessionId: Uint8Array;
+  readonly suites: readonly number[];
+}
+
+/** The body of a ClientHello. */
+export function clientHello({ host, random, sessionId, suites }: ClientHelloOptions): Uint8Array {
+  // RFC 6066 section 3: a name without a dot at its end, and never an address.
+  const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
+  const fixed = extensions();
+  const nameBytes = address ? 0 : 9 + name.length;
+  const head = 35 + sessionId.length + 2 + 2 * suites.length + 2;
+  const body = new Uint8Array(head + 2 + nameBytes + fixed.length);
+  let at = 0;
+  const put = (value: number) => {
+    body[at++] = value >> 8;
+    body[at++] = value;
+  };
+  const add = (bytes: Uint8Array) => {
+    body.set(bytes, at);
+    at += bytes.length;
+  };
+  put(TLS_1_2);
+  add(random);
+  body[at++] = sessionId.length;
+  add(sessionId);
+  put(2 * suites.length);
+  for (const suite of suites) put(suite);
+  // One compression method: none.
+  put(0x0100);
+  put(nameBytes + fixed.length);
+  if (!address) {
+    put(SERVER_NAME);
+    put(name.length + 5);
+    put(name.length + 3);
+    // A host_name.
+    body[at++] = 0;
+    put(name.length);
+    add(name);
+  }
+  add(fixed);
+  return body;
+}
+
+/** What a ServerHello says. */
+export interface ServerHello {
+  /** 32 bytes. */
+  readonly random: Uint8Array;
+  /** Empty if the server keeps no session. */
+  readonly sessionId: Uint8Array;
+  readonly suite: number;
+  readonly extendedMasterSecret: boolean;
+}
+
+/**
+ * @param suites what was offered
+ * @throws {TlsFault}
+ */
+export function readServerHello(body: Uint8Array, suites: readonly number[]): ServerHello {
+  if (body.length < 38) throw malformed("ServerHello");
+  if (word(body, 0) !== TLS_1_2) throw version();
+  let at = 35 + body[34];
+  if (body[34] > 32 || at + 3 > body.length) throw malformed("ServerHello");
+  const sessionId = body.slice(35, at);
+  const suite = word(body, at);
+  if (!suites.includes(suite)) {
+    throw new TlsFault("the server chose a cipher suite that was not offered", ILLEGAL_PARAMETER);
+  }
+  if (body[at + 2] !== 0) throw new TlsFault("the server chose compression", ILLEGAL_PARAMETER);
+  at += 3;
+  const seen: number[] = [];
+  if (at < body.length) {
+    if (at + 2 > body.length || at + 2 + word(body, at) !== body.length) throw malformed("ServerHello");
+    at += 2;
+    while (at < body.length) {
+      if (at + 4 > body.length) throw malformed("ServerHello");
+      const type = word(body, at);
+      const start = at + 4;
+      at = start + word(body, at + 2);
+      if (at > body.length) throw malformed("ServerHello");
+      if (seen.includes(type)) throw new TlsFault(`the server sent the extension ${type} twice`, ILLEGAL_PARAMETER);
+      checkExtension(type, body.subarray(start, at));
+      seen.push(type);
+    }
+  }
+  const random = body.slice(2, 34);
+  return { random, sessionId, suite, extendedMasterSecret: seen.includes(EXTENDED_MASTER_SECRET) };
+}
+
+/** Section 7.4.1.4: a server answers only what the client has offered. */
+function checkExtension(type: number, contents: Uint8Array): void {
+  switch (type) {
+    case SERVER_NAME:
+    case EXTENDED_MASTER_SECRET:
+      if (contents.length > 0) throw malformed("an extension of ServerHello");
+      return;
+    case SUPPORTED_GROUPS:
+      // Of no meaning from a server, and sent by some.
+      return;
+    case EC_POINT_FORMATS:
+      // RFC 8422 section 5.2.
+      if (contents.length < 2 || contents[0] !== contents.length - 1) throw malformed("an extension of ServerHello");
+      if (!contents.includes(0, 1)) throw new TlsFault("the server takes no uncompressed points", ILLEGAL_PARAMETER);
+      return;
+    case APPLICATION_LAYER_PROTOCOL:
+      if (!same(contents, HTTP_1_1())) {
+        throw new TlsFault("the server chose a protocol other than HTTP/1.1", ILLEGAL_PARAMETER);
+      }
+      return;
+    case RENEGOTIATION_INFO:
+      // RFC 5746 section 3.4.
+      if (!same(contents, Uint8Array.of(0))) {
+        throw new TlsFault("the server takes this handshake for a renegotiation", HANDSHAKE_FAILURE);
+      }
+      return;
+    default:
+      throw new TlsFault(`the server sent the unsolicited extension ${type}`, UNSUPPORTED_EXTENSION);
+  }
+}

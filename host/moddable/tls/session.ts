@@ -1,0 +1,238 @@
+/**
+ * The client's side of TLS 1.2 on the SDK's session, which seals and opens records, derives the keys and sends what ends a
+ * handshake. The hello and the key exchange are written here, and what the server sends is read here: the SDK gets to see
+ * ServerHello, ChangeCipherSpec, Finished and data, each after {@link Handshake} has let it pass.
+ */
+
+import handshakeProtocol from "ssl/handshake";
+import PRF from "ssl/prf";
+import recordProtocol from "ssl/record";
+import Session from "ssl/session";
+import SSLStream from "ssl/stream";
+import type { Random } from "../../../src/host.js";
+import {
+  BAD_RECORD_MAC,
+  CLOSE_NOTIFY,
+  DECRYPT_ERROR,
+  malformed,
+  PeerAlert,
+  TlsFault,
+  unexpected,
+  WARNING,
+} from "./alerts.js";
+import type { PublicKey } from "./certificate.js";
+import { CURVES, toBigInt } from "./curves.js";
+import { type Handshake, SERVER_HELLO, SERVER_HELLO_DONE } from "./handshake.js";
+import { clientHello } from "./hello.js";
+import { multiply, rsaEncrypt } from "./primitives.js";
+import { ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, RECORD_HEAD_BYTES, TLS_1_2 } from "./records.js";
+import type { KeptSession } from "./resumption.js";
+
+const CLIENT_HELLO = 1;
+const CLIENT_KEY_EXCHANGE = 16;
+const FINISHED = 20;
+
+const MASTER_SECRET_BYTES = 48;
+/** Warnings that end nothing; each costs the peer a record, and this side the time to read it. */
+const MAX_WARNINGS = 4;
+
+export interface SessionOptions {
+  readonly random: Random;
+  /** DER of the client's certificate and those above it, for mutual TLS. */
+  readonly clientCertificates?: readonly ArrayBuffer[];
+  /** DER (PKCS#8) of the client's RSA key. */
+  readonly clientKey?: ArrayBuffer;
+}
+
+/** Where the SDK's session writes its records. */
+export interface RecordSink {
+  write(record: Uint8Array): number;
+}
+
+export class TlsSession extends Session {
+  readonly #handshake: Handshake;
+  readonly #options: SessionOptions;
+  #warnings = 0;
+  #isEnded = false;
+
+  constructor(handshake: Handshake, options: SessionOptions) {
+    const { clientCertificates, clientKey } = options;
+    super({ protocolVersion: TLS_1_2, cache: false, clientCertificates, clientKey });
+    this.#handshake = handshake;
+    this.#options = options;
+    const { offered } = handshake.options;
+    if (offered) {
+      this.clientSessionID = bufferOf(offered.id);
+      this.masterSecret = bufferOf(offered.secret);
+    }
+    this.initiateHandshake();
+  }
+
+  /** Whether the peer has sent close_notify. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** What resumes this session, once it is established; undefined if the server keeps none. */
+  get kept(): KeptSession | undefined {
+    const { sessionId: id, suite, isExtended } = this.#handshake;
+    return id && { id, secret: new Uint8Array(this.masterSecret as ArrayBuffer).slice(), suite, isExtended };
+  }
+
+  /** Whether it is this side's turn. */
+  get isOurTurn(): boolean {
+    const { handshakeProcess } = this;
+    return handshakeProcess === SERVER_HELLO_DONE || handshakeProcess === FINISHED;
+  }
+
+  /** Writes what it is this side's turn to send. */
+  proceed(sink: RecordSink): void {
+    this.handshake(sink);
+    this.handshakeProcess = -1;
+    // Of no more use, and as large as the rest of the session.
+    if (this.#handshake.state === "established") this.handshakeDigests = undefined;
+  }
+
+  /**
+   * Takes a record.
+   * @param record head included; its memory is used to decrypt
+   * @returns the data in it, if it holds data
+   * @throws {TlsFault}
+   * @throws {PeerAlert}
+   * @throws {Rejection}
+   */
+  take(record: Uint8Array): Uint8Array | undefined {
+    const handshake = this.#handshake;
+    const type = record[0];
+    if (type === ALERT) {
+      this.#takeAlert(record);
+      return undefined;
+    }
+    handshake.record(record);
+    if (type !== HANDSHAKE || handshake.isEncrypted) {
+      open(this, record);
+      if (type === HANDSHAKE) {
+        if (this.handshakeProcess !== FINISHED) throw unexpected("no Finished after ChangeCipherSpec");
+        handshake.finish();
+      }
+      const data = this.applicationData;
+      this.applicationData = undefined;
+      return type === APPLICATION_DATA ? data : undefined;
+    }
+    for (;;) {
+      const message = handshake.next();
+      if (message === undefined) return undefined;
+      if (message[0] === SERVER_HELLO) {
+        handshakeProtocol.unpacketize(this, new SSLStream(message));
+        if (!handshake.isResumed) this.clientSessionID = undefined;
+        continue;
+      }
+      this.handshakeDigests?.SHA256.write(message as unknown as ArrayBuffer);
+      if (message[0] !== SERVER_HELLO_DONE) continue;
+      this.handshakeProcess = SERVER_HELLO_DONE;
+      const { takesCertificate } = handshake;
+      if (takesCertificate !== undefined) {
+        this.clientCerts = takesCertificate ? (this.#options.clientCertificates ?? []) : [];
+      }
+    }
+  }
+
+  /** The SDK's way to send a message. Its own hello and key exchange are left out; these here use less of the stack, too. */
+  override doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void {
+    if (protocol === handshakeProtocol.clientHello) {
+      const { options, suites } = this.#handshake;
+      const { host, clientRandom: random, offered } = options;
+      this.clientRandom = random.buffer as ArrayBuffer;
+      const hello = clientHello({ host, random, sessionId: offered?.id ?? new Uint8Array(0), suites });
+      sink.write(handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello)));
+    } else if (protocol === handshakeProtocol.clientKeyExchange) {
+      const { point, key, isExtended } = this.#handshake;
+      const { random } = this.#options;
+      const { premaster, exchange } = point ? ecdhe(point, random) : staticRsa(key, random);
+      sink.write(handshakeProtocol.packetize(this, CLIENT_KEY_EXCHANGE, new SSLStream(exchange)));
+      const seed = isExtended
+        ? (this.handshakeDigests?.SHA256.close(true) as ArrayBuffer)
+        : concat(this.clientRandom, this.serverRandom);
+      const label = isExtended ? "extended master secret" : "master secret";
+      this.masterSecret = PRF(this, premaster, label, seed, MASTER_SECRET_BYTES);
+    } else {
+      super.doProtocol(sink, protocol, ...parameters);
+    }
+  }
+
+  #takeAlert(record: Uint8Array): void {
+    let alert = { level: record[RECORD_HEAD_BYTES], description: record[RECORD_HEAD_BYTES + 1] };
+    if (this.#handshake.isEncrypted) {
+      open(this, record);
+      alert = this.alert as typeof alert;
+      this.alert = undefined;
+    } else if (record.length !== RECORD_HEAD_BYTES + 2) {
+      throw malformed("an alert");
+    }
+    const { level, description } = alert;
+    if (description === CLOSE_NOTIFY) {
+      this.#isEnded = true;
+      return;
+    }
+    if (level !== WARNING || ++this.#warnings > MAX_WARNINGS) throw new PeerAlert(description);
+    if (this.#handshake.isAmid) throw unexpected("another record amid a handshake message");
+  }
+}
+
+/** Has the SDK decrypt a record and act on it. What it throws has no words for the user. */
+function open(session: Session, record: Uint8Array): void {
+  const sequence = session.readSeqNum;
+  try {
+    recordProtocol.unpacketize(session, record as unknown as ArrayBuffer);
+  } catch (error) {
+    // Of an alert the SDK throws the numbers.
+    if (session.alert) return;
+    const type = record[0];
+    if (type === CHANGE_CIPHER_SPEC) throw error;
+    if (type === HANDSHAKE && session.readSeqNum !== sequence) {
+      throw new TlsFault("the server's Finished is wrong", DECRYPT_ERROR, error);
+    }
+    throw new TlsFault("a record cannot be decrypted", BAD_RECORD_MAC, error);
+  }
+}
+
+/** RFC 8422 sections 5.7 and 5.10. */
+function ecdhe(point: Uint8Array, random: Random): { premaster: ArrayBuffer; exchange: Uint8Array } {
+  const { n, size } = CURVES.secp256r1;
+  let scalar = 0n;
+  // Once in four thousand million times the first one is too large.
+  while (scalar === 0n || scalar >= n) scalar = toBigInt(random.bytes(size));
+  const own = multiply(scalar);
+  const exchange = new Uint8Array(2 + 2 * size);
+  exchange[0] = 1 + 2 * size;
+  exchange[1] = 4;
+  exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.X, size)), 2);
+  exchange.set(new Uint8Array(ArrayBuffer.fromBigInt(own.Y, size)), 2 + size);
+  return { premaster: ArrayBuffer.fromBigInt(multiply(scalar, point).X, size), exchange };
+}
+
+/** RFC 5246 section 7.4.7.1. */
+function staticRsa(key: PublicKey | undefined, random: Random): { premaster: ArrayBuffer; exchange: Uint8Array } {
+  const premaster = random.bytes(MASTER_SECRET_BYTES);
+  premaster[0] = TLS_1_2 >> 8;
+  premaster[1] = TLS_1_2 & 0xff;
+  if (key?.type !== "rsa") throw new Error("no RSA key");
+  const encrypted = rsaEncrypt(key, premaster, random);
+  const exchange = new Uint8Array(2 + encrypted.length);
+  exchange[0] = encrypted.length >> 8;
+  exchange[1] = encrypted.length;
+  exchange.set(encrypted, 2);
+  return { premaster: premaster.buffer as ArrayBuffer, exchange };
+}
+
+/** A copy of just these bytes. */
+function bufferOf(bytes: Uint8Array): ArrayBuffer {
+  return bytes.slice().buffer as ArrayBuffer;
+}
+
+function concat(a: ArrayBuffer, b: ArrayBuffer): ArrayBuffer {
+  const whole = new Uint8Array(a.byteLength + b.byteLength);
+  whole.set(new Uint8Array(a));
+  whole.set(new Uint8Array(b), a.byteLength);
+  return whole.buffer;
+}

@@ -1,0 +1,234 @@
+/** TLS 1.2 as a transport, over TCP. */
+
+import RNG from "rng";
+import SSLAlert from "ssl/alert";
+import { NetworkError } from "../../../src/errors.js";
+import type { SecureTransportOptions } from "../http.js";
+import { TcpTransport } from "../tcp.js";
+import { AbruptEnd, type Transport, type TransportEvents } from "../transport.js";
+import { CLOSE_NOTIFY, FATAL, INTERNAL_ERROR, PeerAlert, TlsFault, WARNING } from "./alerts.js";
+import type { Trust } from "./chain.js";
+import { Handshake } from "./handshake.js";
+import { sdkPrimitives } from "./primitives.js";
+import { RecordReader } from "./records.js";
+import { Rejection } from "./rejection.js";
+import type { Resumption } from "./resumption.js";
+import { type RecordSink, type SessionOptions, TlsSession } from "./session.js";
+
+export interface TlsSettings extends SessionOptions {
+  readonly trust: Trust;
+  readonly resumption: Resumption;
+  readonly allowStaticRsaAndCbc?: boolean;
+}
+
+/** Data in one record: small ones let the server begin early and keep the copies on the heap small. */
+const MAX_RECORD_BYTES = 2048;
+const RANDOM_BYTES = 32;
+
+/** Holds records back until a flight is complete, so that it goes out in one piece; then, what the transport does not take. */
+class RecordQueue implements RecordSink {
+  /** The SDK counts here what may be written; the queue takes everything. */
+  writable = MAX_RECORD_BYTES;
+  readonly #transport: Transport;
+  readonly #records: Uint8Array[] = [];
+  #isBlocked = false;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Whether the transport has to make room first. */
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  write(record: Uint8Array): number {
+    this.#records.push(record);
+    return MAX_RECORD_BYTES;
+  }
+
+  flush(): void {
+    const records = this.#records;
+    if (records.length === 0) return;
+    const bytes = records.length === 1 ? records[0] : join(records);
+    records.length = 0;
+    const count = this.#transport.write(bytes);
+    this.#isBlocked = count < bytes.length;
+    if (this.#isBlocked) records.push(bytes.slice(count));
+  }
+}
+
+export class TlsTransport implements Transport, TransportEvents {
+  readonly #events: TransportEvents;
+  readonly #resumption: Resumption;
+  readonly #host: string;
+  readonly #handshake: Handshake;
+  readonly #session: TlsSession;
+  readonly #tcp: Transport;
+  readonly #queue: RecordQueue;
+  readonly #reader = new RecordReader();
+  #state: "connecting" | "handshake" | "established" | "closed" = "connecting";
+  /** Bytes that are in a record of which a part waits for room: they have not gone out. */
+  #sealed = 0;
+  /** Whether the peer has ended the connection, so that nothing is to be said to it any more. */
+  #isPeerGone = false;
+
+  constructor(
+    { address, port, host, tls }: SecureTransportOptions & { readonly tls: TlsSettings },
+    events: TransportEvents,
+  ) {
+    const { trust, resumption, random, allowStaticRsaAndCbc } = tls;
+    this.#events = events;
+    this.#resumption = resumption;
+    this.#host = host;
+    // The SDK's generator, seeded once by itself, is the same at every start of a simulator, and biased.
+    RNG.init(random.bytes(RANDOM_BYTES).buffer as ArrayBuffer);
+    this.#handshake = new Handshake({
+      host,
+      trust,
+      primitives: sdkPrimitives,
+      clientRandom: random.bytes(RANDOM_BYTES),
+      offered: resumption.offer,
+      allowStaticRsaAndCbc,
+    });
+    this.#session = new TlsSession(this.#handshake, tls);
+    this.#tcp = new TcpTransport(address, port, this);
+    this.#queue = new RecordQueue(this.#tcp);
+  }
+
+  write(bytes: Uint8Array): number {
+    const queue = this.#queue;
+    if (this.#state !== "established" || queue.isBlocked) return 0;
+    if (this.#sealed > 0) {
+      const sealed = this.#sealed;
+      this.#sealed = 0;
+      return sealed;
+    }
+    const count = Math.min(bytes.length, MAX_RECORD_BYTES);
+    try {
+      this.#session.write(queue, count === bytes.length ? bytes : bytes.subarray(0, count));
+    } catch (error) {
+      throw describe(error);
+    }
+    queue.flush();
+    if (!queue.isBlocked) return count;
+    this.#sealed = count;
+    return 0;
+  }
+
+  close(): void {
+    this.#close(CLOSE_NOTIFY);
+  }
+
+  poll(): void {
+    this.#tcp.poll();
+  }
+
+  onConnected(): void {
+    this.#events.onConnected();
+  }
+
+  onWritable(): void {
+    try {
+      if (this.#state === "connecting") {
+        this.#state = "handshake";
+        this.#session.proceed(this.#queue);
+      }
+      this.#queue.flush();
+      if (this.#state === "established" && !this.#queue.isBlocked) this.#events.onWritable();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onReadable(bytes: Uint8Array): void {
+    const reader = this.#reader;
+    const session = this.#session;
+    const handshake = this.#handshake;
+    let isNew = false;
+    try {
+      reader.push(bytes);
+      while (this.#state !== "closed") {
+        const record = reader.next();
+        if (record === undefined) break;
+        const data = session.take(record);
+        reader.isEncrypted = handshake.isEncrypted;
+        if (session.isOurTurn) session.proceed(this.#queue);
+        if (session.isEnded) {
+          this.#isPeerGone = true;
+          if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
+          // The end in order.
+          this.#end(undefined, CLOSE_NOTIFY);
+        } else if (this.#state === "handshake" && handshake.state === "established") {
+          this.#state = "established";
+          isNew = true;
+          // A resumed session is not a fresh look at the certificate: it ends when it would have.
+          if (!handshake.isResumed) this.#resumption.keep(session.kept);
+        } else if (data && data.length > 0) {
+          this.#events.onReadable(data);
+        }
+      }
+      // With what the request begins with, what ends a resumed handshake is one segment.
+      if (isNew && this.#state === "established" && !this.#queue.isBlocked) this.#events.onWritable();
+      if (this.#state !== "closed") this.#queue.flush();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onClose(error: unknown): void {
+    this.#isPeerGone = true;
+    this.#fail(error ?? new AbruptEnd("The connection ended without close_notify."));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    if (this.#state === "handshake") this.#resumption.clear();
+    if (error instanceof Rejection) {
+      const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
+      this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, error), error.alert);
+      return;
+    }
+    if (error instanceof PeerAlert) this.#isPeerGone = true;
+    const fault = describe(error);
+    this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR);
+  }
+
+  #end(error: unknown, alert: number): void {
+    this.#close(alert);
+    this.#events.onClose(error);
+  }
+
+  #close(alert: number): void {
+    if (this.#state === "closed") return;
+    const isConnected = this.#state !== "connecting";
+    this.#state = "closed";
+    try {
+      if (!this.#isPeerGone && isConnected) {
+        this.#session.doProtocol(this.#queue, SSLAlert, alert === CLOSE_NOTIFY ? WARNING : FATAL, alert);
+        this.#queue.flush();
+      }
+    } catch {
+      // A failed close_notify must not keep the socket open.
+    }
+    this.#tcp.close();
+  }
+}
+
+/** What the SDK throws is not written for users. */
+function describe(error: unknown): unknown {
+  const isOurs = error instanceof TlsFault || error instanceof PeerAlert || error instanceof AbruptEnd;
+  return isOurs ? error : new TlsFault("an error within the TLS of the SDK", INTERNAL_ERROR, error);
+}
+
+function join(records: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const record of records) length += record.length;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const record of records) {
+    bytes.set(record, at);
+    at += record.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,377 @@
+import { alertName, TlsFault } from "../../host/moddable/tls/alerts.js";
+import type { HandshakeOptions } from "../../host/moddable/tls/handshake.js";
+import { cipherSuites, clientHello, readServerHello } from "../../host/moddable/tls/hello.js";
+import { MAX_MESSAGE_BYTES, MessageReader, RecordReader } from "../../host/moddable/tls/records.js";
+import type { SignaturePrimitives } from "../../host/moddable/tls/verify.js";
+import { hex, hexDecode, utf8 } from "../../src/index.js";
+import {
+  certificateRequest,
+  certificates,
+  changeCipherSpec,
+  data,
+  extension,
+  finished,
+  join,
+  joinAll,
+  keyExchange,
+  message,
+  record,
+  run,
+  type ServerHelloParts,
+  serverHello,
+  serverHelloDone,
+} from "../support/tls-wire.js";
+import type { Case } from "./case.js";
+
+/** Takes every signature for good: what is arithmetic is tested elsewhere. */
+const primitives: SignaturePrimitives = {
+  hash: () => new Uint8Array(32),
+  rsaPublic: () => 0n,
+  ecdsaVerify: () => true,
+};
+
+export const ID = new Uint8Array(32).fill(7);
+
+export function options(changes: Partial<HandshakeOptions> = {}): HandshakeOptions {
+  return {
+    host: "gateway.test",
+    trust: { anchors: [], pins: [], acceptAnything: true, nowMs: () => 0 },
+    primitives,
+    clientRandom: new Uint8Array(32),
+    ...changes,
+  };
+}
+
+const offering: Partial<HandshakeOptions> = {
+  offered: { id: ID, secret: new Uint8Array(48), suite: 0xc02b, isExtended: true },
+};
+
+/** What a server sends before it is the client's turn: the messages of a full handshake. */
+export function messages(leaf: Uint8Array): Uint8Array[] {
+  const hello = serverHello({ sessionId: ID, extensions: [extension(0xff01, 0), extension(23)] });
+  return [hello, certificates(leaf), keyExchange(), certificateRequest(), serverHelloDone];
+}
+
+/** What comes of a hello: `suite`, and `extended`; or the alert. */
+function read(parts: ServerHelloParts, change: (body: Uint8Array) => Uint8Array = (body) => body): string {
+  try {
+    const hello = readServerHello(change(serverHello(parts).subarray(4)), cipherSuites(false));
+    return hex(Uint8Array.of(hello.suite >> 8, hello.suite)) + (hello.extendedMasterSecret ? " extended" : "");
+  } catch (error) {
+    return `alert ${(error as TlsFault).alert}`;
+  }
+}
+
+const refusedHellos: readonly (readonly [string, ServerHelloParts, string])[] = [
+  ["TLS 1.1", { version: 0x0302 }, "alert 70"],
+  ["TLS 1.3", { version: 0x0304 }, "alert 70"],
+  ["compression", { compression: 1 }, "alert 47"],
+  ["static RSA, which was not offered", { suite: 0x003c }, "alert 47"],
+  ["CBC, which was not offered", { suite: 0xc027 }, "alert 47"],
+  ["no suite", { suite: 0 }, "alert 47"],
+  ["an identifier of 33 bytes", { sessionId: new Uint8Array(33) }, "alert 50"],
+  ["an extension that was not offered", { extensions: [extension(35)] }, "alert 110"],
+  ["signature_algorithms, which no server sends", { extensions: [extension(13, 0, 2, 4, 3)] }, "alert 110"],
+  ["an extension twice", { extensions: [extension(23), extension(23)] }, "alert 47"],
+  ["a server_name with contents", { extensions: [extension(0, 0)] }, "alert 50"],
+  ["an extended_master_secret with contents", { extensions: [extension(23, 0)] }, "alert 50"],
+  ["another protocol", { extensions: [extension(16, 0, 3, 2, 0x68, 0x32)] }, "alert 47"],
+  ["no protocol", { extensions: [extension(16, 0, 0)] }, "alert 47"],
+  ["no uncompressed points", { extensions: [extension(11, 1, 1)] }, "alert 47"],
+  ["no point formats", { extensions: [extension(11)] }, "alert 50"],
+  ["a renegotiation", { extensions: [extension(0xff01, 12, ...new Uint8Array(12))] }, "alert 40"],
+  ["renegotiation_info without contents", { extensions: [extension(0xff01)] }, "alert 40"],
+  ["an extension that is cut off", { extensions: [Uint8Array.of(0, 23, 0)] }, "alert 50"],
+  ["an extension that is longer than the list", { extensions: [Uint8Array.of(0, 10, 0, 9, 0)] }, "alert 50"],
+];
+
+/** Units of a stream, cut at the given places, in hex. */
+function units(reader: RecordReader | MessageReader, bytes: Uint8Array, cuts: readonly number[]): string {
+  const found: string[] = [];
+  let from = 0;
+  for (const to of [...cuts, bytes.length]) {
+    reader.push(bytes.subarray(from, to));
+    from = to;
+    for (let unit = reader.next(); unit !== undefined; unit = reader.next()) found.push(hex(unit));
+  }
+  return found.join(" ") + (reader.isAmid ? " …" : "");
+}
+
+const each = (length: number) => Array.from({ length }, (_, i) => i);
+
+function alertOf(action: () => unknown): number | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return error instanceof TlsFault ? error.alert : undefined;
+  }
+}
+
+export const cases: readonly Case[] = [
+  {
+    name: "the hello, byte by byte",
+    run(check) {
+      const random = new Uint8Array(32).fill(1);
+      const hello = (host: string, sessionId = new Uint8Array(0), all = false) =>
+        hex(clientHello({ host, random, sessionId, suites: cipherSuites(all) }));
+      const start = `0303${"01".repeat(32)}`;
+      const rest =
+        "00170000" +
+        "ff01000100" +
+        "000a000400020017" +
+        "000b00020100" +
+        "0010000b000908687474702f312e31" +
+        "000d000e000c040305030603040105010601";
+      const name = "00000011000f00000c676174657761792e74657374";
+      check.equal(hello("gateway.test"), `${start}000004c02bc02f0100004d${name}${rest}`);
+      check.equal(hello("Gateway.test."), `${start}000004c02bc02f0100004d${name}${rest}`, "a dot at its end");
+      check.equal(hello("192.168.1.10"), `${start}000004c02bc02f01000038${rest}`, "an address");
+      check.equal(
+        hello("192.168.1.10", ID),
+        `${start}20${"07".repeat(32)}0004c02bc02f01000038${rest}`,
+        "a session that is offered",
+      );
+      check.equal(
+        hello("192.168.1.10", new Uint8Array(0), true),
+        `${start}00000ec02bc02fc027003c003d002f0035${"01000038"}${rest}`,
+        "static RSA and CBC",
+      );
+    },
+  },
+  {
+    name: "hellos of servers",
+    run(check) {
+      check.equal(read({}), "c02b");
+      check.equal(read({ suite: 0xc02f, extensions: [] }), "c02f");
+      const every = [
+        extension(23),
+        extension(0),
+        extension(0xff01, 0),
+        extension(10, 0, 2, 0, 29),
+        extension(11, 3, 0, 1, 2),
+        extension(16, 0, 9, 8, ...utf8("http/1.1")),
+      ];
+      check.equal(read({ sessionId: ID, extensions: every }), "c02b extended");
+      for (const [name, parts, expected] of refusedHellos) check.equal(read(parts), expected, name);
+      const whole = serverHello({ sessionId: ID, extensions: every }).length - 4;
+      for (const cut of each(whole)) {
+        // Without its extensions it is whole again.
+        const expected = cut === 70 ? "c02b" : "alert 50";
+        const cutOff = (body: Uint8Array) => body.subarray(0, cut);
+        check.equal(read({ sessionId: ID, extensions: every }, cutOff), expected, `cut at ${cut}`);
+      }
+      check.equal(
+        read({ extensions: [] }, (body) => join(body, [0])),
+        "alert 50",
+        "a byte more",
+      );
+    },
+  },
+  {
+    name: "records and messages, split at every place",
+    run(check) {
+      const records = [record(22, [1, 2, 3]), record(23), record(21, [1, 0]), record(20, new Uint8Array(40))];
+      const whole = [message(1), message(2, [1]), message(3, new Uint8Array(30)), message(4)];
+      for (const [make, parts] of [
+        [() => new RecordReader(), records],
+        [() => new MessageReader(), whole],
+      ] as const) {
+        const bytes = join(...parts);
+        const expected = parts.map(hex).join(" ");
+        check.equal(units(make(), bytes, []), expected);
+        check.equal(units(make(), bytes, each(bytes.length)), expected, "in bytes");
+        for (const cut of each(bytes.length)) {
+          check.equal(units(make(), bytes, [cut]), expected, `at ${cut}`);
+          check.equal(units(make(), bytes.subarray(0, cut), [cut >> 1]), prefix(parts, cut), `up to ${cut}`);
+        }
+      }
+    },
+  },
+  {
+    name: "what cannot be a record is refused at five bytes, a message that is too long at four",
+    run(check) {
+      const head = (...bytes: number[]) =>
+        alertOf(() => {
+          const reader = new RecordReader();
+          reader.push(Uint8Array.from(bytes));
+          reader.next();
+        });
+      check.equal(head(22, 3, 3, 0x40, 0), undefined);
+      check.equal(head(22, 3, 3, 0x40, 1), 22);
+      check.equal(head(19, 3, 3, 0, 1), 10);
+      check.equal(head(24, 3, 3, 0, 1), 10);
+      check.equal(head(22, 3, 1, 0, 1), 70);
+      check.equal(head(22, 3, 4, 0, 1), 70);
+      check.equal(head(22, 2, 3, 0, 1), 70);
+      check.equal(head(21, 3, 1, 0, 2), undefined, "an alert of an older version");
+      check.equal(head(21, 2, 0, 0, 2), 70);
+      check.equal(head(72, 84, 84, 80), undefined, "four bytes");
+      const encrypted = new RecordReader();
+      encrypted.isEncrypted = true;
+      encrypted.push(Uint8Array.of(23, 3, 3, 0x48, 0));
+      check.equal(encrypted.next(), undefined);
+      const longer = new RecordReader();
+      longer.isEncrypted = true;
+      longer.push(Uint8Array.of(23, 3, 3, 0x48, 1));
+      check.equal(
+        alertOf(() => longer.next()),
+        22,
+      );
+      for (const [text, reason] of [
+        ["HTTP/", "the server speaks plain HTTP on this port"],
+        ["SSH-2", "the server speaks something other than TLS on this port"],
+      ]) {
+        const reader = new RecordReader();
+        reader.push(utf8(text));
+        let said = "";
+        try {
+          reader.next();
+        } catch (error) {
+          said = (error as Error).message;
+        }
+        check.equal(said, reason);
+      }
+      const length = MAX_MESSAGE_BYTES - 4;
+      const first = (bytes: number) =>
+        alertOf(() => {
+          const reader = new MessageReader();
+          reader.push(Uint8Array.of(11, bytes >> 16, bytes >> 8, bytes));
+          reader.next();
+        });
+      check.equal(first(length), undefined);
+      check.equal(first(length + 1), 50);
+      check.equal(first(0xffffff), 50);
+    },
+  },
+  {
+    name: "names of alerts",
+    run(check) {
+      const expected = ["close_notify", "unexpected_message", "handshake_failure", "unsupported_extension"];
+      check.equal([0, 10, 40, 110].map(alertName), expected);
+      check.equal([1, 4, 11, 255].map(alertName), ["unknown", "unknown", "unknown", "unknown"]);
+      check.equal(alertName(120), "no_application_protocol");
+    },
+  },
+  {
+    name: "a flight in records that end at every place, in a stream that is cut at every place",
+    heapBytes: 524288,
+    run(check, leaf: string) {
+      const whole = join(...messages(hexDecode(leaf)));
+      for (const cut of each(whole.length - 1)) {
+        const [a, b] = [whole.subarray(0, cut + 1), whole.subarray(cut + 1)];
+        const bytes = join(record(22, a), record(22, b), changeCipherSpec, finished, data);
+        check.equal(run(options(), bytes, [cut, cut + 9]), "established", `at ${cut}`);
+      }
+    },
+  },
+  {
+    name: "a flight in records of a few bytes, and nothing else between them",
+    heapBytes: 524288,
+    run(check, leaf: string) {
+      const whole = join(...messages(hexDecode(leaf)));
+      for (const size of [1, 2, 3, 5, 512]) {
+        const records: Uint8Array[] = [];
+        for (let at = 0; at < whole.length; at += size) records.push(record(22, whole.subarray(at, at + size)));
+        records.push(changeCipherSpec, finished);
+        const bytes = joinAll(records);
+        check.equal(run(options(), bytes), "established", `${size} bytes`);
+        check.equal(run(options(), bytes, each(bytes.length)), "established", `${size} bytes, by the byte`);
+      }
+      for (const other of [changeCipherSpec, data]) {
+        const amid = join(record(22, whole.subarray(0, 50)), other, record(22, whole.subarray(50)));
+        check.equal(run(options(), amid), "alert 10");
+      }
+    },
+  },
+  {
+    name: "any message left out, doubled or swapped with the next is refused",
+    heapBytes: 262144,
+    run(check, leaf: string) {
+      const whole = messages(hexDecode(leaf));
+      const through = (list: readonly Uint8Array[], together: boolean) =>
+        run(
+          options(),
+          join(...(together ? [record(22, ...list)] : list.map((one) => record(22, one))), changeCipherSpec, finished),
+        );
+      for (const together of [false, true]) {
+        check.equal(through(whole, together), "established");
+        for (const i of each(whole.length)) {
+          // A request for a certificate may be left out.
+          const without = whole.filter((_, at) => at !== i);
+          check.equal(through(without, together), i === 3 ? "established" : "alert 10", `without ${i}`);
+          check.equal(through([...whole.slice(0, i + 1), ...whole.slice(i)], together), "alert 10", `${i} twice`);
+          if (i + 1 === whole.length) continue;
+          const swapped = [...whole.slice(0, i), whole[i + 1], whole[i], ...whole.slice(i + 2)];
+          check.equal(through(swapped, together), "alert 10", `${i} and the next`);
+        }
+        check.equal(through([...whole, message(0)], together), "alert 10", "a message after the last");
+        check.equal(through([...whole, message(4, [0])], together), "alert 10", "a ticket");
+      }
+      check.equal(
+        run(options(), join(record(22, ...whole, [14, 0]), record(22, [0, 0]))),
+        "alert 10",
+        "a part of a message after the last",
+      );
+    },
+  },
+  {
+    name: "a session that is resumed",
+    heapBytes: 262144,
+    run(check, leaf: string) {
+      const resume = (parts: ServerHelloParts, changes: Partial<HandshakeOptions> = offering) =>
+        run(options(changes), join(record(22, serverHello({ sessionId: ID, ...parts })), changeCipherSpec, finished));
+      check.equal(resume({ extensions: [extension(23)] }), "established");
+      check.equal(resume({}), "alert 40", "without the confirmation of its kind of secret");
+      const plain = { offered: { id: ID, secret: new Uint8Array(48), suite: 0xc02b, isExtended: false } };
+      check.equal(resume({}, plain), "established");
+      check.equal(resume({ extensions: [extension(23)] }, plain), "alert 40", "with a confirmation that it lacked");
+      check.equal(resume({ suite: 0xc02f, extensions: [extension(23)] }), "alert 47", "with another suite");
+      check.equal(resume({ extensions: [extension(23)] }, {}), "alert 10", "that was not offered");
+      check.equal(resume({ sessionId: [], extensions: [extension(23)] }), "alert 10", "without an identifier");
+      const whole = messages(hexDecode(leaf));
+      const resumed = record(22, whole[0]);
+      check.equal(run(options(offering), join(resumed, record(22, whole[1]))), "alert 10", "with a certificate");
+      for (const sessionId of [[], ID.slice(1), new Uint8Array(32)]) {
+        const declined = [serverHello({ sessionId, extensions: [extension(23)] }), ...whole.slice(1)];
+        const bytes = join(record(22, ...declined), changeCipherSpec, finished);
+        check.equal(run(options(offering), bytes), "established", "that the server declines");
+      }
+    },
+  },
+  {
+    name: "mutations: the same on every engine",
+    each: true,
+    heapBytes: 524288,
+    run(check, given: readonly [leaf: string, first: number, endings: readonly string[]]) {
+      const [leaf, first, endings] = given;
+      for (const [i, ending] of endings.entries()) {
+        check.equal(damaged(hexDecode(leaf), first + i), ending, `byte ${first + i}`);
+      }
+    },
+  },
+];
+
+/** All that a server sends in a full handshake, a message in a record. */
+export function flight(leaf: Uint8Array): Uint8Array {
+  return join(...messages(leaf).map((one) => record(22, one)), changeCipherSpec, finished);
+}
+
+/** What comes of a flight of which one byte is another. */
+export function damaged(leaf: Uint8Array, at: number): string {
+  const bytes = flight(leaf);
+  bytes[at] ^= 1 << (at % 8);
+  return run(options(), bytes);
+}
+
+/** What the readers have found after so many bytes. */
+function prefix(parts: readonly Uint8Array[], length: number): string {
+  const whole: string[] = [];
+  let end = 0;
+  for (const part of parts) {
+    if (end + part.length > length) break;
+    end += part.length;
+    whole.push(hex(part));
+  }
+  return whole.join(" ") + (end < length ? " …" : "");
+}

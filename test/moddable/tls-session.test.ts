@@ -1,0 +1,267 @@
+/** TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is said of it. */
+
+import type net from "node:net";
+import { Duplex } from "node:stream";
+import { createServer, TLSSocket, type TLSSocketOptions } from "node:tls";
+import { describe, expect, jest, test } from "@jest/globals";
+import type { ModdableHostOptions } from "../../host/moddable/index.js";
+import { makeCertificates } from "../../mocks/gateway/index.js";
+import RNG from "../../mocks/moddable/rng.js";
+import Session from "../../mocks/moddable/ssl-session.js";
+import { failure } from "../support/failure.js";
+import { createModdableHost, network, until, useMachine } from "../support/moddable-machine.js";
+import { send } from "../support/send.js";
+import { answer, onRequest, request, serve } from "../support/servers.js";
+import { join, record } from "../support/tls-wire.js";
+
+useMachine();
+
+const NO_TICKET = 1 << 14;
+const NO_EXTENDED_MASTER_SECRET = 1;
+
+const certificates = makeCertificates("chain");
+const rsa = makeCertificates("chain", { keyType: "rsa" });
+const OK = '{"Response":{"RequestId":"r"}}';
+
+interface Options extends TLSSocketOptions {
+  /** On the raw socket, before TLS has it. */
+  readonly before?: (socket: net.Socket) => void;
+  /** With each request, in place of a response. */
+  readonly respond?: (socket: TLSSocket, raw: net.Socket) => void;
+}
+
+/** What TLS writes to, so that a test can write to the socket as well. */
+function wire(raw: net.Socket): Duplex {
+  const stream = new Duplex({
+    read() {},
+    write(chunk, _encoding, done) {
+      raw.write(chunk, () => done());
+    },
+    final(done) {
+      raw.end(() => done());
+    },
+  });
+  raw.on("data", (chunk) => stream.push(chunk)).on("end", () => stream.push(null));
+  return stream;
+}
+
+/** A server of TLS 1.2 that answers each request; its errors are kept. */
+async function server({ before, respond, ...options }: Options = {}) {
+  const errors: string[] = [];
+  const { key, chain } = certificates;
+  const { port } = await serve((raw) => {
+    before?.(raw);
+    const settings = { isServer: true, key, cert: chain, maxVersion: "TLSv1.2", ...options } as const;
+    const socket = new TLSSocket(wire(raw), settings);
+    // Without a server of Node's around it, a socket has errors of its own after the handshake.
+    for (const event of ["error", "_tlsError"]) {
+      socket.on(event, (error: NodeJS.ErrnoException) => errors.push(error.code ?? error.message));
+    }
+    onRequest(socket, () => (respond ? respond(socket, raw) : socket.write(answer(OK))));
+  });
+  return { port, errors };
+}
+
+const host = (options: ModdableHostOptions = {}) =>
+  createModdableHost({
+    trustAnchors: [certificates.rootDer, rsa.rootDer].map((der) => Uint8Array.from(der)),
+    ...options,
+  });
+const secure = (port: number, changes = {}) => request(port, { scheme: "https", host: "localhost", ...changes });
+
+describe("a full handshake", () => {
+  test("and a request are three writes", async () => {
+    const { port } = await server();
+    await send(host(), secure(port));
+    expect(network.writes.length).toBe(3);
+  });
+
+  test.each([
+    ["with the extended master secret", NO_TICKET],
+    ["without, where the server does not know it", NO_TICKET | NO_EXTENDED_MASTER_SECRET],
+  ])("%s is completed", async (_name, secureOptions) => {
+    const { port } = await server({ secureOptions });
+    expect((await send(host(), secure(port))).status).toBe(200);
+  });
+
+  test.each([512, 600, 1000])("is read from records of %d bytes, and so is the response", async (bytes) => {
+    const { key, chain } = rsa;
+    const payload = JSON.stringify({ text: "x".repeat(5000) });
+    const { port } = await serve((raw) => {
+      const socket = new TLSSocket(raw, { isServer: true, key, cert: chain, maxVersion: "TLSv1.2" });
+      socket.setMaxSendFragment(bytes);
+      onRequest(socket, () => socket.write(answer(payload)));
+    });
+    const { body } = await send(host(), secure(port));
+    expect(Buffer.from(body).toString()).toBe(payload);
+  });
+
+  test("seeds the SDK's generator with 32 bytes that differ", async () => {
+    const seeds: string[] = [];
+    const init = jest.spyOn(RNG, "init").mockImplementation((seed) => {
+      seeds.push(Buffer.from(seed).toString("hex"));
+    });
+    try {
+      const { port } = await server();
+      const client = host({ keepAliveMs: 0 });
+      await send(client, secure(port));
+      await send(client, secure(port));
+      expect(seeds.map((seed) => seed.length)).toEqual([64, 64]);
+      expect(new Set(seeds).size).toBe(2);
+    } finally {
+      init.mockRestore();
+    }
+  });
+
+  test.each(["ECDHE-RSA-AES128-SHA256", "AES128-SHA256", "AES256-SHA256", "AES128-SHA", "AES256-SHA"])(
+    "with %s takes an option",
+    async (ciphers) => {
+      const { port, errors } = await server({ key: rsa.key, cert: rsa.chain, ciphers } as TLSSocketOptions);
+      const error = await failure(send(host(), secure(port)));
+      expect(error.message).toBe(
+        "The TLS handshake with localhost failed: the server sent the alert handshake_failure (40).",
+      );
+      expect(errors).toContain("ERR_SSL_NO_SHARED_CIPHER");
+      const client = host({ allowStaticRsaAndCbc: true });
+      for (let i = 0; i < 3; i++) expect((await send(client, secure(port))).status).toBe(200);
+    },
+  );
+});
+
+describe("a session", () => {
+  /** A server that keeps sessions itself, by their identifiers, as long as it is allowed to. */
+  async function remembering(secureOptions: number) {
+    const kept = new Map<string, Buffer>();
+    const state = { remembers: true, resumed: [] as boolean[] };
+    const { key, chain } = certificates;
+    const tls = createServer({ key, cert: chain, maxVersion: "TLSv1.2", secureOptions }, (socket) => {
+      state.resumed.push(socket.isSessionReused());
+      socket.on("error", () => {});
+      onRequest(socket, () => socket.write(answer(OK)));
+    });
+    tls.on("newSession", (id: Buffer, data: Buffer, done: () => void) => {
+      kept.set(id.toString("hex"), data);
+      done();
+    });
+    tls.on("resumeSession", (id: Buffer, done: (error: null, data: Buffer | null) => void) => {
+      done(null, state.remembers ? (kept.get(id.toString("hex")) ?? null) : null);
+    });
+    tls.on("tlsClientError", () => {});
+    const { port } = await serve((raw) => {
+      tls.emit("connection", raw);
+    });
+    return { port, state };
+  }
+
+  test.each([
+    ["with", NO_TICKET],
+    ["without", NO_TICKET | NO_EXTENDED_MASTER_SECRET],
+  ])("%s the extended master secret is resumed, in two writes with the request", async (_name, secureOptions) => {
+    const { port, state } = await remembering(secureOptions);
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    network.writes.length = 0;
+    await send(client, secure(port));
+    expect(state.resumed).toEqual([false, true]);
+    // The hello; what ends the handshake, and the request; close_notify.
+    expect(network.writes.length).toBe(3);
+  });
+
+  test("that the server has forgotten is replaced by a full handshake, whose session is resumed", async () => {
+    const { port, state } = await remembering(NO_TICKET);
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    state.remembers = false;
+    await send(client, secure(port));
+    state.remembers = true;
+    await send(client, secure(port));
+    expect(state.resumed).toEqual([false, false, true]);
+  });
+});
+
+describe("alerts", () => {
+  const warning = record(21, [1, 112]);
+
+  test("four warnings end nothing, and a fifth does", async () => {
+    const warnings = (count: number) => (raw: net.Socket) => {
+      for (let i = 0; i < count; i++) raw.write(warning);
+    };
+    const few = await server({ before: warnings(4) });
+    expect((await send(host(), secure(few.port))).status).toBe(200);
+    const many = await server({ before: warnings(5) });
+    const error = await failure(send(host(), secure(many.port)));
+    expect(error).toMatchObject({ code: "TLS_FAILED", phase: "tls" });
+    expect(error.message).toBe(
+      "The TLS handshake with localhost failed: the server sent the alert unrecognized_name (112).",
+    );
+  });
+
+  test.each([
+    [
+      "a fatal one of another version",
+      Uint8Array.of(21, 3, 1, 0, 2, 2, 70),
+      "the server sent the alert protocol_version (70)",
+    ],
+    ["one without a name", record(21, [2, 200]), "the server sent the alert unknown (200)"],
+    ["close_notify", record(21, [1, 0]), "the server closed the connection"],
+    ["a malformed one", record(21, [2]), "an alert is malformed"],
+    ["one that is too long", record(21, [2, 40, 0]), "an alert is malformed"],
+    [
+      "a warning amid a message",
+      join(record(22, [2, 0, 0, 80]), record(21, [1, 112])),
+      "another record amid a handshake message",
+    ],
+    ["a message that is too long", record(22, [11, 1, 0, 0]), "a handshake message is longer than 16384 bytes"],
+  ])("%s in place of the handshake is told", async (_name, bytes, reason) => {
+    const { port } = await serve((raw) => raw.once("data", () => raw.write(bytes)));
+    const error = await failure(send(host(), secure(port)));
+    expect([error.code, error.phase, error.message]).toEqual([
+      "TLS_FAILED",
+      "tls",
+      `The TLS handshake with localhost failed: ${reason}.`,
+    ]);
+    expect(network.open).toBe(0);
+  });
+
+  test("the server is told what was wrong, during the handshake and after it", async () => {
+    const during = await server({ before: (raw) => raw.write(record(20, [1])) });
+    const first = await failure(send(host(), secure(during.port)));
+    expect(first.message).toContain("a record of another type within the handshake");
+    await until(() => during.errors.length > 0);
+    expect(during.errors).toContain("ERR_SSL_SSLV3_ALERT_UNEXPECTED_MESSAGE");
+    const after = await server({ respond: (_socket, raw) => raw.write(record(23, new Uint8Array(40))) });
+    const second = await failure(send(host(), secure(after.port)));
+    expect([second.code, second.phase]).toEqual(["TLS_FAILED", "first-byte"]);
+    expect(second.message).toBe("The TLS connection to localhost failed: a record cannot be decrypted.");
+    await until(() => after.errors.length > 0);
+    expect(after.errors).toContain("ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC");
+  });
+});
+
+describe("what is no TLS", () => {
+  test.each([
+    ["plain HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "the server speaks plain HTTP on this port"],
+    ["plain HTTP, of which five bytes have come", "HTTP/", "the server speaks plain HTTP on this port"],
+    ["another protocol", "SSH-2.0-OpenSSH_9.2\r\n", "the server speaks something other than TLS on this port"],
+  ])("%s is told", async (_name, text, reason) => {
+    const { port } = await serve((raw) => raw.once("data", () => raw.write(text)));
+    const error = await failure(send(host(), secure(port)));
+    expect(error).toMatchObject({ code: "TLS_FAILED", phase: "tls" });
+    expect(error.message).toBe(`The TLS handshake with localhost failed: ${reason}.`);
+  });
+});
+
+test("what the SDK throws is kept as the cause, and not shown", async () => {
+  const { port } = await server();
+  const write = jest.spyOn(Session.prototype, "write").mockImplementation(() => {
+    throw new Error("text of the SDK");
+  });
+  try {
+    const error = await failure(send(host(), secure(port)));
+    expect(error.code).toBe("TLS_FAILED");
+    expect(error.message).toBe("The TLS connection to localhost failed: an error within the TLS of the SDK.");
+    expect((error as { cause?: { cause?: Error } }).cause?.cause?.message).toBe("text of the SDK");
+  } finally {
+    write.mockRestore();
+  }
+});
