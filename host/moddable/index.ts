@@ -162,7 +162,7 @@ function checkPair(leaf: Uint8Array, { n }: RsaPrivateKey): void {
   let cause: unknown;
   try {
     const key = new Certificate(leaf).publicKey();
-    if (key.type === "rsa" && BigInt(`0x${hex(key.modulus)}`) === n) return;
+    if (key.type === "rsa" && bigIntOf(key.modulus) === n) return;
   } catch (error) {
     cause = error;
   }

@@ -85,7 +85,7 @@ describe("a publish on ESP32", () => {
 
   test("before Wi-Fi is started cannot set the clock, and the error says why", async () => {
     clock.setDate(0);
-    const error = await failure(createPlainModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready());
+    const error = await failure(createPlainModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready?.());
     expect(error.code).toBe("CLOCK_NOT_SET");
     expect(error.message).toContain("The network is not started: start Wi-Fi first.");
   });

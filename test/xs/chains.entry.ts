@@ -2,8 +2,8 @@
 
 import { encodePkcs1 } from "../../host/moddable/pkcs1.js";
 import { verifyChain } from "../../host/moddable/tls/chain.js";
-import { toBigInt } from "../../host/moddable/tls/curves.js";
 import type { HashName } from "../../host/moddable/tls/verify.js";
+import { bigIntOf } from "../../src/crypto/big-int.js";
 
 declare function print(text: string): void;
 
@@ -28,7 +28,7 @@ export function verify(sent: Uint8Array[], anchors: Uint8Array[], host: string, 
     },
     rsaPublic(modulus: Uint8Array) {
       const [length, info] = DIGESTS[hash];
-      return toBigInt(encodePkcs1(new Uint8Array(length), modulus.length, info));
+      return bigIntOf(encodePkcs1(new Uint8Array(length), modulus.length, info));
     },
     ecdsaVerify: () => true,
   };

@@ -5,8 +5,8 @@ import Curve from "curve";
 import ECPoint from "ecp";
 import Modular from "modular";
 import RSA from "rsa";
+import { bigIntOf } from "../../../src/crypto/big-int.js";
 import type { Random } from "../../../src/host.js";
-import { toBigInt } from "./curves.js";
 import type { HashName, SignaturePrimitives } from "./verify.js";
 
 function hash(name: HashName, parts: readonly Uint8Array[]): Uint8Array {
@@ -18,7 +18,7 @@ function hash(name: HashName, parts: readonly Uint8Array[]): Uint8Array {
 export const sdkPrimitives: SignaturePrimitives = Object.freeze({
   hash,
   rsaPublic(modulus: Uint8Array, exponent: Uint8Array, signature: Uint8Array): bigint {
-    return new RSA(toBigInt(exponent), toBigInt(modulus)).process(toBigInt(signature));
+    return new RSA(bigIntOf(exponent), bigIntOf(modulus)).process(bigIntOf(signature));
   },
   // The SDK's own `ecdsa` compares r with a coordinate that it has not reduced.
   ecdsaVerify(
@@ -32,7 +32,7 @@ export const sdkPrimitives: SignaturePrimitives = Object.freeze({
     const curve = new Curve(name);
     const { n, ec, orderSize } = curve;
     // Only as many bits of the hash as the order has.
-    const e = toBigInt(hash(hashName, parts).subarray(0, orderSize));
+    const e = bigIntOf(hash(hashName, parts).subarray(0, orderSize));
     const inverse = new Modular(n).mulinv(s);
     const sum = ec.mul2(curve.G, (e * inverse) % n, ECPoint.fromOctetString(point), (r * inverse) % n);
     return !sum.isZero() && sum.X % n === r;

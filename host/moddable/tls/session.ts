@@ -9,6 +9,7 @@ import PRF from "ssl/prf";
 import recordProtocol from "ssl/record";
 import Session from "ssl/session";
 import SSLStream from "ssl/stream";
+import { bigIntOf } from "../../../src/crypto/big-int.js";
 import type { Random } from "../../../src/host.js";
 import {
   BAD_RECORD_MAC,
@@ -21,7 +22,7 @@ import {
   WARNING,
 } from "./alerts.js";
 import type { PublicKey } from "./certificate.js";
-import { CURVES, toBigInt } from "./curves.js";
+import { CURVES } from "./curves.js";
 import { type Handshake, SERVER_HELLO, SERVER_HELLO_DONE } from "./handshake.js";
 import { clientHello } from "./hello.js";
 import { multiply, rsaEncrypt } from "./primitives.js";
@@ -201,7 +202,7 @@ function ecdhe(point: Uint8Array, random: Random): { premaster: ArrayBuffer; exc
   const { n, size } = CURVES.secp256r1;
   let scalar = 0n;
   // Once in four thousand million times the first one is too large.
-  while (scalar === 0n || scalar >= n) scalar = toBigInt(random.bytes(size));
+  while (scalar === 0n || scalar >= n) scalar = bigIntOf(random.bytes(size));
   const own = multiply(scalar);
   const exchange = new Uint8Array(2 + 2 * size);
   exchange[0] = 1 + 2 * size;

@@ -1,8 +1,9 @@
 /** Signatures of certificates and of the key exchange; what calculates is injected, the judgement is here. */
 
+import { bigIntOf } from "../../../src/crypto/big-int.js";
 import { encodePkcs1 } from "../pkcs1.js";
 import { algorithmName, type PublicKey } from "./certificate.js";
-import { CURVES, type CurveName, toBigInt } from "./curves.js";
+import { CURVES, type CurveName } from "./curves.js";
 import { DerCursor, SEQUENCE, wordAt } from "./der.js";
 import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
 
@@ -83,7 +84,7 @@ export function isSignature(
   // RFC 8017 section 8.2.2: what the signature opens to is compared with a fresh encoding; taking it apart instead has
   // been the door for forged signatures.
   const encoded = encodePkcs1(primitives.hash(hash, parts), modulus.length, DIGEST_INFO[hash]);
-  return primitives.rsaPublic(modulus, exponent, signature) === toBigInt(encoded);
+  return primitives.rsaPublic(modulus, exponent, signature) === bigIntOf(encoded);
 }
 
 /** RFC 3279 section 2.2.3; FIPS 186-5 section 6.4.2, first step. */
@@ -96,7 +97,7 @@ function ecdsaNumbers(curve: CurveName, signature: Uint8Array): { r: bigint; s: 
     cursor.leave(outer);
     cursor.end();
     if (first.length > size || second.length > size) return undefined;
-    const [r, s] = [toBigInt(first), toBigInt(second)];
+    const [r, s] = [bigIntOf(first), bigIntOf(second)];
     return r < n && s < n ? { r, s } : undefined;
   } catch {
     return undefined;
