@@ -1,7 +1,8 @@
 /** The library on Moddable: the portable core, and a Device that needs no host argument. */
 
 import { base64Decode } from "../../src/crypto/base64.js";
-import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { bigIntOf } from "../../src/crypto/big-int.js";
+import { hexDecode } from "../../src/crypto/hex.js";
 import { type RsaPrivateKey, readRsaPrivateKey } from "../../src/crypto/key.js";
 import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
 import { IotHubError } from "../../src/errors.js";

@@ -26,8 +26,8 @@ afterEach(async () => {
 const identity = { productId: "P", deviceName: "D", credential: { secret: "c2VjcmV0" } };
 const once = { retry: { maxAttempts: 1 } } as const;
 
-async function failure(promise: Promise<unknown>): Promise<IotHubError> {
-  return promise.then(
+async function failure(promise: Promise<unknown> | undefined): Promise<IotHubError> {
+  return Promise.resolve(promise).then(
     () => {
       throw new Error("It succeeded.");
     },
