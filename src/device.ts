@@ -20,7 +20,7 @@ import {
   type Identity,
   type Message,
 } from "./message.js";
-import { checkOptions, deviceRules, outboxRules } from "./options.js";
+import { checkOptions, deviceRules, outboxRules, requestRules } from "./options.js";
 import {
   type EnqueueResult,
   type FlushOptions,
@@ -36,7 +36,7 @@ import {
   type RequestTiming,
 } from "./request/client.js";
 import { type Region, reachableEndpoint } from "./request/endpoint.js";
-import { classifyBy } from "./request/retry.js";
+import { classifyBy, readRetryOptions, retryDefaults } from "./request/retry.js";
 import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
 import { defaultOutboxLimits } from "./storage/limits.js";
@@ -140,6 +140,7 @@ export class Device {
   publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
     // Not an async function: one of these costs a device half a kilobyte while it waits.
     try {
+      if (options !== undefined) checkOptions("", options, requestRules);
       return this.#post(publishEndpoint, checkMessage(this, message, this.#maxPayloadBytes), options);
     } catch (error) {
       return Promise.reject(error);
@@ -155,7 +156,15 @@ export class Device {
    * PAYLOAD_TOO_LARGE, INVALID_TIMESTAMP; what {@link Outbox.enqueue} rejects with; INVALID_OPTION if the device has no
    * outbox
    */
-  async enqueue(reading: Reading): Promise<EnqueueResult> {
+  enqueue(reading: Reading): Promise<EnqueueResult> {
+    try {
+      return this.#enqueue(reading);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #enqueue(reading: Reading): Promise<EnqueueResult> {
     if (this.outbox === undefined) throw noOutbox();
     const { payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
     const { timeMs } = reading;
@@ -238,7 +247,8 @@ export class Device {
     const { storage, timer, random, clock } = host;
     if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
     // The deadline of a flush and the budget are what limits its attempts.
-    const retry = options.retry === false ? false : { maxAttempts: MAX_FLUSH_ATTEMPTS };
+    const given = readRetryOptions(options.retry, retryDefaults);
+    const policy = options.retry === false ? given : { ...given, maxAttempts: MAX_FLUSH_ATTEMPTS };
     // A response that is not the gateway's may be about this message alone: others are tried in its place.
     const retryUnreadable = false;
     return new Outbox(
@@ -250,7 +260,7 @@ export class Device {
         nowMs: () => this.#client.nowMs(),
         // Not an async function: each promise that waits costs a device memory.
         send: (message, request) => {
-          const post: PostOptions = { ...request, retry, retryUnreadable };
+          const post: PostOptions = { ...request, policy, retryUnreadable };
           try {
             // Nothing else has a topic.
             const topic = message.topic && completeTopic(this, message.topic);

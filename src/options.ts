@@ -6,7 +6,7 @@ import type { LogOptions } from "./log.js";
 import type { FlushOptions, OutboxOptions } from "./outbox/outbox.js";
 import type { ProvisionedDeviceOptions, ProvisionOptions } from "./provisioning/provision.js";
 import type { RegisterOptions } from "./provisioning/register.js";
-import type { ClientOptions, PostOptions } from "./request/client.js";
+import type { ClientOptions, RequestOptions } from "./request/client.js";
 import type { ClockCorrectionOptions } from "./request/clock-offset.js";
 import type { PhaseTimeouts } from "./request/lifecycle.js";
 import type { RateLimit } from "./request/rate-limit.js";
@@ -39,10 +39,7 @@ export const requestRules = Object.freeze({
   signal: "signal",
   retry: "switch",
   onRetry: "function",
-  retryUnreadable: "boolean",
-  waitForPause: "boolean",
-  fresh: "boolean",
-} satisfies Rules<PostOptions>);
+} satisfies Rules<RequestOptions>);
 
 export const phaseTimeoutRules = Object.freeze({
   connect: TIMEOUT,

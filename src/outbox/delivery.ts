@@ -37,7 +37,9 @@ export type Verdict<Result> =
 export interface DeliveryContext<Result> {
   readonly queue: StoredQueue;
   /** Runs operations on the queue one after the other. */
-  inTurn<T>(operation: () => Promise<T>): Promise<T>;
+  inTurn<T>(operation: () => Promise<T> | T): Promise<T>;
+  /** Whether nothing waits, neither in storage nor to be stored. */
+  isEmpty(): boolean;
   /** Deletes a message, then reports what it came to. */
   settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
   /** What the outbox itself needs of the device. */
@@ -57,6 +59,11 @@ export interface DeliveryDevice<Result> {
 interface SuspectMessage extends Suspect {
   readonly topic: string;
   readonly endpoint: number;
+}
+
+interface Chosen {
+  readonly sequence: number;
+  readonly message: Read;
 }
 
 export class Delivery<Result> {
@@ -103,6 +110,7 @@ export class Delivery<Result> {
         if ("result" in sent) {
           await this.#settle(sequence, { as: "delivered", message, result: sent.result });
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
+          if (this.#context.isEmpty()) return this.#last;
           continue;
         }
         const errorClass = device.classify(sent.error);
@@ -201,14 +209,20 @@ export class Delivery<Result> {
   }
 
   /** The next message to send, which is held from here on. */
-  async #choose(): Promise<{ sequence: number; message: Read } | undefined> {
-    const { queue } = this.#context;
+  #choose(): Promise<Chosen | undefined> | undefined {
     this.held = undefined;
-    const index = await this.#chooseIndex();
-    if (index === undefined) return undefined;
-    const sequence = queue.sequenceAt(index) as number;
+    // As long as nothing was rejected, the oldest: what is asked otherwise costs a device as much as to read it.
+    const isPlain = this.#suspects === undefined && this.#passed === undefined && this.#topics === undefined;
+    if (isPlain) return this.#hold(0);
+    return this.#chooseIndex().then((index) => (index === undefined ? undefined : this.#hold(index)));
+  }
+
+  #hold(index: number): Promise<Chosen> | undefined {
+    const { queue } = this.#context;
+    const sequence = queue.sequenceAt(index);
+    if (sequence === undefined) return undefined;
     this.held = sequence;
-    return { sequence, message: await queue.read(index) };
+    return queue.read(index).then((message) => ({ sequence, message }));
   }
 
   async #chooseIndex(): Promise<number | undefined> {

@@ -368,7 +368,7 @@ export class Outbox<Result = unknown> {
       const turn = this.#flushes.then(async () => {
         if (over) return;
         try {
-          await this.#open();
+          if (!this.#opened) await this.#open();
           const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
           if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
@@ -395,6 +395,7 @@ export class Outbox<Result = unknown> {
         queue: this.#queue,
         device: this.#context,
         inTurn: (operation) => this.#inTurn(operation),
+        isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
         // Whoever asks for a flush waits for it; the outbox's own come back later, and further apart.
         waitForPause: !planned,
@@ -413,10 +414,9 @@ export class Outbox<Result = unknown> {
   /** Deletes a message unless it is lost, and reports what it came to once that has been done. */
   async #settle(tally: { delivered: number; dropped: number }, sequence: number, verdict: Verdict<Result>) {
     this.#settled = { sequence, verdict };
-    await this.#inTurn(async () => {
+    await this.#inTurn(() => {
       const index = this.#queue.indexOf(sequence);
-      if (index < 0) return;
-      await this.#remove(index, verdict);
+      return index < 0 ? undefined : this.#remove(index, verdict);
     });
     if (this.#waiting !== undefined) this.#storeWaiting();
     // Where the outbox made room for another message, it has been deleted and reported already.
@@ -425,10 +425,11 @@ export class Outbox<Result = unknown> {
     this.#report(sequence, verdict);
   }
 
-  /** Deletes a settled message. One that is lost is forgotten: it may be there. */
-  async #remove(index: number, verdict: Verdict<Result>): Promise<void> {
-    if (verdict.as === "dropped" && verdict.dropped.reason === "lost") this.#queue.drop(index);
-    else await this.#queue.remove(index);
+  /** Deletes a settled message. One that is lost is forgotten: it may be there. Not an async function, as a frame costs memory. */
+  #remove(index: number, verdict: Verdict<Result>): Promise<void> | undefined {
+    if (verdict.as !== "dropped" || verdict.dropped.reason !== "lost") return this.#queue.remove(index);
+    this.#queue.drop(index);
+    return undefined;
   }
 
   /** Reports a settled message that is gone from the storage. */
@@ -461,7 +462,7 @@ export class Outbox<Result = unknown> {
     this.#storing = "again";
     if (isStoring) return;
     try {
-      await this.#open();
+      if (!this.#opened) await this.#open();
       while (this.#storing === "again" && this.#waiting !== undefined) {
         this.#storing = true;
         const [first] = this.#waiting;
@@ -611,11 +612,11 @@ export class Outbox<Result = unknown> {
     return this.#opening;
   }
 
-  #inTurn<T>(operation: () => Promise<T>): Promise<T> {
+  #inTurn<T>(operation: () => Promise<T> | T): Promise<T> {
     const turn = this.#last.then(() =>
       this.#evicting === undefined ? operation() : this.#mend(this.#evicting).then(operation),
     );
-    this.#last = turn.catch(() => {});
+    this.#last = turn.then(ignore, ignore);
     return turn;
   }
 
@@ -661,6 +662,8 @@ export class Outbox<Result = unknown> {
     }
   }
 }
+
+function ignore(): void {}
 
 function full(): IotHubError {
   return new IotHubError("OUTBOX_FULL", "The outbox is full.");

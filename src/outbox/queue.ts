@@ -186,7 +186,7 @@ export class StoredQueue {
    * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
    */
   async append({ text, bytes, timeMs, endpoint }: StoredRecord): Promise<number> {
-    await this.clean();
+    if (this.#failed !== undefined) await this.clean();
     let sequence = this.takeNumber();
     for (;;) {
       const value = await this.#storage.get(this.#key(sequence));
@@ -224,9 +224,10 @@ export class StoredQueue {
   }
 
   /** The message at an index. Corrupt is only what was read twice and made no sense. */
-  async read(index: number): Promise<Read> {
-    const read = await this.#read(this.sequenceAt(index) as number);
-    return typeof read === "string" ? read : read.message;
+  read(index: number): Promise<Read> {
+    return this.#read(this.sequenceAt(index) as number).then((read) =>
+      typeof read === "string" ? read : read.message,
+    );
   }
 
   /** Whether the key of a message is gone. */
@@ -248,10 +249,11 @@ export class StoredQueue {
   }
 
   /** Deletes the message at an index. */
-  async remove(index: number): Promise<void> {
-    await this.#storage.delete(this.#key(this.sequenceAt(index) as number));
-    this.#noRoomUntilMs = 0;
-    this.drop(index);
+  remove(index: number): Promise<void> {
+    return this.#storage.delete(this.#key(this.sequenceAt(index) as number)).then(() => {
+      this.#noRoomUntilMs = 0;
+      this.drop(index);
+    });
   }
 
   /** Forgets the message at an index, which is gone from the storage. */

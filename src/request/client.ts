@@ -10,7 +10,7 @@ import {
   ThrottledError,
 } from "../errors.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
-import { checkOptions, clockCorrectionRules, phaseTimeoutRules, requestRules } from "../options.js";
+import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
@@ -120,6 +120,8 @@ export interface PostOptions extends RequestOptions {
   readonly retryUnreadable?: boolean;
   /** False: a pause that the gateway asks for, or has asked for, ends the request in place of being waited for. */
   readonly waitForPause?: boolean;
+  /** In place of what `retry` says: made once for many requests. */
+  readonly policy?: RetryPolicy;
   /** True: takes a new connection, where no response to an earlier request can come. */
   readonly fresh?: boolean;
 }
@@ -276,7 +278,6 @@ export class Client {
    * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
   async post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<Exchange> {
-    if (options !== noOptions) checkOptions("", options, requestRules);
     if (this.#closed) throw deviceClosed();
     const { timer, clock } = this.#host;
     const { signal } = options;
@@ -285,7 +286,7 @@ export class Client {
       path,
       body,
       timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? 20000,
-      policy: readRetryOptions(options.retry, this.#policy),
+      policy: options.policy ?? readRetryOptions(options.retry, this.#policy),
       options,
       signal: canceller.signal,
       canceller,
