@@ -167,8 +167,16 @@ export class Connection implements TransportEvents {
     }
   }
 
-  onClose(error: unknown): void {
+  onClose(error: unknown, isWorthAnother = false): void {
     this.#transport = undefined;
+    if (isWorthAnother && this.#state === "securing") {
+      // Nothing of the request was written, so it goes on as if nothing had been. On a fresh stack.
+      this.#move("connecting");
+      Promise.resolve().then(() => {
+        if (this.#state === "connecting") this.#open();
+      });
+      return;
+    }
     const reader = this.#reader;
     const isAbrupt = error instanceof AbruptEnd;
     if ((error === undefined || isAbrupt) && reader?.end()) {

@@ -108,7 +108,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
           return {
             tls: {
               trust,
-              resumption: new Resumption(() => clock.monotonicMs()),
+              resumption: new Resumption(clock),
               random,
               allowStaticRsaAndCbc: options.allowStaticRsaAndCbc,
               clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),

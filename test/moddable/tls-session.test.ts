@@ -1,5 +1,6 @@
 /** TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is said of it. */
 
+import { randomBytes } from "node:crypto";
 import type net from "node:net";
 import { Duplex } from "node:stream";
 import { createServer, TLSSocket, type TLSSocketOptions } from "node:tls";
@@ -8,11 +9,22 @@ import type { ModdableHostOptions } from "../../host/moddable/index.js";
 import { makeCertificates } from "../../mocks/gateway/index.js";
 import RNG from "../../mocks/moddable/rng.js";
 import Session from "../../mocks/moddable/ssl-session.js";
+import type { ConnectionPhase } from "../../src/errors.js";
+import type { CancelSignal } from "../../src/host.js";
 import { failure } from "../support/failure.js";
-import { createModdableHost, network, until, useMachine } from "../support/moddable-machine.js";
+import { clock, createModdableHost, network, until, useMachine } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
 import { answer, onRequest, request, serve } from "../support/servers.js";
-import { join, record } from "../support/tls-wire.js";
+import {
+  changeCipherSpec,
+  extension,
+  finished,
+  join,
+  message,
+  record,
+  type ServerHelloParts,
+  serverHello,
+} from "../support/tls-wire.js";
 
 useMachine();
 
@@ -176,6 +188,178 @@ describe("a session", () => {
     state.remembers = true;
     await send(client, secure(port));
     expect(state.resumed).toEqual([false, false, true]);
+  });
+});
+
+describe("a ticket", () => {
+  /** Replies to a hello of the client's, on the raw socket. */
+  type Reply = (raw: net.Socket, hello: Buffer) => void;
+
+  /** A server of tickets alone; some connections, by their number, never get to it. */
+  async function ticketing(secureOptions = 0, replies: Readonly<Record<number, Reply>> = {}) {
+    const state = { resumed: [] as boolean[], hellos: [] as Buffer[] };
+    const { key, chain } = certificates;
+    const tls = createServer({ key, cert: chain, maxVersion: "TLSv1.2", secureOptions }, (socket) => {
+      state.resumed.push(socket.isSessionReused());
+      socket.on("error", () => {});
+      onRequest(socket, () => socket.write(answer(OK)));
+    });
+    tls.on("tlsClientError", () => {});
+    const { port } = await serve((raw, index) => {
+      raw.once("data", (hello: Buffer) => state.hellos.push(hello));
+      const reply = replies[index];
+      if (reply) raw.once("data", (hello: Buffer) => reply(raw, hello));
+      else tls.emit("connection", wire(raw));
+    });
+    return { port, state, forgetKeys: () => tls.setTicketKeys(randomBytes(48)) };
+  }
+
+  /** Session identifier and ticket of a hello of the client's to an address. */
+  function offerOf(hello: Buffer): [id: string, ticketBytes: number] {
+    const id = hello.subarray(44, 44 + hello[43]);
+    const at = hello.indexOf(Uint8Array.of(0, 35), 44 + hello[43]);
+    return [id.toString("hex"), hello.readUInt16BE(at + 2)];
+  }
+
+  test.each(["localhost", "127.0.0.1"])("resumes a session with %s, in two writes with the request", async (name) => {
+    const { port, state } = await ticketing();
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port, { host: name }));
+    for (let i = 0; i < 2; i++) {
+      network.writes.length = 0;
+      await send(client, secure(port, { host: name }));
+      // The hello; what ends the handshake, and the request; close_notify.
+      expect(network.writes.length).toBe(3);
+    }
+    expect(state.resumed).toEqual([false, true, true]);
+    const offers = state.hellos.map(offerOf);
+    expect(offers.map(([id, bytes]) => [id.length, bytes > 100])).toEqual([
+      [0, false],
+      [64, true],
+      [64, true],
+    ]);
+    expect(offers[1][0]).not.toBe(offers[2][0]);
+  });
+
+  test("without the extended master secret resumes as well", async () => {
+    const { port, state } = await ticketing(NO_EXTENDED_MASTER_SECRET);
+    const client = host({ keepAliveMs: 0 });
+    for (let i = 0; i < 2; i++) await send(client, secure(port));
+    expect(state.resumed).toEqual([false, true]);
+  });
+
+  test("that the server cannot read is replaced by a full handshake on the same connection", async () => {
+    const { port, state, forgetKeys } = await ticketing();
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    forgetKeys();
+    for (let i = 0; i < 2; i++) await send(client, secure(port));
+    expect(state.resumed).toEqual([false, false, true]);
+    expect(state.hellos.length).toBe(3);
+  });
+
+  test("is offered only as long as the server has said", async () => {
+    clock.stop();
+    const { port, state } = await ticketing();
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    // What OpenSSL says: 7200 seconds.
+    await clock.advance(7_199_000);
+    await send(client, secure(port));
+    await clock.advance(2000);
+    await send(client, secure(port));
+    expect(state.resumed).toEqual([false, true, false]);
+  });
+
+  /** Takes the offer, and goes on with what knows no secret. */
+  const echo =
+    (changes: ServerHelloParts, ...rest: readonly Uint8Array[]): Reply =>
+    (raw, hello) => {
+      const sessionId = hello.subarray(44, 44 + hello[43]);
+      const first = record(22, serverHello({ sessionId, extensions: [extension(23)], ...changes }));
+      raw.write(join(first, ...rest));
+    };
+
+  /** Without limits: the phases as the host tells them. */
+  const sendOnce = (
+    client: ReturnType<typeof host>,
+    port: number,
+    onPhase: (phase: ConnectionPhase) => void,
+    signal: CancelSignal = new AbortController().signal,
+  ) =>
+    client.http.send(secure(port), { signal, maxResponseBytes: 1000, fresh: false, connectTimeoutMs: 60000, onPhase });
+
+  const failures: readonly (readonly [string, Reply])[] = [
+    ["an end of the connection", (raw) => raw.end()],
+    ["a reset", (raw) => raw.resetAndDestroy()],
+    ["an alert", (raw) => raw.end(record(21, [2, 40]))],
+    ["an echo of the identifier without the secret", echo({}, changeCipherSpec, finished)],
+    ["another suite", echo({ suite: 0xc02f })],
+    ["no extended master secret", echo({ extensions: [] })],
+    ["a ticket that was not announced", echo({}, record(22, message(4, new Uint8Array(6))))],
+    [
+      "a ticket that was announced and is missing",
+      echo({ extensions: [extension(23), extension(35)] }, changeCipherSpec),
+    ],
+    ["a certificate", echo({}, record(22, message(11, [0, 0, 0])))],
+    [
+      "an end after the echo",
+      (raw, hello) => {
+        echo({})(raw, hello);
+        raw.end();
+      },
+    ],
+  ];
+  test.each(failures)("that is met with %s costs one more connection, and is forgotten", async (_name, reply) => {
+    const { port, state } = await ticketing(0, { 1: reply });
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    const phases: string[] = [];
+    const { status } = await sendOnce(client, port, (phase) => phases.push(phase));
+    expect(status).toBe(200);
+    expect(phases).toEqual(["tls", "connect", "tls", "write", "first-byte", "read"]);
+    expect(state.hellos.map((hello) => offerOf(hello)[1] > 0)).toEqual([false, true, false]);
+    await send(client, secure(port));
+    expect(state.resumed).toEqual([false, false, true]);
+  });
+
+  test("that is met with silence is forgotten once the request is given up", async () => {
+    clock.stop();
+    const { port, state } = await ticketing(0, { 1: () => {} });
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    const failed = failure(send(client, secure(port), { phaseTimeoutsMs: { tls: 900 } }));
+    await until(() => clock.waiting.includes(900));
+    await clock.advance(900);
+    expect(await failed).toMatchObject({ code: "TIMEOUT", phase: "tls" });
+    await send(client, secure(port));
+    expect(state.hellos.map((hello) => offerOf(hello)[1] > 0)).toEqual([false, true, false]);
+  });
+
+  test("a full handshake that fails is not tried again at once", async () => {
+    const { port, state } = await ticketing(0, { 0: (raw) => raw.end(record(21, [2, 40])) });
+    const error = await failure(send(host(), secure(port)));
+    expect([error.code, state.hellos.length]).toEqual(["TLS_FAILED", 1]);
+  });
+
+  test("a request that was given up in between is not sent", async () => {
+    const canceller = new AbortController();
+    const { port, state } = await ticketing(0, {
+      1: (raw) => raw.end(record(21, [2, 40])),
+    });
+    const client = host({ keepAliveMs: 0 });
+    await send(client, secure(port));
+    const sent = sendOnce(
+      client,
+      port,
+      (phase) => {
+        if (phase === "connect") canceller.abort(new Error("given up"));
+      },
+      canceller.signal,
+    );
+    await expect(sent).rejects.toThrow("given up");
+    await send(client, secure(port));
+    expect(state.hellos.map((hello) => offerOf(hello)[1] > 0)).toEqual([false, true, false]);
   });
 });
 

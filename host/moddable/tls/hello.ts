@@ -12,6 +12,7 @@ const SUPPORTED_GROUPS = 10;
 const EC_POINT_FORMATS = 11;
 const APPLICATION_LAYER_PROTOCOL = 16;
 const EXTENDED_MASTER_SECRET = 23;
+const SESSION_TICKET = 35;
 const RENEGOTIATION_INFO = 0xff01;
 
 export const ECDHE_ECDSA_AES_128_GCM = 0xc02b;
@@ -40,7 +41,7 @@ export function signatureHash(hash: number, signature: number, key: "rsa" | "ec"
   return signature === (key === "rsa" ? 1 : 3) ? HASHES[hash - 4] : undefined;
 }
 
-/** All extensions but server_name. Each stands in the order of type, length, contents. */
+/** All extensions but server_name and session_ticket. Each stands in the order of type, length, contents. */
 function extensions(): Uint8Array {
   // biome-ignore format: a line for each
   return Uint8Array.of(
@@ -67,17 +68,24 @@ export interface ClientHelloOptions {
   readonly random: Uint8Array;
   /** Of the session to resume; empty for none. */
   readonly sessionId: Uint8Array;
+  /**
+   * Of the session to resume (RFC 5077).
+   * @default empty: asks for one
+   */
+  readonly ticket?: Uint8Array;
   readonly suites: readonly number[];
 }
 
 /** The body of a ClientHello. */
-export function clientHello({ host, random, sessionId, suites }: ClientHelloOptions): Uint8Array {
+export function clientHello(options: ClientHelloOptions): Uint8Array {
+  const { host, random, sessionId, ticket = new Uint8Array(0), suites } = options;
   // RFC 6066 section 3: a name without a dot at its end, and never an address.
   const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
   const fixed = extensions();
   const nameBytes = address ? 0 : 9 + name.length;
   const head = 35 + sessionId.length + 2 + 2 * suites.length + 2;
-  const body = new Uint8Array(head + 2 + nameBytes + fixed.length);
+  const extensionBytes = nameBytes + 4 + ticket.length + fixed.length;
+  const body = new Uint8Array(head + 2 + extensionBytes);
   let at = 0;
   const put = (value: number) => {
     body[at++] = value >> 8;
@@ -95,7 +103,7 @@ export function clientHello({ host, random, sessionId, suites }: ClientHelloOpti
   for (const suite of suites) put(suite);
   // One compression method: none.
   put(0x0100);
-  put(nameBytes + fixed.length);
+  put(extensionBytes);
   if (!address) {
     put(SERVER_NAME);
     put(name.length + 5);
@@ -105,6 +113,9 @@ export function clientHello({ host, random, sessionId, suites }: ClientHelloOpti
     put(name.length);
     add(name);
   }
+  put(SESSION_TICKET);
+  put(ticket.length);
+  add(ticket);
   add(fixed);
   return body;
 }
@@ -117,6 +128,8 @@ export interface ServerHello {
   readonly sessionId: Uint8Array;
   readonly suite: number;
   readonly extendedMasterSecret: boolean;
+  /** Whether a ticket is going to follow (RFC 5077). */
+  readonly announcesTicket: boolean;
 }
 
 /**
@@ -150,8 +163,13 @@ export function readServerHello(body: Uint8Array, suites: readonly number[]): Se
       seen.push(type);
     }
   }
-  const random = body.slice(2, 34);
-  return { random, sessionId, suite, extendedMasterSecret: seen.includes(EXTENDED_MASTER_SECRET) };
+  return {
+    random: body.slice(2, 34),
+    sessionId,
+    suite,
+    extendedMasterSecret: seen.includes(EXTENDED_MASTER_SECRET),
+    announcesTicket: seen.includes(SESSION_TICKET),
+  };
 }
 
 /** Section 7.4.1.4: a server answers only what the client has offered. */
@@ -159,6 +177,7 @@ function checkExtension(type: number, contents: Uint8Array): void {
   switch (type) {
     case SERVER_NAME:
     case EXTENDED_MASTER_SECRET:
+    case SESSION_TICKET:
       if (contents.length > 0) throw malformed("an extension of ServerHello");
       return;
     case SUPPORTED_GROUPS:

@@ -78,6 +78,7 @@ export class TlsTransport implements Transport, TransportEvents {
     events: TransportEvents,
   ) {
     const { trust, resumption, random, allowStaticRsaAndCbc } = tls;
+    const kept = resumption.offer;
     this.#events = events;
     this.#resumption = resumption;
     this.#host = host;
@@ -88,7 +89,7 @@ export class TlsTransport implements Transport, TransportEvents {
       trust,
       primitives: sdkPrimitives,
       clientRandom: random.bytes(RANDOM_BYTES),
-      offered: resumption.offer,
+      offered: kept?.ticket ? { ...kept, id: random.bytes(RANDOM_BYTES) } : kept,
       allowStaticRsaAndCbc,
     });
     this.#session = new TlsSession(this.#handshake, tls);
@@ -162,8 +163,8 @@ export class TlsTransport implements Transport, TransportEvents {
         } else if (this.#state === "handshake" && handshake.state === "established") {
           this.#state = "established";
           isNew = true;
-          // A resumed session is not a fresh look at the certificate: it ends when it would have.
-          if (!handshake.isResumed) this.#resumption.keep(session.kept);
+          if (!handshake.isResumed) this.#resumption.keep(session.kept, handshake.notAfterMs);
+          else if (handshake.ticket) this.#resumption.renew(handshake.ticket);
         } else if (data && data.length > 0) {
           this.#events.onReadable(data);
         }
@@ -183,7 +184,6 @@ export class TlsTransport implements Transport, TransportEvents {
 
   #fail(error: unknown): void {
     if (this.#state === "closed") return;
-    if (this.#state === "handshake") this.#resumption.clear();
     if (error instanceof Rejection) {
       const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
       this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, error), error.alert);
@@ -191,17 +191,21 @@ export class TlsTransport implements Transport, TransportEvents {
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;
     const fault = describe(error);
-    this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR);
+    // Without the session that was offered it may be another story.
+    const isWorthAnother = this.#state === "handshake" && this.#handshake.isResuming;
+    this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR, isWorthAnother);
   }
 
-  #end(error: unknown, alert: number): void {
+  #end(error: unknown, alert: number, isWorthAnother = false): void {
     this.#close(alert);
-    this.#events.onClose(error);
+    this.#events.onClose(error, isWorthAnother);
   }
 
   #close(alert: number): void {
     if (this.#state === "closed") return;
     const isConnected = this.#state !== "connecting";
+    // A server that is silent when it is offered a session is given up from above.
+    if (this.#state === "handshake") this.#resumption.clear();
     this.#state = "closed";
     try {
       if (!this.#isPeerGone && isConnected) {
