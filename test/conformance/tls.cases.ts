@@ -430,14 +430,16 @@ export const cases: readonly Case[] = [
         ticket: { bytes: Uint8Array.of(1), lifetimeSeconds },
       });
       const DAY = 86400000;
+      const random = { bytes: (length: number) => new Uint8Array(length).fill(8) };
       /** Whether it is offered a millisecond before, and then. */
       const ends = (start: number, ms: number) =>
         [start + ms - 1, start + ms].map((at) => {
           now = at;
-          return resumption.offer !== undefined;
+          return resumption.offer(random) !== undefined;
         });
-      check.equal(resumption.offer, undefined, "nothing was kept");
+      check.equal(resumption.offer(random), undefined, "nothing was kept");
       resumption.keep(session, Number.POSITIVE_INFINITY);
+      check.equal(resumption.offer(random)?.id, ID, "the server's identifier");
       check.equal(ends(1000, DAY), [true, false], "a day");
       resumption.keep(withTicket(300), Number.POSITIVE_INFINITY);
       check.equal(ends(now, 300000), [true, false], "the server's hint");
@@ -450,7 +452,8 @@ export const cases: readonly Case[] = [
       resumption.keep(withTicket(300), Number.POSITIVE_INFINITY);
       now += 200000;
       resumption.renew({ bytes: Uint8Array.of(2), lifetimeSeconds: 300 });
-      check.equal(hex(resumption.offer?.ticket?.bytes ?? new Uint8Array(0)), "02", "the new ticket");
+      check.equal(hex(resumption.offer(random)?.ticket?.bytes ?? new Uint8Array(0)), "02", "the new ticket");
+      check.equal(resumption.offer(random)?.id, new Uint8Array(32).fill(8), "beside a ticket, what was drawn");
       now += 200000;
       resumption.renew({ bytes: Uint8Array.of(3), lifetimeSeconds: 0 });
       check.equal(ends(start, 500000), [true, false], "renewed, then without a hint");
@@ -463,17 +466,17 @@ export const cases: readonly Case[] = [
       check.equal(ends(start, DAY), [true, false], "renewed every hour");
       resumption.keep(withTicket(7200), 5000);
       wall = 4999;
-      check.equal(resumption.offer !== undefined, true, "before the end of the certificate");
+      check.equal(resumption.offer(random) !== undefined, true, "before the end of the certificate");
       wall = 5000;
-      check.equal(resumption.offer, undefined, "at the end of the certificate");
+      check.equal(resumption.offer(random), undefined, "at the end of the certificate");
       wall = 0;
-      check.equal(resumption.offer, undefined, "a clock that goes back brings nothing back");
+      check.equal(resumption.offer(random), undefined, "a clock that goes back brings nothing back");
       resumption.keep(session, 5000);
       resumption.clear();
-      check.equal(resumption.offer, undefined, "cleared");
+      check.equal(resumption.offer(random), undefined, "cleared");
       resumption.keep(session, 5000);
       resumption.keep(undefined, 5000);
-      check.equal(resumption.offer, undefined, "a server that keeps none");
+      check.equal(resumption.offer(random), undefined, "a server that keeps none");
     },
   },
   {

@@ -91,6 +91,7 @@ export class Handshake {
   #announcesTicket = false;
   #ticket: Ticket | undefined;
   #notAfterMs = Number.POSITIVE_INFINITY;
+  #leaf: Certificate | undefined;
   #key: PublicKey | undefined;
   #point: Uint8Array | undefined;
   #takesCertificate: boolean | undefined;
@@ -228,7 +229,12 @@ export class Handshake {
         return message;
       case "certificate":
         if (type !== CERTIFICATE) break;
-        this.#takeCertificates(body);
+        // The deepest calls of all begin here: a local of this frame, or one more frame, is stack that a device may lack.
+        this.#leaf = readCertificates(body, this.#suite, this.options);
+        this.#key = this.#leaf.publicKey();
+        if (!this.options.trust.acceptAnything) this.#notAfterMs = this.#leaf.notAfterMs;
+        // It keeps the whole message.
+        this.#leaf = undefined;
         this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
         return message;
       case "key-exchange":
@@ -279,12 +285,6 @@ export class Handshake {
     }
     this.#isResumed = true;
     this.#state = announcesTicket ? "ticket" : "change-cipher";
-  }
-
-  #takeCertificates(body: Uint8Array): void {
-    const leaf = readCertificates(body, this.#suite, this.options);
-    this.#key = leaf.publicKey();
-    if (!this.options.trust.acceptAnything) this.#notAfterMs = leaf.notAfterMs;
   }
 }
 

@@ -1,5 +1,6 @@
 /** The hellos: RFC 5246 sections 7.4.1.2 and 7.4.1.3, and the extensions that this client speaks. */
 
+import { hexDecode } from "../../../src/crypto/hex.js";
 import { HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, malformed, TlsFault, UNSUPPORTED_EXTENSION } from "./alerts.js";
 import { same } from "./der.js";
 import { hostIdentity } from "./names.js";
@@ -41,20 +42,35 @@ export function signatureHash(hash: number, signature: number, key: "rsa" | "ec"
   return signature === (key === "rsa" ? 1 : 3) ? HASHES[hash - 4] : undefined;
 }
 
-/** All extensions but server_name and session_ticket. Each stands in the order of type, length, contents. */
-function extensions(): Uint8Array {
-  // biome-ignore format: a line for each
-  return Uint8Array.of(
-    0, EXTENDED_MASTER_SECRET, 0, 0, // RFC 7627
-    0xff, 1, 0, 1, 0, // renegotiation_info, RFC 5746: there was no handshake before
-    0, SUPPORTED_GROUPS, 0, 4, 0, 2, 0, 23, // RFC 8422: secp256r1
-    0, EC_POINT_FORMATS, 0, 2, 1, 0, // uncompressed
-    0, APPLICATION_LAYER_PROTOCOL, 0, 11, ...HTTP_1_1(), // RFC 7301
-    // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
-    // ends with an empty extension.
-    0, 13, 0, 14, 0, 12, 4, 3, 5, 3, 6, 3, 4, 1, 5, 1, 6, 1,
-  );
-}
+/**
+ * All extensions but server_name and session_ticket, in hex: as so many parameters of a call they would take the stack of
+ * half a handshake. Each stands in the order of type, length, contents.
+ */
+const EXTENSIONS =
+  // extended_master_secret, RFC 7627.
+  "0017" +
+  "0000" +
+  // renegotiation_info, RFC 5746: there was no handshake before.
+  "ff01" +
+  "0001" +
+  "00" +
+  // supported_groups, RFC 8422: secp256r1.
+  "000a" +
+  "0004" +
+  "00020017" +
+  // ec_point_formats: uncompressed.
+  "000b" +
+  "0002" +
+  "0100" +
+  // application_layer_protocol_negotiation, RFC 7301: http/1.1.
+  "0010" +
+  "000b" +
+  "000908687474702f312e31" +
+  // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
+  // ends with an empty extension.
+  "000d" +
+  "000e" +
+  "000c040305030603040105010601";
 
 /** A ProtocolNameList of "http/1.1" alone. */
 function HTTP_1_1(): Uint8Array {
@@ -81,11 +97,10 @@ export function clientHello(options: ClientHelloOptions): Uint8Array {
   const { host, random, sessionId, ticket = new Uint8Array(0), suites } = options;
   // RFC 6066 section 3: a name without a dot at its end, and never an address.
   const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
-  const fixed = extensions();
+  const fixed = hexDecode(EXTENSIONS);
   const nameBytes = address ? 0 : 9 + name.length;
   const head = 35 + sessionId.length + 2 + 2 * suites.length + 2;
-  const extensionBytes = nameBytes + 4 + ticket.length + fixed.length;
-  const body = new Uint8Array(head + 2 + extensionBytes);
+  const body = new Uint8Array(head + 6 + nameBytes + ticket.length + fixed.length);
   let at = 0;
   const put = (value: number) => {
     body[at++] = value >> 8;
@@ -103,7 +118,7 @@ export function clientHello(options: ClientHelloOptions): Uint8Array {
   for (const suite of suites) put(suite);
   // One compression method: none.
   put(0x0100);
-  put(extensionBytes);
+  put(body.length - at - 2);
   if (!address) {
     put(SERVER_NAME);
     put(name.length + 5);

@@ -1,4 +1,4 @@
-import type { Clock } from "../../../src/host.js";
+import type { Clock, Random } from "../../../src/host.js";
 
 /** What a server gives a client to keep in its place: RFC 5077. */
 export interface Ticket {
@@ -26,6 +26,7 @@ export interface KeptSession {
 export const MAX_TICKET_BYTES = 2048;
 /** A session is not resumed after this; RFC 5246 section F.1.4 suggests a day at most. */
 const RESUMPTION_MS = 86400000;
+const ID_BYTES = 32;
 
 /** The session to resume with one origin, for as long as the same is trusted. */
 export class Resumption {
@@ -40,12 +41,10 @@ export class Resumption {
     this.#clock = clock;
   }
 
-  /** The session to offer. */
-  get offer(): KeptSession | undefined {
-    const now = this.#clock.monotonicMs();
-    const isOver = now >= Math.min(this.#sinceMs + RESUMPTION_MS, this.#untilMs);
-    if (isOver || this.#clock.nowMs() >= this.#notAfterMs) this.#session = undefined;
-    return this.#session;
+  /** The session to offer, with an identifier for this handshake. */
+  offer(random: Random): KeptSession | undefined {
+    if (this.#session && this.#isOver()) this.#session = undefined;
+    return this.#session?.ticket ? { ...this.#session, id: random.bytes(ID_BYTES) } : this.#session;
   }
 
   /**
@@ -69,6 +68,11 @@ export class Resumption {
   /** Whatever went wrong, the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
+  }
+
+  #isOver(): boolean {
+    const now = this.#clock.monotonicMs();
+    return now >= this.#untilMs || now >= this.#sinceMs + RESUMPTION_MS || this.#clock.nowMs() >= this.#notAfterMs;
   }
 
   /** A ticket that says nothing leaves the limit as it is. */

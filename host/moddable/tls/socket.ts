@@ -78,7 +78,6 @@ export class TlsTransport implements Transport, TransportEvents {
     events: TransportEvents,
   ) {
     const { trust, resumption, random, allowStaticRsaAndCbc } = tls;
-    const kept = resumption.offer;
     this.#events = events;
     this.#resumption = resumption;
     this.#host = host;
@@ -89,7 +88,7 @@ export class TlsTransport implements Transport, TransportEvents {
       trust,
       primitives: sdkPrimitives,
       clientRandom: random.bytes(RANDOM_BYTES),
-      offered: kept?.ticket ? { ...kept, id: random.bytes(RANDOM_BYTES) } : kept,
+      offered: resumption.offer(random),
       allowStaticRsaAndCbc,
     });
     this.#session = new TlsSession(this.#handshake, tls);
