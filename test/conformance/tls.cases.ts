@@ -419,6 +419,28 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "when a request may leave before the server's Finished",
+    heapBytes: 262144,
+    run(check, leaf: string) {
+      const whole = messages(hexDecode(leaf)).filter((_, i) => i !== 3);
+      const asked = messages(hexDecode(leaf));
+      /** After each message, then after ChangeCipherSpec. */
+      const ready = (flight: readonly Uint8Array[], changes: Partial<HandshakeOptions> = {}) => {
+        const handshake = new Handshake(options(changes));
+        return [...flight.map((one) => record(22, one)), changeCipherSpec].map((one) => {
+          handshake.record(one);
+          while (one[0] === 22 && handshake.next() !== undefined);
+          return handshake.isReadyEarly;
+        });
+      };
+      check.equal(ready(whole), [false, false, false, true, false]);
+      const hello = serverHello({ extensions: announced });
+      check.equal(ready([hello, ...whole.slice(1), ticket]), [false, false, false, true, true, false], "a ticket");
+      check.equal(ready(asked), [false, false, false, false, false, false], "a request for a certificate");
+      check.equal(ready([serverHello({ sessionId: ID, extensions: [extension(23)] })], offering), [false, false]);
+    },
+  },
+  {
     name: "how long a session is offered",
     run(check) {
       let now = 1000;

@@ -125,6 +125,16 @@ export class Handshake {
     return this.options.offered !== undefined && (this.#state === "hello" || this.#isResumed);
   }
 
+  /**
+   * Whether this side has sent its Finished after a full handshake with forward secrecy and AES-GCM (RFC 7918 section 5),
+   * and what the server has proven is all but that its Finished is right. Where the server asks for a certificate, what it
+   * says of it is waited for.
+   */
+  get isReadyEarly(): boolean {
+    const isTurnOver = this.#state === "ticket" || this.#state === "change-cipher";
+    return isTurnOver && !this.#isResumed && this.#isGcm && this.#takesCertificate === undefined;
+  }
+
   /** What the server wants to resume this session by, undefined if nothing came that can be kept. */
   get ticket(): Ticket | undefined {
     return this.#ticket;
@@ -180,10 +190,7 @@ export class Handshake {
         return;
       case "finished":
         // The SDK looks into it. It takes as many messages as there are, so there must not be room for more than one.
-        if (
-          type !== HANDSHAKE ||
-          (this.suites.indexOf(this.#suite) < GCM_SUITES && record.length !== GCM_FINISHED_BYTES)
-        ) {
+        if (type !== HANDSHAKE || (this.#isGcm && record.length !== GCM_FINISHED_BYTES)) {
           throw unexpected("no Finished after ChangeCipherSpec");
         }
         return;
@@ -220,47 +227,61 @@ export class Handshake {
       if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
       return undefined;
     }
-    const type = message[0];
     const body = message.subarray(MESSAGE_HEAD_BYTES);
+    if (this.#state === "certificate" && message[0] === CERTIFICATE) {
+      // The deepest calls of all begin here. On XS each name from outside that a function uses is a slot of its frame, and
+      // so the other messages are taken elsewhere.
+      this.#leaf = readCertificates(body, this.#suite, this.options);
+      this.#takeLeaf(this.#leaf);
+    } else {
+      this.#take(message[0], body);
+    }
+    return message;
+  }
+
+  #takeLeaf(leaf: Certificate): void {
+    this.#key = leaf.publicKey();
+    if (!this.options.trust.acceptAnything) this.#notAfterMs = leaf.notAfterMs;
+    // It keeps the whole message.
+    this.#leaf = undefined;
+    this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
+  }
+
+  /** Takes a message other than Certificate. */
+  #take(type: number, body: Uint8Array): void {
     switch (this.#state) {
       case "hello":
         if (type !== SERVER_HELLO) break;
         this.#hello(body);
-        return message;
-      case "certificate":
-        if (type !== CERTIFICATE) break;
-        // The deepest calls of all begin here: a local of this frame, or one more frame, is stack that a device may lack.
-        this.#leaf = readCertificates(body, this.#suite, this.options);
-        this.#key = this.#leaf.publicKey();
-        if (!this.options.trust.acceptAnything) this.#notAfterMs = this.#leaf.notAfterMs;
-        // It keeps the whole message.
-        this.#leaf = undefined;
-        this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
-        return message;
+        return;
       case "key-exchange":
         if (type !== SERVER_KEY_EXCHANGE) break;
         this.#point = readKeyExchange(body, this.#key as PublicKey, this.#serverRandom as Uint8Array, this.options);
         this.#state = "request-or-done";
-        return message;
+        return;
       case "request-or-done":
       case "done":
         if (type === CERTIFICATE_REQUEST && this.#state === "request-or-done") {
           this.#takesCertificate = takesRsa(body);
           this.#state = "done";
-          return message;
+          return;
         }
         if (type !== SERVER_HELLO_DONE) break;
         if (body.length !== 0) throw malformed("ServerHelloDone");
         if (!this.#messages.isDrained) throw unexpected("a message after the server's last");
         this.#state = this.#announcesTicket ? "ticket" : "change-cipher";
-        return message;
+        return;
       case "ticket":
         if (type !== NEW_SESSION_TICKET) break;
         this.#ticket = readTicket(body);
         this.#state = "change-cipher";
-        return message;
+        return;
     }
     throw unexpected(`handshake message ${type} out of order`);
+  }
+
+  get #isGcm(): boolean {
+    return this.suites.indexOf(this.#suite) < GCM_SUITES;
   }
 
   /** Section 7.4.1.3. */
