@@ -9,7 +9,7 @@ import type { ModdableHostOptions } from "../../host/moddable/index.js";
 import { makeCertificates } from "../../mocks/gateway/index.js";
 import RNG from "../../mocks/moddable/rng.js";
 import Session from "../../mocks/moddable/ssl-session.js";
-import type { ConnectionPhase, NetworkError } from "../../src/errors.js";
+import type { ConnectionPhase } from "../../src/errors.js";
 import type { CancelSignal } from "../../src/host.js";
 import { Device } from "../../src/index.js";
 import { failure } from "../support/failure.js";
@@ -465,7 +465,7 @@ describe("False Start", () => {
       });
       const other = await server();
       const client = host();
-      const error = (await failure(send(client, secure(port)))) as NetworkError;
+      const error = await failure(send(client, secure(port)));
       expect([error.phase, error.stale, error.message]).toEqual(["first-byte", true, message]);
       expect(await writesOf(client, port)).toBe(3);
       const remembered = (await client.storage?.get("false-start"))?.split(" ");
@@ -522,7 +522,7 @@ describe("False Start", () => {
       this.handshakeDigests?.SHA256.write(Uint8Array.of(0));
       return write.apply(this, parameters);
     });
-    const error = (await failure(send(client, secure(port)))) as NetworkError;
+    const error = await failure(send(client, secure(port)));
     spy.mockRestore();
     expect([error.code, error.phase, error.stale]).toEqual(["TLS_FAILED", "first-byte", true]);
     expect(error.message).toBe("The TLS connection to localhost failed: the server's Finished is wrong.");
