@@ -321,8 +321,9 @@ export class NetworkError extends IotHubError {
   declare readonly code: NetworkErrorCode;
   readonly phase: RequestPhase;
   /**
-   * True if a connection kept from an earlier request turned out dead before any byte of this response. The core then
-   * signs the request anew and sends it once more: the same nonce again would be rejected if the first did arrive.
+   * True if a connection kept from an earlier request turned out dead before any byte of this response, or a new one
+   * failed for a reason that another one will not have. The request may have arrived. The core then signs it anew and
+   * sends it once more: the same nonce again would be rejected if the first did arrive.
    */
   readonly stale: boolean;
 

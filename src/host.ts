@@ -81,7 +81,7 @@ export interface HttpClient {
   /**
    * Sends one request and reads its response, whatever its status. Connections are kept; where a kept one turns out
    * dead before any byte of the response, all kept ones are dropped and the error says `stale`: the core signs anew and
-   * sends once more.
+   * sends once more. A host may say so of a new connection that failed for what it leaves out of the next one.
    * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, PROXY_FAILED, CERTIFICATE_REJECTED,
    * TLS_FAILED, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; the reason of `context.signal` once that is aborted
    */

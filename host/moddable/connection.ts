@@ -167,8 +167,16 @@ export class Connection implements TransportEvents {
     }
   }
 
-  onClose(error: unknown): void {
+  onClose(error: unknown, isWorthAnother = false): void {
     this.#transport = undefined;
+    if (isWorthAnother && this.#state === "securing") {
+      // Nothing of the request was written: it goes on as if nothing had happened. On a fresh stack.
+      this.#move("connecting");
+      Promise.resolve().then(() => {
+        if (this.#state === "connecting") this.#open();
+      });
+      return;
+    }
     const reader = this.#reader;
     const isAbrupt = error instanceof AbruptEnd;
     if ((error === undefined || isAbrupt) && reader?.end()) {
@@ -185,7 +193,7 @@ export class Connection implements TransportEvents {
         this.#finish(false);
       }
     } else {
-      this.#fail(error);
+      this.#fail(error, isWorthAnother);
     }
   }
 
@@ -254,30 +262,30 @@ export class Connection implements TransportEvents {
     if (headers.date) this.#events.onDate?.(headers.date);
   }
 
-  #fail(error: unknown): void {
+  #fail(error: unknown, isStale = false): void {
     const pending = this.#pending;
     this.#pending = undefined;
-    const failure = pending && this.#describe(error, pending.phase);
+    const failure = pending && this.#describe(error, pending.phase, isStale);
     this.close();
     pending?.fail(failure);
   }
 
-  #describe(error: unknown, phase: ConnectionPhase): IotHubError {
+  #describe(error: unknown, phase: ConnectionPhase, isStale: boolean): IotHubError {
     if (error instanceof IotHubError) return error;
     const { host, port, isSecure } = this.#endpoint;
     if (error === undefined || error instanceof AbruptEnd) {
       return phase === "connect"
         ? new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`)
-        : this.#reset(phase, this.#isReused && !this.#isAnswered);
+        : this.#reset(phase, isStale || (this.#isReused && !this.#isAnswered));
     }
     const reason = textOf(error);
     if (phase === "tls") {
       return new NetworkError("TLS_FAILED", phase, `The TLS handshake with ${host} failed: ${reason}.`, error);
     }
     if (isSecure && phase !== "connect") {
-      return new NetworkError("TLS_FAILED", phase, `The TLS connection to ${host} failed: ${reason}.`, error);
+      return new NetworkError("TLS_FAILED", phase, `The TLS connection to ${host} failed: ${reason}.`, error, isStale);
     }
-    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${reason}.`, error);
+    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${reason}.`, error, isStale);
   }
 
   #reset(phase: ConnectionPhase, isStale: boolean): NetworkError {

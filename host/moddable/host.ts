@@ -50,6 +50,7 @@ export function assembleHost(
   parts: (
     clock: ModdableClock,
     random: PooledRandom,
+    storage: Storage | undefined,
   ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
 ): ModdableHost {
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
@@ -59,7 +60,7 @@ export function assembleHost(
   const resolver = new Resolver(addresses);
   const clock = new ModdableClock({ ...options.clock, storage }, resolver);
   const random = new PooledRandom(storage);
-  const { secure, digest, rsa } = parts(clock, random);
+  const { secure, digest, rsa } = parts(clock, random, storage);
   const http = new Http({
     secure,
     resolver,

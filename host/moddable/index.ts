@@ -14,6 +14,7 @@ import { ArithmeticRsa } from "./rsa.js";
 import { defaultAnchors } from "./tls/anchors.js";
 import { Certificate } from "./tls/certificate.js";
 import { checkAnchor, type Trust } from "./tls/chain.js";
+import { FalseStart } from "./tls/false-start.js";
 import { Resumption } from "./tls/resumption.js";
 import { TlsTransport } from "./tls/socket.js";
 
@@ -54,6 +55,14 @@ export interface ModdableHostOptions extends PlainHostOptions {
    */
   readonly allowStaticRsaAndCbc?: boolean;
   /**
+   * Sends a request with what ends this side of a full handshake, a round trip earlier (False Start, RFC 7918): once the
+   * server has proven its identity and its key, with forward secrecy and AES-GCM, where it asks for no certificate. If the
+   * connection then fails before the server has ended the handshake, the request is sent again at once without, though it
+   * may have arrived, and so is every other one to this origin for 30 days, which the storage remembers.
+   * @default true
+   */
+  readonly falseStart?: boolean;
+  /**
    * Accepts every certificate, so that anybody on the way can read and change everything. For a bench, never for a
    * device.
    */
@@ -67,6 +76,7 @@ const hostRules = Object.freeze({
   clientCertificate: "any",
   clientKey: "any",
   allowStaticRsaAndCbc: "boolean",
+  falseStart: "boolean",
   dangerouslyAcceptAnyCertificate: "boolean",
 } satisfies Rules<ModdableHostOptions>);
 
@@ -88,7 +98,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       : readChain("clientCertificate", clientCertificate, read, "A client certificate");
   if (chain && clientKey !== undefined) checkPair(chain[0], readKey(clientKey));
   const pins = (options.pins ?? []).map(readPin);
-  return assembleHost(options, (clock, random) => {
+  return assembleHost(options, (clock, random, storage) => {
     const digest = createDigest();
     let trust: Trust | undefined;
     return {
@@ -96,7 +106,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       rsa: digest && new ArithmeticRsa(digest),
       secure: {
         Transport: TlsTransport as never,
-        settings: () => {
+        settings: (host, port) => {
           if (!trust) {
             trust = Object.freeze({
               anchors: given ?? defaultAnchors(),
@@ -108,7 +118,8 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
           return {
             tls: {
               trust,
-              resumption: new Resumption(() => clock.monotonicMs()),
+              resumption: new Resumption(clock),
+              falseStart: options.falseStart === false ? undefined : new FalseStart(`${host}:${port}`, clock, storage),
               random,
               allowStaticRsaAndCbc: options.allowStaticRsaAndCbc,
               clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),

@@ -23,8 +23,9 @@ export interface TransportEvents {
    * The connection is closed.
    * @param error undefined if the peer ended in order (over TLS, by close_notify), {@link AbruptEnd} if it did not say
    * so, or what went wrong
+   * @param isWorthAnother true if another connection, made at once, does without what may be the reason
    */
-  onClose(error: unknown): void;
+  onClose(error: unknown, isWorthAnother?: boolean): void;
 }
 
 /** The connection broke off. Over plain TCP the SDK does not tell this from an end in order. */

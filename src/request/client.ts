@@ -200,7 +200,7 @@ interface PendingRequest {
   retries: number;
   /** Whether it was signed again with a corrected clock. */
   corrected: boolean;
-  /** Whether it was sent again because a kept connection was dead or its response was not believed. */
+  /** Whether it was sent again because its connection was to blame or its response was not believed. */
   resent: boolean;
 }
 
@@ -634,7 +634,7 @@ function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
   return error.requestId !== undefined || roundsNeeded(error, errorClass) === undefined;
 }
 
-/** A kept connection was dead before any byte of the response, or was being given up as the request came. */
+/** Its connection was dead or being given up as the request came, or failed for a reason that another one will not have. */
 function isStale(error: IotHubError): boolean {
   return (error instanceof NetworkError && error.stale) || isIdleTimeout(error);
 }

@@ -1,7 +1,8 @@
 import { alertName, TlsFault } from "../../host/moddable/tls/alerts.js";
-import type { HandshakeOptions } from "../../host/moddable/tls/handshake.js";
+import { Handshake, type HandshakeOptions } from "../../host/moddable/tls/handshake.js";
 import { cipherSuites, clientHello, readServerHello } from "../../host/moddable/tls/hello.js";
 import { MAX_MESSAGE_BYTES, MessageReader, RecordReader } from "../../host/moddable/tls/records.js";
+import { MAX_TICKET_BYTES, Resumption } from "../../host/moddable/tls/resumption.js";
 import type { SignaturePrimitives } from "../../host/moddable/tls/verify.js";
 import { hex, hexDecode, utf8 } from "../../src/index.js";
 import {
@@ -15,6 +16,7 @@ import {
   joinAll,
   keyExchange,
   message,
+  newSessionTicket,
   record,
   run,
   type ServerHelloParts,
@@ -46,6 +48,10 @@ const offering: Partial<HandshakeOptions> = {
   offered: { id: ID, secret: new Uint8Array(48), suite: 0xc02b, isExtended: true },
 };
 
+/** NewSessionTicket of 20 bytes that lasts for 300 seconds. */
+const ticket = newSessionTicket(300, new Uint8Array(20).fill(9));
+const announced = [extension(23), extension(35)];
+
 /** What a server sends before it is the client's turn: the messages of a full handshake. */
 export function messages(leaf: Uint8Array): Uint8Array[] {
   const hello = serverHello({ sessionId: ID, extensions: [extension(0xff01, 0), extension(23)] });
@@ -56,7 +62,11 @@ export function messages(leaf: Uint8Array): Uint8Array[] {
 function read(parts: ServerHelloParts, change: (body: Uint8Array) => Uint8Array = (body) => body): string {
   try {
     const hello = readServerHello(change(serverHello(parts).subarray(4)), cipherSuites(false));
-    return hex(Uint8Array.of(hello.suite >> 8, hello.suite)) + (hello.extendedMasterSecret ? " extended" : "");
+    return (
+      hex(Uint8Array.of(hello.suite >> 8, hello.suite)) +
+      (hello.extendedMasterSecret ? " extended" : "") +
+      (hello.announcesTicket ? " ticket" : "")
+    );
   } catch (error) {
     return `alert ${(error as TlsFault).alert}`;
   }
@@ -70,7 +80,9 @@ const refusedHellos: readonly (readonly [string, ServerHelloParts, string])[] = 
   ["CBC, which was not offered", { suite: 0xc027 }, "alert 47"],
   ["no suite", { suite: 0 }, "alert 47"],
   ["an identifier of 33 bytes", { sessionId: new Uint8Array(33) }, "alert 50"],
-  ["an extension that was not offered", { extensions: [extension(35)] }, "alert 110"],
+  ["an extension that was not offered", { extensions: [extension(5)] }, "alert 110"],
+  ["a session_ticket with contents", { extensions: [extension(35, 0)] }, "alert 50"],
+  ["a session_ticket twice", { extensions: [extension(35), extension(35)] }, "alert 47"],
   ["signature_algorithms, which no server sends", { extensions: [extension(13, 0, 2, 4, 3)] }, "alert 110"],
   ["an extension twice", { extensions: [extension(23), extension(23)] }, "alert 47"],
   ["a server_name with contents", { extensions: [extension(0, 0)] }, "alert 50"],
@@ -113,28 +125,39 @@ export const cases: readonly Case[] = [
     name: "the hello, byte by byte",
     run(check) {
       const random = new Uint8Array(32).fill(1);
-      const hello = (host: string, sessionId = new Uint8Array(0), all = false) =>
-        hex(clientHello({ host, random, sessionId, suites: cipherSuites(all) }));
+      const hello = (host: string, sessionId = new Uint8Array(0), all = false, ticket?: Uint8Array) =>
+        hex(clientHello({ host, random, sessionId, ticket, suites: cipherSuites(all) }));
       const start = `0303${"01".repeat(32)}`;
-      const rest =
+      const fixed =
         "00170000" +
         "ff01000100" +
         "000a000400020017" +
         "000b00020100" +
         "0010000b000908687474702f312e31" +
         "000d000e000c040305030603040105010601";
+      const rest = `00230000${fixed}`;
       const name = "00000011000f00000c676174657761792e74657374";
-      check.equal(hello("gateway.test"), `${start}000004c02bc02f0100004d${name}${rest}`);
-      check.equal(hello("Gateway.test."), `${start}000004c02bc02f0100004d${name}${rest}`, "a dot at its end");
-      check.equal(hello("192.168.1.10"), `${start}000004c02bc02f01000038${rest}`, "an address");
+      check.equal(hello("gateway.test"), `${start}000004c02bc02f01000051${name}${rest}`);
+      check.equal(hello("Gateway.test."), `${start}000004c02bc02f01000051${name}${rest}`, "a dot at its end");
+      check.equal(hello("192.168.1.10"), `${start}000004c02bc02f0100003c${rest}`, "an address");
       check.equal(
         hello("192.168.1.10", ID),
-        `${start}20${"07".repeat(32)}0004c02bc02f01000038${rest}`,
+        `${start}20${"07".repeat(32)}0004c02bc02f0100003c${rest}`,
         "a session that is offered",
       );
       check.equal(
+        hello("192.168.1.10", ID, false, Uint8Array.of(5, 6, 7)),
+        `${start}20${"07".repeat(32)}0004c02bc02f0100003f00230003050607${fixed}`,
+        "a ticket",
+      );
+      check.equal(
+        hello("192.168.1.10", ID, false, new Uint8Array(MAX_TICKET_BYTES)),
+        `${start}20${"07".repeat(32)}0004c02bc02f0100083c00230800${"00".repeat(2048)}${fixed}`,
+        "a long ticket",
+      );
+      check.equal(
         hello("192.168.1.10", new Uint8Array(0), true),
-        `${start}00000ec02bc02fc027003c003d002f0035${"01000038"}${rest}`,
+        `${start}00000ec02bc02fc027003c003d002f0035${"0100003c"}${rest}`,
         "static RSA and CBC",
       );
     },
@@ -151,8 +174,9 @@ export const cases: readonly Case[] = [
         extension(10, 0, 2, 0, 29),
         extension(11, 3, 0, 1, 2),
         extension(16, 0, 9, 8, ...utf8("http/1.1")),
+        extension(35),
       ];
-      check.equal(read({ sessionId: ID, extensions: every }), "c02b extended");
+      check.equal(read({ sessionId: ID, extensions: every }), "c02b extended ticket");
       for (const [name, parts, expected] of refusedHellos) check.equal(read(parts), expected, name);
       const whole = serverHello({ sessionId: ID, extensions: every }).length - 4;
       for (const cut of each(whole)) {
@@ -340,6 +364,144 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "a ticket comes once, where it was announced, before ChangeCipherSpec",
+    heapBytes: 262144,
+    run(check, leaf: string) {
+      const whole = messages(hexDecode(leaf));
+      const full = (extensions: readonly Uint8Array[], ...rest: readonly Uint8Array[]) =>
+        run(options(), join(record(22, serverHello({ extensions }), ...whole.slice(1)), ...rest));
+      const resumed = (extensions: readonly Uint8Array[], ...rest: readonly Uint8Array[]) =>
+        run(options(offering), join(record(22, serverHello({ sessionId: ID, extensions })), ...rest));
+      const end = [changeCipherSpec, finished];
+      for (const [name, through] of [
+        ["full", full],
+        ["resumed", resumed],
+      ] as const) {
+        check.equal(through(announced, record(22, ticket), ...end), "established", name);
+        check.equal(through(announced, ...halves(ticket), ...end), "established", `${name}, in two records`);
+        check.equal(through(announced, ...end), "alert 10", `${name}, missing`);
+        check.equal(through([extension(23)], record(22, ticket), ...end), "alert 10", `${name}, not announced`);
+        check.equal(through(announced, record(22, ticket), record(22, ticket), ...end), "alert 10", `${name}, twice`);
+        check.equal(through(announced, record(22, ticket, ticket), ...end), "alert 10", `${name}, twice in a record`);
+        check.equal(through(announced, changeCipherSpec, record(22, ticket), finished), "alert 10", `${name}, late`);
+        check.equal(through(announced, record(22, ticket, [4]), ...end), "alert 10", `${name}, and a part of another`);
+        check.equal(through(announced, record(22, ticket.subarray(0, 9)), ...end), "alert 10", `${name}, cut off`);
+        check.equal(through(announced, record(22, message(14)), ...end), "alert 10", `${name}, another message`);
+      }
+      const early = join(record(22, serverHello({ extensions: announced }), ...whole.slice(1), ticket), ...end);
+      check.equal(run(options(), early), "alert 10", "before it is this side's turn");
+      const amid = join(record(22, serverHello({ extensions: announced }), ...whole.slice(1), [4, 0]));
+      check.equal(run(options(), amid), "alert 10", "a part of it before it is this side's turn");
+      const together = record(22, serverHello({ sessionId: ID, extensions: announced }), ticket);
+      check.equal(run(options(offering), join(together, ...end)), "established", "in a record with ServerHello");
+      for (const bytes of [message(4), message(4, [0, 0, 0, 0, 0]), message(4, [0, 0, 0, 0, 0, 1])]) {
+        check.equal(resumed(announced, record(22, bytes)), "alert 50", "too short");
+      }
+      check.equal(resumed(announced, record(22, message(4, ticket.subarray(4), [0]))), "alert 50", "a byte more");
+    },
+  },
+  {
+    name: "a ticket that is empty or too long is not kept",
+    run(check) {
+      const kept = (bytes: number) => {
+        const handshake = new Handshake(options(offering));
+        handshake.record(record(22, serverHello({ sessionId: ID, extensions: announced })));
+        handshake.next();
+        handshake.record(record(22, newSessionTicket(0x80000001, new Uint8Array(bytes))));
+        handshake.next();
+        const { ticket: came, state } = handshake;
+        return [state, came?.bytes.length, came?.lifetimeSeconds];
+      };
+      check.equal(kept(1), ["change-cipher", 1, 0x80000001]);
+      check.equal(kept(MAX_TICKET_BYTES), ["change-cipher", MAX_TICKET_BYTES, 0x80000001]);
+      check.equal(kept(0), ["change-cipher", undefined, undefined]);
+      check.equal(kept(MAX_TICKET_BYTES + 1), ["change-cipher", undefined, undefined]);
+    },
+  },
+  {
+    name: "when a request may leave before the server's Finished",
+    heapBytes: 262144,
+    run(check, leaf: string) {
+      const whole = messages(hexDecode(leaf)).filter((_, i) => i !== 3);
+      const asked = messages(hexDecode(leaf));
+      /** After each message, then after ChangeCipherSpec. */
+      const ready = (flight: readonly Uint8Array[], changes: Partial<HandshakeOptions> = {}) => {
+        const handshake = new Handshake(options(changes));
+        return [...flight.map((one) => record(22, one)), changeCipherSpec].map((one) => {
+          handshake.record(one);
+          while (one[0] === 22 && handshake.next() !== undefined);
+          return handshake.isReadyEarly;
+        });
+      };
+      check.equal(ready(whole), [false, false, false, true, false]);
+      const hello = serverHello({ extensions: announced });
+      check.equal(ready([hello, ...whole.slice(1), ticket]), [false, false, false, true, true, false], "a ticket");
+      check.equal(ready(asked), [false, false, false, false, false, false], "a request for a certificate");
+      check.equal(ready([serverHello({ sessionId: ID, extensions: [extension(23)] })], offering), [false, false]);
+    },
+  },
+  {
+    name: "how long a session is offered",
+    run(check) {
+      let now = 1000;
+      let wall = 0;
+      const resumption = new Resumption({ monotonicMs: () => now, nowMs: () => wall });
+      const session = { id: ID, secret: new Uint8Array(48), suite: 0xc02b, isExtended: true };
+      const withTicket = (lifetimeSeconds: number) => ({
+        ...session,
+        ticket: { bytes: Uint8Array.of(1), lifetimeSeconds },
+      });
+      const DAY = 86400000;
+      const random = { bytes: (length: number) => new Uint8Array(length).fill(8) };
+      /** Whether it is offered a millisecond before, and then. */
+      const ends = (start: number, ms: number) =>
+        [start + ms - 1, start + ms].map((at) => {
+          now = at;
+          return resumption.offer(random) !== undefined;
+        });
+      check.equal(resumption.offer(random), undefined, "nothing was kept");
+      resumption.keep(session, Number.POSITIVE_INFINITY);
+      check.equal(resumption.offer(random)?.id, ID, "the server's identifier");
+      check.equal(ends(1000, DAY), [true, false], "a day");
+      resumption.keep(withTicket(300), Number.POSITIVE_INFINITY);
+      check.equal(ends(now, 300000), [true, false], "the server's hint");
+      resumption.keep(withTicket(0xffffffff), Number.POSITIVE_INFINITY);
+      check.equal(ends(now, DAY), [true, false], "a hint that is longer than a day");
+      resumption.keep(withTicket(0), Number.POSITIVE_INFINITY);
+      check.equal(ends(now, DAY), [true, false], "no hint");
+      // Renewed, it lasts from then on; without a hint as before; and never longer than a day in all.
+      let start = now;
+      resumption.keep(withTicket(300), Number.POSITIVE_INFINITY);
+      now += 200000;
+      resumption.renew({ bytes: Uint8Array.of(2), lifetimeSeconds: 300 });
+      check.equal(hex(resumption.offer(random)?.ticket?.bytes ?? new Uint8Array(0)), "02", "the new ticket");
+      check.equal(resumption.offer(random)?.id, new Uint8Array(32).fill(8), "beside a ticket, what was drawn");
+      now += 200000;
+      resumption.renew({ bytes: Uint8Array.of(3), lifetimeSeconds: 0 });
+      check.equal(ends(start, 500000), [true, false], "renewed, then without a hint");
+      start = now;
+      resumption.keep(withTicket(7200), Number.POSITIVE_INFINITY);
+      for (let at = 3600000; at < DAY; at += 3600000) {
+        now = start + at;
+        resumption.renew({ bytes: Uint8Array.of(2), lifetimeSeconds: 7200 });
+      }
+      check.equal(ends(start, DAY), [true, false], "renewed every hour");
+      resumption.keep(withTicket(7200), 5000);
+      wall = 4999;
+      check.equal(resumption.offer(random) !== undefined, true, "before the end of the certificate");
+      wall = 5000;
+      check.equal(resumption.offer(random), undefined, "at the end of the certificate");
+      wall = 0;
+      check.equal(resumption.offer(random), undefined, "a clock that goes back brings nothing back");
+      resumption.keep(session, 5000);
+      resumption.clear();
+      check.equal(resumption.offer(random), undefined, "cleared");
+      resumption.keep(session, 5000);
+      resumption.keep(undefined, 5000);
+      check.equal(resumption.offer(random), undefined, "a server that keeps none");
+    },
+  },
+  {
     name: "mutations: the same on every engine",
     each: true,
     heapBytes: 524288,
@@ -351,6 +513,11 @@ export const cases: readonly Case[] = [
     },
   },
 ];
+
+/** A message in two records. */
+function halves(whole: Uint8Array): Uint8Array[] {
+  return [record(22, whole.subarray(0, 7)), record(22, whole.subarray(7))];
+}
 
 /** All that a server sends in a full handshake, a message in a record. */
 export function flight(leaf: Uint8Array): Uint8Array {

@@ -173,7 +173,7 @@ test("over TLS, a request of which a part of a record waits for room is not writ
   });
   // Enough for the handshake, and for a part of the request.
   network.peerWindow = 1000;
-  const host = createModdableHost({ trustAnchors: [Uint8Array.from(rootDer)] });
+  const host = createModdableHost({ trustAnchors: [Uint8Array.from(rootDer)], falseStart: false });
   const body = new Uint8Array(1700);
   const response = await send(host, request(server.port, { scheme: "https", host: "localhost", body }));
   expect([response.status, response.early]).toEqual([200, true]);

@@ -143,12 +143,13 @@ test.each([
   [
     { certificates: [] },
     "Unknown option `certificates`; the known ones are clock, storage, addresses, keepAliveMs, maxConnections, maxWaiting, " +
-      "trustAnchors, pins, clientCertificate, clientKey, allowStaticRsaAndCbc, dangerouslyAcceptAnyCertificate.",
+      "trustAnchors, pins, clientCertificate, clientKey, allowStaticRsaAndCbc, falseStart, dangerouslyAcceptAnyCertificate.",
   ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],
   [{ clock: { timeoutMs: "3000" } }, "clock.timeoutMs must be a number from 1 to 2147483647; it is a string."],
   [{ allowStaticRsaAndCbc: "no" }, "allowStaticRsaAndCbc must be a boolean; it is a string."],
+  [{ falseStart: 1 }, "falseStart must be a boolean; it is 1."],
   [{ dangerouslyAcceptAnyCertificate: "no" }, "dangerouslyAcceptAnyCertificate must be a boolean; it is a string."],
 ])("createHost %j", (given, sentence) => {
   expect(() => createHost(given as never)).toThrow(sentence);

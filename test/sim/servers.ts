@@ -219,7 +219,8 @@ function judge(expect: Expectations, seen: readonly (readonly [string, boolean, 
 const nginxCases: readonly ServerCase[] = [
   { name: "stock settings", expected: [ECDSA_SUITE, ...kept] },
   { name: "stock settings, RSA", keyType: "rsa", expected: [RSA_SUITE, ...kept] },
-  { name: "stock settings, connections apart", options: apart, expected: [ECDSA_SUITE, ...anew] },
+  { name: "stock settings, connections apart", options: apart, expected: [ECDSA_SUITE, ...resumed] },
+  { name: "stock settings, RSA, connections apart", keyType: "rsa", options: apart, expected: [RSA_SUITE, ...resumed] },
   {
     name: "no cache, no tickets (an empty session identifier)",
     settings: ["ssl_session_cache off;", "ssl_session_tickets off;"],
@@ -259,7 +260,7 @@ const nginxCases: readonly ServerCase[] = [
   {
     name: "responses that end with the connection",
     settings: ["chunked_transfer_encoding off;", "sub_filter_types *;", "sub_filter no-such-text no-such-text;"],
-    expected: [ECDSA_SUITE, ...anew],
+    expected: [ECDSA_SUITE, ...resumed],
   },
   {
     name: "a client certificate",

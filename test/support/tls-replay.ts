@@ -16,6 +16,7 @@ export interface Replay {
   readonly anchor: string;
   readonly offered?: {
     readonly id: string;
+    readonly ticket: string;
     readonly secret: string;
     readonly suite: number;
     readonly isExtended: boolean;
@@ -34,8 +35,9 @@ export interface Ended {
   readonly suite: number;
   readonly isResumed: boolean;
   readonly isExtended: boolean;
-  /** Of the session to resume, and its master secret. */
+  /** Of the session to resume: its identifier, the ticket that came, and the master secret. */
   readonly id: string;
+  readonly ticket: string;
   readonly secret: string;
   /** What the server sent as data. */
   readonly data: string;
@@ -68,7 +70,12 @@ export class ReplayClient {
       trust: { anchors: [hexDecode(anchor)], pins: [], acceptAnything: false, nowMs: () => nowMs },
       primitives: sdkPrimitives,
       clientRandom: random.bytes(32),
-      offered: offered && { ...offered, id: hexDecode(offered.id), secret: hexDecode(offered.secret) },
+      offered: offered && {
+        ...offered,
+        id: hexDecode(offered.id),
+        ticket: offered.ticket === "" ? undefined : { bytes: hexDecode(offered.ticket), lifetimeSeconds: 0 },
+        secret: hexDecode(offered.secret),
+      },
     });
     this.#session = new TlsSession(this.#handshake, {
       random,
@@ -100,10 +107,11 @@ export class ReplayClient {
   }
 
   get ended(): Ended {
-    const { state, suite, isResumed, isExtended } = this.#handshake;
+    const { state, suite, isResumed, isExtended, ticket: came } = this.#handshake;
+    const ticket = came ? hex(came.bytes) : "";
     const kept = this.#session.kept;
     const [id, secret] = kept ? [hex(kept.id), hex(kept.secret)] : ["", ""];
-    return { state, suite, isResumed, isExtended, id, secret, data: this.#data };
+    return { state, suite, isResumed, isExtended, id, ticket, secret, data: this.#data };
   }
 }
 

@@ -83,6 +83,10 @@ export const keyExchange = (
 export const certificateRequest = (types = [1], algorithms = [4, 1], authorities: number[] = []): Uint8Array =>
   message(13, vector(1, types), vector(2, algorithms), vector(2, authorities));
 
+/** @param hint lifetime in seconds */
+export const newSessionTicket = (hint: number, ticket: Uint8Array): Uint8Array =>
+  message(4, two(hint >>> 16), two(hint & 0xffff), vector(2, ticket));
+
 export const serverHelloDone = message(14);
 export const changeCipherSpec = record(20, [1]);
 /** As long as one that is encrypted with AES-GCM. */

@@ -9,7 +9,7 @@ import {
   TlsFault,
   unexpected,
 } from "./alerts.js";
-import { DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
+import { type Certificate, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
 import { type Trust, verifyChain } from "./chain.js";
 import { isOnCurve } from "./curves.js";
 import { same } from "./der.js";
@@ -24,11 +24,12 @@ import {
   word,
 } from "./records.js";
 import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
-import type { KeptSession } from "./resumption.js";
+import { type KeptSession, MAX_TICKET_BYTES, type Ticket } from "./resumption.js";
 import { isSignature, type SignaturePrimitives } from "./verify.js";
 
 // Handshake types, section 7.4.
 export const SERVER_HELLO = 2;
+const NEW_SESSION_TICKET = 4;
 const CERTIFICATE = 11;
 const SERVER_KEY_EXCHANGE = 12;
 const CERTIFICATE_REQUEST = 13;
@@ -55,6 +56,7 @@ type State =
   | "key-exchange"
   | "request-or-done"
   | "done"
+  | "ticket"
   | "change-cipher"
   | "finished"
   | "established";
@@ -66,7 +68,7 @@ export interface HandshakeOptions {
   readonly primitives: SignaturePrimitives;
   /** 32 random bytes. */
   readonly clientRandom: Uint8Array;
-  /** The session that is to be resumed. */
+  /** The session that is to be resumed; if by a ticket, with an identifier that was drawn for this handshake. */
   readonly offered?: KeptSession;
   /** @default false */
   readonly allowStaticRsaAndCbc?: boolean;
@@ -86,6 +88,10 @@ export class Handshake {
   #suite = 0;
   #isExtended = false;
   #isResumed = false;
+  #announcesTicket = false;
+  #ticket: Ticket | undefined;
+  #notAfterMs = Number.POSITIVE_INFINITY;
+  #leaf: Certificate | undefined;
   #key: PublicKey | undefined;
   #point: Uint8Array | undefined;
   #takesCertificate: boolean | undefined;
@@ -112,6 +118,31 @@ export class Handshake {
 
   get isResumed(): boolean {
     return this.#isResumed;
+  }
+
+  /** Whether the server may yet resume the session that was offered, or does. */
+  get isResuming(): boolean {
+    return this.options.offered !== undefined && (this.#state === "hello" || this.#isResumed);
+  }
+
+  /**
+   * Whether this side has sent its Finished after a full handshake with forward secrecy and AES-GCM (RFC 7918 section 5),
+   * and what the server has proven is all but that its Finished is right. Where the server asks for a certificate, what it
+   * says of it is waited for.
+   */
+  get isReadyEarly(): boolean {
+    const isTurnOver = this.#state === "ticket" || this.#state === "change-cipher";
+    return isTurnOver && !this.#isResumed && this.#isGcm && this.#takesCertificate === undefined;
+  }
+
+  /** What the server wants to resume this session by, undefined if nothing came that can be kept. */
+  get ticket(): Ticket | undefined {
+    return this.#ticket;
+  }
+
+  /** When the server's certificate ends, in milliseconds since 1970; infinite where none is looked at. */
+  get notAfterMs(): number {
+    return this.#notAfterMs;
   }
 
   /** What comes next. */
@@ -159,10 +190,7 @@ export class Handshake {
         return;
       case "finished":
         // The SDK looks into it. It takes as many messages as there are, so there must not be room for more than one.
-        if (
-          type !== HANDSHAKE ||
-          (this.suites.indexOf(this.#suite) < GCM_SUITES && record.length !== GCM_FINISHED_BYTES)
-        ) {
+        if (type !== HANDSHAKE || (this.#isGcm && record.length !== GCM_FINISHED_BYTES)) {
           throw unexpected("no Finished after ChangeCipherSpec");
         }
         return;
@@ -199,45 +227,71 @@ export class Handshake {
       if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
       return undefined;
     }
-    const type = message[0];
     const body = message.subarray(MESSAGE_HEAD_BYTES);
+    if (this.#state === "certificate" && message[0] === CERTIFICATE) {
+      // The deepest calls of all begin here. On XS each name from outside that a function uses is a slot of its frame, and
+      // so the other messages are taken elsewhere.
+      this.#leaf = readCertificates(body, this.#suite, this.options);
+      this.#takeLeaf(this.#leaf);
+    } else {
+      this.#take(message[0], body);
+    }
+    return message;
+  }
+
+  #takeLeaf(leaf: Certificate): void {
+    this.#key = leaf.publicKey();
+    if (!this.options.trust.acceptAnything) this.#notAfterMs = leaf.notAfterMs;
+    // It keeps the whole message.
+    this.#leaf = undefined;
+    this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
+  }
+
+  /** Takes a message other than Certificate. */
+  #take(type: number, body: Uint8Array): void {
     switch (this.#state) {
       case "hello":
         if (type !== SERVER_HELLO) break;
         this.#hello(body);
-        return message;
-      case "certificate":
-        if (type !== CERTIFICATE) break;
-        this.#key = readCertificates(body, this.#suite, this.options);
-        this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
-        return message;
+        return;
       case "key-exchange":
         if (type !== SERVER_KEY_EXCHANGE) break;
         this.#point = readKeyExchange(body, this.#key as PublicKey, this.#serverRandom as Uint8Array, this.options);
         this.#state = "request-or-done";
-        return message;
+        return;
       case "request-or-done":
       case "done":
         if (type === CERTIFICATE_REQUEST && this.#state === "request-or-done") {
           this.#takesCertificate = takesRsa(body);
           this.#state = "done";
-          return message;
+          return;
         }
         if (type !== SERVER_HELLO_DONE) break;
         if (body.length !== 0) throw malformed("ServerHelloDone");
+        if (!this.#messages.isDrained) throw unexpected("a message after the server's last");
+        this.#state = this.#announcesTicket ? "ticket" : "change-cipher";
+        return;
+      case "ticket":
+        if (type !== NEW_SESSION_TICKET) break;
+        this.#ticket = readTicket(body);
         this.#state = "change-cipher";
-        return message;
+        return;
     }
     throw unexpected(`handshake message ${type} out of order`);
   }
 
+  get #isGcm(): boolean {
+    return this.suites.indexOf(this.#suite) < GCM_SUITES;
+  }
+
   /** Section 7.4.1.3. */
   #hello(body: Uint8Array): void {
-    const { random, sessionId, suite, extendedMasterSecret } = readServerHello(body, this.suites);
+    const { random, sessionId, suite, extendedMasterSecret, announcesTicket } = readServerHello(body, this.suites);
     this.#serverRandom = random;
     this.#sessionId = sessionId.length > 0 ? sessionId : undefined;
     this.#suite = suite;
     this.#isExtended = extendedMasterSecret;
+    this.#announcesTicket = announcesTicket;
     const { offered } = this.options;
     if (offered === undefined || !same(sessionId, offered.id)) {
       this.#state = "certificate";
@@ -251,15 +305,15 @@ export class Handshake {
       throw new TlsFault("the server resumes with another kind of master secret", HANDSHAKE_FAILURE);
     }
     this.#isResumed = true;
-    this.#state = "change-cipher";
+    this.#state = announcesTicket ? "ticket" : "change-cipher";
   }
 }
 
 /**
  * Certificate, section 7.4.2.
- * @returns the server's key
+ * @returns the server's own
  */
-function readCertificates(body: Uint8Array, suite: number, { host, trust, primitives }: HandshakeOptions): PublicKey {
+function readCertificates(body: Uint8Array, suite: number, { host, trust, primitives }: HandshakeOptions): Certificate {
   if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
   const chain: Uint8Array[] = [];
   for (let at = 3; at < body.length; ) {
@@ -273,11 +327,10 @@ function readCertificates(body: Uint8Array, suite: number, { host, trust, primit
   if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
     throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
   }
-  const key = leaf.publicKey();
-  if (key.type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
+  if (leaf.publicKey().type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
     throw new TlsFault("the key of the certificate does not fit the cipher suite", ILLEGAL_PARAMETER);
   }
-  return key;
+  return leaf;
 }
 
 /**
@@ -326,6 +379,17 @@ function takesRsa(body: Uint8Array): boolean {
   let takes = false;
   for (let at = algorithmsAt + 2; at + 1 < authoritiesAt; at += 2) takes ||= word(body, at) === RSA_SHA256;
   return takes && body.subarray(1, algorithmsAt).includes(RSA_SIGN);
+}
+
+/**
+ * NewSessionTicket, RFC 5077 section 3.3.
+ * @returns undefined if the server has changed its mind, which it says by an empty one, or if it is too long to be kept
+ */
+function readTicket(body: Uint8Array): Ticket | undefined {
+  if (body.length < 6 || 6 + word(body, 4) !== body.length) throw malformed("NewSessionTicket");
+  const length = body.length - 6;
+  if (length === 0 || length > MAX_TICKET_BYTES) return undefined;
+  return { bytes: body.slice(6), lifetimeSeconds: word(body, 0) * 0x10000 + word(body, 2) };
 }
 
 function triple(bytes: Uint8Array, at: number): number {

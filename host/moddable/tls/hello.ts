@@ -1,5 +1,6 @@
 /** The hellos: RFC 5246 sections 7.4.1.2 and 7.4.1.3, and the extensions that this client speaks. */
 
+import { hexDecode } from "../../../src/crypto/hex.js";
 import { HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, malformed, TlsFault, UNSUPPORTED_EXTENSION } from "./alerts.js";
 import { same } from "./der.js";
 import { hostIdentity } from "./names.js";
@@ -12,6 +13,7 @@ const SUPPORTED_GROUPS = 10;
 const EC_POINT_FORMATS = 11;
 const APPLICATION_LAYER_PROTOCOL = 16;
 const EXTENDED_MASTER_SECRET = 23;
+const SESSION_TICKET = 35;
 const RENEGOTIATION_INFO = 0xff01;
 
 export const ECDHE_ECDSA_AES_128_GCM = 0xc02b;
@@ -40,20 +42,35 @@ export function signatureHash(hash: number, signature: number, key: "rsa" | "ec"
   return signature === (key === "rsa" ? 1 : 3) ? HASHES[hash - 4] : undefined;
 }
 
-/** All extensions but server_name. Each stands in the order of type, length, contents. */
-function extensions(): Uint8Array {
-  // biome-ignore format: a line for each
-  return Uint8Array.of(
-    0, EXTENDED_MASTER_SECRET, 0, 0, // RFC 7627
-    0xff, 1, 0, 1, 0, // renegotiation_info, RFC 5746: there was no handshake before
-    0, SUPPORTED_GROUPS, 0, 4, 0, 2, 0, 23, // RFC 8422: secp256r1
-    0, EC_POINT_FORMATS, 0, 2, 1, 0, // uncompressed
-    0, APPLICATION_LAYER_PROTOCOL, 0, 11, ...HTTP_1_1(), // RFC 7301
-    // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
-    // ends with an empty extension.
-    0, 13, 0, 14, 0, 12, 4, 3, 5, 3, 6, 3, 4, 1, 5, 1, 6, 1,
-  );
-}
+/**
+ * All extensions but server_name and session_ticket, in hex: as so many parameters of a call they would take the stack of
+ * half a handshake. Each stands in the order of type, length, contents.
+ */
+const EXTENSIONS =
+  // extended_master_secret, RFC 7627.
+  "0017" +
+  "0000" +
+  // renegotiation_info, RFC 5746: there was no handshake before.
+  "ff01" +
+  "0001" +
+  "00" +
+  // supported_groups, RFC 8422: secp256r1.
+  "000a" +
+  "0004" +
+  "00020017" +
+  // ec_point_formats: uncompressed.
+  "000b" +
+  "0002" +
+  "0100" +
+  // application_layer_protocol_negotiation, RFC 7301: http/1.1.
+  "0010" +
+  "000b" +
+  "000908687474702f312e31" +
+  // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
+  // ends with an empty extension.
+  "000d" +
+  "000e" +
+  "000c040305030603040105010601";
 
 /** A ProtocolNameList of "http/1.1" alone. */
 function HTTP_1_1(): Uint8Array {
@@ -67,17 +84,23 @@ export interface ClientHelloOptions {
   readonly random: Uint8Array;
   /** Of the session to resume; empty for none. */
   readonly sessionId: Uint8Array;
+  /**
+   * Of the session to resume (RFC 5077).
+   * @default empty: asks for one
+   */
+  readonly ticket?: Uint8Array;
   readonly suites: readonly number[];
 }
 
 /** The body of a ClientHello. */
-export function clientHello({ host, random, sessionId, suites }: ClientHelloOptions): Uint8Array {
+export function clientHello(options: ClientHelloOptions): Uint8Array {
+  const { host, random, sessionId, ticket = new Uint8Array(0), suites } = options;
   // RFC 6066 section 3: a name without a dot at its end, and never an address.
   const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
-  const fixed = extensions();
+  const fixed = hexDecode(EXTENSIONS);
   const nameBytes = address ? 0 : 9 + name.length;
   const head = 35 + sessionId.length + 2 + 2 * suites.length + 2;
-  const body = new Uint8Array(head + 2 + nameBytes + fixed.length);
+  const body = new Uint8Array(head + 6 + nameBytes + ticket.length + fixed.length);
   let at = 0;
   const put = (value: number) => {
     body[at++] = value >> 8;
@@ -95,7 +118,7 @@ export function clientHello({ host, random, sessionId, suites }: ClientHelloOpti
   for (const suite of suites) put(suite);
   // One compression method: none.
   put(0x0100);
-  put(nameBytes + fixed.length);
+  put(body.length - at - 2);
   if (!address) {
     put(SERVER_NAME);
     put(name.length + 5);
@@ -105,6 +128,9 @@ export function clientHello({ host, random, sessionId, suites }: ClientHelloOpti
     put(name.length);
     add(name);
   }
+  put(SESSION_TICKET);
+  put(ticket.length);
+  add(ticket);
   add(fixed);
   return body;
 }
@@ -117,6 +143,8 @@ export interface ServerHello {
   readonly sessionId: Uint8Array;
   readonly suite: number;
   readonly extendedMasterSecret: boolean;
+  /** Whether a ticket is going to follow (RFC 5077). */
+  readonly announcesTicket: boolean;
 }
 
 /**
@@ -150,8 +178,13 @@ export function readServerHello(body: Uint8Array, suites: readonly number[]): Se
       seen.push(type);
     }
   }
-  const random = body.slice(2, 34);
-  return { random, sessionId, suite, extendedMasterSecret: seen.includes(EXTENDED_MASTER_SECRET) };
+  return {
+    random: body.slice(2, 34),
+    sessionId,
+    suite,
+    extendedMasterSecret: seen.includes(EXTENDED_MASTER_SECRET),
+    announcesTicket: seen.includes(SESSION_TICKET),
+  };
 }
 
 /** Section 7.4.1.4: a server answers only what the client has offered. */
@@ -159,6 +192,7 @@ function checkExtension(type: number, contents: Uint8Array): void {
   switch (type) {
     case SERVER_NAME:
     case EXTENDED_MASTER_SECRET:
+    case SESSION_TICKET:
       if (contents.length > 0) throw malformed("an extension of ServerHello");
       return;
     case SUPPORTED_GROUPS:

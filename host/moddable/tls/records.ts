@@ -45,6 +45,11 @@ abstract class Cutter {
     return this.#unit !== undefined;
   }
 
+  /** Whether all that was handed over has been used up, and ended with a unit. */
+  get isDrained(): boolean {
+    return !this.isAmid && (this.#piece === undefined || this.#at === this.#piece.length);
+  }
+
   /** Hands over the stream's next piece; the one before has been used up, as `next` has returned undefined. */
   push(piece: Uint8Array): void {
     this.#piece = piece;

@@ -1,6 +1,20 @@
+import type { Clock, Random } from "../../../src/host.js";
+
+/** What a server gives a client to keep in its place: RFC 5077. */
+export interface Ticket {
+  readonly bytes: Uint8Array;
+  /** How long the server means to take it; 0 if it does not say. */
+  readonly lifetimeSeconds: number;
+}
+
 /** What is needed to resume a session: RFC 5246 section 7.3, RFC 7627 section 5.3. */
 export interface KeptSession {
+  /**
+   * What ServerHello repeats where the session is resumed: the server's identifier or, with a ticket, 32 random bytes
+   * that are drawn for each handshake (RFC 5077 section 3.4).
+   */
   readonly id: Uint8Array;
+  readonly ticket?: Ticket;
   /** The master secret. */
   readonly secret: Uint8Array;
   readonly suite: number;
@@ -8,34 +22,61 @@ export interface KeptSession {
   readonly isExtended: boolean;
 }
 
+/** A longer ticket is not kept. Those of most servers have 150 to 250 bytes, 1 to 2 KB with a certificate in them. */
+export const MAX_TICKET_BYTES = 2048;
 /** A session is not resumed after this; RFC 5246 section F.1.4 suggests a day at most. */
 const RESUMPTION_MS = 86400000;
+const ID_BYTES = 32;
 
 /** The session to resume with one origin, for as long as the same is trusted. */
 export class Resumption {
-  readonly #nowMs: () => number;
+  readonly #clock: Pick<Clock, "nowMs" | "monotonicMs">;
   #session: KeptSession | undefined;
+  /** Of the handshake that looked at the certificate; in monotonic time, as is the server's own limit. */
   #sinceMs = 0;
+  #untilMs = 0;
+  #notAfterMs = 0;
 
-  /** @param nowMs milliseconds of a clock that is never set */
-  constructor(nowMs: () => number) {
-    this.#nowMs = nowMs;
+  constructor(clock: Pick<Clock, "nowMs" | "monotonicMs">) {
+    this.#clock = clock;
   }
 
-  /** The session to offer. */
-  get offer(): KeptSession | undefined {
-    if (this.#session && this.#nowMs() - this.#sinceMs >= RESUMPTION_MS) this.#session = undefined;
-    return this.#session;
+  /** The session to offer, with an identifier for this handshake. */
+  offer(random: Random): KeptSession | undefined {
+    if (this.#session && this.#isOver()) this.#session = undefined;
+    return this.#session?.ticket ? { ...this.#session, id: random.bytes(ID_BYTES) } : this.#session;
   }
 
-  /** Keeps what a full handshake has agreed on; undefined if the server keeps no session. */
-  keep(session: KeptSession | undefined): void {
+  /**
+   * Keeps what a full handshake has agreed on; undefined if the server keeps no session.
+   * @param notAfterMs end of the server's certificate, in milliseconds since 1970
+   */
+  keep(session: KeptSession | undefined, notAfterMs: number): void {
     this.#session = session;
-    this.#sinceMs = this.#nowMs();
+    this.#sinceMs = this.#clock.monotonicMs();
+    this.#notAfterMs = notAfterMs;
+    this.#untilMs = Number.POSITIVE_INFINITY;
+    if (session?.ticket) this.#limit(session.ticket);
+  }
+
+  /** Takes another ticket for the session, which a handshake has resumed: it ends when it would have. */
+  renew(ticket: Ticket): void {
+    if (this.#session) this.#session = { ...this.#session, ticket };
+    this.#limit(ticket);
   }
 
   /** Whatever went wrong, the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
+  }
+
+  #isOver(): boolean {
+    const now = this.#clock.monotonicMs();
+    return now >= this.#untilMs || now >= this.#sinceMs + RESUMPTION_MS || this.#clock.nowMs() >= this.#notAfterMs;
+  }
+
+  /** A ticket that says nothing leaves the limit as it is. */
+  #limit({ lifetimeSeconds }: Ticket): void {
+    if (lifetimeSeconds > 0) this.#untilMs = this.#clock.monotonicMs() + lifetimeSeconds * 1000;
   }
 }

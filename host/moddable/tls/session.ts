@@ -74,10 +74,12 @@ export class TlsSession extends Session {
     return this.#isEnded;
   }
 
-  /** What resumes this session, once it is established; undefined if the server keeps none. */
+  /** What resumes this session, once it is established by a full handshake; undefined if the server keeps none. */
   get kept(): KeptSession | undefined {
-    const { sessionId: id, suite, isExtended } = this.#handshake;
-    return id && { id, secret: new Uint8Array(this.masterSecret as ArrayBuffer).slice(), suite, isExtended };
+    const { sessionId, ticket, suite, isExtended } = this.#handshake;
+    // RFC 5077 section 3.4: beside a ticket the identifier means nothing.
+    const id = ticket ? new Uint8Array(0) : sessionId;
+    return id && { id, ticket, secret: new Uint8Array(this.masterSecret as ArrayBuffer).slice(), suite, isExtended };
   }
 
   /** Whether it is this side's turn. */
@@ -144,7 +146,8 @@ export class TlsSession extends Session {
       const { options, suites } = this.#handshake;
       const { host, clientRandom: random, offered } = options;
       this.clientRandom = random.buffer as ArrayBuffer;
-      const hello = clientHello({ host, random, sessionId: offered?.id ?? new Uint8Array(0), suites });
+      const sessionId = offered?.id ?? new Uint8Array(0);
+      const hello = clientHello({ host, random, sessionId, ticket: offered?.ticket?.bytes, suites });
       sink.write(handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello)));
     } else if (protocol === handshakeProtocol.clientKeyExchange) {
       const { point, key, isExtended } = this.#handshake;

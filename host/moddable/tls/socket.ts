@@ -8,6 +8,7 @@ import { TcpTransport } from "../tcp.js";
 import { AbruptEnd, type Transport, type TransportEvents } from "../transport.js";
 import { CLOSE_NOTIFY, FATAL, INTERNAL_ERROR, PeerAlert, TlsFault, WARNING } from "./alerts.js";
 import type { Trust } from "./chain.js";
+import type { FalseStart } from "./false-start.js";
 import { Handshake } from "./handshake.js";
 import { sdkPrimitives } from "./primitives.js";
 import { RecordReader } from "./records.js";
@@ -18,6 +19,8 @@ import { type RecordSink, type SessionOptions, TlsSession } from "./session.js";
 export interface TlsSettings extends SessionOptions {
   readonly trust: Trust;
   readonly resumption: Resumption;
+  /** Absent where no request goes out early. */
+  readonly falseStart?: FalseStart;
   readonly allowStaticRsaAndCbc?: boolean;
 }
 
@@ -61,13 +64,15 @@ class RecordQueue implements RecordSink {
 export class TlsTransport implements Transport, TransportEvents {
   readonly #events: TransportEvents;
   readonly #resumption: Resumption;
+  readonly #falseStart: FalseStart | undefined;
   readonly #host: string;
   readonly #handshake: Handshake;
   readonly #session: TlsSession;
   readonly #tcp: Transport;
   readonly #queue: RecordQueue;
   readonly #reader = new RecordReader();
-  #state: "connecting" | "handshake" | "established" | "closed" = "connecting";
+  /** Early: data goes out before the server's Finished has come. */
+  #state: "connecting" | "handshake" | "early" | "established" | "closed" = "connecting";
   /** Bytes that are in a record of which a part waits for room: they have not gone out. */
   #sealed = 0;
   /** Whether the peer has ended the connection, so that nothing is to be said to it any more. */
@@ -80,6 +85,7 @@ export class TlsTransport implements Transport, TransportEvents {
     const { trust, resumption, random, allowStaticRsaAndCbc } = tls;
     this.#events = events;
     this.#resumption = resumption;
+    this.#falseStart = tls.falseStart;
     this.#host = host;
     // The SDK's generator, seeded once by itself, is the same at every start of a simulator, and biased.
     RNG.init(random.bytes(RANDOM_BYTES).buffer as ArrayBuffer);
@@ -88,7 +94,7 @@ export class TlsTransport implements Transport, TransportEvents {
       trust,
       primitives: sdkPrimitives,
       clientRandom: random.bytes(RANDOM_BYTES),
-      offered: resumption.offer,
+      offered: resumption.offer(random),
       allowStaticRsaAndCbc,
     });
     this.#session = new TlsSession(this.#handshake, tls);
@@ -98,7 +104,7 @@ export class TlsTransport implements Transport, TransportEvents {
 
   write(bytes: Uint8Array): number {
     const queue = this.#queue;
-    if (this.#state !== "established" || queue.isBlocked) return 0;
+    if (!this.#isOpen || queue.isBlocked) return 0;
     if (this.#sealed > 0) {
       const sealed = this.#sealed;
       this.#sealed = 0;
@@ -114,6 +120,10 @@ export class TlsTransport implements Transport, TransportEvents {
     if (!queue.isBlocked) return count;
     this.#sealed = count;
     return 0;
+  }
+
+  get #isOpen(): boolean {
+    return this.#state === "early" || this.#state === "established";
   }
 
   close(): void {
@@ -135,7 +145,7 @@ export class TlsTransport implements Transport, TransportEvents {
         this.#session.proceed(this.#queue);
       }
       this.#queue.flush();
-      if (this.#state === "established" && !this.#queue.isBlocked) this.#events.onWritable();
+      if (this.#isOpen && !this.#queue.isBlocked) this.#events.onWritable();
     } catch (error) {
       this.#fail(error);
     }
@@ -159,17 +169,20 @@ export class TlsTransport implements Transport, TransportEvents {
           if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
           // The end in order.
           this.#end(undefined, CLOSE_NOTIFY);
-        } else if (this.#state === "handshake" && handshake.state === "established") {
+        } else if (this.#state !== "established" && handshake.state === "established") {
+          isNew = this.#state === "handshake";
           this.#state = "established";
+          if (!handshake.isResumed) this.#resumption.keep(session.kept, handshake.notAfterMs);
+          else if (handshake.ticket) this.#resumption.renew(handshake.ticket);
+        } else if (this.#state === "handshake" && handshake.isReadyEarly && this.#falseStart?.isAllowed) {
+          this.#state = "early";
           isNew = true;
-          // A resumed session is not a fresh look at the certificate: it ends when it would have.
-          if (!handshake.isResumed) this.#resumption.keep(session.kept);
         } else if (data && data.length > 0) {
           this.#events.onReadable(data);
         }
       }
-      // With what the request begins with, what ends a resumed handshake is one segment.
-      if (isNew && this.#state === "established" && !this.#queue.isBlocked) this.#events.onWritable();
+      // With what the request begins with, what ends this side's handshake is one segment.
+      if (isNew && this.#isOpen && !this.#queue.isBlocked) this.#events.onWritable();
       if (this.#state !== "closed") this.#queue.flush();
     } catch (error) {
       this.#fail(error);
@@ -183,7 +196,6 @@ export class TlsTransport implements Transport, TransportEvents {
 
   #fail(error: unknown): void {
     if (this.#state === "closed") return;
-    if (this.#state === "handshake") this.#resumption.clear();
     if (error instanceof Rejection) {
       const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
       this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, error), error.alert);
@@ -191,17 +203,22 @@ export class TlsTransport implements Transport, TransportEvents {
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;
     const fault = describe(error);
-    this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR);
+    // Without the session that was offered, or with the request at its usual time, it may be another story.
+    const isWorthAnother = this.#state === "early" || (this.#state === "handshake" && this.#handshake.isResuming);
+    this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR, isWorthAnother);
   }
 
-  #end(error: unknown, alert: number): void {
+  #end(error: unknown, alert: number, isWorthAnother = false): void {
     this.#close(alert);
-    this.#events.onClose(error);
+    this.#events.onClose(error, isWorthAnother);
   }
 
   #close(alert: number): void {
     if (this.#state === "closed") return;
     const isConnected = this.#state !== "connecting";
+    // A server that is silent when it is offered a session, or gets data early, is given up from above.
+    if (this.#state === "handshake") this.#resumption.clear();
+    if (this.#state === "early") this.#falseStart?.fail();
     this.#state = "closed";
     try {
       if (!this.#isPeerGone && isConnected) {

@@ -13,6 +13,8 @@ export const data = {
   "a flight in records of a few bytes, and nothing else between them": hex,
   "any message left out, doubled or swapped with the next is refused": hex,
   "a session that is resumed": hex,
+  "a ticket comes once, where it was announced, before ChangeCipherSpec": hex,
+  "when a request may leave before the server's Finished": hex,
   "mutations: the same on every engine": Object.fromEntries(
     Array.from({ length: Math.ceil(length / GROUP) }, (_, i) => {
       const count = Math.min(GROUP, length - GROUP * i);

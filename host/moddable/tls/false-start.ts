@@ -1,0 +1,69 @@
+/** False Start (RFC 7918): a request goes out with what ends this side's handshake, a round trip earlier. */
+
+import type { Clock, Storage } from "../../../src/host.js";
+
+/**
+ * In the host's storage: the origins with which it has failed, one a line, each after the milliseconds since 1970 from
+ * which on it is tried again: `1798761600000 gateway.example:443`.
+ */
+const KEY = "false-start";
+/** A server that does not bear it is seldom replaced, and a board that sleeps must not fail at each wake. */
+const LIFETIME_MS = 30 * 86400000;
+/** Of those that have failed, the last ones are remembered. */
+const MAX_ORIGINS = 4;
+
+/** Whether one origin gets its requests early. */
+export class FalseStart {
+  readonly #origin: string;
+  readonly #clock: Pick<Clock, "nowMs">;
+  readonly #storage: Storage | undefined;
+  /** Whether what an earlier start of the program has learned is known. */
+  #isLoaded = false;
+  #untilMs = 0;
+
+  /** @param origin without spaces and line feeds */
+  constructor(origin: string, clock: Pick<Clock, "nowMs">, storage: Storage | undefined) {
+    this.#origin = origin;
+    this.#clock = clock;
+    this.#storage = storage;
+    this.#load();
+  }
+
+  /** Whether a request may go out before the server's Finished has come; not before the storage has been read. */
+  get isAllowed(): boolean {
+    return this.#isLoaded && this.#clock.nowMs() >= this.#untilMs;
+  }
+
+  /** A connection has failed between the request and the server's Finished: no other one tries it for 30 days. */
+  fail(): void {
+    this.#untilMs = this.#clock.nowMs() + LIFETIME_MS;
+    this.#save();
+  }
+
+  /** A storage that fails counts as empty. */
+  async #load(): Promise<void> {
+    try {
+      for (const line of linesOf(await this.#storage?.get(KEY))) {
+        const space = line.indexOf(" ");
+        if (line.slice(space + 1) === this.#origin) this.#untilMs = Number(line.slice(0, space)) || 0;
+      }
+    } catch {
+      // It costs no more than one more failure.
+    }
+    this.#isLoaded = true;
+  }
+
+  async #save(): Promise<void> {
+    try {
+      const lines = linesOf(await this.#storage?.get(KEY)).filter((line) => !line.endsWith(` ${this.#origin}`));
+      lines.push(`${this.#untilMs} ${this.#origin}`);
+      await this.#storage?.set(KEY, lines.slice(-MAX_ORIGINS).join("\n"));
+    } catch {
+      // This life of the program knows.
+    }
+  }
+}
+
+function linesOf(text: string | undefined): string[] {
+  return text ? text.split("\n") : [];
+}
