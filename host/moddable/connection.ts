@@ -113,8 +113,11 @@ export class Connection implements TransportEvents {
     }
   }
 
-  /** Closes at once; a request under way fails. */
-  close(): void {
+  /**
+   * Closes at once; a request under way fails.
+   * @param isOverdue as of {@link Transport.close}
+   */
+  close(isOverdue = false): void {
     if (this.#state === "closed") return;
     this.#move("closed");
     this.#withdrawName?.();
@@ -122,7 +125,7 @@ export class Connection implements TransportEvents {
     const transport = this.#transport;
     this.#transport = this.#withdrawName = this.#reader = undefined;
     this.#unsent.length = 0;
-    transport?.close();
+    transport?.close(isOverdue);
     this.#events.onClosed(this);
     this.#pending?.fail(new IotHubError("CANCELLED", "The connection was closed by the client."));
     this.#pending = undefined;

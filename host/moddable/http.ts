@@ -199,7 +199,7 @@ export class Http implements HttpClient {
     if (origin.current !== pending) return;
     origin.current = undefined;
     // Given up by the caller or by a limit: a response may still come, and must not become the next request's.
-    if (origin.connection && !origin.connection.isIdle) origin.connection.close();
+    if (origin.connection && !origin.connection.isIdle) origin.connection.close(pending.isOverdue);
     this.#soon(origin);
   }
 

@@ -1,4 +1,4 @@
-import type { ConnectionPhase } from "../../src/errors.js";
+import { type ConnectionPhase, IotHubError } from "../../src/errors.js";
 import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
 
 /** A request from `send` until its promise has settled, which happens once. */
@@ -10,6 +10,7 @@ export class PendingRequest {
 
   readonly #context: HttpContext;
   #phase: ConnectionPhase = "connect";
+  #isOverdue = false;
   #resolve: ((response: HttpResponse) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
 
@@ -22,6 +23,11 @@ export class PendingRequest {
     });
     context.signal.addEventListener("abort", this.#abort);
     if (context.signal.aborted) this.#abort();
+  }
+
+  /** Whether it was given up because it took too long. */
+  get isOverdue(): boolean {
+    return this.#isOverdue;
   }
 
   get settled(): boolean {
@@ -69,5 +75,9 @@ export class PendingRequest {
     onSettled?.();
   }
 
-  readonly #abort = (): void => this.fail(this.#context.signal.reason);
+  readonly #abort = (): void => {
+    const { reason } = this.#context.signal;
+    this.#isOverdue = reason instanceof IotHubError && reason.code === "TIMEOUT";
+    this.fail(reason);
+  };
 }

@@ -5,8 +5,11 @@ export interface Transport {
    * the next `write` then begins with the first byte that had not gone out.
    */
   write(bytes: Uint8Array): number;
-  /** Closes at once; bytes that were taken still go out where that is possible. No event follows. */
-  close(): void;
+  /**
+   * Closes at once; bytes that were taken still go out where that is possible. No event follows.
+   * @param isOverdue whether the peer has been silent for too long; else it is the app that wants no more
+   */
+  close(isOverdue?: boolean): void;
   /** Delivers what has come and was not announced yet: on lwIP, events wait in a queue. */
   poll(): void;
 }

@@ -11,7 +11,8 @@ import RNG from "../../mocks/moddable/rng.js";
 import Session from "../../mocks/moddable/ssl-session.js";
 import type { ConnectionPhase } from "../../src/errors.js";
 import type { CancelSignal } from "../../src/host.js";
-import { Device } from "../../src/index.js";
+import { Device, IotHubError } from "../../src/index.js";
+import { Canceller } from "../../src/request/abort.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
 import { clock, createModdableHost, network, restart, until, useMachine } from "../support/moddable-machine.js";
@@ -511,6 +512,21 @@ describe("False Start", () => {
     await clock.advance(900);
     expect(await failed).toMatchObject({ code: "TIMEOUT", phase: "first-byte" });
     expect(await writesOf(client, port)).toBe(3);
+  });
+
+  test("that the app gives up says nothing against the server", async () => {
+    const { port, seen } = await interfering((flight, raw, index) => {
+      if (index > 0) raw.write(flight);
+    });
+    const client = host();
+    const canceller = new Canceller();
+    const failed = failure(send(client, secure(port), { signal: canceller.signal }));
+    await until(() => seen.requests === 1);
+    canceller.cancel(new IotHubError("CANCELLED", "enough"));
+    expect((await failed).code).toBe("CANCELLED");
+    client.close();
+    restart();
+    expect(await writesOf(host(), port)).toBe(2);
   });
 
   test("does without the check of no Finished: a wrong one is refused, and the server is told", async () => {

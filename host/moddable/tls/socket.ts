@@ -126,8 +126,8 @@ export class TlsTransport implements Transport, TransportEvents {
     return this.#state === "early" || this.#state === "established";
   }
 
-  close(): void {
-    this.#close(CLOSE_NOTIFY);
+  close(isOverdue = false): void {
+    this.#close(CLOSE_NOTIFY, isOverdue);
   }
 
   poll(): void {
@@ -209,16 +209,16 @@ export class TlsTransport implements Transport, TransportEvents {
   }
 
   #end(error: unknown, alert: number, isWorthAnother = false): void {
-    this.#close(alert);
+    this.#close(alert, true);
     this.#events.onClose(error, isWorthAnother);
   }
 
-  #close(alert: number): void {
+  /** @param isFault whether the server may be to blame: it is when it is silent, too, and given up from above */
+  #close(alert: number, isFault: boolean): void {
     if (this.#state === "closed") return;
     const isConnected = this.#state !== "connecting";
-    // A server that is silent when it is offered a session, or gets data early, is given up from above.
-    if (this.#state === "handshake") this.#resumption.clear();
-    if (this.#state === "early") this.#falseStart?.fail();
+    if (isFault && this.#state === "handshake") this.#resumption.clear();
+    if (isFault && this.#state === "early") this.#falseStart?.fail();
     this.#state = "closed";
     try {
       if (!this.#isPeerGone && isConnected) {
