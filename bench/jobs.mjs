@@ -109,7 +109,7 @@ export const request = scope(`
 
 const ID = "f4da4f1f-d72e-40f1-8c7a-2e7b6c1a0d11";
 
-/** A host whose gateway takes everything at once; each response has an id of its own. */
+/** A host whose gateway accepts everything at once. RequestIds differ, since a repeated one would not be believed. */
 const host = `
     var requests = 0, timers = 0;
     var headers = { "content-type": "application/json" };

@@ -46,7 +46,11 @@ export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** A copy of bytes, of those from index `from` on, in memory of its own, with zeros up to `size` bytes. */
+/**
+ * Copies bytes into a new buffer and fills it with zeros up to `size` bytes.
+ * @param from index of the first byte to copy
+ * @default from 0
+ */
 export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array {
   if (!HAS_TRANSFER) {
     const copy = new Uint8Array(new ArrayBuffer(size));

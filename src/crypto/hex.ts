@@ -22,7 +22,11 @@ export function hex(bytes: Uint8Array): string {
   return text;
 }
 
-/** The same of words, the last word first, that stand for `length` bytes, all of theirs unless given; the words are lost. */
+/**
+ * The same of words, the last word first. Their memory is used up.
+ * @param length bytes that the words stand for
+ * @default length all bytes of the words
+ */
 export function hexOfWords(words: Int32Array, length: number = words.byteLength): string {
   if (HAS_NATIVE_HEX || !HAS_NATIVE_TEXT) return hex(firstOf(bytesOf(words), length));
   const count = words.length;

@@ -206,7 +206,7 @@ interface PendingRequest {
 
 /** Cancels a request and, with it, the attempt that is under way. */
 class RequestCanceller extends Canceller {
-  /** The attempt that is under way, which has a limit of its own. */
+  /** The attempt that is under way: its limit ends no later than the request's. */
   attempt: Attempt | undefined;
 
   override cancel(reason: unknown): void {

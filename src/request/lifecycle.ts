@@ -95,7 +95,7 @@ export class Attempt implements HttpContext {
     this.#host.timer.clear(this.#timer);
   }
 
-  /** Gives up: the host is told, and `send` is rejected with the reason. */
+  /** Gives up: aborts the signal that the host has, and rejects `send` with the reason. */
   cancel(reason: unknown): void {
     this.#canceller.cancel(reason);
     this.#reject?.(reason);

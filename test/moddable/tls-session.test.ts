@@ -68,7 +68,7 @@ async function server({ before, respond, ...options }: Options = {}) {
     before?.(raw);
     const settings = { isServer: true, key, cert: chain, maxVersion: "TLSv1.2", ...options } as const;
     const socket = new TLSSocket(wire(raw), settings);
-    // Without a server of Node's around it, a socket has errors of its own after the handshake.
+    // A TLSSocket outside of a Node server emits `error` after the handshake, and `_tlsError` during it.
     for (const event of ["error", "_tlsError"]) {
       socket.on(event, (error: NodeJS.ErrnoException) => errors.push(error.code ?? error.message));
     }
@@ -458,7 +458,7 @@ describe("False Start", () => {
   });
 
   test.each(faults)(
-    "that ends in %s is told as stale, and is not tried with that origin for 30 days",
+    "that ends in %s fails as stale, and is not tried with that origin for 30 days",
     async (_name, fault, message) => {
       const { port } = await interfering((flight, raw, index) => {
         if (index === 0) fault(raw);
@@ -529,7 +529,7 @@ describe("False Start", () => {
     expect(await writesOf(host(), port)).toBe(2);
   });
 
-  test("does without the check of no Finished: a wrong one is refused, and the server is told", async () => {
+  test("still checks the server's Finished: a wrong one is refused with an alert", async () => {
     const { port, errors } = await server();
     const client = host();
     const write = Session.prototype.write;
@@ -581,7 +581,7 @@ describe("alerts", () => {
       "another record amid a handshake message",
     ],
     ["a message that is too long", record(22, [11, 1, 0, 0]), "a handshake message is longer than 16384 bytes"],
-  ])("%s in place of the handshake is told", async (_name, bytes, reason) => {
+  ])("%s in place of the handshake is named in the error", async (_name, bytes, reason) => {
     const { port } = await serve((raw) => raw.once("data", () => raw.write(bytes)));
     const error = await failure(send(host(), secure(port)));
     expect([error.code, error.phase, error.message]).toEqual([
@@ -592,7 +592,7 @@ describe("alerts", () => {
     expect(network.open).toBe(0);
   });
 
-  test("the server is told what was wrong, during the handshake and after it", async () => {
+  test("each fault sends its alert, during the handshake and after it", async () => {
     const during = await server({ before: (raw) => raw.write(record(20, [1])) });
     const first = await failure(send(host(), secure(during.port)));
     expect(first.message).toContain("a record of another type within the handshake");
@@ -607,12 +607,12 @@ describe("alerts", () => {
   });
 });
 
-describe("what is no TLS", () => {
+describe("a server without TLS", () => {
   test.each([
     ["plain HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "the server speaks plain HTTP on this port"],
     ["plain HTTP, of which five bytes have come", "HTTP/", "the server speaks plain HTTP on this port"],
     ["another protocol", "SSH-2.0-OpenSSH_9.2\r\n", "the server speaks something other than TLS on this port"],
-  ])("%s is told", async (_name, text, reason) => {
+  ])("%s is named in the error", async (_name, text, reason) => {
     const { port } = await serve((raw) => raw.once("data", () => raw.write(text)));
     const error = await failure(send(host(), secure(port)));
     expect(error).toMatchObject({ code: "TLS_FAILED", phase: "tls" });

@@ -90,7 +90,7 @@ export const basics: Record<string, Test> = {
     return `accepted with, ${without.code} without a certificate`;
   },
   async "resumption after the connection was closed"(session, expect) {
-    // By session identifiers, which Node's servers keep only if they are told how.
+    // By session identifiers, which Node's servers keep only with listeners for it.
     const { key, chain, rootDer } = makeCertificates("chain");
     const sessions = new Map<string, Buffer>();
     const sockets = new Set<TLSSocket>();

@@ -385,9 +385,7 @@ const openSslCases: readonly ServerCase[] = [
 async function openSsl(session: Session, expect: Expectations, each: ServerCase, path: string): Promise<string> {
   const place = await Place.open(each.keyType ?? "ecdsa");
   try {
-    const stock = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "9", "-cert_chain", "chain.pem"];
-    const program = place.start(path, [...stock, "-cert", "chain.pem", "-key", "key.pem", ...(each.settings ?? [])]);
-    const [, port] = await program.line(/ACCEPT 127\.0\.0\.1:(\d+)/);
+    const { program, port } = await startOpenSsl(place, path, ["-naccept", "9", ...(each.settings ?? [])]);
     let answered = 0;
     // It prints what it receives, and sends what it is given.
     program.onText = () => {
@@ -413,12 +411,18 @@ async function openSsl(session: Session, expect: Expectations, each: ServerCase,
   }
 }
 
+/** `openssl s_server` as it is, on a port that the system chooses. */
+async function startOpenSsl(place: Place, path: string, more: readonly string[] = []) {
+  const parameters = ["s_server", "-accept", "127.0.0.1:0", "-cert", "chain.pem", "-cert_chain", "chain.pem"];
+  const program = place.start(path, [...parameters, "-key", "key.pem", ...more]);
+  const [, port] = await program.line(/ACCEPT 127\.0\.0\.1:(\d+)/);
+  return { program, port };
+}
+
 async function renegotiation(session: Session, expect: Expectations, path: string): Promise<string> {
   const place = await Place.open("ecdsa");
   try {
-    const parameters = ["s_server", "-accept", "127.0.0.1:0", "-cert", "chain.pem", "-cert_chain", "chain.pem"];
-    const program = place.start(path, [...parameters, "-key", "key.pem"]);
-    const [, port] = await program.line(/ACCEPT 127\.0\.0\.1:(\d+)/);
+    const { program, port } = await startOpenSsl(place, path);
     let asked = false;
     program.onText = () => {
       if (asked || !program.text.includes("POST /device/publish")) return;
@@ -440,9 +444,7 @@ async function renegotiation(session: Session, expect: Expectations, path: strin
 async function oldProtocol(session: Session, expect: Expectations, path: string): Promise<string> {
   const place = await Place.open("ecdsa");
   try {
-    const parameters = ["s_server", "-accept", "127.0.0.1:0", "-cert", "chain.pem", "-cert_chain", "chain.pem"];
-    const program = place.start(path, [...parameters, "-key", "key.pem"]);
-    const [, port] = await program.line(/ACCEPT 127\.0\.0\.1:(\d+)/);
+    const { program, port } = await startOpenSsl(place, path);
     let answered = false;
     program.onText = () => {
       if (answered || !program.text.includes("GET /old")) return;

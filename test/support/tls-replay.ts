@@ -45,7 +45,7 @@ export interface Ended {
 
 const REQUEST = "GET / HTTP/1.1\r\n\r\n";
 
-/** A client that is told by a caller what the server has sent. */
+/** A client to which the caller hands what the server has sent. */
 export class ReplayClient {
   readonly #handshake: Handshake;
   readonly #session: TlsSession;

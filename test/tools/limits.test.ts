@@ -1,4 +1,4 @@
-/** A test that is given a limit of its own fails on a busy machine: the one in jest.config.mjs is for what never ends. */
+/** A test with its own time limit fails on a busy machine: the limit in jest.config.mjs is for what never ends. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ test("a limit is found wherever it may stand", () => {
   );
 });
 
-test("no test has a limit of its own", () => {
+test("no test has its own time limit", () => {
   const folder = fileURLToPath(new URL("..", import.meta.url));
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => /\.(ts|mjs)$/.test(name));
   expect(files.length).toBeGreaterThan(150);

@@ -111,6 +111,17 @@ class FragileStorage implements Storage {
   }
 }
 
+/** The gateway registers the device, and the response never arrives. */
+function powerCutAfter(registrar: Registrar): Host["http"] {
+  return {
+    send: async (request) => {
+      registrar.answer(request);
+      throw new Error("no power");
+    },
+    close: () => {},
+  };
+}
+
 /** Thousands of starts are quicker with it; the tests of what is stored do without. */
 const digest = { sha256: (...parts: Uint8Array[]) => createHash("sha256").update(Buffer.concat(parts)).digest() };
 function board(registrar: Registrar, storage: Storage, changes: Partial<Host> = {}) {
@@ -258,14 +269,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
       const registrar = new Registrar(kind);
       const storage = new FragileStorage();
       if (provisioned) await provision(options, board(registrar, storage));
-      const lost: Host["http"] = {
-        send: async (request) => {
-          registrar.answer(request);
-          throw new Error("no power");
-        },
-        close: () => {},
-      };
-      await run(board(registrar, storage, { http: lost })).catch(() => {});
+      await run(board(registrar, storage, { http: powerCutAfter(registrar) })).catch(() => {});
       expect(await provision(options, board(registrar, storage))).toMatchObject(registrar.current);
       expect(await provision(withoutSecret, board(registrar, storage))).toMatchObject(registrar.current);
     });
@@ -452,15 +456,10 @@ describe("a credential that is stored and cannot be seen", () => {
 
   test("keeps its mark: a forced registration that was cut short is made up for once it is seen", async () => {
     const { registrar, values } = await provisionedBoard();
-    const lost: Host["http"] = {
-      send: async (request) => {
-        registrar.answer(request);
-        throw new Error("no power");
-      },
-      close: () => {},
-    };
     const force = { ...options, force: true };
-    await expect(provision(force, board(registrar, new FragileStorage(values), { http: lost }))).rejects.toMatchObject({
+    await expect(
+      provision(force, board(registrar, new FragileStorage(values), { http: powerCutAfter(registrar) })),
+    ).rejects.toMatchObject({
       code: "NETWORK_FAILED",
     });
     for (const times of [1, 2]) {
@@ -553,14 +552,7 @@ describe("a credential that is stored and cannot be seen", () => {
 
   test("is replaced by a forced registration, which is noticed if it is cut short", async () => {
     const { registrar, values } = await provisionedBoard();
-    const lost: Host["http"] = {
-      send: async (request) => {
-        registrar.answer(request);
-        throw new Error("no power");
-      },
-      close: () => {},
-    };
-    const host = board(registrar, forgetful(values, 1, false), { http: lost });
+    const host = board(registrar, forgetful(values, 1, false), { http: powerCutAfter(registrar) });
     await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
     expect(await provision(options, board(registrar, new FragileStorage(values)))).toMatchObject({
       ...registrar.current,

@@ -109,7 +109,7 @@ export class RecordReader extends Cutter {
   measure(bytes: Uint8Array, at: number): number {
     const type = bytes[at];
     if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) throw notTls(bytes.subarray(at, at + RECORD_HEAD_BYTES));
-    // A server that speaks nothing newer says so in an alert of its own version.
+    // A server without TLS 1.2 says so in an alert with the version that it has.
     if (bytes[at + 1] !== 3 || (bytes[at + 2] !== 3 && type !== ALERT)) throw version();
     const length = word(bytes, at + 3);
     if (length > (this.isEncrypted ? MAX_CIPHERTEXT_BYTES : MAX_PLAINTEXT_BYTES)) {
