@@ -47,25 +47,37 @@ export function verifyChain(
   trust: Trust,
   primitives: SignaturePrimitives,
 ): Certificate {
+  // What is looked at before and after the path is so elsewhere: its names would take room of the stack while it is built.
+  const leaf = readLeaf(ders, host, trust);
+  if (needsPath(ders, trust)) new PathBuilder(ders, trust, primitives).build(leaf);
+  checkPins(leaf, trust, primitives);
+  return leaf;
+}
+
+/** The server's own certificate, which is what it should be but for who has issued it. */
+function readLeaf(ders: readonly Uint8Array[], host: string, trust: Trust): Certificate {
   if (ders.length === 0) throw new Rejection("no certificate was sent", BAD_CERTIFICATE);
   if (ders.length > MAX_CERTIFICATES) {
     throw new Rejection(`more than ${MAX_CERTIFICATES} certificates were sent`, BAD_CERTIFICATE);
   }
   const leaf = new Certificate(ders[0]);
   if (trust.acceptAnything) return leaf;
-  const now = trust.nowMs();
-  checkLeaf(leaf, now);
+  checkLeaf(leaf, trust.nowMs());
   checkName(leaf, host);
-  if (!trust.anchors.some((anchor) => same(anchor, ders[0]))) {
-    new PathBuilder(ders, trust.anchors, now, primitives).build(leaf);
-  }
-  if (trust.pins.length > 0) {
-    const pin = primitives.hash("SHA256", [leaf.spki]);
-    if (!trust.pins.some((known) => same(known, pin))) {
-      throw new Rejection("its public key does not match any pin", BAD_CERTIFICATE);
-    }
-  }
   return leaf;
+}
+
+/** Not for a certificate that is an anchor itself. */
+function needsPath(ders: readonly Uint8Array[], trust: Trust): boolean {
+  return !trust.acceptAnything && !trust.anchors.some((anchor) => same(anchor, ders[0]));
+}
+
+function checkPins(leaf: Certificate, trust: Trust, primitives: SignaturePrimitives): void {
+  if (trust.acceptAnything || trust.pins.length === 0) return;
+  const pin = primitives.hash("SHA256", [leaf.spki]);
+  if (!trust.pins.some((known) => same(known, pin))) {
+    throw new Rejection("its public key does not match any pin", BAD_CERTIFICATE);
+  }
 }
 
 /**
@@ -110,15 +122,10 @@ class PathBuilder {
   #reason: Rejection | undefined;
   #deadEnd: Rejection | undefined;
 
-  constructor(
-    sent: readonly Uint8Array[],
-    anchors: readonly Uint8Array[],
-    now: number,
-    primitives: SignaturePrimitives,
-  ) {
+  constructor(sent: readonly Uint8Array[], trust: Trust, primitives: SignaturePrimitives) {
     this.#sent = sent;
-    this.#anchors = anchors;
-    this.#now = now;
+    this.#anchors = trust.anchors;
+    this.#now = trust.nowMs();
     this.#primitives = primitives;
   }
 

@@ -230,8 +230,10 @@ export class Handshake {
     const body = message.subarray(MESSAGE_HEAD_BYTES);
     if (this.#state === "certificate" && message[0] === CERTIFICATE) {
       // The deepest calls of all begin here. On XS each name from outside that a function uses is a slot of its frame, and
-      // so the other messages are taken elsewhere.
-      this.#leaf = readCertificates(body, this.#suite, this.options);
+      // so all else is done elsewhere.
+      const { host, trust, primitives } = this.options;
+      this.#leaf = verifyChain(readCertificates(body), host, trust, primitives);
+      checkUse(this.#leaf, this.#suite);
       this.#takeLeaf(this.#leaf);
     } else {
       this.#take(message[0], body);
@@ -311,9 +313,9 @@ export class Handshake {
 
 /**
  * Certificate, section 7.4.2.
- * @returns the server's own
+ * @returns all that were sent, the server's own first
  */
-function readCertificates(body: Uint8Array, suite: number, { host, trust, primitives }: HandshakeOptions): Certificate {
+function readCertificates(body: Uint8Array): Uint8Array[] {
   if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
   const chain: Uint8Array[] = [];
   for (let at = 3; at < body.length; ) {
@@ -322,7 +324,11 @@ function readCertificates(body: Uint8Array, suite: number, { host, trust, primit
     if (at > body.length) throw malformed("the list of certificates");
     chain.push(body.subarray(start, at));
   }
-  const leaf = verifyChain(chain, host, trust, primitives);
+  return chain;
+}
+
+/** Whether the server's key may be used, and can, as the cipher suite uses it. */
+function checkUse(leaf: Certificate, suite: number): void {
   const use = isEcdhe(suite) ? DIGITAL_SIGNATURE : KEY_ENCIPHERMENT;
   if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
     throw new Rejection("its key is not meant for this key exchange", UNSUPPORTED_CERTIFICATE);
@@ -330,7 +336,6 @@ function readCertificates(body: Uint8Array, suite: number, { host, trust, primit
   if (leaf.publicKey().type !== (suite === ECDHE_ECDSA_AES_128_GCM ? "ec" : "rsa")) {
     throw new TlsFault("the key of the certificate does not fit the cipher suite", ILLEGAL_PARAMETER);
   }
-  return leaf;
 }
 
 /**
