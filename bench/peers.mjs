@@ -37,6 +37,38 @@ export const peers = {
     };
     export const digest = (body) => bytesToHex(sha256(body));
     export const code = bytesToHex;`,
+  // Its HMAC begins again from the state that it keeps, which it has no public way to say.
+  "asmcrypto.js": `
+    import { Sha256 } from "asmcrypto.js/dist_es8/hash/sha256/sha256.js";
+    import { HmacSha256 } from "asmcrypto.js/dist_es8/hmac/hmac-sha256.js";
+    ${toHex}
+    const hash = new Sha256();
+    export const input = (bytes) => bytes;
+    export const signer = (key) => {
+      const prepared = new HmacSha256(key);
+      return (message) => {
+        prepared.result = null;
+        prepared.hash.reset();
+        prepared.hash.asm.hmac_reset();
+        return prepared.process(message).finish().result;
+      };
+    };
+    export const digest = (body) => hexOf(hash.reset().process(body).finish().result);
+    export const code = hexOf;`,
+  // It has no HMAC: RFC 2104 by hand, with the key's blocks made ready.
+  "sha256-uint8array": `
+    import { createHash } from "sha256-uint8array";
+    ${toHex}
+    export const input = (bytes) => bytes;
+    export const signer = (key) => {
+      const pad = (value) => Uint8Array.from({ length: 64 }, (_, i) => (i < key.length ? key[i] : 0) ^ value);
+      const [inner, outer] = [pad(0x36), pad(0x5c)];
+      return (message) =>
+        createHash().update(outer).update(createHash().update(inner).update(message).digest()).digest();
+    };
+    export const digest = (body) => createHash().update(body).digest("hex");
+    export const code = hexOf;
+    export const textDigest = (text) => createHash().update(text).digest("hex");`,
   "js-sha256": `
     import { sha256 } from "js-sha256";
     export const input = (bytes) => bytes;
@@ -75,7 +107,7 @@ export const peers = {
     export const digest = (body) => hash.sha256().update(body).digest("hex");
     export const code = (signature) => signature;
     export const textDigest = (text) => hash.sha256().update(text).digest("hex");`,
-  // It has no HMAC: RFC 2104 by hand, with the key's blocks made ready.
+  // As above, no HMAC.
   "sha.js": `
     import { Buffer } from "buffer/";
     import Sha256 from "sha.js/sha256.js";

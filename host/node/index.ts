@@ -12,6 +12,7 @@ import {
 } from "../../src/provisioning/provision.js";
 import { createClock } from "./clock.js";
 import { createHttp, type NodeHttpOptions } from "./http.js";
+import { nodeDigest, nodeRsa } from "./native.js";
 import { createRandom } from "./random.js";
 import { createStorage } from "./storage.js";
 import { createTimer } from "./timer.js";
@@ -25,6 +26,12 @@ export interface NodeHostOptions extends NodeHttpOptions {
    * @default none
    */
   readonly storage?: Storage | string;
+  /**
+   * Whether node:crypto hashes and signs, which suits a program that publishes much. Otherwise the code runs that runs on
+   * a device.
+   * @default false
+   */
+  readonly native?: boolean;
 }
 
 export interface NodeHost extends Host {
@@ -40,11 +47,12 @@ const hostRules = {
   lookup: "function",
   proxy: "any",
   storage: "any",
+  native: "boolean",
 } satisfies Rules<NodeHostOptions>;
 
 /**
- * A host over Node's own modules. It has neither a native digest nor native RSA: what runs in CI is the code that runs
- * on the device.
+ * A host over Node's own modules. Unless `native` is set it has neither a native digest nor native RSA: what runs in CI is
+ * the code that runs on the device.
  * @throws {IotHubError} INVALID_OPTION
  */
 export function createHost(options: NodeHostOptions = {}): NodeHost {
@@ -57,6 +65,8 @@ export function createHost(options: NodeHostOptions = {}): NodeHost {
     random: createRandom(),
     timer: createTimer(),
     storage: own ?? checkStorage(options.storage),
+    digest: options.native ? nodeDigest : undefined,
+    rsa: options.native ? nodeRsa : undefined,
     async close() {
       http.close();
       await own?.close();

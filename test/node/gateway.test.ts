@@ -11,6 +11,7 @@ import {
   type NodeHostOptions,
 } from "../../host/node/index.js";
 import { type GatewayOptions, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
+import type { NativeDigest, NativeRsa } from "../../src/host.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
@@ -43,6 +44,41 @@ const credentials: [string, string, DeviceOptions["credential"]][] = [
   ["a key, HMAC-SHA1", "sha1", { secret: psk, algorithm: "hmacsha1" }],
   ["a certificate's key, RSA-SHA256", "cert", { privateKey }],
 ];
+
+test.each(credentials)("with native: true, node:crypto signs with %s", async (_name, deviceName, credential) => {
+  const host = createHost({ native: true });
+  const calls: string[] = [];
+  const counting = {
+    ...host,
+    digest: {
+      sha256: (...parts: Uint8Array[]) => {
+        calls.push("sha256");
+        return (host.digest as NativeDigest).sha256(...parts);
+      },
+    },
+    rsa: {
+      sign: (key: Uint8Array, message: Uint8Array) => {
+        calls.push("rsa");
+        return (host.rsa as NativeRsa).sign(key, message);
+      },
+    },
+  };
+  const g = await gateway({});
+  const d = new Device({ productId: "G8N9VAAAHB", deviceName, credential, url: g.url }, counting);
+  cleanups.push(() => {
+    d.close();
+    host.http.close();
+  });
+  expect((await d.publish({ topic: "data", payload: { t: "21.5 °C" } })).status).toBe(200);
+  const wanted = { key: ["sha256"], sha1: [], cert: ["sha256", "rsa"] }[deviceName] ?? [];
+  expect(new Set(calls)).toEqual(new Set(wanted));
+});
+
+test("without native, nothing of node:crypto stands between a test and the device's code", () => {
+  const host = createHost();
+  cleanups.push(() => host.http.close());
+  expect([host.digest, host.rsa]).toEqual([undefined, undefined]);
+});
 
 test("a dot at the end of the host is neither signed nor sent, and no part of SNI and certificate", async () => {
   for (const https of [false, true]) {
