@@ -37,7 +37,7 @@ export const peers = {
     };
     export const digest = (body) => bytesToHex(sha256(body));
     export const code = bytesToHex;`,
-  // Its HMAC begins again from the state that it keeps, which it has no public way to say.
+  // No public method returns to the HMAC state that it keeps, so its inner module is called.
   "asmcrypto.js": `
     import { Sha256 } from "asmcrypto.js/dist_es8/hash/sha256/sha256.js";
     import { HmacSha256 } from "asmcrypto.js/dist_es8/hmac/hmac-sha256.js";

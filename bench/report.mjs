@@ -65,7 +65,7 @@ export function table(results) {
     "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), a warm call in a roomy heap.",
     "  *load*: running the library's top level. *wrong*: the library hashes a text with an emoji to another value on XS than elsewhere.",
     "- *XS, µs*: the same engine as a 32-bit process of the machine that measured. *Node, µs*: the least of many rounds there; both compare",
-    "  libraries, not machines.",
+    "  libraries, not machines. A program on Node that hashes much takes `createHost({ native: true })`, which leaves it to node:crypto.",
     "- *least heap*: of three jobs on 32-bit XS, the stack included, with the library in read-only memory as firmware has it. † keeps state in",
     "  module variables, so it cannot be there and is in the heap. *garbage*: what one job leaves to be collected.",
     "- Messages are in the form that each library likes best, made ready outside of what is counted.",
