@@ -320,3 +320,49 @@ describe("an id with line feeds", () => {
     expect(own.take(ids[19], true)).toBe("repeated");
   });
 });
+
+describe("what is remembered of RequestIds", () => {
+  const after = (...ids: string[]) => {
+    const own = new OwnResponses();
+    for (const id of ids) own.take(id, false);
+    return own;
+  };
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `id-${i + 1}`);
+
+  test.each([
+    [64, 32, "own"],
+    [65, 31, "own"],
+    [65, 32, "repeated"],
+    [66, 32, "repeated"],
+    [66, 33, "repeated"],
+    [66, 34, "own"],
+  ])("of %d characters, with another one at %d: %s", (length, at, verdict) => {
+    const id = Array.from({ length }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
+    const other = `${id.slice(0, at)}#${id.slice(at + 1)}`;
+    expect(after(id).take(other, true)).toBe(verdict);
+  });
+
+  test("one with line feeds is one, and its parts are others", () => {
+    const own = after("a\nb");
+    expect(["a", "b"].map((id) => own.take(id, true))).toEqual(["own", "own"]);
+    expect(own.take("a\nb", true)).toBe("repeated");
+  });
+
+  test("none is part of another", () => {
+    expect(["bc", "ab", "abcd", "b"].map((id) => after("abc").take(id, true))).toEqual(["own", "own", "own", "own"]);
+  });
+
+  test("of those that the gateway gives several times, the last 16", () => {
+    const [first, ...rest] = many(16).reverse();
+    const own = after(...many(16), first, ...rest);
+    expect(own.take(first, true)).toBe("own");
+    own.take("id-17", false);
+    own.take("id-17", false);
+    expect(own.take(first, true)).toBe("repeated");
+  });
+
+  test("one that is given again and again takes no other's place", () => {
+    const own = after(...many(16), ...Array.from({ length: 20 }, () => "id-1"));
+    expect(own.take("id-2", true)).toBe("repeated");
+  });
+});
