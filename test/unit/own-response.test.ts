@@ -322,7 +322,7 @@ describe("an id with line feeds", () => {
 });
 
 describe("what is remembered of RequestIds", () => {
-  const after = (...ids: string[]) => {
+  const remembering = (...ids: string[]) => {
     const own = new OwnResponses();
     for (const id of ids) own.take(id, false);
     return own;
@@ -339,22 +339,27 @@ describe("what is remembered of RequestIds", () => {
   ])("of %d characters, with another one at %d: %s", (length, at, verdict) => {
     const id = Array.from({ length }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
     const other = `${id.slice(0, at)}#${id.slice(at + 1)}`;
-    expect(after(id).take(other, true)).toBe(verdict);
+    expect(remembering(id).take(other, true)).toBe(verdict);
   });
 
   test("one with line feeds is one, and its parts are others", () => {
-    const own = after("a\nb");
+    const own = remembering("a\nb");
     expect(["a", "b"].map((id) => own.take(id, true))).toEqual(["own", "own"]);
     expect(own.take("a\nb", true)).toBe("repeated");
   });
 
   test("none is part of another", () => {
-    expect(["bc", "ab", "abcd", "b"].map((id) => after("abc").take(id, true))).toEqual(["own", "own", "own", "own"]);
+    expect(["bc", "ab", "abcd", "b"].map((id) => remembering("abc").take(id, true))).toEqual([
+      "own",
+      "own",
+      "own",
+      "own",
+    ]);
   });
 
   test("of those that the gateway gives several times, the last 16", () => {
     const [first, ...rest] = many(16).reverse();
-    const own = after(...many(16), first, ...rest);
+    const own = remembering(...many(16), first, ...rest);
     expect(own.take(first, true)).toBe("own");
     own.take("id-17", false);
     own.take("id-17", false);
@@ -362,7 +367,7 @@ describe("what is remembered of RequestIds", () => {
   });
 
   test("one that is given again and again takes no other's place", () => {
-    const own = after(...many(16), ...Array.from({ length: 20 }, () => "id-1"));
+    const own = remembering(...many(16), ...Array.from({ length: 20 }, () => "id-1"));
     expect(own.take("id-2", true)).toBe("repeated");
   });
 });
