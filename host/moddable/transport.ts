@@ -31,5 +31,17 @@ export interface TransportEvents {
   onClose(error: unknown, isWorthAnother?: boolean): void;
 }
 
+/** What connections to an origin leave to later ones, perhaps of another start of the program. */
+export interface OriginMemory {
+  /** Resolves when it has been read; undefined if it need not be waited for. */
+  ready(): Promise<void> | undefined;
+  /** IPv4 address to connect to in place of asking for the name, if one is known. */
+  readonly address: string | undefined;
+  /** The address has failed. */
+  dropAddress(): void;
+  /** Drops what is kept in memory, and writes nothing any more. */
+  forget(): void;
+}
+
 /** The connection broke off. Over plain TCP the SDK does not tell this from an end in order. */
 export class AbruptEnd extends Error {}
