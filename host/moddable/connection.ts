@@ -59,6 +59,8 @@ export class Connection implements TransportEvents {
   #idleSince = 0;
   #idleMs = 0;
   #isReused = false;
+  /** What a new connection over TLS says of its handshake. */
+  #isResumed: boolean | undefined;
   /** The request under way; what is left of it; what reads its response. */
   #pending: PendingRequest | undefined;
   readonly #unsent: Uint8Array[] = [];
@@ -93,6 +95,7 @@ export class Connection implements TransportEvents {
       }
       this.#pending = pending;
       this.#isReused = !isNew;
+      this.#isResumed = undefined;
       this.#isAnswered = this.#isEarly = false;
       this.#reader = new ResponseReader(pending.maxResponseBytes);
       const { request } = pending;
@@ -142,7 +145,10 @@ export class Connection implements TransportEvents {
 
   onWritable(): void {
     try {
-      if (this.#state === "connecting" || this.#state === "securing") this.#move("writing");
+      if (this.#isOpening) {
+        this.#isResumed = this.#transport?.isResumed;
+        this.#move("writing");
+      }
       if (this.#state === "writing") this.#write();
     } catch (error) {
       this.#fail(error);
@@ -274,7 +280,7 @@ export class Connection implements TransportEvents {
   #finish(hasSurplus: boolean): void {
     const { status, headers, body, isPersistent, keepAliveSeconds } = this.#reader as ResponseReader;
     const pending = this.#pending;
-    const response: HttpResponse = { status, headers, body, reused: this.#isReused };
+    const response: HttpResponse = { status, headers, body, reused: this.#isReused, resumed: this.#isResumed };
     this.#pending = this.#reader = undefined;
     if (hasSurplus) this.#events.onSurplus();
     const { keepAliveMs } = this.#endpoint;
