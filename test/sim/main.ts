@@ -20,6 +20,7 @@ import { starts } from "./restart.js";
 import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
 import { build, Display, Simulator, wrap } from "./simulator.js";
+import { wake } from "./wake.js";
 import { Workshop } from "./workshop.js";
 
 export interface Line {
@@ -68,6 +69,11 @@ export async function main(filters: readonly string[]): Promise<number> {
           (session, expect) => misbehaving(session, expect, each, keyType),
         ]),
       ),
+      ...(["ecdsa", "rsa"] as const).map((keyType): [string, string, Test] => [
+        "wake",
+        `figures (${keyType})`,
+        (session, expect) => wake(session, expect, keyType),
+      ]),
       ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [

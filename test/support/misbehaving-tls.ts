@@ -4,7 +4,6 @@ import net from "node:net";
 import { Duplex } from "node:stream";
 import { createServer } from "node:tls";
 import { makeCertificates } from "../../mocks/gateway/index.js";
-import { answer, onRequest } from "./servers.js";
 import { certificates, extension, join, newSessionTicket, record } from "./tls-wire.js";
 
 const NO_EXTENDED_MASTER_SECRET = 1;
@@ -212,9 +211,15 @@ export async function startMisbehaving(
   const tls = createServer({ key, cert: chain, maxVersion: "TLSv1.2", secureOptions }, (socket) => {
     seen.resumed.push(socket.isSessionReused());
     socket.on("error", () => {});
-    onRequest(socket, () => {
+    let request = "";
+    socket.on("data", (bytes) => {
+      request += bytes.toString("latin1");
+      const length = Number(/content-length: (\d+)/i.exec(request)?.[1]);
+      const head = request.indexOf("\r\n\r\n");
+      if (head < 0 || request.length < head + 4 + length) return;
+      request = "";
       const body = JSON.stringify({ Response: { RequestId: `request-${++seen.requests}` } });
-      socket.end(answer(body));
+      socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     });
   });
   tls.on("tlsClientError", () => {});
