@@ -67,7 +67,7 @@ export interface ModdableHostOptions extends PlainHostOptions {
    */
   readonly falseStart?: boolean;
   /**
-   * Where TLS sessions are kept for the next connection, which then costs a tenth of the arithmetic: tickets (RFC 5077) and
+   * Where TLS sessions are kept for the next connection, which then needs no public-key arithmetic: tickets (RFC 5077) and
    * session identifiers, for as long as the server says, its certificate lasts, and a day at most.
    *
    * - `"memory"`: they end with the program, as they do in deep sleep.
