@@ -50,6 +50,8 @@ export interface HttpTiming {
   readonly connectMs?: number;
   /** The TLS handshake; absent over plain HTTP and on a kept connection. */
   readonly tlsMs?: number;
+  /** Whether that handshake resumed a session; absent where it is, and where the host does not tell. */
+  readonly resumed?: boolean;
   /** From the first to the last byte handed to the socket. */
   readonly writeMs?: number;
   /** From the last byte written to the first byte of the response. */
@@ -69,6 +71,8 @@ export interface HttpResponse {
   readonly body: Uint8Array;
   /** True if it came on a connection that an earlier request had opened. */
   readonly reused?: boolean;
+  /** On a new TLS connection: whether its handshake resumed a session. Absent where the host does not tell. */
+  readonly resumed?: boolean;
   /**
    * True if this response, the final one and not a 1xx, was complete before the request was written whole. The host
    * closes its connection. The core believes no such success, and takes no such rejection for evidence against a message.

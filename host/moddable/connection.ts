@@ -6,7 +6,7 @@ import { parseObject } from "../../src/request/response.js";
 import { ResponseReader, requestHead } from "./http-codec.js";
 import type { PendingRequest } from "./pending-request.js";
 import type { Resolver } from "./resolver.js";
-import { AbruptEnd, type Transport, type TransportEvents } from "./transport.js";
+import { AbruptEnd, type OriginMemory, type Transport, type TransportEvents } from "./transport.js";
 
 /** How connections to one origin are made. */
 export interface Endpoint {
@@ -17,6 +17,7 @@ export interface Endpoint {
   readonly resolver: Resolver;
   /** Milliseconds that a connection may idle. */
   readonly keepAliveMs: number;
+  readonly memory?: OriginMemory;
   /** @throws {Error} where no socket is left */
   connect(address: string, events: TransportEvents): Transport;
 }
@@ -52,10 +53,14 @@ export class Connection implements TransportEvents {
   #state: State = "new";
   #transport: Transport | undefined;
   #withdrawName: (() => void) | undefined;
+  /** Whether it goes to an address that an earlier connection has left. */
+  #isRemembered = false;
   #idleTimer: Timer | undefined;
   #idleSince = 0;
   #idleMs = 0;
   #isReused = false;
+  /** What a new connection over TLS says of its handshake. */
+  #isResumed: boolean | undefined;
   /** The request under way; what is left of it; what reads its response. */
   #pending: PendingRequest | undefined;
   readonly #unsent: Uint8Array[] = [];
@@ -90,6 +95,7 @@ export class Connection implements TransportEvents {
       }
       this.#pending = pending;
       this.#isReused = !isNew;
+      this.#isResumed = undefined;
       this.#isAnswered = this.#isEarly = false;
       this.#reader = new ResponseReader(pending.maxResponseBytes);
       const { request } = pending;
@@ -119,6 +125,8 @@ export class Connection implements TransportEvents {
    */
   close(isOverdue = false): void {
     if (this.#state === "closed") return;
+    // Whoever has given it up: the next start of the program must not try that address again.
+    if (this.#isOpening) this.#dropAddress();
     this.#move("closed");
     this.#withdrawName?.();
     Timer.clear(this.#idleTimer);
@@ -137,7 +145,10 @@ export class Connection implements TransportEvents {
 
   onWritable(): void {
     try {
-      if (this.#state === "connecting" || this.#state === "securing") this.#move("writing");
+      if (this.#isOpening) {
+        this.#isResumed = this.#transport?.isResumed;
+        this.#move("writing");
+      }
       if (this.#state === "writing") this.#write();
     } catch (error) {
       this.#fail(error);
@@ -172,7 +183,7 @@ export class Connection implements TransportEvents {
 
   onClose(error: unknown, isWorthAnother = false): void {
     this.#transport = undefined;
-    if (isWorthAnother && this.#state === "securing") {
+    if (this.#isOpening && (this.#dropAddress() || isWorthAnother)) {
       // Nothing of the request was written: it goes on as if nothing had happened. On a fresh stack.
       this.#move("connecting");
       Promise.resolve().then(() => {
@@ -207,10 +218,34 @@ export class Connection implements TransportEvents {
     if (phase !== undefined) this.#pending?.enter(phase);
   }
 
+  get #isOpening(): boolean {
+    return this.#state === "connecting" || this.#state === "securing";
+  }
+
+  #dropAddress(): boolean {
+    const isRemembered = this.#isRemembered;
+    this.#isRemembered = false;
+    if (isRemembered) this.#endpoint.memory?.dropAddress();
+    return isRemembered;
+  }
+
   #open(): void {
-    const { host, resolver } = this.#endpoint;
     this.#move("connecting");
-    this.#withdrawName = resolver.resolve(host, {
+    const loading = this.#endpoint.memory?.ready();
+    if (loading === undefined) {
+      this.#connect();
+      return;
+    }
+    loading.then(() => {
+      if (this.#state === "connecting") this.#connect();
+    });
+  }
+
+  #connect(): void {
+    const { host, resolver, memory } = this.#endpoint;
+    const known = resolver.knows(host) ? undefined : memory?.address;
+    this.#isRemembered = known !== undefined;
+    this.#withdrawName = resolver.resolve(known ?? host, {
       onResolved: (address) => {
         this.#withdrawName = undefined;
         try {
@@ -245,7 +280,7 @@ export class Connection implements TransportEvents {
   #finish(hasSurplus: boolean): void {
     const { status, headers, body, isPersistent, keepAliveSeconds } = this.#reader as ResponseReader;
     const pending = this.#pending;
-    const response: HttpResponse = { status, headers, body, reused: this.#isReused };
+    const response: HttpResponse = { status, headers, body, reused: this.#isReused, resumed: this.#isResumed };
     this.#pending = this.#reader = undefined;
     if (hasSurplus) this.#events.onSurplus();
     const { keepAliveMs } = this.#endpoint;

@@ -53,7 +53,7 @@ export abstract class HostedDevice extends PortableDevice {
   }
 
   /**
-   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored.
+   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored, and a stored TLS session.
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
@@ -61,7 +61,9 @@ export abstract class HostedDevice extends PortableDevice {
     const another = this.#own && this.#isClosed ? (this.constructor as typeof HostedDevice).createHost() : undefined;
     super.close();
     try {
-      await forget(another ?? this.#host);
+      const host = another ?? this.#host;
+      await forget(host);
+      await (host as Partial<ModdableHost>).forget?.();
     } finally {
       another?.close();
       this.close();

@@ -23,8 +23,14 @@ export interface PlainHostOptions
 export interface ModdableHost extends Host {
   readonly http: Http;
   readonly clock: ModdableClock;
-  /** Closes connections and the storage, and ends the daily synchronization of the clock. */
+  /** Closes connections and the storage, and ends the daily synchronization of the clock. What is stored stays. */
   close(): void;
+  /**
+   * Deletes the TLS session and the server's address that `resumption: "storage"` has stored, whatever this host's own
+   * setting is, and drops the sessions in memory. {@link HostedDevice.forget} does so, too.
+   * @throws {IotHubError} STORAGE_FAILED
+   */
+  forget(): Promise<void>;
 }
 
 export const plainHostRules = Object.freeze({
@@ -51,7 +57,12 @@ export function assembleHost(
     clock: ModdableClock,
     random: PooledRandom,
     storage: Storage | undefined,
-  ) => Pick<HttpOptions, "secure"> & { digest?: NativeDigest; rsa?: NativeRsa },
+  ) => Pick<HttpOptions, "secure"> & {
+    digest?: NativeDigest;
+    rsa?: NativeRsa;
+    /** Deletes what TLS has stored. */
+    forget?(): Promise<void>;
+  },
 ): ModdableHost {
   if (options.clock !== undefined) checkOptions("clock", options.clock, clockRules);
   const own = openStorage(options.storage);
@@ -60,7 +71,7 @@ export function assembleHost(
   const resolver = new Resolver(addresses);
   const clock = new ModdableClock({ ...options.clock, storage }, resolver);
   const random = new PooledRandom(storage);
-  const { secure, digest, rsa } = parts(clock, random, storage);
+  const { secure, digest, rsa, forget } = parts(clock, random, storage);
   const http = new Http({
     secure,
     resolver,
@@ -82,6 +93,10 @@ export function assembleHost(
       http.close();
       clock.close();
       own?.close();
+    },
+    async forget() {
+      http.forget();
+      await forget?.();
     },
   };
 }

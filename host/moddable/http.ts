@@ -4,13 +4,13 @@ import { Connection, type ConnectionEvents, type Endpoint } from "./connection.j
 import { PendingRequest } from "./pending-request.js";
 import { Resolver } from "./resolver.js";
 import { TcpTransport } from "./tcp.js";
-import type { Transport, TransportEvents } from "./transport.js";
+import type { OriginMemory, Transport, TransportEvents } from "./transport.js";
 
 /** How TLS connections are made. */
 export interface SecureTransport {
   readonly Transport: new (options: SecureTransportOptions, events: TransportEvents) => Transport;
   /** More of the options for an origin, made once and kept. */
-  settings(host: string, port: number): object;
+  settings(host: string, port: number): { readonly memory?: OriginMemory };
 }
 
 export interface SecureTransportOptions {
@@ -128,6 +128,11 @@ export class Http implements HttpClient {
     this.#origins.clear();
   }
 
+  /** Drops what is kept in memory of earlier connections. */
+  forget(): void {
+    for (const { endpoint } of this.#origins.values()) endpoint.memory?.forget();
+  }
+
   #origin(request: HttpRequest): Origin {
     const { scheme, host, port } = request;
     const key = `${scheme}://${host}:${port}`;
@@ -156,7 +161,7 @@ export class Http implements HttpClient {
     const settings = secure.settings(host, port);
     const connect: Endpoint["connect"] = (address, events) =>
       new secure.Transport({ ...settings, address, port, host }, events);
-    return { ...common, isSecure: true, connect };
+    return { ...common, isSecure: true, memory: settings.memory, connect };
   }
 
   #makeRoom(): void {

@@ -5,8 +5,10 @@ import { bigIntOf } from "../../src/crypto/big-int.js";
 import { hexDecode } from "../../src/crypto/hex.js";
 import { type RsaPrivateKey, readRsaPrivateKey } from "../../src/crypto/key.js";
 import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
+import { utf8 } from "../../src/crypto/utf8.js";
 import { IotHubError } from "../../src/errors.js";
 import { checkOptions, type Rules } from "../../src/options.js";
+import { version } from "../../src/version.js";
 import { HostedDevice } from "./device.js";
 import { createDigest } from "./digest.js";
 import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
@@ -15,7 +17,9 @@ import { defaultAnchors } from "./tls/anchors.js";
 import { Certificate } from "./tls/certificate.js";
 import { checkAnchor, type Trust } from "./tls/chain.js";
 import { FalseStart } from "./tls/false-start.js";
+import { sdkPrimitives } from "./tls/primitives.js";
 import { Resumption } from "./tls/resumption.js";
+import { forgetSession, SessionStore } from "./tls/session-store.js";
 import { TlsTransport } from "./tls/socket.js";
 
 export * from "../../src/index.js";
@@ -63,6 +67,21 @@ export interface ModdableHostOptions extends PlainHostOptions {
    */
   readonly falseStart?: boolean;
   /**
+   * Where TLS sessions are kept for the next connection, which then needs no public-key arithmetic: tickets (RFC 5077) and
+   * session identifiers, for as long as the server says, its certificate lasts, and a day at most.
+   *
+   * - `"memory"`: they end with the program, as they do in deep sleep.
+   * - `"storage"`: one is also kept in the host's storage, with the server's address, for a board that sleeps. It is as
+   *   secret as the psk beside it: who reads the flash can read what was sent in sessions resumed from it. It is bound to the
+   *   origin, the trust anchors, pins, client certificate, suites and version of the library; never stored with
+   *   `dangerouslyAcceptAnyCertificate`, above 400 characters, or beside 300 entries of NVS; and not offered while the clock
+   *   is not set. It is written only when the stored one can no longer be used, once a day at most where sleeps last longer
+   *   than sessions. A failure deletes it, {@link ModdableHost.close} keeps it, {@link ModdableHost.forget} deletes it.
+   * - `false`: every handshake is a full one.
+   * @default "memory"
+   */
+  readonly resumption?: "memory" | "storage" | false;
+  /**
    * Accepts every certificate, so that anybody on the way can read and change everything. For a bench, never for a
    * device.
    */
@@ -77,6 +96,7 @@ const hostRules = Object.freeze({
   clientKey: "any",
   allowStaticRsaAndCbc: "boolean",
   falseStart: "boolean",
+  resumption: "any",
   dangerouslyAcceptAnyCertificate: "boolean",
 } satisfies Rules<ModdableHostOptions>);
 
@@ -98,12 +118,23 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       : readChain("clientCertificate", clientCertificate, read, "A client certificate");
   if (chain && clientKey !== undefined) checkPair(chain[0], readKey(clientKey));
   const pins = (options.pins ?? []).map(readPin);
+  const { resumption = "memory" } = options;
+  if (resumption !== "memory" && resumption !== "storage" && resumption !== false) {
+    throw new IotHubError("INVALID_OPTION", 'resumption must be "memory", "storage" or false.');
+  }
+  if (resumption === "storage" && options.storage === false) {
+    throw new IotHubError("INVALID_OPTION", 'resumption: "storage" needs a host with storage.');
+  }
   return assembleHost(options, (clock, random, storage) => {
     const digest = createDigest();
     let trust: Trust | undefined;
+    let store: SessionStore | undefined;
     return {
       digest,
       rsa: digest && new ArithmeticRsa(digest),
+      forget: async () => {
+        if (storage) await forgetSession(storage);
+      },
       secure: {
         Transport: TlsTransport as never,
         settings: (host, port) => {
@@ -114,12 +145,19 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
               acceptAnything: options.dangerouslyAcceptAnyCertificate === true,
               nowMs: () => clock.nowMs(),
             });
+            if (resumption === "storage" && storage && !trust.acceptAnything) {
+              const binding = bindingOf([trust.anchors, pins, chain ?? []], options.allowStaticRsaAndCbc === true);
+              store = new SessionStore({ storage, clock, hash: sdkPrimitives.hash, binding });
+            }
           }
+          const origin = `${host}:${port}`;
+          const memory = resumption === false ? undefined : new Resumption(clock, origin, store);
           return {
+            memory,
             tls: {
               trust,
-              resumption: new Resumption(clock),
-              falseStart: options.falseStart === false ? undefined : new FalseStart(`${host}:${port}`, clock, storage),
+              resumption: memory,
+              falseStart: options.falseStart === false ? undefined : new FalseStart(origin, clock, storage),
               random,
               allowStaticRsaAndCbc: options.allowStaticRsaAndCbc,
               clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),
@@ -138,6 +176,16 @@ export class Device extends HostedDevice {
   static override createHost(): ModdableHost {
     return createHost();
   }
+}
+
+/** Hash of whom is trusted, and as whom. */
+function bindingOf(lists: readonly (readonly Uint8Array[])[], allowsStaticRsaAndCbc: boolean): Uint8Array {
+  const parts = [utf8(`${version} ${allowsStaticRsaAndCbc}`)];
+  for (const list of lists) {
+    parts.push(utf8(` ${list.length}`));
+    for (const bytes of list) parts.push(sdkPrimitives.hash("SHA256", [bytes]));
+  }
+  return sdkPrimitives.hash("SHA256", parts);
 }
 
 function viewOf(value: unknown): Uint8Array | undefined {

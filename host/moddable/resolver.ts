@@ -45,10 +45,15 @@ export class Resolver {
     this.#addresses = addresses;
   }
 
+  /** Whether no server is asked for this name. */
+  knows(host: string): boolean {
+    return isAddress(this.#addressOf(host));
+  }
+
   /** @returns what withdraws the query: nothing is called back any more */
   resolve(host: string, events: ResolverEvents): () => void {
     const query: Query = { host, events };
-    const address = this.#addresses[host] ?? (host === "localhost" ? "127.0.0.1" : host);
+    const address = this.#addressOf(host);
     if (!isNetworkStarted() || isAddress(address)) {
       const timer = Timer.set(() => {
         if (isNetworkStarted()) respond(query, address);
@@ -73,6 +78,10 @@ export class Resolver {
       }
       this.#watch();
     };
+  }
+
+  #addressOf(host: string): string {
+    return this.#addresses[host] ?? (host === "localhost" ? "127.0.0.1" : host);
   }
 
   #next(): void {

@@ -1,5 +1,7 @@
 /** Bytes both ways: TCP and TLS look the same from above. */
 export interface Transport {
+  /** Whether a TLS handshake resumed a session; known once there is room to write. */
+  readonly isResumed?: boolean;
   /**
    * Hands bytes to the network and returns how many went out. After fewer than all, `onWritable` follows when there is room;
    * the next `write` then begins with the first byte that had not gone out.
@@ -29,6 +31,18 @@ export interface TransportEvents {
    * @param isWorthAnother true if another connection, made at once, does without what may be the reason
    */
   onClose(error: unknown, isWorthAnother?: boolean): void;
+}
+
+/** What connections to an origin leave to later ones, perhaps of another start of the program. */
+export interface OriginMemory {
+  /** Resolves when it has been read; undefined if it need not be waited for. */
+  ready(): Promise<void> | undefined;
+  /** IPv4 address to connect to in place of asking for the name, if one is known. */
+  readonly address: string | undefined;
+  /** The address has failed. */
+  dropAddress(): void;
+  /** Drops what is kept in memory, and writes nothing any more. */
+  forget(): void;
 }
 
 /** The connection broke off. Over plain TCP the SDK does not tell this from an end in order. */

@@ -126,12 +126,13 @@ export class Attempt implements HttpContext {
   }
 
   /** Where the time went. */
-  timing(request: HttpRequest, { reused = false, body }: HttpResponse): HttpTiming {
+  timing(request: HttpRequest, { reused = false, resumed, body }: HttpResponse): HttpTiming {
     this.#count();
     const spent = this.#spentMs ?? {};
     return {
       connectMs: reused ? undefined : spent.connect,
       tlsMs: reused ? undefined : spent.tls,
+      resumed,
       writeMs: spent.write,
       firstByteMs: spent["first-byte"],
       totalMs: this.#phaseStartMs - this.#startMs,

@@ -63,7 +63,7 @@ export interface SignedRequest {
 }
 
 /**
- * Prepares a secret: an HMAC's midstates, once for all signatures.
+ * Takes a secret; the first signature prepares the midstates of its HMAC for all others.
  * @throws {IotHubError} INVALID_CREDENTIAL
  */
 export function createSecretSigner(credential: SecretCredential): SyncSigner {
@@ -184,12 +184,14 @@ class HmacSigner extends PreparedSigner {
   // A body and a text to sign mostly begin like the ones before.
   readonly #body = new Beginning();
   readonly #text = new Beginning();
+  /** Until the first signature: a wake that only stores a reading does not pay for the midstates. */
+  #secret: string | undefined;
   #hmac: Hmac | undefined;
 
   constructor(secret: string, algorithm: "hmacsha256" | "hmacsha1") {
     super();
     this.algorithm = algorithm;
-    this.#hmac = new Hmac(algorithm === "hmacsha1" ? "sha1" : "sha256", utf8(secret));
+    this.#secret = secret;
   }
 
   hashBody(body: Uint8Array): string {
@@ -199,15 +201,23 @@ class HmacSigner extends PreparedSigner {
   }
 
   sign(text: string): string {
-    if (this.#hmac === undefined) throw closed();
-    return base64(this.#hmac.sign(utf8(text), this.#text, this.commonHead(text)));
+    const hmac = this.#hmac ?? this.#prepare();
+    return base64(hmac.sign(utf8(text), this.#text, this.commonHead(text)));
+  }
+
+  #prepare(): Hmac {
+    if (this.#secret === undefined) throw closed();
+    const hash = this.algorithm === "hmacsha1" ? "sha1" : "sha256";
+    this.#hmac = new Hmac(hash, utf8(this.#secret));
+    this.#secret = undefined;
+    return this.#hmac;
   }
 
   close(): void {
     this.#body.wipe();
     this.#text.wipe();
     this.#hmac?.close();
-    this.#hmac = undefined;
+    this.#hmac = this.#secret = undefined;
   }
 }
 

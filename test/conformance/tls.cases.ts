@@ -2,9 +2,11 @@ import { alertName, TlsFault } from "../../host/moddable/tls/alerts.js";
 import { Handshake, type HandshakeOptions } from "../../host/moddable/tls/handshake.js";
 import { cipherSuites, clientHello, readServerHello } from "../../host/moddable/tls/hello.js";
 import { MAX_MESSAGE_BYTES, MessageReader, RecordReader } from "../../host/moddable/tls/records.js";
-import { MAX_TICKET_BYTES, Resumption } from "../../host/moddable/tls/resumption.js";
+import { type KeptSession, MAX_TICKET_BYTES, Resumption } from "../../host/moddable/tls/resumption.js";
+import { decodeRecord, encodeRecord, SessionStore } from "../../host/moddable/tls/session-store.js";
 import type { SignaturePrimitives } from "../../host/moddable/tls/verify.js";
-import { hex, hexDecode, utf8 } from "../../src/index.js";
+import type { Storage } from "../../src/host.js";
+import { hex, hexDecode, sha256, utf8 } from "../../src/index.js";
 import {
   certificateRequest,
   certificates,
@@ -473,17 +475,17 @@ export const cases: readonly Case[] = [
       let start = now;
       resumption.keep(withTicket(300), Number.POSITIVE_INFINITY);
       now += 200000;
-      resumption.renew({ bytes: Uint8Array.of(2), lifetimeSeconds: 300 });
+      resumption.resumed({ bytes: Uint8Array.of(2), lifetimeSeconds: 300 });
       check.equal(hex(resumption.offer(random)?.ticket?.bytes ?? new Uint8Array(0)), "02", "the new ticket");
       check.equal(resumption.offer(random)?.id, new Uint8Array(32).fill(8), "beside a ticket, what was drawn");
       now += 200000;
-      resumption.renew({ bytes: Uint8Array.of(3), lifetimeSeconds: 0 });
+      resumption.resumed({ bytes: Uint8Array.of(3), lifetimeSeconds: 0 });
       check.equal(ends(start, 500000), [true, false], "renewed, then without a hint");
       start = now;
       resumption.keep(withTicket(7200), Number.POSITIVE_INFINITY);
       for (let at = 3600000; at < DAY; at += 3600000) {
         now = start + at;
-        resumption.renew({ bytes: Uint8Array.of(2), lifetimeSeconds: 7200 });
+        resumption.resumed({ bytes: Uint8Array.of(2), lifetimeSeconds: 7200 });
       }
       check.equal(ends(start, DAY), [true, false], "renewed every hour");
       resumption.keep(withTicket(7200), 5000);
@@ -510,6 +512,143 @@ export const cases: readonly Case[] = [
       for (const [i, ending] of endings.entries()) {
         check.equal(damaged(hexDecode(leaf), first + i), ending, `byte ${first + i}`);
       }
+    },
+  },
+  {
+    name: "a session that outlives the program",
+    heapBytes: 131072,
+    async run(check) {
+      const values: Record<string, string> = {};
+      const storage: Storage = {
+        maxValueBytes: 3999,
+        get: async (key) => values[key],
+        set: async (key, text) => {
+          values[key] = text;
+        },
+        delete: async (key) => {
+          delete values[key];
+        },
+        keys: async () => Object.keys(values),
+      };
+      let nowMs = 2_000_000_000_000;
+      const clock = { nowMs: () => nowMs, monotonicMs: () => 0 };
+      const hash: SignaturePrimitives["hash"] = (_name, parts) => sha256(joinAll(parts));
+      const start = async (origin: string, binding = "a") => {
+        const store = new SessionStore({ storage, clock, hash, binding: utf8(binding) });
+        await store.load(origin);
+        return store;
+      };
+      const secret = Uint8Array.from({ length: 48 }, (_, i) => i * 5);
+      const ticketOf = (length: number, lifetimeSeconds: number) => ({
+        bytes: new Uint8Array(length).fill(0xfe),
+        lifetimeSeconds,
+      });
+      const none = new Uint8Array(0);
+      const end = Number.POSITIVE_INFINITY;
+      /** What is stored of a session, and offered by the next start of the program. */
+      const stored = async (session: KeptSession) => {
+        delete values["tls-session"];
+        (await start("a:443")).keep("a:443", session, end, "255.0.12.3");
+        return [values["tls-session"]?.length, (await start("a:443")).take("a:443")?.session];
+      };
+      const byTicket: KeptSession = { id: none, ticket: ticketOf(240, 300), secret, suite: 0xc02f, isExtended: true };
+      const byId: KeptSession = { id: ID, ticket: undefined, secret, suite: 0xc02b, isExtended: false };
+      const byShortId: KeptSession = { ...byId, id: Uint8Array.of(0), suite: 0x0035 };
+      check.equal(await stored(byTicket), [392, byTicket], "as nginx's ticket for a name of 40 characters");
+      check.equal(await stored(byId), [136, byId], "an identifier");
+      check.equal(await stored(byShortId), [98, byShortId], "the shortest identifier, the last of the suites");
+      const longest = { ...byTicket, ticket: ticketOf(247, 300) };
+      check.equal(await stored(longest), [400, longest], "400 characters");
+      check.equal(await stored({ ...byTicket, ticket: ticketOf(248, 300) }), [undefined, undefined], "one byte more");
+
+      await stored(byTicket);
+      const text = values["tls-session"];
+      const store = await start("a:443");
+      check.equal(store.addressOf("a:443"), "255.0.12.3", "the address");
+      check.equal(store.take("b:443"), undefined, "another origin");
+      check.equal(store.take("a:443") !== undefined, true, "once");
+      check.equal(store.take("a:443"), undefined, "twice");
+      check.equal((await start("a:443", "b")).take("a:443"), undefined, "bound to something else");
+      // Any character: the head, the check value, the secret, the ticket.
+      for (let at = 0; at < text.length - 2; at += 11) {
+        const code = text.charCodeAt(at) === 0x23 ? 0x24 : 0x23;
+        values["tls-session"] = text.slice(0, at) + String.fromCharCode(code) + text.slice(at + 1);
+        check.equal((await start("a:443")).take("a:443"), undefined, `character ${at} changed`);
+      }
+      values["tls-session"] = text;
+      const offered = async (ms: number) => {
+        nowMs = 2_000_000_000_000 + ms;
+        return (await start("a:443")).take("a:443") !== undefined;
+      };
+      const times = [-1000, 0, 299_000, 300_000, -1_990_000_000_000];
+      const seen: boolean[] = [];
+      for (const ms of times) seen.push(await offered(ms));
+      check.equal(
+        seen,
+        [false, true, true, false, false],
+        "before, from, until, from its end, and with an unset clock",
+      );
+      nowMs = 2_000_000_000_000;
+      for (const [hint, notAfterMs, seconds] of [
+        [0, end, 86400],
+        [0xffffffff, end, 86400],
+        [7200, nowMs + 5500, 5],
+      ]) {
+        delete values["tls-session"];
+        (await start("a:443")).keep("a:443", { ...byTicket, ticket: ticketOf(9, hint) }, notAfterMs, "1.2.3.4");
+        const { lifetimeSeconds, session } = (await start("a:443")).take("a:443") ?? {};
+        check.equal([lifetimeSeconds, session?.ticket?.lifetimeSeconds], [seconds, seconds], `a hint of ${hint}`);
+      }
+    },
+  },
+  {
+    name: "text of stored records",
+    run(check) {
+      // Of every length, all bits set and none: what is decoded is what was encoded, and printable.
+      for (const fill of [0, 0xff, 0x5a]) {
+        for (const length of [0, 1, 2, 100, 246, 247]) {
+          const record = new Uint8Array(length === 0 ? 30 : 78 + length).fill(fill);
+          record[0] = 0x13;
+          record[1] = 6;
+          record[2] = length;
+          const text = encodeRecord(record);
+          check.equal(decodeRecord(text), record, `${record.length} bytes of ${fill}`);
+          for (let i = 0; i < text.length; i++) {
+            const code = text.charCodeAt(i);
+            check.ok(code > 0x22 && code < 0x7e, `printable: ${code}`);
+          }
+        }
+      }
+      for (const text of [
+        "",
+        "#",
+        "a",
+        "~".repeat(200),
+        " ".repeat(200),
+        "ä".repeat(100),
+        "}".repeat(200),
+        "#".repeat(38),
+      ]) {
+        check.equal(decodeRecord(text), undefined, text.slice(0, 3));
+      }
+    },
+  },
+  {
+    name: "a hello that asks for no ticket",
+    run(check) {
+      const given = {
+        host: "gateway.test",
+        random: new Uint8Array(32),
+        sessionId: new Uint8Array(0),
+        suites: [0xc02b],
+      };
+      const [asking, without] = [true, false].map((asksForTicket) => hex(clientHello({ ...given, asksForTicket })));
+      check.equal(asking.includes("00230000"), true, "asked for");
+      check.equal(without.includes("00230000"), false, "not asked for");
+      check.equal(without.length, asking.length - 8, "four bytes less");
+      const hello = record(22, serverHello({ extensions: announced }));
+      check.equal(run(options(), hello), "certificate", "announced");
+      check.equal(run(options({ asksForTicket: false }), hello), "alert 110", "announced all the same");
     },
   },
 ];

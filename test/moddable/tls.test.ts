@@ -143,7 +143,7 @@ test.each([
   [
     { certificates: [] },
     "Unknown option `certificates`; the known ones are clock, storage, addresses, keepAliveMs, maxConnections, maxWaiting, " +
-      "trustAnchors, pins, clientCertificate, clientKey, allowStaticRsaAndCbc, falseStart, dangerouslyAcceptAnyCertificate.",
+      "trustAnchors, pins, clientCertificate, clientKey, allowStaticRsaAndCbc, falseStart, resumption, dangerouslyAcceptAnyCertificate.",
   ],
   [{ maxConnections: "2" }, "maxConnections must be an integer from 1 to 16; it is a string."],
   [{ clock: { server: [] } }, "Unknown option `clock.server`; did you mean `servers`?"],

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suites } from "../conformance/suites.js";
+import { misbehaviors } from "../support/misbehaving-tls.js";
 import { tcpIoCases } from "../support/tcp-io.cases.js";
 import { withServer } from "../support/tcp-io-server.js";
 import { basics } from "./basics.js";
@@ -12,12 +13,14 @@ import { Conformance } from "./conformance.js";
 import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
 import { Links } from "./link.js";
+import { misbehaving } from "./misbehaving.js";
 import { Programs, type ProgramTest } from "./programs.js";
 import { replays } from "./replays.js";
 import { starts } from "./restart.js";
 import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
 import { build, Display, Simulator, wrap } from "./simulator.js";
+import { wake } from "./wake.js";
 import { Workshop } from "./workshop.js";
 
 export interface Line {
@@ -59,6 +62,18 @@ export async function main(filters: readonly string[]): Promise<number> {
         (session, expect) => certificates(session, expect, each),
       ]),
       ["tls", "recorded handshakes", (session, expect) => replays(session, expect)],
+      ...misbehaviors.flatMap((each) =>
+        (["ecdsa", "rsa"] as const).map((keyType): [string, string, Test] => [
+          "tls",
+          `${each.name} (${keyType})`,
+          (session, expect) => misbehaving(session, expect, each, keyType),
+        ]),
+      ),
+      ...(["ecdsa", "rsa"] as const).map((keyType): [string, string, Test] => [
+        "wake",
+        `figures (${keyType})`,
+        (session, expect) => wake(session, expect, keyType),
+      ]),
       ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [

@@ -2,7 +2,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, type GatewayOptions, makeCertificates, startGateway } from "../../mocks/gateway/index.js";
 import { build, type Display, Simulator } from "./simulator.js";
 import { isProgram, readmeBlocks, type Workshop } from "./workshop.js";
 
@@ -14,11 +14,14 @@ const settings = { productId: PRODUCT, deviceName: "sensor-1", psk: PSK };
 
 const BOARD_STACK_SLOTS = 384;
 
+/** The examples trust the root of these where they speak HTTPS. */
+const certificates = makeCertificates("chain");
+
 type Settings = Readonly<Record<string, string>>;
 type Tool = "mcconfig" | "mcpack";
 
 /** Starts the example with some settings in its preferences. */
-type Start = (values: Settings, use: (app: Simulator) => Promise<string>) => Promise<string>;
+type Start = (values: Settings, use: (app: Simulator) => Promise<string>, keep?: boolean) => Promise<string>;
 type ExampleRun = (start: Start) => Promise<string>;
 
 export interface ProgramTest {
@@ -157,7 +160,12 @@ export class Programs {
   async #example(tool: Tool, example: string, run: ExampleRun): Promise<string> {
     const app = await this.#workshop.copyExample(example, join(this.#workshop.folder, `${tool}-examples`));
     await this.#workshop.install(app);
-    const preferences = await this.#manifest(app, JSON.parse(await readFile(join(app, "manifest.json"), "utf8")));
+    await mkdir(join(app, "certificates"), { recursive: true });
+    await writeFile(join(app, "certificates/gateway-root.der"), certificates.rootDer);
+    const preferences = await this.#manifest(app, {
+      ...JSON.parse(await readFile(join(app, "manifest.json"), "utf8")),
+      resources: { "*": "./certificates/*" },
+    });
     const library = await build(app, this.#output, example, {
       tool,
       settings: { intervalSeconds: "1" },
@@ -166,7 +174,7 @@ export class Programs {
         ...(tool === "mcpack" ? { MODDABLE: await this.#workshop.sdk() } : {}),
       },
     });
-    return run((values, use) => this.#start(library, preferences, values, use));
+    return run((values, use, keep) => this.#start(library, preferences, values, use, keep));
   }
 
   readonly #examples: Readonly<Record<string, ExampleRun>> = {
@@ -195,10 +203,20 @@ export class Programs {
       return seen.join(" | ");
     },
     async "deep-sleep"(start) {
-      const gateway = await startHere();
+      const gateway = await startHere({ https: { certificates } });
       try {
         const seen = [await start({}, (app) => app.line(/^INVALID_\w+: .* Check the setting \w+\.$/))];
-        seen.push(await start({ ...settings, url: url(gateway) }, (app) => app.line(/^1 delivered, 0 kept, /)));
+        const values = { ...settings, url: `https://localhost:${gateway.port}` };
+        const sent = /^sent after \d+ ms, acknowledged after \d+ ms, (.*)$/;
+        for (const handshake of ["full handshake", "session resumed", "session resumed"]) {
+          const use = async (app: Simulator) => {
+            await app.line(/^1 delivered, 0 kept, /);
+            return app.line(sent);
+          };
+          const line = await start(values, use, seen.length > 1);
+          if (sent.exec(line)?.[1] !== handshake) throw new Error(`${line}; expected: ${handshake}`);
+          seen.push(line);
+        }
         return seen.join(" | ");
       } finally {
         await gateway.close();
@@ -232,14 +250,20 @@ export class Programs {
     return preferences;
   }
 
-  /** Starts an app with these settings in its preferences, and nothing else there. */
+  /**
+   * Starts an app with these settings in its preferences.
+   * @param keep whether they have what the start before has left, too
+   */
   async #start(
     library: string,
     preferences: string,
     values: Settings,
     use: (app: Simulator) => Promise<string>,
+    keep = false,
   ): Promise<string> {
-    await writeFile(join(preferences, "modpreferences.json"), JSON.stringify({ "tencent-iothub": values }));
+    const file = join(preferences, "modpreferences.json");
+    const left = keep ? JSON.parse(await readFile(file, "utf8")) : {};
+    await writeFile(file, JSON.stringify({ ...left, "tencent-iothub": values }));
     const simulator = new Simulator(library, this.#display);
     try {
       const line = await use(simulator);

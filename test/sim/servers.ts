@@ -1,6 +1,6 @@
 /**
  * Servers as they are installed, at their stock settings and at others that matter to a client: nginx and haproxy before
- * the local gateway, `openssl s_server` and gnutls-serv by themselves. What is not installed is skipped, and says so.
+ * the local gateway, `openssl s_server` and gnutls-serv by themselves, the TLS of Go and Java in small programs. What is not installed is skipped, and says so.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
@@ -16,6 +16,9 @@ import { type Expectations, identity, type Session, singly, type Test } from "./
 
 const ECDSA_SUITE = "ECDHE-ECDSA-AES128-GCM-SHA256";
 const RSA_SUITE = "ECDHE-RSA-AES128-GCM-SHA256";
+/** As Go and Java call them. */
+const TLS_ECDSA_SUITE = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+const TLS_RSA_SUITE = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
 /** Only a limit for what hangs. */
 const LIMIT_MS = 60_000;
 /** Where Debian has them, whatever the user's PATH. */
@@ -106,6 +109,12 @@ class Program {
       if (closed || Date.now() > deadline) throw new Error(`it does not listen:\n${this.text.slice(-2000)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  /** @throws if it has ended with a failure */
+  async ended(): Promise<void> {
+    await this.#closed;
+    if (this.#child.exitCode !== 0) throw new Error(`it failed:\n${this.text.slice(-2000)}`);
   }
 
   async close(): Promise<void> {
@@ -505,6 +514,147 @@ async function gnuTls(session: Session, expect: Expectations, each: ServerCase, 
   }
 }
 
+const goServer = `package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+func main() {
+	counts := map[string]int{}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		counts[r.RemoteAddr]++
+		resumed := 0
+		if r.TLS.DidResume {
+			resumed = 1
+		}
+		fmt.Println("seen", tls.CipherSuiteName(r.TLS.CipherSuite), resumed, counts[r.RemoteAddr])
+		fmt.Fprintf(w, "{\\"Response\\":{\\"RequestId\\":\\"go-%s-%d\\"}}", r.RemoteAddr, counts[r.RemoteAddr])
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("port", listener.Addr().(*net.TCPAddr).Port)
+	server := http.Server{Handler: handler, TLSConfig: &tls.Config{MaxVersion: tls.VersionTLS12}}
+	panic(server.ServeTLS(listener, "chain.pem", "key.pem"))
+}
+`;
+
+const javaServer = `import java.io.*;
+import java.net.InetAddress;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.*;
+import javax.net.ssl.*;
+
+public class Server {
+  public static void main(String[] arguments) throws Exception {
+    var chain = CertificateFactory.getInstance("X.509").generateCertificates(new FileInputStream("chain.pem"));
+    var text = Files.readString(Path.of("key.pem")).replaceAll("-----[^-]*-----|\\\\s", "");
+    var leaf = chain.iterator().next();
+    var key = KeyFactory.getInstance(leaf.getPublicKey().getAlgorithm())
+        .generatePrivate(new PKCS8EncodedKeySpec(Base64.getDecoder().decode(text)));
+    var store = KeyStore.getInstance("PKCS12");
+    store.load(null, null);
+    store.setKeyEntry("server", key, new char[0], chain.toArray(new java.security.cert.Certificate[0]));
+    var keys = KeyManagerFactory.getInstance("PKIX");
+    keys.init(store, new char[0]);
+    var context = SSLContext.getInstance("TLSv1.2");
+    context.init(keys.getKeyManagers(), null, null);
+    var listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
+    listener.setEnabledProtocols(new String[] {"TLSv1.2"});
+    System.out.println("port " + listener.getLocalPort());
+    var made = new HashSet<Long>();
+    for (int number = 0; ; number++) {
+      try (var socket = (SSLSocket) listener.accept()) {
+        serve(socket, made, number);
+      } catch (IOException error) {
+        System.out.println("failed " + error);
+      }
+      // Sessions are told apart by the time at which they were made.
+      Thread.sleep(5);
+    }
+  }
+
+  static void serve(SSLSocket socket, Set<Long> made, int number) throws IOException {
+    socket.startHandshake();
+    var session = socket.getSession();
+    int resumed = made.add(session.getCreationTime()) ? 0 : 1;
+    var in = socket.getInputStream();
+    for (int count = 1; ; count++) {
+      var head = new StringBuilder();
+      while (head.indexOf("\\r\\n\\r\\n") < 0) {
+        int next = in.read();
+        if (next < 0) return;
+        head.append((char) next);
+      }
+      var length = java.util.regex.Pattern.compile("(?i)content-length: (\\\\d+)").matcher(head);
+      if (length.find()) in.readNBytes(Integer.parseInt(length.group(1)));
+      System.out.println("seen " + session.getCipherSuite() + " " + resumed + " " + count);
+      var body = "{\\"Response\\":{\\"RequestId\\":\\"java-" + number + "-" + count + "\\"}}";
+      var response = "HTTP/1.1 200 OK\\r\\nContent-Length: " + body.length() + "\\r\\n\\r\\n" + body;
+      socket.getOutputStream().write(response.getBytes());
+    }
+  }
+}
+`;
+
+const programCases: readonly ServerCase[] = [
+  { name: "stock settings", expected: [TLS_ECDSA_SUITE, ...kept] },
+  { name: "stock settings, connections apart", options: apart, expected: [TLS_ECDSA_SUITE, ...resumed] },
+  {
+    name: "stock settings, RSA, connections apart",
+    keyType: "rsa",
+    options: apart,
+    expected: [TLS_RSA_SUITE, ...resumed],
+  },
+];
+
+/** A server in another language's own TLS, which says what it has seen in lines of `seen SUITE RESUMED COUNT`. */
+async function program(
+  session: Session,
+  expect: Expectations,
+  each: ServerCase,
+  start: (place: Place) => Promise<Program>,
+): Promise<string> {
+  const place = await Place.open(each.keyType ?? "ecdsa");
+  try {
+    const server = await start(place);
+    const [, port] = await server.line(/^port (\d+)$/m);
+    expect.equal((await publishThrice(session, place, Number(port), each)).filter(Boolean), [], "errors");
+    await server.line(/(seen .*\n[\s\S]*){3}/);
+    const seen = [...server.text.matchAll(/^seen (\S+) (\d) (\d+)$/gm)].map(
+      ([, suite, mark, count]) => [suite, mark === "1", Number(count)] as const,
+    );
+    return judge(expect, seen, each);
+  } finally {
+    await place.close();
+  }
+}
+
+const go: Run = (session, expect, each, path) =>
+  program(session, expect, each, async (place) => {
+    await place.write("server.go", goServer);
+    // Built, not run: what `go run` starts is not ended with it.
+    const build = place.start(path, ["build", "-o", "server", "server.go"]);
+    await build.ended();
+    return place.start(join(place.folder, "server"), []);
+  });
+
+const java: Run = (session, expect, each, path) =>
+  program(session, expect, each, async (place) => {
+    await place.write("Server.java", javaServer);
+    return place.start(path, ["Server.java"]);
+  });
+
 type Run = (session: Session, expect: Expectations, each: ServerCase, path: string) => Promise<string>;
 
 function tests(program: string, cases: readonly ServerCase[], run: Run): [string, Test][] {
@@ -528,4 +678,7 @@ export const servers: readonly [string, Test][] = [
   ["openssl, a renegotiation", on("openssl", renegotiation)],
   ["openssl, HTTP/1.0", on("openssl", oldProtocol)],
   ...tests("gnutls-serv", gnuTlsCases, gnuTls),
+  ...tests("go", programCases, go),
+  // Java starts a program from its source, but only where its compiler is installed.
+  ...tests("javac", programCases, (session, expect, each, path) => java(session, expect, each, join(path, "../java"))),
 ];

@@ -61,6 +61,11 @@ export class Session {
     return result;
   }
 
+  /** Processor time of the simulator so far, in milliseconds. */
+  cpuMs(): Promise<number> {
+    return this.#simulator.cpuMs();
+  }
+
   async gateway(options: GatewayOptions = {}): Promise<Gateway> {
     const gateway = await startGateway({ devices, ...options });
     this.#gateways.push(gateway);

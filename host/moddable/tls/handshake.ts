@@ -7,6 +7,7 @@ import {
   malformed,
   NO_RENEGOTIATION,
   TlsFault,
+  UNSUPPORTED_EXTENSION,
   unexpected,
 } from "./alerts.js";
 import { type Certificate, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, type PublicKey } from "./certificate.js";
@@ -70,6 +71,11 @@ export interface HandshakeOptions {
   readonly clientRandom: Uint8Array;
   /** The session that is to be resumed; if by a ticket, with an identifier that was drawn for this handshake. */
   readonly offered?: KeptSession;
+  /**
+   * Whether a ticket (RFC 5077) is asked for.
+   * @default true
+   */
+  readonly asksForTicket?: boolean;
   /** @default false */
   readonly allowStaticRsaAndCbc?: boolean;
 }
@@ -288,13 +294,17 @@ export class Handshake {
 
   /** Section 7.4.1.3. */
   #hello(body: Uint8Array): void {
-    const { random, sessionId, suite, extendedMasterSecret, announcesTicket } = readServerHello(body, this.suites);
+    const { suites, options } = this;
+    const { random, sessionId, suite, extendedMasterSecret, announcesTicket } = readServerHello(body, suites);
+    if (announcesTicket && options.asksForTicket === false) {
+      throw new TlsFault("the server sent a ticket that was not asked for", UNSUPPORTED_EXTENSION);
+    }
     this.#serverRandom = random;
     this.#sessionId = sessionId.length > 0 ? sessionId : undefined;
     this.#suite = suite;
     this.#isExtended = extendedMasterSecret;
     this.#announcesTicket = announcesTicket;
-    const { offered } = this.options;
+    const { offered } = options;
     if (offered === undefined || !same(sessionId, offered.id)) {
       this.#state = "certificate";
       return;

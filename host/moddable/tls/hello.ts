@@ -89,18 +89,23 @@ export interface ClientHelloOptions {
    * @default empty: asks for one
    */
   readonly ticket?: Uint8Array;
+  /**
+   * Whether a ticket is wanted at all.
+   * @default true
+   */
+  readonly asksForTicket?: boolean;
   readonly suites: readonly number[];
 }
 
 /** The body of a ClientHello. */
 export function clientHello(options: ClientHelloOptions): Uint8Array {
-  const { host, random, sessionId, ticket = new Uint8Array(0), suites } = options;
+  const { host, random, sessionId, ticket = new Uint8Array(0), asksForTicket = true, suites } = options;
   // RFC 6066 section 3: a name without a dot at its end, and never an address.
   const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
   const fixed = hexDecode(EXTENSIONS);
   const nameBytes = address ? 0 : 9 + name.length;
   const head = 35 + sessionId.length + 2 + 2 * suites.length + 2;
-  const body = new Uint8Array(head + 6 + nameBytes + ticket.length + fixed.length);
+  const body = new Uint8Array(head + 2 + nameBytes + (asksForTicket ? 4 + ticket.length : 0) + fixed.length);
   let at = 0;
   const put = (value: number) => {
     body[at++] = value >> 8;
@@ -128,9 +133,11 @@ export function clientHello(options: ClientHelloOptions): Uint8Array {
     put(name.length);
     add(name);
   }
-  put(SESSION_TICKET);
-  put(ticket.length);
-  add(ticket);
+  if (asksForTicket) {
+    put(SESSION_TICKET);
+    put(ticket.length);
+    add(ticket);
+  }
   add(fixed);
   return body;
 }

@@ -1,4 +1,6 @@
 import type { Clock, Random } from "../../../src/host.js";
+import type { OriginMemory } from "../transport.js";
+import type { SessionStore } from "./session-store.js";
 
 /** What a server gives a client to keep in its place: RFC 5077. */
 export interface Ticket {
@@ -28,21 +30,49 @@ export const MAX_TICKET_BYTES = 2048;
 const RESUMPTION_MS = 86400000;
 const ID_BYTES = 32;
 
-/** The session to resume with one origin, for as long as the same is trusted. */
-export class Resumption {
+/**
+ * The session to resume with one origin, for as long as the same is trusted: in memory and, with a store, for the next start
+ * of the program, then with the address of its server.
+ */
+export class Resumption implements OriginMemory {
   readonly #clock: Pick<Clock, "nowMs" | "monotonicMs">;
+  readonly #origin: string;
+  #store: SessionStore | undefined;
+  #loading: Promise<void> | undefined;
   #session: KeptSession | undefined;
+  /** Whether an earlier start of the program has stored it. */
+  #isStored = false;
   /** Of the handshake that looked at the certificate; in monotonic time, as is the server's own limit. */
   #sinceMs = 0;
   #untilMs = 0;
   #notAfterMs = 0;
 
-  constructor(clock: Pick<Clock, "nowMs" | "monotonicMs">) {
+  /** @param store where there is one: of all origins of a host */
+  constructor(clock: Pick<Clock, "nowMs" | "monotonicMs">, origin = "", store?: SessionStore) {
     this.#clock = clock;
+    this.#origin = origin;
+    this.#store = store;
+    this.#loading = store?.load(origin);
+  }
+
+  /** A storage that never responds is waited for once. */
+  ready(): Promise<void> | undefined {
+    const loading = this.#loading;
+    this.#loading = undefined;
+    return loading;
+  }
+
+  get address(): string | undefined {
+    return this.#store?.addressOf(this.#origin);
+  }
+
+  dropAddress(): void {
+    this.#store?.drop(this.#origin, false);
   }
 
   /** The session to offer, with an identifier for this handshake. */
   offer(random: Random): KeptSession | undefined {
+    this.#take();
     if (this.#session && this.#isOver()) this.#session = undefined;
     return this.#session?.ticket ? { ...this.#session, id: random.bytes(ID_BYTES) } : this.#session;
   }
@@ -50,17 +80,22 @@ export class Resumption {
   /**
    * Keeps what a full handshake has agreed on; undefined if the server keeps no session.
    * @param notAfterMs end of the server's certificate, in milliseconds since 1970
+   * @param address of the server, in dotted decimal
    */
-  keep(session: KeptSession | undefined, notAfterMs: number): void {
+  keep(session: KeptSession | undefined, notAfterMs: number, address = ""): void {
     this.#session = session;
+    this.#isStored = false;
     this.#sinceMs = this.#clock.monotonicMs();
     this.#notAfterMs = notAfterMs;
     this.#untilMs = Number.POSITIVE_INFINITY;
     if (session?.ticket) this.#limit(session.ticket);
+    this.#store?.keep(this.#origin, session, notAfterMs, address);
   }
 
-  /** Takes another ticket for the session, which a handshake has resumed: it ends when it would have. */
-  renew(ticket: Ticket): void {
+  /** Takes note that a handshake has resumed the session; with another ticket it still ends when it would have. */
+  resumed(ticket: Ticket | undefined): void {
+    this.#store?.resumed(this.#origin, this.#isStored);
+    if (ticket === undefined) return;
     if (this.#session) this.#session = { ...this.#session, ticket };
     this.#limit(ticket);
   }
@@ -68,6 +103,23 @@ export class Resumption {
   /** Whatever went wrong, the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
+    this.#store?.drop(this.#origin, true);
+  }
+
+  forget(): void {
+    this.#session = this.#store = undefined;
+  }
+
+  #take(): void {
+    const stored = this.#session ? undefined : this.#store?.take(this.#origin);
+    if (stored === undefined) return;
+    const { session, madeSeconds, lifetimeSeconds } = stored;
+    const ageMs = this.#clock.nowMs() - madeSeconds * 1000;
+    this.#session = session;
+    this.#isStored = true;
+    this.#sinceMs = this.#clock.monotonicMs() - ageMs;
+    this.#untilMs = this.#sinceMs + lifetimeSeconds * 1000;
+    this.#notAfterMs = (madeSeconds + lifetimeSeconds) * 1000;
   }
 
   #isOver(): boolean {

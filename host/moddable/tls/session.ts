@@ -144,10 +144,10 @@ export class TlsSession extends Session {
   override doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void {
     if (protocol === handshakeProtocol.clientHello) {
       const { options, suites } = this.#handshake;
-      const { host, clientRandom: random, offered } = options;
+      const { host, clientRandom: random, offered, asksForTicket } = options;
       this.clientRandom = random.buffer as ArrayBuffer;
       const sessionId = offered?.id ?? new Uint8Array(0);
-      const hello = clientHello({ host, random, sessionId, ticket: offered?.ticket?.bytes, suites });
+      const hello = clientHello({ host, random, sessionId, ticket: offered?.ticket?.bytes, asksForTicket, suites });
       sink.write(handshakeProtocol.packetize(this, CLIENT_HELLO, new SSLStream(hello)));
     } else if (protocol === handshakeProtocol.clientKeyExchange) {
       const { point, key, isExtended } = this.#handshake;

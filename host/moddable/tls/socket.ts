@@ -18,7 +18,8 @@ import { type RecordSink, type SessionOptions, TlsSession } from "./session.js";
 
 export interface TlsSettings extends SessionOptions {
   readonly trust: Trust;
-  readonly resumption: Resumption;
+  /** Absent where sessions are not resumed. */
+  readonly resumption?: Resumption;
   /** Absent where no request goes out early. */
   readonly falseStart?: FalseStart;
   readonly allowStaticRsaAndCbc?: boolean;
@@ -63,9 +64,10 @@ class RecordQueue implements RecordSink {
 
 export class TlsTransport implements Transport, TransportEvents {
   readonly #events: TransportEvents;
-  readonly #resumption: Resumption;
+  readonly #resumption: Resumption | undefined;
   readonly #falseStart: FalseStart | undefined;
   readonly #host: string;
+  readonly #address: string;
   readonly #handshake: Handshake;
   readonly #session: TlsSession;
   readonly #tcp: Transport;
@@ -87,19 +89,31 @@ export class TlsTransport implements Transport, TransportEvents {
     this.#resumption = resumption;
     this.#falseStart = tls.falseStart;
     this.#host = host;
-    // The SDK's generator, seeded once by itself, is the same at every start of a simulator, and biased.
-    RNG.init(random.bytes(RANDOM_BYTES).buffer as ArrayBuffer);
-    this.#handshake = new Handshake({
-      host,
-      trust,
-      primitives: sdkPrimitives,
-      clientRandom: random.bytes(RANDOM_BYTES),
-      offered: resumption.offer(random),
-      allowStaticRsaAndCbc,
-    });
-    this.#session = new TlsSession(this.#handshake, tls);
+    this.#address = address;
+    // While the network connects, the hello is prepared.
     this.#tcp = new TcpTransport(address, port, this);
     this.#queue = new RecordQueue(this.#tcp);
+    try {
+      // The SDK's generator, seeded once by itself, is the same at every start of a simulator, and biased.
+      RNG.init(random.bytes(RANDOM_BYTES).buffer as ArrayBuffer);
+      this.#handshake = new Handshake({
+        host,
+        trust,
+        primitives: sdkPrimitives,
+        clientRandom: random.bytes(RANDOM_BYTES),
+        offered: resumption?.offer(random),
+        asksForTicket: resumption !== undefined,
+        allowStaticRsaAndCbc,
+      });
+      this.#session = new TlsSession(this.#handshake, tls);
+    } catch (error) {
+      this.#tcp.close();
+      throw error;
+    }
+  }
+
+  get isResumed(): boolean {
+    return this.#handshake.isResumed;
   }
 
   write(bytes: Uint8Array): number {
@@ -172,8 +186,8 @@ export class TlsTransport implements Transport, TransportEvents {
         } else if (this.#state !== "established" && handshake.state === "established") {
           isNew = this.#state === "handshake";
           this.#state = "established";
-          if (!handshake.isResumed) this.#resumption.keep(session.kept, handshake.notAfterMs);
-          else if (handshake.ticket) this.#resumption.renew(handshake.ticket);
+          if (handshake.isResumed) this.#resumption?.resumed(handshake.ticket);
+          else this.#resumption?.keep(session.kept, handshake.notAfterMs, this.#address);
         } else if (this.#state === "handshake" && handshake.isReadyEarly && this.#falseStart?.isAllowed) {
           this.#state = "early";
           isNew = true;
@@ -217,7 +231,9 @@ export class TlsTransport implements Transport, TransportEvents {
   #close(alert: number, isFault: boolean): void {
     if (this.#state === "closed") return;
     const isConnected = this.#state !== "connecting";
-    if (isFault && this.#state === "handshake") this.#resumption.clear();
+    // Given up by the app in the middle of it, too: a board that is switched off for it must not try it again for ever.
+    const { isResuming, options } = this.#handshake;
+    if (this.#state === "handshake" && (isResuming || (isFault && options.offered))) this.#resumption?.clear();
     if (isFault && this.#state === "early") this.#falseStart?.fail();
     this.#state = "closed";
     try {

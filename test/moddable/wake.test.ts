@@ -1,0 +1,565 @@
+/** What a board that sleeps keeps of a TLS session, over the NVS of an ESP32: what is written at each wake, and what is offered. */
+
+import { randomBytes } from "node:crypto";
+import net from "node:net";
+import { createServer, type TlsOptions } from "node:tls";
+import { describe, expect, jest, test } from "@jest/globals";
+import type { ModdableHostOptions } from "../../host/moddable/index.js";
+import { makeCertificates, makeClientCertificate } from "../../mocks/gateway/index.js";
+import type { Storage } from "../../src/host.js";
+import { cleanups } from "../support/cleanups.js";
+import { failure } from "../support/failure.js";
+import { psk } from "../support/keys.js";
+import { send } from "../support/send.js";
+import { answer, onRequest, request, serve } from "../support/servers.js";
+import { record } from "../support/tls-wire.js";
+
+// Before anything imports the host: the module that the manifest maps on ESP32.
+const keyValue = await import("../../host/moddable/embedded/key-value.js");
+jest.unstable_mockModule("../../host/moddable/key-value.js", () => ({ ...keyValue }));
+const { clock, createModdableHost, flash, network, restart, until, useMachine } = await import(
+  "../support/moddable-machine.js"
+);
+const { Device, KeyValueStorage } = await import("../../host/moddable/index.js");
+const { sdkPrimitives } = await import("../../host/moddable/tls/primitives.js");
+const { SessionStore } = await import("../../host/moddable/tls/session-store.js");
+
+useMachine();
+
+const NAME = "gateway.test";
+const OTHER = "other.test";
+/** Where the server was before. */
+const MOVED = "127.0.0.2";
+const DAY = 86400;
+const hosts = [NAME, OTHER, "localhost", "127.0.0.1"];
+const certificates = makeCertificates("chain", { hosts });
+const elsewhere = makeCertificates("chain", { hosts });
+const OK = '{"Response":{"RequestId":"r"}}';
+
+const anchorsOf = (...sets: (typeof certificates)[]) => sets.map(({ rootDer }) => Uint8Array.from(rootDer));
+
+/** A gateway with tickets that last for so many seconds; a connection, by its number, may never get to it. */
+async function gateway(
+  options: TlsOptions = {},
+  replies: Record<number, ((raw: net.Socket) => void) | undefined> = {},
+) {
+  const { key, chain } = certificates;
+  const seen = { resumed: [] as boolean[], peers: [] as (string | undefined)[] };
+  const settings: TlsOptions = { key, cert: chain, maxVersion: "TLSv1.2", sessionTimeout: 300, ...options };
+  const tls = createServer(settings, (socket) => {
+    seen.resumed.push(socket.isSessionReused());
+    socket.on("error", () => {});
+    onRequest(socket, () => socket.write(answer(OK)));
+  });
+  tls.on("tlsClientError", () => {});
+  const accept = (raw: net.Socket): void => {
+    seen.peers.push(raw.localAddress);
+    tls.emit("connection", raw);
+  };
+  const { port } = await serve((raw, index) => (replies[index] ?? accept)(raw));
+  return {
+    port,
+    seen,
+    accept,
+    forgetKeys: () => tls.setTicketKeys(randomBytes(48)),
+    /** Whether the last connection was resumed. */
+    get isResumed() {
+      return seen.resumed.at(-1);
+    },
+  };
+}
+
+/** Listens at another address of this machine, until the end of the test. */
+async function listen(address: string, port: number, onConnection: (raw: net.Socket) => void) {
+  const sockets: net.Socket[] = [];
+  const server = net.createServer((raw) => {
+    sockets.push(raw.on("error", () => {}));
+    onConnection(raw);
+  });
+  await new Promise<void>((resolve) => server.listen(port, address, resolve));
+  const close = () =>
+    new Promise<void>((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
+  cleanups.push(close);
+  return { close };
+}
+
+/** A storage that counts: `set tls-session`, and so on. */
+function counting(calls: string[], storage: Storage = new KeyValueStorage()): Storage {
+  return {
+    maxValueBytes: storage.maxValueBytes,
+    get: (key) => storage.get(key),
+    keys: () => storage.keys(),
+    set: (key, text) => {
+      calls.push(`set ${key}`);
+      return storage.set(key, text);
+    },
+    delete: (key) => {
+      calls.push(`delete ${key}`);
+      return storage.delete(key);
+    },
+  };
+}
+
+const STORED = "set tls-session";
+const MARKED = "set tls-resumed";
+const DELETED = "delete tls-session";
+
+/** Switches the board on, so many seconds from now; the names are known to the network. */
+function switchOn(seconds = 0, address = "127.0.0.1"): void {
+  restart();
+  for (const name of [NAME, OTHER]) network.names.set(name, address);
+  if (seconds !== 0) clock.setDate(clock.realNow() + seconds * 1000);
+}
+
+function hostWith(options: ModdableHostOptions = {}) {
+  const trustAnchors = anchorsOf(certificates);
+  return createModdableHost({ resumption: "storage", keepAliveMs: 0, trustAnchors, ...options });
+}
+
+/** The board wakes, sends one request, and sleeps; gives what it has written. */
+async function wake(
+  { port }: { readonly port: number },
+  seconds = 0,
+  { address, ...options }: ModdableHostOptions & { readonly address?: string } = {},
+  host = NAME,
+): Promise<string[]> {
+  switchOn(seconds, address);
+  const calls: string[] = [];
+  const client = hostWith({ storage: counting(calls), ...options });
+  await send(client, request(port, { scheme: "https", host }));
+  client.close();
+  await until(() => network.open === 0);
+  return calls;
+}
+
+describe("writes at each wake", () => {
+  test("a session is stored once, marked at its first use, and then nothing is written", async () => {
+    const server = await gateway();
+    expect(await wake(server)).toEqual([STORED]);
+    expect(await wake(server, 10)).toEqual([MARKED]);
+    for (const seconds of [20, 100, 298]) expect(await wake(server, seconds)).toEqual([]);
+    expect(server.seen.resumed).toEqual([false, true, true, true, true]);
+    expect(network.resolved).toEqual([]);
+  });
+
+  test("one that has been of use is replaced when it is over", async () => {
+    const server = await gateway();
+    const seen: string[][] = [];
+    for (let seconds = 0; seconds <= 900; seconds += 100) seen.push(await wake(server, seconds));
+    expect(seen).toEqual([[STORED], [MARKED], [], [STORED], [MARKED], [], [STORED], [MARKED], [], [STORED]]);
+    expect(server.seen.resumed).toEqual([false, true, true, false, true, true, false, true, true, false]);
+  });
+
+  test("one that sleeps outlive is stored once a day", async () => {
+    const server = await gateway();
+    const seen: [number, string][] = [];
+    for (let seconds = 0; seconds < 3 * DAY; seconds += 4 * 3600) {
+      for (const call of await wake(server, seconds)) seen.push([seconds, call]);
+    }
+    expect(seen).toEqual([0, DAY, 2 * DAY].map((seconds) => [seconds, STORED]));
+  });
+
+  test("one that the server declines is replaced if it has been of use, else a day later", async () => {
+    const server = await gateway({ sessionTimeout: DAY });
+    await wake(server);
+    server.forgetKeys();
+    expect(await wake(server, 10)).toEqual([]);
+    expect(await wake(server, 20)).toEqual([]);
+    expect(await wake(server, DAY)).toEqual([STORED]);
+    expect(await wake(server, DAY + 10)).toEqual([MARKED]);
+    server.forgetKeys();
+    expect(await wake(server, DAY + 20)).toEqual([STORED]);
+    expect(await wake(server, DAY + 30)).toEqual([MARKED]);
+    expect(server.seen.resumed).toEqual([false, false, false, false, true, false, true]);
+  });
+
+  test("connections of one start store one session", async () => {
+    const server = await gateway();
+    const calls: string[] = [];
+    switchOn();
+    const client = hostWith({ storage: counting(calls) });
+    for (let i = 0; i < 6; i++) {
+      if (i > 2) server.forgetKeys();
+      await send(client, request(server.port, { scheme: "https", host: NAME }));
+    }
+    expect(calls).toEqual([STORED]);
+    expect(server.seen.resumed).toEqual([false, true, true, false, false, false]);
+  });
+});
+
+describe("a session is stored only", () => {
+  test("if it takes 400 characters at most", async () => {
+    const client = makeClientCertificate({ keyType: "rsa" });
+    // With a certificate in it, a ticket has a kilobyte and more.
+    const server = await gateway({ requestCert: true, ca: client.root });
+    const options = { clientCertificate: client.chainDer.map((der) => Uint8Array.from(der)), clientKey: client.key };
+    for (const seconds of [0, 10]) expect(await wake(server, seconds, options)).toEqual([]);
+    expect(server.seen.resumed).toEqual([false, false]);
+  });
+
+  test.each<[number, string[]]>([
+    [284, [STORED]],
+    [285, []],
+  ])("if NVS then has at most 300 entries in use: beside %i others %j", async (entries, expected) => {
+    switchOn();
+    const storage = new KeyValueStorage();
+    let left = entries;
+    // 126 letters of two bytes: 9 entries.
+    for (; left >= 18; left -= 9) await storage.set(`k${left}`, "ä".repeat(127));
+    await storage.set("last", "x".repeat(32 * (left - 1) - 1));
+    storage.close();
+    const server = await gateway();
+    expect(await wake(server)).toEqual(expected);
+  });
+
+  test("if the certificate was looked at", async () => {
+    const server = await gateway();
+    const options = { dangerouslyAcceptAnyCertificate: true };
+    for (const seconds of [0, 10]) expect(await wake(server, seconds, options)).toEqual([]);
+    await wake(server, 20);
+    expect(await wake(server, 30, options)).toEqual([]);
+    expect(server.seen.resumed).toEqual([false, false, false, false]);
+  });
+
+  test("while the clock is set, and is offered only then, from when it was made", async () => {
+    const nowMs = 1_000_000_000;
+    const unset = Math.round((nowMs - clock.realNow()) / 1000);
+    const { key, chain, rootDer } = makeCertificates("chain", { hosts, nowMs });
+    const old = await gateway({ key, cert: chain });
+    expect(await wake(old, unset, { trustAnchors: [Uint8Array.from(rootDer)] })).toEqual([]);
+    const server = await gateway();
+    await wake(server);
+    expect(await wake(server, -1000)).toEqual([STORED]);
+    expect(server.isResumed).toBe(false);
+    await expect(wake(server, unset)).rejects.toMatchObject({ code: "CERTIFICATE_REJECTED" });
+    expect(await wake(server, -990)).toEqual([MARKED]);
+    expect(server.isResumed).toBe(true);
+  });
+
+  test("until the certificate ends", async () => {
+    const { key, chain, rootDer } = makeCertificates("chain", { hosts, nowMs: Date.now() - 365 * DAY * 1000 });
+    const trustAnchors = [Uint8Array.from(rootDer)];
+    const server = await gateway({ key, cert: chain, sessionTimeout: 7200 });
+    await wake(server, -1000, { trustAnchors });
+    await wake(server, -100, { trustAnchors });
+    const late = failure(wake(server, 1, { trustAnchors }));
+    expect((await late).code).toBe("CERTIFICATE_REJECTED");
+    expect(server.seen.resumed).toEqual([false, true]);
+  });
+});
+
+describe("a session that is stored", () => {
+  const pin = (set: typeof certificates) => Buffer.from(set.publicKeySha256, "hex").toString("base64");
+  const client = makeClientCertificate({ keyType: "rsa" });
+
+  test.each<[string, ModdableHostOptions, string?]>([
+    ["other anchors", { trustAnchors: anchorsOf(certificates, elsewhere) }],
+    ["a pin", { pins: [pin(certificates)] }],
+    [
+      "a client certificate",
+      { clientCertificate: client.chainDer.map((der) => Uint8Array.from(der)), clientKey: client.key },
+    ],
+    ["other suites", { allowStaticRsaAndCbc: true }],
+  ])("is not offered with %s, and replaced by one that is", async (_name, options) => {
+    const server = await gateway();
+    await wake(server);
+    expect(await wake(server, 10, options)).toEqual([STORED]);
+    expect(server.isResumed).toBe(false);
+    expect(await wake(server, 20, options)).toEqual([MARKED]);
+    expect(server.isResumed).toBe(true);
+    await wake(server, 30);
+    expect(server.isResumed).toBe(false);
+  });
+
+  test("is not offered to another origin, which does not replace it while it lasts", async () => {
+    const server = await gateway();
+    const other = await gateway();
+    await wake(server);
+    expect(await wake(other, 10)).toEqual([]);
+    expect(await wake(server, 20, {}, OTHER)).toEqual([]);
+    expect([other.isResumed, server.isResumed]).toEqual([false, false]);
+    expect(await wake(server, 30)).toEqual([MARKED]);
+    expect(server.isResumed).toBe(true);
+    expect(await wake(other, 310)).toEqual([STORED]);
+  });
+
+  test("is left alone in memory alone, and without resumption no ticket is asked for", async () => {
+    const server = await gateway();
+    await wake(server);
+    expect(await wake(server, 10, { resumption: "memory" })).toEqual([]);
+    expect(server.isResumed).toBe(false);
+    const hellos: Buffer[] = [];
+    const watched = await gateway();
+    const { port } = await serve((raw) => raw.once("data", (hello: Buffer) => hellos.push(hello) && raw.destroy()));
+    for (const resumption of ["memory", false] as const) {
+      await failure(wake({ port }, 10, { resumption }));
+    }
+    expect(hellos.map((hello) => hello.includes(Buffer.from([0, 35, 0, 0])))).toEqual([true, false]);
+    switchOn();
+    const none = hostWith({ resumption: false });
+    for (let i = 0; i < 3; i++) await send(none, request(watched.port, { scheme: "https", host: NAME }));
+    expect(watched.seen.resumed).toEqual([false, false, false]);
+  });
+
+  test("is found by a host whose storage is its own", async () => {
+    const server = await gateway();
+    for (const seconds of [0, 10, 20]) await wake(server, seconds, { storage: undefined });
+    expect(server.seen.resumed).toEqual([false, true, true]);
+  });
+
+  test("stands for nothing once a character of it is changed, cut off or added", async () => {
+    const server = await gateway();
+    await wake(server);
+    const storage = new KeyValueStorage();
+    const text = (await storage.get("tls-session")) as string;
+    const changes = [
+      ...[0, 1, 5, 40, 41, 100, text.length - 3].map((at) => {
+        const changed = text[at] === "A" ? "B" : "A";
+        return text.slice(0, at) + changed + text.slice(at + 1);
+      }),
+      ...["", "?", " ", "~~~~~~", text.slice(2), text.slice(0, -2), text.slice(0, 38), "}".repeat(text.length)],
+      `${text}${text}`,
+      "x".repeat(400),
+      "ä".repeat(200),
+      JSON.stringify({ session: 1 }),
+    ];
+    for (const change of changes) {
+      await storage.set("tls-session", change);
+      expect([change, await wake(server, 10)]).toEqual([change, [STORED]]);
+      expect(server.isResumed).toBe(false);
+    }
+    storage.close();
+  });
+
+  test("is deleted by forget() of the host and of the device, whatever the host's own setting", async () => {
+    const server = await gateway();
+    const stored = async () => {
+      const storage = new KeyValueStorage();
+      const keys = await storage.keys();
+      storage.close();
+      return keys.filter((key) => key.startsWith("tls-")).sort();
+    };
+    const fill = async () => {
+      for (const seconds of [0, 10]) await wake(server, seconds, { storage: undefined });
+      expect(await stored()).toEqual(["tls-resumed", "tls-session"]);
+    };
+    await fill();
+    const client = hostWith();
+    await send(client, request(server.port, { scheme: "https", host: NAME }));
+    await client.forget();
+    expect(await stored()).toEqual([]);
+    await send(client, request(server.port, { scheme: "https", host: NAME }));
+    expect([server.isResumed, await stored()]).toEqual([false, []]);
+    client.close();
+    await fill();
+    const options = { productId: "P", deviceName: "D", credential: { secret: psk } };
+    const device = new Device({ ...options, url: `https://${NAME}:${server.port}` });
+    await device.forget();
+    expect(await stored()).toEqual([]);
+    await createModdableHost({ storage: false }).forget();
+  });
+});
+
+describe("a session that fails", () => {
+  const alert = (raw: net.Socket) => raw.once("data", () => raw.end(record(21, [2, 40])));
+
+  test("once it has been of use is deleted, and the next one stored at once", async () => {
+    const server = await gateway({}, { 2: alert });
+    for (const seconds of [0, 10]) await wake(server, seconds);
+    expect(await wake(server, 20)).toEqual([DELETED, STORED]);
+    expect(await wake(server, 30)).toEqual([MARKED]);
+    expect(server.seen.resumed).toEqual([false, true, false, true]);
+  });
+
+  test("before it has been of any use is not replaced for a day", async () => {
+    const server = await gateway({}, { 1: alert });
+    await wake(server);
+    expect(await wake(server, 10)).toEqual([STORED]);
+    const storage = new KeyValueStorage();
+    // It holds no secret any more.
+    expect((await storage.get("tls-session"))?.length).toBeLessThan(50);
+    storage.close();
+    for (const seconds of [20, 30, DAY]) expect(await wake(server, seconds)).toEqual([]);
+    expect(await wake(server, DAY + 11)).toEqual([STORED]);
+    expect(await wake(server, DAY + 20)).toEqual([MARKED]);
+    expect(server.seen.resumed).toEqual([false, false, false, false, false, false, true]);
+  });
+
+  test("for want of a reply is forgotten although the board is switched off in the middle of it", async () => {
+    const server = await gateway({}, { 2: (raw) => raw.on("data", () => {}) });
+    for (const seconds of [0, 10]) await wake(server, seconds, { storage: undefined });
+    switchOn(20);
+    const client = hostWith();
+    const phases: string[] = [];
+    const signal = new AbortController().signal;
+    const context = { signal, maxResponseBytes: 1000, fresh: false, connectTimeoutMs: 60000 };
+    const sent = client.http
+      .send(request(server.port, { scheme: "https", host: NAME }), {
+        ...context,
+        onPhase: (phase) => phases.push(phase),
+      })
+      .catch(() => {});
+    await until(() => phases.includes("tls") && network.writes.length > 0);
+    client.close();
+    // Nothing runs any more after this.
+    expect(flash.read("tc-iothub", "tls-session")).toBeUndefined();
+    await sent;
+    await wake(server, 30);
+    expect(server.isResumed).toBe(false);
+  });
+
+  test.each<[string, Partial<Storage>]>([
+    ["rejects", { get: () => Promise.reject(new Error("broken")) }],
+    [
+      "throws",
+      {
+        get: () => {
+          throw new Error("broken");
+        },
+      },
+    ],
+    ["cannot list its keys", { keys: () => Promise.reject(new Error("broken")) }],
+    ["takes no writes", { set: () => Promise.reject(new Error("broken")) }],
+    [
+      "throws as it is written to",
+      {
+        set: () => {
+          throw new Error("broken");
+        },
+      },
+    ],
+  ])("to be stored, as the storage %s, costs nothing", async (_name, faults) => {
+    const server = await gateway();
+    switchOn();
+    const client = hostWith({ storage: { ...counting([]), ...faults } });
+    for (let i = 0; i < 2; i++) {
+      expect((await send(client, request(server.port, { scheme: "https", host: NAME }))).status).toBe(200);
+    }
+    expect(server.seen.resumed).toEqual([false, true]);
+  });
+
+  test("to be read, as the storage never responds, costs one request", async () => {
+    clock.stop();
+    const server = await gateway();
+    const storage = { ...counting([]), get: () => new Promise<never>(() => {}) };
+    const client = hostWith({ storage });
+    network.names.set(NAME, "127.0.0.1");
+    const first = failure(
+      send(client, request(server.port, { scheme: "https", host: NAME }), { phaseTimeoutsMs: { connect: 900 } }),
+    );
+    await until(() => clock.waiting.includes(900));
+    await clock.advance(900);
+    expect(await first).toMatchObject({ code: "TIMEOUT", phase: "connect" });
+    expect((await send(client, request(server.port, { scheme: "https", host: NAME }))).status).toBe(200);
+  });
+});
+
+describe("the address of the server", () => {
+  test("comes from the storage, and the network is asked only where there is none", async () => {
+    const server = await gateway();
+    await wake(server);
+    expect(network.resolved).toEqual([NAME]);
+    await wake(server, 10);
+    expect(network.resolved).toEqual([]);
+    await wake(server, 400);
+    expect(network.resolved).toEqual([NAME]);
+  });
+
+  /** What becomes of the address that is stored; the name leads elsewhere by then. */
+  const faults: readonly (readonly [string, ((raw: net.Socket) => void) | undefined])[] = [
+    ["refuses the connection", undefined],
+    ["closes the connection", (raw) => raw.end()],
+    ["speaks another protocol", (raw) => raw.end("SSH-2.0-OpenSSH_9.2\r\n")],
+    [
+      "shows another certificate",
+      (raw) => {
+        const { key, chain: cert } = makeCertificates("wrongName");
+        createServer({ key, cert, maxVersion: "TLSv1.2" })
+          .on("tlsClientError", () => {})
+          .emit("connection", raw);
+      },
+    ],
+  ];
+  test.each(faults)("that %s is dropped, and the name is asked for at once", async (_name, fault) => {
+    const server = await gateway({ sessionTimeout: 7200 });
+    let reply = server.accept;
+    const before = await listen(MOVED, server.port, (raw) => reply(raw));
+    for (const seconds of [0, 10]) await wake(server, seconds, { address: MOVED });
+    expect(server.seen.resumed).toEqual([false, true]);
+    if (fault) reply = fault;
+    else await before.close();
+    expect(await wake(server, 20)).toContain(DELETED);
+    expect(network.resolved).toEqual([NAME]);
+    await wake(server, 30);
+    expect(await wake(server, 40)).not.toContain(DELETED);
+    expect(network.resolved).toEqual([]);
+    expect(server.isResumed).toBe(true);
+  });
+
+  test("that never connects is dropped when the request is given up", async () => {
+    const server = await gateway();
+    for (const seconds of [0, 10]) await wake(server, seconds);
+    switchOn(20);
+    clock.stop();
+    network.blackHoles.add(server.port);
+    const calls: string[] = [];
+    const client = hostWith({ storage: counting(calls) });
+    const options = { phaseTimeoutsMs: { connect: 900 } };
+    const sent = failure(send(client, request(server.port, { scheme: "https", host: NAME }), options));
+    await until(() => network.open === 1);
+    await clock.advance(900);
+    expect(await sent).toMatchObject({ code: "TIMEOUT", phase: "connect" });
+    expect([calls, network.resolved]).toEqual([[DELETED], []]);
+  });
+
+  test("is neither taken in place of one in `addresses`, nor stored in place of one in the URL", async () => {
+    const server = await gateway();
+    await listen(MOVED, server.port, server.accept);
+    await wake(server);
+    const addresses = { [NAME]: MOVED };
+    await wake(server, 10, { addresses });
+    expect([server.isResumed, server.seen.peers.at(-1)]).toEqual([true, MOVED]);
+    flash.clear();
+    for (const seconds of [0, 10]) await wake(server, seconds, {}, "127.0.0.1");
+    expect(server.isResumed).toBe(true);
+  });
+});
+
+test("sessions beside an outbox, over ten thousand wakes: no page of NVS is copied for them", async () => {
+  // One wake in ten minutes, and sessions of two hours.
+  const time = { seconds: clock.realNow() / 1000 };
+  const session = { id: new Uint8Array(0), suite: 0xc02b, isExtended: true };
+  const wakes = 10_000;
+  const copies = { queue: 0, all: 0 };
+  for (const part of ["queue", "all"] as const) {
+    flash.clear();
+    const own = new KeyValueStorage(part);
+    let writes = 0;
+    for (let at = 0; at < wakes; at++) {
+      time.seconds += 600;
+      await own.set(`q${at}`, "x".repeat(120));
+      await own.delete(`q${at - 20}`);
+      if (part === "queue") continue;
+      const store = new SessionStore({
+        storage: own,
+        clock: { nowMs: () => time.seconds * 1000, monotonicMs: () => 0 },
+        hash: sdkPrimitives.hash,
+        binding: new Uint8Array(32),
+      });
+      await store.load("origin");
+      if (store.take("origin")) {
+        store.resumed("origin", true);
+      } else {
+        const ticket = { bytes: randomBytes(192), lifetimeSeconds: 7200 };
+        store.keep("origin", { ...session, secret: randomBytes(48), ticket }, Number.POSITIVE_INFINITY, "1.2.3.4");
+        writes++;
+      }
+    }
+    if (part === "all") expect(writes).toBe(Math.ceil(wakes / 12));
+    copies[part] = flash.wear.copies;
+  }
+  expect(copies.all).toBeLessThanOrEqual(copies.queue);
+});
