@@ -88,6 +88,8 @@ export class Device {
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
   readonly #classify: (error: IotHubError) => ErrorClass;
+  /** Warns of a topic with too many levels; undefined unless somebody listens. */
+  readonly #warnOf: ((topic: string) => void) | undefined;
   /** What waits to be delivered; undefined unless the options have `outbox`. */
   readonly outbox: Outbox<PublishResult> | undefined;
 
@@ -128,6 +130,7 @@ export class Device {
       onEvent &&
       ((event) =>
         "path" in event && event.path === logEndpoint.path ? log.silently(() => onEvent(event)) : onEvent(event));
+    this.#warnOf = onEvent && levelWarnings(onEvent, options.region);
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
   }
@@ -141,7 +144,9 @@ export class Device {
     // Not an async function: one of these costs a device half a kilobyte while it waits.
     try {
       if (options !== undefined) checkOptions("", options, requestRules);
-      return this.#post(publishEndpoint, checkMessage(this, message, this.#maxPayloadBytes), options);
+      const checked = checkMessage(this, message, this.#maxPayloadBytes);
+      this.#warnOf?.(checked.topic);
+      return this.#post(publishEndpoint, checked, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -166,11 +171,12 @@ export class Device {
 
   #enqueue(reading: Reading): Promise<EnqueueResult> {
     if (this.outbox === undefined) throw noOutbox();
-    const { payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
+    const { topic, payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
     const { timeMs } = reading;
     if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
+    this.#warnOf?.(topic);
     return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
   }
 
@@ -289,6 +295,23 @@ function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null, storage: St
   const { maxBytes } = storage?.outboxLimits ?? defaultOutboxLimits;
   const most = Math.min(MAX_LOG_BYTES, (storage?.maxValueBytes ?? MAX_LOG_BYTES) - LOG_HEAD_BYTES);
   return Math.max(512, Math.min(most, (outbox?.maxBytes ?? maxBytes) / 4));
+}
+
+function levelWarnings(onEvent: NonNullable<ClientOptions["onEvent"]>, region: Region | undefined) {
+  const most = region === undefined || region === "ap-guangzhou" ? 6 : 10;
+  let last: string | undefined;
+  return (topic: string): void => {
+    if (topic === last) return;
+    const slashes = topic.split("/").length - 1;
+    if (slashes <= most) return;
+    last = topic;
+    const message = `The topic has ${slashes} slashes; the platform takes ${most}.`;
+    try {
+      onEvent({ phase: "warning", code: "TOPIC_LEVELS", message, topic });
+    } catch {
+      // A throwing callback must not affect delivery.
+    }
+  };
 }
 
 function noOutbox(): IotHubError {

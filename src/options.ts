@@ -11,6 +11,7 @@ import type { ClockCorrectionOptions } from "./request/clock-offset.js";
 import type { PhaseTimeouts } from "./request/lifecycle.js";
 import type { RateLimit } from "./request/rate-limit.js";
 import type { RetryOptions } from "./request/retry.js";
+import type { ReportOptions, TopicsOptions } from "./topics/topics.js";
 
 export { checkOptions, type Rule, type Rules } from "./check-options.js";
 
@@ -135,3 +136,7 @@ export const provisionedDeviceRules = Object.freeze({
   ...provisionRules,
   ...publishingRules,
 } satisfies Rules<ProvisionedDeviceOptions>);
+
+export const topicsRules = Object.freeze({ token: "function" } satisfies Rules<TopicsOptions>);
+
+export const reportRules = Object.freeze({ timeMs: "any" } satisfies Rules<ReportOptions>);

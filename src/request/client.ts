@@ -87,6 +87,13 @@ export type ClientEvent =
       readonly durationMs: number;
     }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
+  /**
+   * Something that may go wrong, and is sent all the same. `TOPIC_LEVELS`: the topic has more than 6 slashes, the limit of
+   * the platform, or more than 10 for a region other than `ap-guangzhou`, the limit of its international site
+   * (cloud.tencent.com/document/product/634/15241, tencentcloud.com/document/product/1105/41464); once until another
+   * topic has as many.
+   */
+  | { readonly phase: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
   | { readonly phase: "storage"; readonly code: string; readonly message: string }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);

@@ -15,6 +15,7 @@ import * as record from "./record.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as tls from "./tls.cases.js";
+import * as topics from "./topics.cases.js";
 import * as utf8 from "./utf8.cases.js";
 
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
@@ -35,5 +36,6 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   rsa: rsa.cases,
   signature: signature.cases,
   tls: tls.cases,
+  topics: topics.cases,
   utf8: utf8.cases,
 });
