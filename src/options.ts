@@ -2,6 +2,7 @@
 
 import type { Rules } from "./check-options.js";
 import type { DeviceOptions } from "./device.js";
+import type { HeartbeatOptions } from "./health.js";
 import type { LogOptions } from "./log.js";
 import type { FlushOptions, OutboxOptions } from "./outbox/outbox.js";
 import type { ProvisionedDeviceOptions, ProvisionOptions } from "./provisioning/provision.js";
@@ -82,6 +83,7 @@ const publishingRules = {
   maxPayloadBytes: BYTES,
   log: "object",
   outbox: "object",
+  heartbeat: "object",
 } satisfies Partial<Rules<DeviceOptions>>;
 
 export const deviceRules = Object.freeze({
@@ -108,6 +110,11 @@ export const flushRules = Object.freeze({
   deadlineMs: DELAY,
   signal: "signal",
 } satisfies Rules<FlushOptions>);
+
+export const heartbeatRules = Object.freeze({
+  intervalMs: "integer 1000 2147483647",
+  topic: "any",
+} satisfies Rules<HeartbeatOptions>);
 
 export const logRules = Object.freeze({
   level: "any",

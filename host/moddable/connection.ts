@@ -1,7 +1,7 @@
 import Time from "time";
 import Timer from "timer";
 import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
-import type { HttpResponse } from "../../src/host.js";
+import type { HttpCounters, HttpResponse } from "../../src/host.js";
 import { parseObject } from "../../src/request/response.js";
 import { ResponseReader, requestHead } from "./http-codec.js";
 import type { PendingRequest } from "./pending-request.js";
@@ -21,10 +21,14 @@ export interface Endpoint {
   connect(address: string, events: TransportEvents): Transport;
 }
 
+export type Counters = { -readonly [Name in keyof HttpCounters]: number };
+
 export interface ConnectionEvents {
   onClosed(connection: Connection): void;
   /** Bytes came that no request had asked for; the connection is closed. */
   onSurplus(): void;
+  /** Shared by all connections: a callback for each would cost memory. */
+  readonly counters: Counters;
   /** Gets the `Date` of each response that has one. */
   readonly onDate?: (date: string) => void;
 }
@@ -132,11 +136,15 @@ export class Connection implements TransportEvents {
   }
 
   onConnected(): void {
+    this.#events.counters.connections++;
     if (this.#endpoint.isSecure && this.#state === "connecting") this.#move("securing");
   }
 
   onWritable(): void {
     try {
+      if (this.#state === "securing") {
+        this.#events.counters[this.#transport?.isResumed ? "resumedHandshakes" : "fullHandshakes"]++;
+      }
       if (this.#state === "connecting" || this.#state === "securing") this.#move("writing");
       if (this.#state === "writing") this.#write();
     } catch (error) {

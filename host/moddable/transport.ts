@@ -1,5 +1,7 @@
 /** Bytes both ways: TCP and TLS look the same from above. */
 export interface Transport {
+  /** Whether the TLS handshake has resumed an earlier session. */
+  readonly isResumed?: boolean;
   /**
    * Hands bytes to the network and returns how many went out. After fewer than all, `onWritable` follows when there is room;
    * the next `write` then begins with the first byte that had not gone out.

@@ -15,6 +15,7 @@ import { createHttp, type NodeHttpOptions } from "./http.js";
 import { createRandom } from "./random.js";
 import { createStorage } from "./storage.js";
 import { createTimer } from "./timer.js";
+import { readVitals } from "./vitals.js";
 
 export * from "../../src/index.js";
 export { createStorage, type NodeHttpOptions, type PemOrDer };
@@ -57,6 +58,7 @@ export function createHost(options: NodeHostOptions = {}): NodeHost {
     random: createRandom(),
     timer: createTimer(),
     storage: own ?? checkStorage(options.storage),
+    vitals: readVitals,
     async close() {
       http.close();
       await own?.close();

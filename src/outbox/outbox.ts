@@ -5,6 +5,7 @@
  */
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
+import type { WaitState } from "../health.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
@@ -143,6 +144,7 @@ export interface OutboxContext<Result> {
 }
 
 const MAX_MS = 2147483647;
+const STOPPED: WaitState = Object.freeze({ for: "storage" });
 const DEFAULT_DEADLINE_MS = 300000;
 const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
@@ -188,6 +190,7 @@ export class Outbox<Result = unknown> {
   #evicting: DroppedMessage | undefined;
   /** Why the storage takes no more writes. */
   #stopped: IotHubError | undefined;
+  #drops: Partial<Record<DropReason, number>> | undefined;
   #flushing = 0;
   #closed = false;
 
@@ -240,6 +243,21 @@ export class Outbox<Result = unknown> {
   get oldestAgeMs(): number {
     const { oldestTimeMs } = this.#queue;
     return oldestTimeMs === undefined ? 0 : Math.max(0, this.#context.nowMs() - oldestTimeMs);
+  }
+
+  /** Messages that left it without being delivered, by reason; undefined if there are none. */
+  get dropped(): Readonly<Partial<Record<DropReason, number>>> | undefined {
+    return this.#drops;
+  }
+
+  /** Milliseconds until it sends by itself; undefined if that is not planned. */
+  get nextFlushMs(): number | undefined {
+    return this.#schedule.nextMs;
+  }
+
+  /** What its own flushes wait for, and until when in monotonic time. */
+  get waiting(): WaitState {
+    return this.#stopped === undefined ? this.#schedule.waiting : STOPPED;
   }
 
   /**
@@ -647,7 +665,11 @@ export class Outbox<Result = unknown> {
   }
 
   #dropped(dropped: DroppedMessage): void {
-    const { message } = dropped;
+    const { message, reason } = dropped;
+    if (message === undefined || message.endpoint === 0) {
+      this.#drops ??= {};
+      this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+    }
     this.#call(() => {
       if (message === undefined || message.endpoint === 0) this.#options.onDropped?.(dropped);
       else this.#context.onLogDropped?.(message.payload);

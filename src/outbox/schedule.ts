@@ -1,11 +1,13 @@
 /** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
 
 import { AnswerError, type IotHubError } from "../errors.js";
+import type { WaitState } from "../health.js";
 import type { Clock, Random, Timer } from "../host.js";
 import { flushPauseMs, MAX_BACKOFF_MS, nextRunMs, unit } from "../request/backoff.js";
 import type { FlushEnd } from "./delivery.js";
 
 const MAX_MS = 2147483647;
+const NOTHING: WaitState = Object.freeze({ for: "nothing" });
 
 export interface ScheduleOptions {
   /** 0: only an explicit flush sends. */
@@ -55,6 +57,14 @@ export class Schedule {
     if (this.#running) return 0;
     if (this.#timer === undefined) return undefined;
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
+  }
+
+  /** What the outbox's own flushes wait for, and until when in monotonic time. */
+  get waiting(): WaitState {
+    const { clock } = this.#parts;
+    if (this.#notBeforeMs > clock.monotonicMs()) return { for: "pause", untilMs: this.#notBeforeMs };
+    if (this.#failures > 0 && this.#timer !== undefined) return { for: "backoff", untilMs: this.#dueMs };
+    return NOTHING;
   }
 
   /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */

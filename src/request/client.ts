@@ -9,6 +9,7 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
+import type { LastError, WaitState } from "../health.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
@@ -250,6 +251,15 @@ export class Client {
   readonly #own = new OwnResponses();
   /** What the host had counted. */
   #surplus: number | undefined;
+  // Statistics stand last: XS looks for a private field among those before it.
+  /** Until when a request backs off before it is sent again: in monotonic time. */
+  #backoffUntil = 0;
+  #isClockAwaited = false;
+  #retried = 0;
+  /** Of the last response that was a success, in monotonic time. */
+  #succeededMs: number | undefined;
+  /** Its time is monotonic. */
+  #lastError: LastError | undefined;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
@@ -329,7 +339,8 @@ export class Client {
           } catch (cause) {
             if (request.signal.aborted) throw cause;
             const delayMs = await this.#delayAfter(request, typed(cause));
-            if (delayMs > 0) await this.#sleep(delayMs, request.signal);
+            this.#retried++;
+            if (delayMs > 0) await this.#backOff(delayMs, request.signal);
           }
         }
       } finally {
@@ -337,6 +348,7 @@ export class Client {
       }
     } catch (cause) {
       const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
+      this.#remember(error);
       this.#emit({ phase: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
       throw error;
     } finally {
@@ -346,12 +358,51 @@ export class Client {
     }
   }
 
+  /** How often a request was sent again. */
+  get retried(): number {
+    return this.#retried;
+  }
+
+  /** When a response was last a success, in monotonic time. */
+  get succeededMs(): number | undefined {
+    return this.#succeededMs;
+  }
+
+  /** Its time is monotonic. */
+  get lastError(): LastError | undefined {
+    return this.#lastError;
+  }
+
+  /** What a request made now would wait for, and until when in monotonic time. */
+  get waiting(): WaitState {
+    if (this.#closed) return { for: "closed" };
+    const now = this.#host.clock.monotonicMs();
+    if (this.#pausedUntil > now) return { for: "pause", untilMs: this.#pausedUntil };
+    if (this.#isClockAwaited) return { for: "clock" };
+    if (this.#backoffUntil > now) return { for: "backoff", untilMs: this.#backoffUntil };
+    const waitMs = this.#bucket?.peek(now) ?? 0;
+    if (waitMs > 0) return { for: "rateLimit", untilMs: now + waitMs };
+    return { for: this.#busy ? "request" : "nothing" };
+  }
+
+  /** Whether a request made now would be sent at once, or right after the one that is under way. */
+  get canSend(): boolean {
+    const { for: reason } = this.waiting;
+    return reason === "nothing" || (reason === "request" && this.#waiting.length === 0);
+  }
+
   /** Rejects what is under way with DEVICE_CLOSED and drops the key. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     for (const canceller of this.#pending) canceller.cancel(deviceClosed());
     this.#signer.close();
+  }
+
+  /** What was given up by the app, or not sent, says nothing of the gateway or the way to it. */
+  #remember({ code, errorClass }: IotHubError): void {
+    if (errorClass === "cancelled" || code === "THROTTLED" || code === "QUEUE_FULL") return;
+    this.#lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
   }
 
   #follow(signal: CancelSignal, canceller: Canceller): void {
@@ -431,11 +482,9 @@ export class Client {
       }
       const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
-      return {
-        answer,
-        attempts: request.attempts,
-        timing: this.#timing(request, timing, clock.monotonicMs() - signed),
-      };
+      const ended = clock.monotonicMs();
+      this.#succeededMs = ended;
+      return { answer, attempts: request.attempts, timing: this.#timing(request, timing, ended - signed) };
     } finally {
       attempt.end();
       request.canceller.attempt = undefined;
@@ -560,8 +609,11 @@ export class Client {
   async #waitForClock({ path, signal }: PendingRequest, waiting: Promise<void>): Promise<void> {
     const { clock, random } = this.#host;
     this.#emit({ phase: "clock", path });
+    this.#isClockAwaited = true;
     try {
-      await unlessCancelled(waiting, signal);
+      await unlessCancelled(waiting, signal).finally(() => {
+        this.#isClockAwaited = false;
+      });
     } catch (error) {
       // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
       if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
@@ -611,6 +663,13 @@ export class Client {
     const give = this.#waiting.shift();
     if (give === undefined) this.#busy = false;
     else give();
+  }
+
+  #backOff(delayMs: number, signal: CancelSignal): Promise<void> {
+    this.#backoffUntil = this.#host.clock.monotonicMs() + delayMs;
+    return this.#sleep(delayMs, signal).finally(() => {
+      this.#backoffUntil = 0;
+    });
   }
 
   #sleep(delayMs: number, signal: CancelSignal): Promise<void> {

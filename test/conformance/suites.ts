@@ -6,6 +6,7 @@ import * as device from "./device.cases.js";
 import * as engine from "./engine.cases.js";
 import * as evidence from "./evidence.cases.js";
 import * as hash from "./hash.cases.js";
+import * as health from "./health.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
 import * as http from "./http.cases.js";
@@ -27,6 +28,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   engine: engine.cases,
   evidence: evidence.cases,
   hash: hash.cases,
+  health: health.cases,
   hex: hex.cases,
   hmac: hmac.cases,
   http: http.cases,

@@ -34,6 +34,7 @@ const readers: Record<string, (given: object) => unknown> = {
   phaseTimeoutRules: (given) => device({ phaseTimeoutsMs: given }),
   requestRules: (given) => device({}).publish(message, given),
   messageRules: (given) => device({}).publish({ ...message, ...given }),
+  heartbeatRules: (given) => device({ heartbeat: { intervalMs: 60_000, topic: "beat", ...given } }),
   flushRules: (given) => device({ outbox: {} }).flush(given),
   topicsRules: (given) => topics(options, given),
   reportRules: (given) => topics(options).propertyReport({}, given),

@@ -102,6 +102,10 @@ export class TlsTransport implements Transport, TransportEvents {
     this.#queue = new RecordQueue(this.#tcp);
   }
 
+  get isResumed(): boolean {
+    return this.#handshake.isResumed;
+  }
+
   write(bytes: Uint8Array): number {
     const queue = this.#queue;
     if (!this.#isOpen || queue.isBlocked) return 0;
