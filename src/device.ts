@@ -9,7 +9,7 @@ import {
   REPORT_LOG,
 } from "./endpoints.js";
 import { AnswerError, type ErrorClass, IotHubError } from "./errors.js";
-import { type DeviceStats, firstOf, Heartbeat, type HeartbeatOptions, readVitals } from "./health.js";
+import { type DeviceStats, Heartbeat, type HeartbeatOptions, readVitals, waitState } from "./health.js";
 import type { Host, Storage } from "./host.js";
 import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
 import {
@@ -206,29 +206,24 @@ export class Device {
 
   /** What became of messages so far, and what the device waits for. Reads nothing but memory. */
   stats(): DeviceStats {
-    const { outbox } = this;
-    const { clock, http } = this.#host;
+    const outbox = this.outbox;
+    const host = this.#host;
     const client = this.#client;
-    const { retried, succeededMs, lastError } = client;
+    const monotonicMs = host.clock.monotonicMs();
+    const nowMs = client.nowMs();
     // From monotonic time to the time as it is known by now: the clock may have been set since.
-    const offsetMs = client.nowMs() - clock.monotonicMs();
-    const timeOf = (ms: number) => Math.round(ms + offsetMs);
-    const waiting = outbox === undefined ? client.waiting : firstOf(client.waiting, outbox.waiting);
+    const offsetMs = nowMs - monotonicMs;
+    const at = client.succeededMs;
+    const error = client.lastError;
+    const http = host.http;
     return {
       published: this.#published,
-      retried,
-      dropped: { ...outbox?.dropped },
-      lastSuccessTimeMs: succeededMs === undefined ? undefined : timeOf(succeededMs),
-      lastError: lastError && { ...lastError, timeMs: timeOf(lastError.timeMs) },
-      // Rounded up: by then it is over.
-      waiting:
-        waiting.untilMs === undefined ? waiting : { for: waiting.for, untilMs: Math.ceil(waiting.untilMs + offsetMs) },
-      outbox: outbox && {
-        size: outbox.size,
-        bytes: outbox.bytes,
-        oldestAgeMs: outbox.oldestAgeMs,
-        nextFlushMs: outbox.nextFlushMs,
-      },
+      retried: client.retried,
+      dropped: outbox === undefined ? {} : { ...outbox.dropped },
+      lastSuccessTimeMs: at === undefined ? undefined : Math.round(at + offsetMs),
+      lastError: error && { ...error, timeMs: Math.round(error.timeMs + offsetMs) },
+      waiting: waitState(client, outbox, monotonicMs, offsetMs),
+      outbox: outbox?.stats(nowMs),
       http: http.counters?.(),
     };
   }

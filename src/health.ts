@@ -58,8 +58,6 @@ export interface OutboxStats {
   readonly bytes: number;
   /** Age of the oldest one in milliseconds; 0 if there is none. */
   readonly oldestAgeMs: number;
-  /** Delay until the outbox sends by itself again, in milliseconds; absent if it does not. */
-  readonly nextFlushMs?: number;
 }
 
 export interface HeartbeatOptions {
@@ -72,6 +70,13 @@ export interface HeartbeatOptions {
   readonly topic: string;
 }
 
+/** Something that may wait, in monotonic time. */
+interface MayWait {
+  waitingFor(nowMs: number): WaitReason;
+  waitingUntil(reason: WaitReason, nowMs: number): number | undefined;
+}
+
+const NOTHING: WaitState = Object.freeze({ for: "nothing" });
 /** The order in which reasons to wait count. */
 const ORDER: readonly WaitReason[] = Object.freeze([
   "closed",
@@ -84,11 +89,30 @@ const ORDER: readonly WaitReason[] = Object.freeze([
   "nothing",
 ]);
 
-/** Of two reasons to wait the one that counts, or that takes longer. */
-export function firstOf(a: WaitState, b: WaitState): WaitState {
-  const order = ORDER.indexOf(a.for) - ORDER.indexOf(b.for);
-  if (order !== 0) return order < 0 ? a : b;
-  return (a.untilMs ?? 0) < (b.untilMs ?? 0) ? b : a;
+/**
+ * What a device waits for: its requests and its outbox, of which the more important, or longer, reason counts.
+ * @param offsetMs from monotonic time to that since 1970
+ */
+export function waitState(
+  client: MayWait,
+  outbox: MayWait | undefined,
+  monotonicMs: number,
+  offsetMs: number,
+): WaitState {
+  let reason = client.waitingFor(monotonicMs);
+  const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
+  if (reason === "nothing" && other === "nothing") return NOTHING;
+  let until = reason === "nothing" ? undefined : client.waitingUntil(reason, monotonicMs);
+  if (outbox !== undefined && other !== "nothing") {
+    const order = ORDER.indexOf(other) - ORDER.indexOf(reason);
+    const otherUntil = outbox.waitingUntil(other, monotonicMs);
+    if (order < 0 || (order === 0 && (otherUntil ?? 0) > (until ?? 0))) {
+      reason = other;
+      until = otherUntil;
+    }
+  }
+  // Rounded up: by then it is over.
+  return until === undefined ? { for: reason } : { for: reason, untilMs: Math.ceil(until + offsetMs) };
 }
 
 /** What a host tells of its machine, or nothing; what is of another type is left out, as it would not become JSON. */

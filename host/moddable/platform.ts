@@ -5,7 +5,12 @@
  */
 
 import Net from "net";
-import type { Vitals } from "tencent-iothub-xs/src/host";
+
+interface MachineVitals {
+  readonly resetReason?: string;
+  readonly freeHeapBytes?: number;
+  readonly rssiDbm?: number;
+}
 
 /** True if `Math.random` draws from a hardware generator. A simulator repeats the same sequence at every start. */
 export const hasHardwareRandom: boolean = false;
@@ -16,7 +21,7 @@ export function macAddress(): string | undefined {
 }
 
 /** What the machine knows of itself, but for its uptime. */
-export function readVitals(): Omit<Vitals, "uptimeMs"> {
+export function readVitals(): MachineVitals {
   return { rssiDbm: Net.get("RSSI") };
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
-import type { WaitState } from "../health.js";
+import type { OutboxStats, WaitReason } from "../health.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
@@ -144,7 +144,6 @@ export interface OutboxContext<Result> {
 }
 
 const MAX_MS = 2147483647;
-const STOPPED: WaitState = Object.freeze({ for: "storage" });
 const DEFAULT_DEADLINE_MS = 300000;
 const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
@@ -250,14 +249,25 @@ export class Outbox<Result = unknown> {
     return this.#drops;
   }
 
-  /** Milliseconds until it sends by itself; undefined if that is not planned. */
-  get nextFlushMs(): number | undefined {
-    return this.#schedule.nextMs;
+  /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
+  stats(nowMs: number): OutboxStats {
+    const queue = this.#queue;
+    const oldest = queue.oldestTimeMs;
+    return {
+      size: queue.size,
+      bytes: queue.bytes,
+      oldestAgeMs: oldest === undefined ? 0 : Math.max(0, nowMs - oldest),
+    };
   }
 
-  /** What its own flushes wait for, and until when in monotonic time. */
-  get waiting(): WaitState {
-    return this.#stopped === undefined ? this.#schedule.waiting : STOPPED;
+  /** What its own flushes wait for. @param nowMs monotonic */
+  waitingFor(nowMs: number): WaitReason {
+    return this.#stopped === undefined ? this.#schedule.waitingFor(nowMs) : "storage";
+  }
+
+  /** Until when, in monotonic time; undefined where that is not known. */
+  waitingUntil(reason: WaitReason): number | undefined {
+    return reason === "storage" ? undefined : this.#schedule.waitingUntil(reason);
   }
 
   /**

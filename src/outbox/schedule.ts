@@ -1,13 +1,12 @@
 /** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
 
 import { AnswerError, type IotHubError } from "../errors.js";
-import type { WaitState } from "../health.js";
+import type { WaitReason } from "../health.js";
 import type { Clock, Random, Timer } from "../host.js";
 import { flushPauseMs, MAX_BACKOFF_MS, nextRunMs, unit } from "../request/backoff.js";
 import type { FlushEnd } from "./delivery.js";
 
 const MAX_MS = 2147483647;
-const NOTHING: WaitState = Object.freeze({ for: "nothing" });
 
 export interface ScheduleOptions {
   /** 0: only an explicit flush sends. */
@@ -59,12 +58,15 @@ export class Schedule {
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
   }
 
-  /** What the outbox's own flushes wait for, and until when in monotonic time. */
-  get waiting(): WaitState {
-    const { clock } = this.#parts;
-    if (this.#notBeforeMs > clock.monotonicMs()) return { for: "pause", untilMs: this.#notBeforeMs };
-    if (this.#failures > 0 && this.#timer !== undefined) return { for: "backoff", untilMs: this.#dueMs };
-    return NOTHING;
+  /** What the outbox's own flushes wait for. */
+  waitingFor(nowMs: number): WaitReason {
+    if (this.#notBeforeMs > nowMs) return "pause";
+    return this.#failures > 0 && this.#timer !== undefined ? "backoff" : "nothing";
+  }
+
+  /** Until when, in monotonic time. */
+  waitingUntil(reason: WaitReason): number {
+    return reason === "pause" ? this.#notBeforeMs : this.#dueMs;
   }
 
   /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */

@@ -9,7 +9,7 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
-import type { LastError, WaitState } from "../health.js";
+import type { LastError, WaitReason } from "../health.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
@@ -251,15 +251,17 @@ export class Client {
   readonly #own = new OwnResponses();
   /** What the host had counted. */
   #surplus: number | undefined;
-  // Statistics stand last: XS looks for a private field among those before it.
+  // Statistics stand last: XS looks for a private field among those before it. They are public, as a getter for each would
+  // cost a device more than all else that asks for them.
+  /** How often a request was sent again. */
+  retried = 0;
+  /** When a response was last a success, in monotonic time. */
+  succeededMs: number | undefined;
+  /** Its time is monotonic. */
+  lastError: LastError | undefined;
   /** Until when a request backs off before it is sent again: in monotonic time. */
   #backoffUntil = 0;
   #isClockAwaited = false;
-  #retried = 0;
-  /** Of the last response that was a success, in monotonic time. */
-  #succeededMs: number | undefined;
-  /** Its time is monotonic. */
-  #lastError: LastError | undefined;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
@@ -339,7 +341,7 @@ export class Client {
           } catch (cause) {
             if (request.signal.aborted) throw cause;
             const delayMs = await this.#delayAfter(request, typed(cause));
-            this.#retried++;
+            this.retried++;
             if (delayMs > 0) await this.#backOff(delayMs, request.signal);
           }
         }
@@ -358,36 +360,26 @@ export class Client {
     }
   }
 
-  /** How often a request was sent again. */
-  get retried(): number {
-    return this.#retried;
+  /** What a request made now would wait for. */
+  waitingFor(nowMs: number): WaitReason {
+    if (this.#closed) return "closed";
+    if (this.#pausedUntil > nowMs) return "pause";
+    if (this.#isClockAwaited) return "clock";
+    if (this.#backoffUntil > nowMs) return "backoff";
+    if (this.#bucket !== undefined && this.#bucket.peek(nowMs) > 0) return "rateLimit";
+    return this.#busy ? "request" : "nothing";
   }
 
-  /** When a response was last a success, in monotonic time. */
-  get succeededMs(): number | undefined {
-    return this.#succeededMs;
-  }
-
-  /** Its time is monotonic. */
-  get lastError(): LastError | undefined {
-    return this.#lastError;
-  }
-
-  /** What a request made now would wait for, and until when in monotonic time. */
-  get waiting(): WaitState {
-    if (this.#closed) return { for: "closed" };
-    const now = this.#host.clock.monotonicMs();
-    if (this.#pausedUntil > now) return { for: "pause", untilMs: this.#pausedUntil };
-    if (this.#isClockAwaited) return { for: "clock" };
-    if (this.#backoffUntil > now) return { for: "backoff", untilMs: this.#backoffUntil };
-    const waitMs = this.#bucket?.peek(now) ?? 0;
-    if (waitMs > 0) return { for: "rateLimit", untilMs: now + waitMs };
-    return { for: this.#busy ? "request" : "nothing" };
+  /** Until when, in monotonic time; undefined where that is not known. */
+  waitingUntil(reason: WaitReason, nowMs: number): number | undefined {
+    if (reason === "pause") return this.#pausedUntil;
+    if (reason === "backoff") return this.#backoffUntil;
+    return reason === "rateLimit" ? nowMs + (this.#bucket?.peek(nowMs) ?? 0) : undefined;
   }
 
   /** Whether a request made now would be sent at once, or right after the one that is under way. */
   get canSend(): boolean {
-    const { for: reason } = this.waiting;
+    const reason = this.waitingFor(this.#host.clock.monotonicMs());
     return reason === "nothing" || (reason === "request" && this.#waiting.length === 0);
   }
 
@@ -402,7 +394,7 @@ export class Client {
   /** What was given up by the app, or not sent, says nothing of the gateway or the way to it. */
   #remember({ code, errorClass }: IotHubError): void {
     if (errorClass === "cancelled" || code === "THROTTLED" || code === "QUEUE_FULL") return;
-    this.#lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
+    this.lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
   }
 
   #follow(signal: CancelSignal, canceller: Canceller): void {
@@ -483,7 +475,7 @@ export class Client {
       const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
       const ended = clock.monotonicMs();
-      this.#succeededMs = ended;
+      this.succeededMs = ended;
       return { answer, attempts: request.attempts, timing: this.#timing(request, timing, ended - signed) };
     } finally {
       attempt.end();

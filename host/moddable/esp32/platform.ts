@@ -3,13 +3,18 @@
 import getResetReason from "resetReason";
 import Instrumentation from "instrumentation";
 import Net from "net";
-import type { Vitals } from "tencent-iothub-xs/src/host";
 
 /** `CHANNEL` is documented, and the SDK's typings lack it; they also leave out that each of these may be unknown. */
 interface NetworkStatus {
   get(property: "CHANNEL" | "RSSI"): number | undefined;
   get(property: "MAC", interfaceName: "station" | "ethernet"): string | undefined;
   get(property: "DNS"): string[];
+}
+
+interface MachineVitals {
+  readonly resetReason?: string;
+  readonly freeHeapBytes?: number;
+  readonly rssiDbm?: number;
 }
 
 const status = Net as unknown as NetworkStatus;
@@ -33,7 +38,7 @@ export function macAddress(): string | undefined {
  * What the board knows of itself, but for its uptime. Free memory comes from the SDK's instrumentation, which is compiled
  * into debug builds and those with `INSTRUMENT=1`; elsewhere it is undefined.
  */
-export function readVitals(): Omit<Vitals, "uptimeMs"> {
+export function readVitals(): MachineVitals {
   const { reason, string } = getResetReason();
   return {
     resetReason: string === "Invalid" ? `reason ${reason}` : string,
