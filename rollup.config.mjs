@@ -8,6 +8,8 @@ import { stripTypes, stripTypesPlugin } from "./scripts/strip-types.mjs";
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
 
 const root = fileURLToPath(new URL(".", import.meta.url));
+/** The library's second entry, `tencent-iothub-xs/topics`, on every platform. */
+const TOPICS = "src/topics/topics.ts";
 
 /**
  * Compiles with the options of one of the project's own tsconfigs, and so within its layer. `npm run types` checks the
@@ -40,7 +42,7 @@ async function library(dist, folder, entries, project, external) {
       dir: dist,
       format: "es",
       entryFileNames: `${folder}/[name].js`,
-      chunkFileNames: `${folder}/[name].js`,
+      chunkFileNames: `${folder}/shared.js`,
       generatedCode: "es2015",
       // Each file names only what it uses itself: a firmware's linker follows the rest.
       hoistTransitiveImports: false,
@@ -62,7 +64,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
   const own = read(manifest);
   const manifests = [read("host/moddable/manifest.json"), own];
   // What is not a relative import is a module of the Moddable SDK.
-  const options = await library(dist, folder, { index: entry }, "host/moddable", /^[^./\0]/);
+  const options = await library(dist, folder, { index: entry, topics: TOPICS }, "host/moddable", /^[^./\0]/);
   options.plugins.push({
     name: "firmware",
     async generateBundle(_options, bundle) {
@@ -99,6 +101,8 @@ async function firmware(dist, folder, entry, manifest, contribution) {
       // The module that apps import by the package's name, with the types for those written in TypeScript.
       emit(`${folder}/entry.js`, (await stripTypes(`${root}${own.modules[name]}.ts`)).code);
       modules[name] = [`./dist/${folder}/entry`, `./dist/types/${entry.replace(/\.ts$/, "")}`];
+      emit(`${folder}/entry-topics.js`, (await stripTypes(`${root}host/moddable/entry-topics.ts`)).code);
+      modules[`${name}/topics`] = [`./dist/${folder}/entry-topics`, `./dist/types/${TOPICS.replace(/\.ts$/, "")}`];
       const preload = (part) =>
         manifests
           .flatMap((one) => part(one)?.preload ?? [])
@@ -146,8 +150,9 @@ async function firmware(dist, folder, entry, manifest, contribution) {
 }
 
 const targets = {
-  core: (dist) => library(dist, "core", { index: "src/index.ts" }, "src"),
-  node: (dist) => library(dist, "node", { index: "host/node/index.ts" }, "host/node", /^node:/),
+  // Entries of one library share their modules: an error of `topics` is an instance of the IotHubError of `index`.
+  core: (dist) => library(dist, "core", { index: "src/index.ts", topics: TOPICS }, "src"),
+  node: (dist) => library(dist, "node", { index: "host/node/index.ts", topics: TOPICS }, "host/node", /^node:/),
   moddable: (dist) => firmware(dist, "moddable", "host/moddable/index.ts", "manifest.json", "sdk-tls.json"),
   plain: (dist) => firmware(dist, "plain", "host/moddable/plain.ts", "manifest-http.json", "sdk.json"),
   // One script without imports for engines that load no modules: everything under one global name.

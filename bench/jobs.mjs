@@ -221,6 +221,15 @@ export const flush = scope(`${host}
     var device = new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host);
     ${third("device.flush()", `device.enqueue(${text(READING)})`)}`);
 
+/** `stats()` of a device with an outbox, after a publish. */
+export const stats = scope(`${host}
+    host.storage = core.createMemoryStorage();
+    var device = new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host);
+    device.publish(${text(MESSAGE)}).then(function () {
+      device.stats();
+      print(measure(function () { device.stats(); }));
+    });`);
+
 /** An RSA signature: its cost, and that of the key's preparation. */
 export const rsaLibrary = (name) => library(rsaPeers[name]);
 export const rsa = scope(`

@@ -96,6 +96,7 @@ export async function device(engine) {
     enqueue: (await lines(jobs.enqueue))[0],
     open: (await lines(jobs.open))[0],
     flush: (await lines(jobs.flush))[0],
+    stats: (await lines(jobs.stats))[0],
   };
 }
 

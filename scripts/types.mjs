@@ -161,7 +161,10 @@ function readme() {
   const { compilerOptions } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
   const options = {
     extends: "host/moddable/tsconfig.json",
-    paths: { "tencent-iothub-xs": [`${root}host/moddable/index.ts`] },
+    paths: {
+      "tencent-iothub-xs": [`${root}host/moddable/index.ts`],
+      "tencent-iothub-xs/topics": [`${root}src/topics/topics.ts`],
+    },
     // Without a folder, names of packages are looked up from where this configuration stands.
     types: compilerOptions.types.map((name) => `${root}node_modules/${name}.d.ts`),
   };

@@ -9,6 +9,7 @@ import {
   REPORT_LOG,
 } from "./endpoints.js";
 import { AnswerError, type ErrorClass, IotHubError } from "./errors.js";
+import { type DeviceStats, Heartbeat, type HeartbeatOptions, readVitals, waitState } from "./health.js";
 import type { Host, Storage } from "./host.js";
 import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
 import {
@@ -20,7 +21,7 @@ import {
   type Identity,
   type Message,
 } from "./message.js";
-import { checkOptions, deviceRules, outboxRules, requestRules } from "./options.js";
+import { checkOptions, deviceRules, heartbeatRules, outboxRules, requestRules } from "./options.js";
 import {
   type EnqueueResult,
   type FlushOptions,
@@ -39,7 +40,7 @@ import { type Region, reachableEndpoint } from "./request/endpoint.js";
 import { classifyBy, readRetryOptions, retryDefaults } from "./request/retry.js";
 import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
-import { defaultOutboxLimits } from "./storage/limits.js";
+import { defaultOutboxLimits, LimitedStorage } from "./storage/limits.js";
 
 export interface DeviceOptions extends Identity, ClientOptions {
   /** The device's psk, its private key, or a signer of one's own. */
@@ -54,6 +55,12 @@ export interface DeviceOptions extends Identity, ClientOptions {
   readonly log?: LogOptions;
   /** Keeps what {@link Device.enqueue} is given until it is delivered. Needs a host with storage. */
   readonly outbox?: OutboxOptions<PublishResult>;
+  /**
+   * Publishes {@link Device.stats} with {@link Host.vitals} from time to time, as the platform has no last will. Heartbeats
+   * are never stored, not sent again, and left out while {@link Device.canPublish} says no; their QoS is 0. With an outbox
+   * whose `flushIntervalMs` is 0, for deep sleep, one follows a flush when it is due.
+   */
+  readonly heartbeat?: HeartbeatOptions;
 }
 
 /** A message with the time of its reading. */
@@ -90,10 +97,16 @@ export class Device {
   readonly #classify: (error: IotHubError) => ErrorClass;
   /** What waits to be delivered; undefined unless the options have `outbox`. */
   readonly outbox: Outbox<PublishResult> | undefined;
+  /** Warns of a topic with too many levels; undefined unless somebody listens. */
+  readonly #warnOf: ((topic: string) => void) | undefined;
+  readonly #host: Host;
+  readonly #heartbeat: Heartbeat | undefined;
+  #published = 0;
 
   /**
    * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
-   * INVALID_OPTION, and what {@link createSigner} throws
+   * INVALID_OPTION, what {@link createSigner} throws, and for the heartbeat's topic INVALID_TOPIC, TOPIC_WILDCARD,
+   * TOPIC_TOO_LONG
    */
   constructor(options: DeviceOptions, host: Host) {
     if (typeof options !== "object" || options === null) {
@@ -128,8 +141,12 @@ export class Device {
       onEvent &&
       ((event) =>
         "path" in event && event.path === logEndpoint.path ? log.silently(() => onEvent(event)) : onEvent(event));
+    this.#warnOf = onEvent && levelWarnings(onEvent, options.region);
     this.#client = new Client(endpoint, signer, host, { ...rest, onEvent: guarded });
+    this.#host = host;
+    if (options.heartbeat !== undefined) checkOptions("heartbeat", options.heartbeat, heartbeatRules);
     this.outbox = options.outbox === undefined ? undefined : this.#createOutbox(options, options.outbox, host);
+    this.#heartbeat = options.heartbeat && this.#createHeartbeat(options, options.heartbeat);
   }
 
   /**
@@ -141,7 +158,9 @@ export class Device {
     // Not an async function: one of these costs a device half a kilobyte while it waits.
     try {
       if (options !== undefined) checkOptions("", options, requestRules);
-      return this.#post(publishEndpoint, checkMessage(this, message, this.#maxPayloadBytes), options);
+      const checked = checkMessage(this, message, this.#maxPayloadBytes);
+      this.#warnOf?.(checked.topic);
+      return this.#post(publishEndpoint, checked, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -166,11 +185,12 @@ export class Device {
 
   #enqueue(reading: Reading): Promise<EnqueueResult> {
     if (this.outbox === undefined) throw noOutbox();
-    const { payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
+    const { topic, payload, qos } = checkMessage(this, reading, this.#maxPayloadBytes);
     const { timeMs } = reading;
     if (timeMs !== undefined && !(timeMs >= 0 && timeMs < 2 ** 48)) {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
+    this.#warnOf?.(topic);
     return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
   }
 
@@ -180,7 +200,41 @@ export class Device {
    */
   async flush(options?: FlushOptions): Promise<FlushResult> {
     if (this.outbox === undefined) throw noOutbox();
-    return this.outbox.flush(options);
+    const flushed = this.outbox.flush(options);
+    return this.#heartbeat === undefined ? flushed : this.#heartbeat.follow(flushed, options ?? {});
+  }
+
+  /** What became of messages so far, and what the device waits for. Reads nothing but memory. */
+  stats(): DeviceStats {
+    const outbox = this.outbox;
+    const host = this.#host;
+    const client = this.#client;
+    const monotonicMs = host.clock.monotonicMs();
+    const nowMs = client.nowMs();
+    // From monotonic time to the time as it is known by now: the clock may have been set since.
+    const offsetMs = nowMs - monotonicMs;
+    const at = client.succeededMs;
+    const error = client.lastError;
+    const http = host.http;
+    return {
+      published: this.#published,
+      retried: client.retried,
+      dropped: outbox === undefined ? {} : { ...outbox.dropped },
+      lastSuccessTimeMs: at === undefined ? undefined : Math.round(at + offsetMs),
+      lastError: error && { ...error, timeMs: Math.round(error.timeMs + offsetMs) },
+      waiting: waitState(client, outbox, monotonicMs, offsetMs),
+      outbox: outbox?.stats(nowMs),
+      http: http.counters?.(),
+    };
+  }
+
+  /**
+   * Whether a publish would go out now, or right after the request that is under way: false during a pause that the
+   * gateway asked for, a backoff, the wait for the time, or while the rate limit is used up or others wait already.
+   * Whether the network is there shows only when something is sent.
+   */
+  canPublish(): boolean {
+    return this.#client.canSend;
   }
 
   /**
@@ -205,6 +259,7 @@ export class Device {
   /** Rejects what is under way with DEVICE_CLOSED and drops the key. The host stays open: it may serve other devices. */
   close(): void {
     this.outbox?.close();
+    this.#heartbeat?.close();
     this.#log.close();
     this.#client.close();
   }
@@ -239,8 +294,42 @@ export class Device {
     const body = encode(this, content);
     const bodyBytes = body.length;
     return this.#client.post(path, body, options).then(({ answer: { requestId, status }, attempts, timing }) => {
+      // Log lines have no topic.
+      if (topic !== "") this.#published++;
       return { requestId, status, topic, bodyBytes, attempts, timing };
     });
+  }
+
+  #createHeartbeat(options: DeviceOptions, { intervalMs = 300000, topic: name }: HeartbeatOptions): Heartbeat {
+    const topic = completeTopic(this, name);
+    const { outbox } = options;
+    const { storage, timer, random, clock } = this.#host;
+    return new Heartbeat(
+      {
+        timer,
+        random,
+        clock,
+        nowMs: () => this.#client.nowMs(),
+        canPublish: () => this.canPublish(),
+        send: (timeoutMs, signal) =>
+          this.#sendHeartbeat(topic, { timeoutMs, signal, retry: false, waitForPause: false }),
+        storage:
+          outbox?.flushIntervalMs === 0 && storage !== undefined
+            ? new LimitedStorage(storage, timer, options.storageTimeoutMs)
+            : undefined,
+        key: `${outbox?.name ?? "out"}.beat`,
+      },
+      intervalMs,
+    );
+  }
+
+  #sendHeartbeat(topic: string, options: PostOptions): Promise<unknown> {
+    // What holds messages up is known where this arrives.
+    const { waiting: _, ...stats } = this.stats();
+    const payload = { ...readVitals(() => this.#host.vitals?.() ?? {}), ...stats };
+    const { path, encode } = publishEndpoint;
+    const content = checkMessage(this, { topic, payload, qos: 0 }, this.#maxPayloadBytes);
+    return this.#client.post(path, encode(this, content), options);
   }
 
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
@@ -289,6 +378,23 @@ function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null, storage: St
   const { maxBytes } = storage?.outboxLimits ?? defaultOutboxLimits;
   const most = Math.min(MAX_LOG_BYTES, (storage?.maxValueBytes ?? MAX_LOG_BYTES) - LOG_HEAD_BYTES);
   return Math.max(512, Math.min(most, (outbox?.maxBytes ?? maxBytes) / 4));
+}
+
+function levelWarnings(onEvent: NonNullable<ClientOptions["onEvent"]>, region: Region | undefined) {
+  const most = region === undefined || region === "ap-guangzhou" ? 6 : 10;
+  let last: string | undefined;
+  return (topic: string): void => {
+    if (topic === last) return;
+    const slashes = topic.split("/").length - 1;
+    if (slashes <= most) return;
+    last = topic;
+    const message = `The topic has ${slashes} slashes; the platform takes ${most}.`;
+    try {
+      onEvent({ phase: "warning", code: "TOPIC_LEVELS", message, topic });
+    } catch {
+      // A throwing callback must not affect delivery.
+    }
+  };
 }
 
 function noOutbox(): IotHubError {

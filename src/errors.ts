@@ -87,6 +87,12 @@ export const errorTable = Object.freeze({
   INVALID_ENCODING: "message",
   /** QoS is neither 0 nor 1 */
   INVALID_QOS: "message",
+  /** identifier of a thing model is not 1 to 64 letters, digits, `_`, `-` */
+  INVALID_IDENTIFIER: "message",
+  /** type of an event is none of `info`, `alert`, `fault` */
+  INVALID_EVENT_TYPE: "message",
+  /** shadow has more than 5 levels or 20 attributes */
+  SHADOW_LIMIT: "message",
   /** invalid region name */
   INVALID_REGION: "input",
   /** url is not `http(s)://host[:port]` */

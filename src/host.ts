@@ -80,6 +80,16 @@ export interface HttpResponse {
   readonly early?: boolean;
 }
 
+/** What an HTTP client has done since it was created, for all origins together. */
+export interface HttpCounters {
+  /** TCP connections that were established, those to a proxy included. */
+  readonly connections: number;
+  /** TLS handshakes with a certificate, as far as data could be sent. */
+  readonly fullHandshakes: number;
+  /** TLS handshakes that resumed an earlier session. */
+  readonly resumedHandshakes: number;
+}
+
 /** Moves bytes. It knows no limits but those it is given, no retries, and nothing of the platform's protocol. */
 export interface HttpClient {
   /**
@@ -105,6 +115,8 @@ export interface HttpClient {
    * @throws {IotHubError} INVALID_OPTION, INVALID_URL
    */
   checkEndpoint?(endpoint: Pick<HttpRequest, "scheme" | "host" | "port">): void;
+  /** For statistics. Absent where the host does not count. */
+  counters?(): HttpCounters;
   /** Closes kept connections; a request under way is rejected with CANCELLED. */
   close(): void;
 }
@@ -182,6 +194,18 @@ export interface NativeRsa {
   sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
 }
 
+/** What a machine knows of its own state; what it does not know is absent. */
+export interface Vitals {
+  /** Milliseconds since the program, or the board, was started. */
+  readonly uptimeMs?: number;
+  /** Why the board was started, such as `"Power-On"`, `"Panic"`, `"Task WDT"`, `"Brownout"`. */
+  readonly resetReason?: string;
+  /** Bytes of memory that can still be allocated. */
+  readonly freeHeapBytes?: number;
+  /** Strength of the Wi-Fi signal, in dBm. */
+  readonly rssiDbm?: number;
+}
+
 export interface Host {
   readonly http: HttpClient;
   readonly clock: Clock;
@@ -196,6 +220,8 @@ export interface Host {
    * @throws {IotHubError} INVALID_DEVICE_NAME while the machine does not know it
    */
   deviceName?(): string;
+  /** For heartbeats. Absent where the machine has nothing to tell. */
+  vitals?(): Vitals;
   /** Closes what the host keeps open: connections, timers. */
   close?(): void;
 }

@@ -11,6 +11,7 @@ export { Sha256, sha256, sha256Hex } from "./crypto/sha256.js";
 export { utf8, utf8Decode } from "./crypto/utf8.js";
 export { Device, type DeviceOptions, type PublishResult, type Reading } from "./device.js";
 export * from "./errors.js";
+export type { DeviceStats, HeartbeatOptions, LastError, OutboxStats, WaitReason, WaitState } from "./health.js";
 export * from "./host.js";
 export type { LogLevel, LogOptions } from "./log.js";
 export { type Identity, type Message, publishBody } from "./message.js";

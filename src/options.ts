@@ -2,6 +2,7 @@
 
 import type { Rules } from "./check-options.js";
 import type { DeviceOptions } from "./device.js";
+import type { HeartbeatOptions } from "./health.js";
 import type { LogOptions } from "./log.js";
 import type { FlushOptions, OutboxOptions } from "./outbox/outbox.js";
 import type { ProvisionedDeviceOptions, ProvisionOptions } from "./provisioning/provision.js";
@@ -11,6 +12,7 @@ import type { ClockCorrectionOptions } from "./request/clock-offset.js";
 import type { PhaseTimeouts } from "./request/lifecycle.js";
 import type { RateLimit } from "./request/rate-limit.js";
 import type { RetryOptions } from "./request/retry.js";
+import type { ReportOptions, TopicsOptions } from "./topics/topics.js";
 
 export { checkOptions, type Rule, type Rules } from "./check-options.js";
 
@@ -81,6 +83,7 @@ const publishingRules = {
   maxPayloadBytes: BYTES,
   log: "object",
   outbox: "object",
+  heartbeat: "object",
 } satisfies Partial<Rules<DeviceOptions>>;
 
 export const deviceRules = Object.freeze({
@@ -107,6 +110,11 @@ export const flushRules = Object.freeze({
   deadlineMs: DELAY,
   signal: "signal",
 } satisfies Rules<FlushOptions>);
+
+export const heartbeatRules = Object.freeze({
+  intervalMs: "integer 1000 2147483647",
+  topic: "any",
+} satisfies Rules<HeartbeatOptions>);
 
 export const logRules = Object.freeze({
   level: "any",
@@ -135,3 +143,7 @@ export const provisionedDeviceRules = Object.freeze({
   ...provisionRules,
   ...publishingRules,
 } satisfies Rules<ProvisionedDeviceOptions>);
+
+export const topicsRules = Object.freeze({ token: "function" } satisfies Rules<TopicsOptions>);
+
+export const reportRules = Object.freeze({ timeMs: "any" } satisfies Rules<ReportOptions>);

@@ -27,6 +27,8 @@ async function main() {
         onDropped: ({ reason, error }) => trace(`a reading was lost: ${reason} ${error ? describe(error) : ""}\n`),
         onFlushed: printFlush,
       },
+      // The platform has no last will: a board that falls silent shows by what no longer comes.
+      heartbeat: { intervalMs: 300_000, topic: "event" },
       onEvent: (event) => {
         printEvent(event);
         isStopped ||= isStorageStopped(event);

@@ -1,7 +1,7 @@
 import Time from "time";
 import Timer from "timer";
 import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
-import type { HttpResponse } from "../../src/host.js";
+import type { HttpCounters, HttpResponse } from "../../src/host.js";
 import { parseObject } from "../../src/request/response.js";
 import { ResponseReader, requestHead } from "./http-codec.js";
 import type { PendingRequest } from "./pending-request.js";
@@ -22,10 +22,14 @@ export interface Endpoint {
   connect(address: string, events: TransportEvents): Transport;
 }
 
+export type Counters = { -readonly [Name in keyof HttpCounters]: number };
+
 export interface ConnectionEvents {
   onClosed(connection: Connection): void;
   /** Bytes came that no request had asked for; the connection is closed. */
   onSurplus(): void;
+  /** Shared by all connections: a callback for each would cost memory. */
+  readonly counters: Counters;
   /** Gets the `Date` of each response that has one. */
   readonly onDate?: (date: string) => void;
 }
@@ -140,6 +144,7 @@ export class Connection implements TransportEvents {
   }
 
   onConnected(): void {
+    this.#events.counters.connections++;
     if (this.#endpoint.isSecure && this.#state === "connecting") this.#move("securing");
   }
 
@@ -147,6 +152,9 @@ export class Connection implements TransportEvents {
     try {
       if (this.#isOpening) {
         this.#isResumed = this.#transport?.isResumed;
+        if (this.#state === "securing") {
+          this.#events.counters[this.#isResumed ? "resumedHandshakes" : "fullHandshakes"]++;
+        }
         this.#move("writing");
       }
       if (this.#state === "writing") this.#write();

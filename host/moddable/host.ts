@@ -3,7 +3,7 @@ import type { Host, NativeDigest, NativeRsa, Storage } from "../../src/host.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
-import { macAddress } from "./platform.js";
+import { macAddress, readVitals } from "./platform.js";
 import { PooledRandom } from "./random.js";
 import { Resolver } from "./resolver.js";
 import { KeyValueStorage } from "./storage.js";
@@ -89,6 +89,7 @@ export function assembleHost(
     digest,
     rsa,
     deviceName: boardName,
+    vitals: () => ({ uptimeMs: Math.round(clock.monotonicMs()), ...readVitals() }),
     close() {
       http.close();
       clock.close();

@@ -1,6 +1,6 @@
 import { IotHubError, NetworkError } from "../../src/errors.js";
-import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
-import { Connection, type ConnectionEvents, type Endpoint } from "./connection.js";
+import type { HttpClient, HttpContext, HttpCounters, HttpRequest, HttpResponse } from "../../src/host.js";
+import { Connection, type ConnectionEvents, type Counters, type Endpoint } from "./connection.js";
 import { PendingRequest } from "./pending-request.js";
 import { Resolver } from "./resolver.js";
 import { TcpTransport } from "./tcp.js";
@@ -64,6 +64,7 @@ export class Http implements HttpClient {
   readonly #options: HttpOptions;
   readonly #resolver: Resolver;
   #surplus = 0;
+  readonly #counters: Counters = { connections: 0, fullHandshakes: 0, resumedHandshakes: 0 };
   readonly #origins = new Map<string, Origin>();
   #closed = false;
 
@@ -75,6 +76,10 @@ export class Http implements HttpClient {
   /** See {@link HttpClient.surplus}. */
   get surplus(): number {
     return this.#surplus;
+  }
+
+  counters(): HttpCounters {
+    return { ...this.#counters };
   }
 
   send(request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
@@ -194,6 +199,7 @@ export class Http implements HttpClient {
       onSurplus: () => {
         this.#surplus++;
       },
+      counters: this.#counters,
       onDate: this.#options.onDate,
     };
   }

@@ -6,12 +6,23 @@
 
 import Net from "net";
 
+interface MachineVitals {
+  readonly resetReason?: string;
+  readonly freeHeapBytes?: number;
+  readonly rssiDbm?: number;
+}
+
 /** True if `Math.random` draws from a hardware generator. A simulator repeats the same sequence at every start. */
 export const hasHardwareRandom: boolean = false;
 
 /** MAC address of the network interface, such as `"24:0A:C4:00:01:10"`; undefined where it is not known. */
 export function macAddress(): string | undefined {
   return Net.get("MAC");
+}
+
+/** What the machine knows of itself, but for its uptime. */
+export function readVitals(): MachineVitals {
+  return { rssiDbm: Net.get("RSSI") };
 }
 
 /** False while opening a socket would end in a reboot. */

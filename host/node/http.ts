@@ -11,14 +11,14 @@ import {
   rootCertificates,
   type SecureContext,
   type SecureContextOptions,
-  type TLSSocket,
+  TLSSocket,
 } from "node:tls";
 import { toBytes } from "../../src/crypto/bytes.js";
 import { SEQUENCE } from "../../src/crypto/der.js";
 import { latin1 } from "../../src/crypto/key.js";
 import { type PemOrDer, readCertificates } from "../../src/crypto/pem.js";
 import { type ConnectionPhase, IotHubError, NetworkError } from "../../src/errors.js";
-import type { HttpClient, HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
+import type { HttpClient, HttpContext, HttpCounters, HttpRequest, HttpResponse } from "../../src/host.js";
 import { classify, type Peer } from "./classify.js";
 import { authority, authorizationOf, type HttpProxy, type ProxyRule, proxyRule } from "./proxy.js";
 import { refusedByProxy, TunnelAgent, type TunnelOptions } from "./tunnel.js";
@@ -88,6 +88,7 @@ class NodeHttp implements HttpClient {
   readonly #exchanges = new Set<Exchange>();
   #closed = false;
   #surplus = 0;
+  readonly #counters = { connections: 0, fullHandshakes: 0, resumedHandshakes: 0 };
 
   constructor(options: NodeHttpOptions) {
     this.#options = options;
@@ -104,6 +105,10 @@ class NodeHttp implements HttpClient {
 
   get surplus(): number {
     return this.#surplus;
+  }
+
+  counters(): HttpCounters {
+    return { ...this.#counters };
   }
 
   close(): void {
@@ -213,6 +218,16 @@ class NodeHttp implements HttpClient {
     return agent;
   }
 
+  #count(socket: Socket): void {
+    const counters = this.#counters;
+    const connected = () => counters.connections++;
+    if (socket.connecting) socket.once("connect", connected);
+    else connected();
+    if (socket instanceof TLSSocket) {
+      socket.once("secureConnect", () => counters[socket.isSessionReused() ? "resumedHandshakes" : "fullHandshakes"]++);
+    }
+  }
+
   /** Listens to a socket as long as it lives: bytes that come while no request waits for any end it. */
   #linkOf(socket: Socket): Link {
     const known = links.get(socket);
@@ -226,6 +241,7 @@ class NodeHttp implements HttpClient {
       },
     };
     links.set(socket, link);
+    this.#count(socket);
     // Before Node's parser, after which a response is complete that this very chunk completes.
     socket.prependListener("data", (chunk: Buffer) => {
       if (link.exchange?.isOpen === true || socket.destroyed) return;

@@ -16,6 +16,7 @@ import { nodeDigest, nodeRsa } from "./native.js";
 import { createRandom } from "./random.js";
 import { createStorage } from "./storage.js";
 import { createTimer } from "./timer.js";
+import { readVitals } from "./vitals.js";
 
 export * from "../../src/index.js";
 export { createStorage, type NodeHttpOptions, type PemOrDer };
@@ -67,6 +68,7 @@ export function createHost(options: NodeHostOptions = {}): NodeHost {
     storage: own ?? checkStorage(options.storage),
     digest: options.native ? nodeDigest : undefined,
     rsa: options.native ? nodeRsa : undefined,
+    vitals: readVitals,
     async close() {
       http.close();
       await own?.close();

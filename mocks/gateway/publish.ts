@@ -109,6 +109,8 @@ function checkTopic(topic: string, device: DeviceRecord): void {
     const kind = topic.slice("$thing/up/".length, -`/${productId}/${deviceName}`.length);
     if (/^[a-z_]+(\/[a-z_]+)?$/.test(kind)) return;
   }
+  // System topics of the shadow and of updates over the air that a device may publish to.
+  if (["$shadow/operation", "$ota/report"].some((kind) => topic === `${kind}/${productId}/${deviceName}`)) return;
   throw new Refusal("ResourceNotFound.TopicPolicyNotExist", `The device may not publish to ${quote(topic)}.`);
 }
 

@@ -4,6 +4,7 @@
  * file stands for which module.
  */
 
+import { board, resetBoard } from "./board.js";
 import config from "./config.js";
 import { Digest } from "./crypt.js";
 import { removeGlobals } from "./globals.js";
@@ -16,12 +17,13 @@ import RSA from "./rsa.js";
 export { flash } from "./flash.js";
 export { aborts, clock, turn, until } from "./machine.js";
 export { network } from "./network.js";
-export { config, Digest, RSA, removeGlobals, resources };
+export { board, config, Digest, RSA, removeGlobals, resources };
 
 /** Before each test: everything as after switching the device on. What stands in flash stays; see `flash.clear()`. */
 export function restart(): void {
   restartMachine();
   resetNetwork();
+  resetBoard();
   resetGenerator();
   Digest.broken = RSA.broken = false;
   for (const name of Object.keys(config)) delete config[name];

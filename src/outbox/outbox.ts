@@ -5,6 +5,7 @@
  */
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
+import type { OutboxStats, WaitReason } from "../health.js";
 import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
 import { checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
@@ -188,6 +189,7 @@ export class Outbox<Result = unknown> {
   #evicting: DroppedMessage | undefined;
   /** Why the storage takes no more writes. */
   #stopped: IotHubError | undefined;
+  #drops: Partial<Record<DropReason, number>> | undefined;
   #flushing = 0;
   #closed = false;
 
@@ -240,6 +242,32 @@ export class Outbox<Result = unknown> {
   get oldestAgeMs(): number {
     const { oldestTimeMs } = this.#queue;
     return oldestTimeMs === undefined ? 0 : Math.max(0, this.#context.nowMs() - oldestTimeMs);
+  }
+
+  /** Messages that left it without being delivered, by reason; undefined if there are none. */
+  get dropped(): Readonly<Partial<Record<DropReason, number>>> | undefined {
+    return this.#drops;
+  }
+
+  /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
+  stats(nowMs: number): OutboxStats {
+    const queue = this.#queue;
+    const oldest = queue.oldestTimeMs;
+    return {
+      size: queue.size,
+      bytes: queue.bytes,
+      oldestAgeMs: oldest === undefined ? 0 : Math.max(0, nowMs - oldest),
+    };
+  }
+
+  /** What its own flushes wait for. @param nowMs monotonic */
+  waitingFor(nowMs: number): WaitReason {
+    return this.#stopped === undefined ? this.#schedule.waitingFor(nowMs) : "storage";
+  }
+
+  /** Until when, in monotonic time; undefined where that is not known. */
+  waitingUntil(reason: WaitReason): number | undefined {
+    return reason === "storage" ? undefined : this.#schedule.waitingUntil(reason);
   }
 
   /**
@@ -647,7 +675,11 @@ export class Outbox<Result = unknown> {
   }
 
   #dropped(dropped: DroppedMessage): void {
-    const { message } = dropped;
+    const { message, reason } = dropped;
+    if (message === undefined || message.endpoint === 0) {
+      this.#drops ??= {};
+      this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+    }
     this.#call(() => {
       if (message === undefined || message.endpoint === 0) this.#options.onDropped?.(dropped);
       else this.#context.onLogDropped?.(message.payload);

@@ -1,6 +1,7 @@
 /** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
 
 import { AnswerError, type IotHubError } from "../errors.js";
+import type { WaitReason } from "../health.js";
 import type { Clock, Random, Timer } from "../host.js";
 import { flushPauseMs, MAX_BACKOFF_MS, nextRunMs, unit } from "../request/backoff.js";
 import type { FlushEnd } from "./delivery.js";
@@ -55,6 +56,17 @@ export class Schedule {
     if (this.#running) return 0;
     if (this.#timer === undefined) return undefined;
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
+  }
+
+  /** What the outbox's own flushes wait for. */
+  waitingFor(nowMs: number): WaitReason {
+    if (this.#notBeforeMs > nowMs) return "pause";
+    return this.#failures > 0 && this.#timer !== undefined ? "backoff" : "nothing";
+  }
+
+  /** Until when, in monotonic time. */
+  waitingUntil(reason: WaitReason): number {
+    return reason === "pause" ? this.#notBeforeMs : this.#dueMs;
   }
 
   /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */

@@ -140,7 +140,7 @@ export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credentia
  */
 export async function provisionOptions(options: ProvisionedDeviceOptions, host: Host): Promise<DeviceOptions> {
   checkOptions("", options, provisionedDeviceRules);
-  const { maxPayloadBytes, log, outbox, ...provisioning } = options;
+  const { maxPayloadBytes, log, outbox, heartbeat, ...provisioning } = options;
   const { deviceName, credential } = await provision(provisioning, host);
   const {
     productSecret: _s,

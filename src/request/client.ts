@@ -9,6 +9,7 @@ import {
   type RequestPhase,
   ThrottledError,
 } from "../errors.js";
+import type { LastError, WaitReason } from "../health.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
@@ -87,6 +88,13 @@ export type ClientEvent =
       readonly durationMs: number;
     }
   | { readonly phase: "done"; readonly path: string; readonly requestId: string }
+  /**
+   * Something that may go wrong, and is sent all the same. `TOPIC_LEVELS`: the topic has more than 6 slashes, the limit of
+   * the platform, or more than 10 for a region other than `ap-guangzhou`, the limit of its international site
+   * (cloud.tencent.com/document/product/634/15241, tencentcloud.com/document/product/1105/41464); once until another
+   * topic has as many.
+   */
+  | { readonly phase: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
   | { readonly phase: "storage"; readonly code: string; readonly message: string }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
@@ -243,6 +251,17 @@ export class Client {
   readonly #own = new OwnResponses();
   /** What the host had counted. */
   #surplus: number | undefined;
+  // Statistics stand last: XS looks for a private field among those before it. They are public, as a getter for each would
+  // cost a device more than all else that asks for them.
+  /** How often a request was sent again. */
+  retried = 0;
+  /** When a response was last a success, in monotonic time. */
+  succeededMs: number | undefined;
+  /** Its time is monotonic. */
+  lastError: LastError | undefined;
+  /** Until when a request backs off before it is sent again: in monotonic time. */
+  #backoffUntil = 0;
+  #isClockAwaited = false;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(endpoint: Endpoint, signer: Signer, host: Host, options: ClientOptions) {
@@ -322,7 +341,8 @@ export class Client {
           } catch (cause) {
             if (request.signal.aborted) throw cause;
             const delayMs = await this.#delayAfter(request, typed(cause));
-            if (delayMs > 0) await this.#sleep(delayMs, request.signal);
+            this.retried++;
+            if (delayMs > 0) await this.#backOff(delayMs, request.signal);
           }
         }
       } finally {
@@ -330,6 +350,7 @@ export class Client {
       }
     } catch (cause) {
       const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
+      this.#remember(error);
       this.#emit({ phase: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
       throw error;
     } finally {
@@ -339,12 +360,41 @@ export class Client {
     }
   }
 
+  /** What a request made now would wait for. */
+  waitingFor(nowMs: number): WaitReason {
+    if (this.#closed) return "closed";
+    if (this.#pausedUntil > nowMs) return "pause";
+    if (this.#isClockAwaited) return "clock";
+    if (this.#backoffUntil > nowMs) return "backoff";
+    if (this.#bucket !== undefined && this.#bucket.peek(nowMs) > 0) return "rateLimit";
+    return this.#busy ? "request" : "nothing";
+  }
+
+  /** Until when, in monotonic time; undefined where that is not known. */
+  waitingUntil(reason: WaitReason, nowMs: number): number | undefined {
+    if (reason === "pause") return this.#pausedUntil;
+    if (reason === "backoff") return this.#backoffUntil;
+    return reason === "rateLimit" ? nowMs + (this.#bucket?.peek(nowMs) ?? 0) : undefined;
+  }
+
+  /** Whether a request made now would be sent at once, or right after the one that is under way. */
+  get canSend(): boolean {
+    const reason = this.waitingFor(this.#host.clock.monotonicMs());
+    return reason === "nothing" || (reason === "request" && this.#waiting.length === 0);
+  }
+
   /** Rejects what is under way with DEVICE_CLOSED and drops the key. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     for (const canceller of this.#pending) canceller.cancel(deviceClosed());
     this.#signer.close();
+  }
+
+  /** What was given up by the app, or not sent, says nothing of the gateway or the way to it. */
+  #remember({ code, errorClass }: IotHubError): void {
+    if (errorClass === "cancelled" || code === "THROTTLED" || code === "QUEUE_FULL") return;
+    this.lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
   }
 
   #follow(signal: CancelSignal, canceller: Canceller): void {
@@ -424,11 +474,9 @@ export class Client {
       }
       const answer = this.#read(path, response, response.reused ?? !limits.fresh);
       this.#budget.refund();
-      return {
-        answer,
-        attempts: request.attempts,
-        timing: this.#timing(request, timing, clock.monotonicMs() - signed),
-      };
+      const ended = clock.monotonicMs();
+      this.succeededMs = ended;
+      return { answer, attempts: request.attempts, timing: this.#timing(request, timing, ended - signed) };
     } finally {
       attempt.end();
       request.canceller.attempt = undefined;
@@ -553,8 +601,11 @@ export class Client {
   async #waitForClock({ path, signal }: PendingRequest, waiting: Promise<void>): Promise<void> {
     const { clock, random } = this.#host;
     this.#emit({ phase: "clock", path });
+    this.#isClockAwaited = true;
     try {
-      await unlessCancelled(waiting, signal);
+      await unlessCancelled(waiting, signal).finally(() => {
+        this.#isClockAwaited = false;
+      });
     } catch (error) {
       // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
       if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
@@ -604,6 +655,13 @@ export class Client {
     const give = this.#waiting.shift();
     if (give === undefined) this.#busy = false;
     else give();
+  }
+
+  #backOff(delayMs: number, signal: CancelSignal): Promise<void> {
+    this.#backoffUntil = this.#host.clock.monotonicMs() + delayMs;
+    return this.#sleep(delayMs, signal).finally(() => {
+      this.#backoffUntil = 0;
+    });
   }
 
   #sleep(delayMs: number, signal: CancelSignal): Promise<void> {

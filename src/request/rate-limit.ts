@@ -39,4 +39,14 @@ export class TokenBucket {
     }
     return Math.ceil((1 - this.#tokens) / this.#perMs);
   }
+
+  /**
+   * Takes none.
+   * @returns 0 if there is a token, or the milliseconds until there is one
+   */
+  peek(nowMs: number): number {
+    if (this.#tokens > 0.999999) return 0;
+    const tokens = this.#tokens + Math.max(0, nowMs - this.#at) * this.#perMs;
+    return tokens > 0.999999 ? 0 : Math.ceil((1 - tokens) / this.#perMs);
+  }
 }

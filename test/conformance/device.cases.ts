@@ -1,5 +1,7 @@
 import {
   Canceller,
+  type ClientEvent,
+  createMemoryStorage,
   createSigner,
   Device,
   type DeviceOptions,
@@ -13,16 +15,16 @@ import type { Case } from "./case.js";
 const secret = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const message = Object.freeze({ topic: "data", payload: "21.5" });
 
+const base: DeviceOptions = Object.freeze({
+  productId: "G8N9VAAAHB",
+  deviceName: "AAAAAA",
+  credential: { secret },
+  retry: false as const,
+});
+
 function create(respond: Respond, changes: Partial<DeviceOptions> = {}) {
   const host = fakeHost(respond);
-  const options = {
-    productId: "G8N9VAAAHB",
-    deviceName: "AAAAAA",
-    credential: { secret },
-    retry: false as const,
-    ...changes,
-  };
-  return { host, device: new Device(options, host) };
+  return { host, device: new Device({ ...base, ...changes }, host) };
 }
 
 const never = () => new Promise<never>(() => {});
@@ -105,6 +107,37 @@ export const cases: readonly Case[] = [
       for (const hidden of [secret, "PAYLOAD", host.sent[0].request.headers["X-TC-Signature"]]) {
         check.ok(!all.includes(hidden), "it is told");
       }
+    },
+  },
+  {
+    name: "a topic with more slashes than the platform takes is sent, with a warning",
+    stackBytes: 16_384,
+    async run(check) {
+      const warnings: string[] = [];
+      const onEvent = (event: ClientEvent) => {
+        if (event.phase !== "warning") return;
+        warnings.push(`${event.code} ${event.topic} ${event.message}`);
+        throw new Error("an app's fault");
+      };
+      const { host, device } = create(() => response(success), { onEvent });
+      const topic = (slashes: number) => `a${"/b".repeat(slashes)}`;
+      for (const slashes of [6, 7, 7, 8, 0]) await device.publish({ topic: topic(slashes), payload: "1" });
+      check.equal(warnings, [
+        "TOPIC_LEVELS a/b/b/b/b/b/b/b The topic has 7 slashes; the platform takes 6.",
+        "TOPIC_LEVELS a/b/b/b/b/b/b/b/b The topic has 8 slashes; the platform takes 6.",
+      ]);
+      const abroad = create(() => response(success), { onEvent, region: "us-east" });
+      for (const slashes of [7, 10, 11]) await abroad.device.publish({ topic: topic(slashes), payload: "1" });
+      check.equal(warnings.slice(2), [`TOPIC_LEVELS ${topic(11)} The topic has 11 slashes; the platform takes 10.`]);
+      check.equal([host.sent.length, abroad.host.sent.length], [5, 3]);
+      const storage = createMemoryStorage();
+      const box = new Device(
+        { ...base, onEvent, outbox: { flushIntervalMs: 0 } },
+        fakeHost(() => response(success), { storage }),
+      );
+      await box.enqueue({ topic: topic(9), payload: "1" });
+      check.equal(warnings.length, 4);
+      check.equal((await storage.keys()).length > 0, true);
     },
   },
   {

@@ -6,6 +6,7 @@ import * as device from "./device.cases.js";
 import * as engine from "./engine.cases.js";
 import * as evidence from "./evidence.cases.js";
 import * as hash from "./hash.cases.js";
+import * as health from "./health.cases.js";
 import * as hex from "./hex.cases.js";
 import * as hmac from "./hmac.cases.js";
 import * as http from "./http.cases.js";
@@ -15,6 +16,7 @@ import * as record from "./record.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as tls from "./tls.cases.js";
+import * as topics from "./topics.cases.js";
 import * as utf8 from "./utf8.cases.js";
 
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
@@ -26,6 +28,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   engine: engine.cases,
   evidence: evidence.cases,
   hash: hash.cases,
+  health: health.cases,
   hex: hex.cases,
   hmac: hmac.cases,
   http: http.cases,
@@ -35,5 +38,6 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   rsa: rsa.cases,
   signature: signature.cases,
   tls: tls.cases,
+  topics: topics.cases,
   utf8: utf8.cases,
 });

@@ -200,6 +200,13 @@ const cases: Case[] = [
     code: "ResourceNotFound.TopicPolicyNotExist",
   },
   { name: "topic not completed", call: body({ TopicName: "data" }), code: "ResourceNotFound.TopicPolicyNotExist" },
+  { name: "topic of the shadow", call: body({ TopicName: "$shadow/operation/P1/dev1" }), code: undefined },
+  { name: "topic of updates", call: body({ TopicName: "$ota/report/P1/dev1" }), code: undefined },
+  {
+    name: "topic of another device's shadow",
+    call: body({ TopicName: "$shadow/operation/P1/dev3" }),
+    code: "ResourceNotFound.TopicPolicyNotExist",
+  },
   { name: "topic of the thing model", call: body({ TopicName: "$thing/up/property/P1/dev1" }), code: undefined },
   {
     name: "topic of the thing model, down",

@@ -72,6 +72,17 @@ describe("an idle connection", () => {
   });
 });
 
+test("connections are counted, without a handshake over plain HTTP", async () => {
+  const server = await repeating(answer(OK));
+  const host = createModdableHost();
+  expect(host.http.counters()).toEqual({ connections: 0, fullHandshakes: 0, resumedHandshakes: 0 });
+  for (const fresh of [false, false, true]) await send(host, request(server.port), { fresh });
+  const counters = host.http.counters();
+  expect(counters).toEqual({ connections: 2, fullHandshakes: 0, resumedHandshakes: 0 });
+  await failure(send(host, request(1)));
+  expect(host.http.counters()).toEqual(counters);
+});
+
 describe("bytes that no request asked for", () => {
   const surplusOf = (host: { http: Http }) => host.http.surplus;
 

@@ -9,7 +9,9 @@ const platform = await import("../../host/moddable/esp32/platform.js");
 const keyValue = await import("../../host/moddable/embedded/key-value.js");
 jest.unstable_mockModule("../../host/moddable/platform.js", () => ({ ...platform }));
 jest.unstable_mockModule("../../host/moddable/key-value.js", () => ({ ...keyValue }));
-const { clock, createPlainModdableHost, flash, network, useMachine } = await import("../support/moddable-machine.js");
+const { board, clock, createPlainModdableHost, flash, network, useMachine } = await import(
+  "../support/moddable-machine.js"
+);
 const { Device } = await import("../../host/moddable/plain.js");
 const { PooledRandom } = await import("../../host/moddable/random.js");
 
@@ -63,6 +65,24 @@ describe("the default DeviceName on ESP32", () => {
       "The MAC address that would be the DeviceName is not known: start Wi-Fi first or set deviceName.",
     ]);
     expect(flash.keys("tc-iothub")).toEqual([]);
+  });
+});
+
+describe("vitals on ESP32", () => {
+  test("are what the board knows, and the signal once Wi-Fi is started", () => {
+    network.values.set("RSSI", -61);
+    board.resetReason = 9;
+    const host = createPlainModdableHost();
+    expect(host.vitals?.()).toEqual({ uptimeMs: expect.any(Number), resetReason: "Brownout" });
+    network.wifi = "station";
+    board.freeMemory = 123_456;
+    board.resetReason = 15;
+    expect(host.vitals?.()).toEqual({
+      uptimeMs: expect.any(Number),
+      resetReason: "reason 15",
+      freeHeapBytes: 123_456,
+      rssiDbm: -61,
+    });
   });
 });
 

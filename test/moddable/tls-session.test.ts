@@ -191,6 +191,7 @@ describe("a session", () => {
     state.remembers = true;
     await send(client, secure(port));
     expect(state.resumed).toEqual([false, false, true]);
+    expect(client.http.counters()).toEqual({ connections: 3, fullHandshakes: 2, resumedHandshakes: 1 });
   });
 });
 

@@ -233,6 +233,35 @@ describe("connections", () => {
   });
 });
 
+test("connections and handshakes are counted, and vitals are those of the process", async () => {
+  const gateway = await startGateway({ devices, https: true });
+  cleanups.push(() => gateway.close());
+  const host = nodeHost({ trustAnchors: gateway.ca });
+  expect(host.http.counters?.()).toEqual({ connections: 0, fullHandshakes: 0, resumedHandshakes: 0 });
+  const device = deviceOn(host, gateway.url);
+  for (let i = 0; i < 3; i++) await device.publish(message);
+  expect(device.stats()).toMatchObject({
+    published: 3,
+    http: { connections: 1, fullHandshakes: 1, resumedHandshakes: 0 },
+  });
+  const another = deviceOn(host, gateway.url);
+  // As after a response that came twice.
+  const [sent] = [
+    await send(host, { ...request(Number(new URL(gateway.url).port)), scheme: "https" }, { fresh: true }),
+  ];
+  expect(sent.reused).toBe(false);
+  expect(another.stats().published).toBe(0);
+  const { connections, fullHandshakes, resumedHandshakes } = another.stats().http ?? {};
+  expect({ connections, handshakes: Number(fullHandshakes) + Number(resumedHandshakes) }).toEqual({
+    connections: 2,
+    handshakes: 2,
+  });
+  const { uptimeMs, freeHeapBytes, ...rest } = host.vitals?.() ?? {};
+  expect(uptimeMs).toBeGreaterThan(0);
+  expect(freeHeapBytes).toBeGreaterThan(0);
+  expect(rest).toEqual({});
+});
+
 test("an address that needs longer than 250 ms is not given up for another", async () => {
   // Linux drops a SYN while the queue of a listening socket is full, and the client repeats it after a second.
   const wake = new Int32Array(new SharedArrayBuffer(4));

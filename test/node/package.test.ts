@@ -145,7 +145,36 @@ describe("import in Node", () => {
     expect(core).toContain("Device");
     expect(all.filter((name: string) => !core.includes(name)).sort()).toEqual(["createHost", "createStorage"]);
     expect(core.filter((name: string) => !all.includes(name))).toEqual([]);
-    expect(await readFile(join(installed, "dist/core/index.js"), "utf8")).not.toMatch(/^import|require\(/m);
+    for (const name of await readdir(join(installed, "dist/core"))) {
+      const code = await readFile(join(installed, "dist/core", name), "utf8");
+      expect([...code.matchAll(/(?:^import|^export\b.* from|\brequire\().*$/gm)].map(String)).toEqual(
+        [...code.matchAll(/^(?:import|export) .* from '\.\/shared\.js';$/gm)].map(String),
+      );
+    }
+  });
+
+  test("gives topics whose errors are those of the device's entry", async () => {
+    const script = `
+      import { Device, IotHubError } from "${description.name}";
+      import { topics } from "${description.name}/topics";
+      const device = new Device({
+        productId: "ABCDE12345", deviceName: "sensor1", url: ${JSON.stringify(gateway.url)},
+        credential: { secret: ${JSON.stringify(PSK)} },
+      });
+      const { propertyReport, eventPost } = topics(device);
+      let refused;
+      try {
+        eventPost("low", "fatal", {});
+      } catch (error) {
+        refused = { typed: error instanceof IotHubError, code: error.code };
+      }
+      const { topic } = await device.publish(propertyReport({ temperature: 21.5 }));
+      console.log(JSON.stringify({ refused, topic }));
+      device.close();`;
+    expect(JSON.parse(await node(["--input-type=module", "--eval", script]))).toEqual({
+      refused: { typed: true, code: "INVALID_EVENT_TYPE" },
+      topic: "$thing/up/property/ABCDE12345/sensor1",
+    });
   });
 
   test("is typed, strictly", async () => {
@@ -153,11 +182,17 @@ describe("import in Node", () => {
       join(app, "main.ts"),
       `import { Device, IotHubError, type PublishResult } from "${description.name}";
        import { Device as Portable, type Host } from "${description.name}/core";
+       import { topics } from "${description.name}/topics";
        const options = { productId: "A", deviceName: "b", credential: { secret: "c" } };
        export const result: Promise<PublishResult> = new Device(options).publish({ topic: "data", payload: {} });
        export const portable = (host: Host) => new Portable(options, host);
        // @ts-expect-error the portable Device needs a host
        export const without = () => new Portable(options);
+       interface Model { properties: { temperature: number }; events: object }
+       export const form = topics(new Device(options)).propertyReport<Model>({ temperature: 21.5 });
+       export const sent = new Device(options).publish(form);
+       // @ts-expect-error a text in place of a number
+       export const text = topics(new Device(options)).propertyReport<Model>({ temperature: "21" });
        // @ts-expect-error a code that does not exist
        export const no = new IotHubError("NO_SUCH_CODE", "");`,
     );
@@ -292,8 +327,10 @@ describe("for other engines", () => {
       expect(include.length).toBe(1);
       expect(existsSync(join(installed, folder, include[0]))).toBe(true);
       const modules: string[] = [...preload, ...platforms.esp32.preload];
-      expect(modules).toContain(description.name);
-      for (const module of modules.filter((module) => module !== description.name)) {
+      // What apps import by these names, mcpack maps itself.
+      const entries = [description.name, `${description.name}/topics`];
+      expect(modules).toEqual(expect.arrayContaining(entries));
+      for (const module of modules.filter((module) => !entries.includes(module))) {
         expect(names).toContain(`${folder}${module.slice(description.name.length)}.js`);
       }
     }

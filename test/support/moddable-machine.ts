@@ -9,6 +9,7 @@ import { aborts, flash, network, removeGlobals, resources, restart, turn } from 
 
 export {
   aborts,
+  board,
   clock,
   config,
   Digest,

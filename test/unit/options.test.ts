@@ -14,6 +14,7 @@ import {
 } from "../../src/index.js";
 import { messageRules } from "../../src/message.js";
 import * as optionTables from "../../src/options.js";
+import { topics } from "../../src/topics/topics.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 
 const options = { productId: "P", deviceName: "D", credential: { secret: "YWJj" } };
@@ -33,7 +34,10 @@ const readers: Record<string, (given: object) => unknown> = {
   phaseTimeoutRules: (given) => device({ phaseTimeoutsMs: given }),
   requestRules: (given) => device({}).publish(message, given),
   messageRules: (given) => device({}).publish({ ...message, ...given }),
+  heartbeatRules: (given) => device({ heartbeat: { intervalMs: 60_000, topic: "beat", ...given } }),
   flushRules: (given) => device({ outbox: {} }).flush(given),
+  topicsRules: (given) => topics(options, given),
+  reportRules: (given) => topics(options).propertyReport({}, given),
   registerRules: (given) => register({ ...registration, ...given }, host()),
   provisionRules: (given) => provision({ ...registration, ...given }, host()),
   provisionedDeviceRules: (given) => provisionOptions({ ...registration, ...given }, host()),

@@ -12,6 +12,11 @@ declare module "rsa" {
   }
 }
 
+declare module "resetReason" {
+  /** ESP32: why the board was started, as ESP-IDF's number and in words; a number that it has no words for is `"Invalid"`. */
+  export default function getResetReason(): { readonly reason: number; readonly string: string };
+}
+
 declare module "rng" {
   const RNG: {
     get(bytes: number): ArrayBuffer;

@@ -1,12 +1,20 @@
 /** ESP32: see `../platform.ts`. */
 
+import getResetReason from "resetReason";
+import Instrumentation from "instrumentation";
 import Net from "net";
 
 /** `CHANNEL` is documented, and the SDK's typings lack it; they also leave out that each of these may be unknown. */
 interface NetworkStatus {
-  get(property: "CHANNEL"): number | undefined;
+  get(property: "CHANNEL" | "RSSI"): number | undefined;
   get(property: "MAC", interfaceName: "station" | "ethernet"): string | undefined;
   get(property: "DNS"): string[];
+}
+
+interface MachineVitals {
+  readonly resetReason?: string;
+  readonly freeHeapBytes?: number;
+  readonly rssiDbm?: number;
 }
 
 const status = Net as unknown as NetworkStatus;
@@ -24,6 +32,19 @@ export const hasHardwareRandom: boolean = true;
 export function macAddress(): string | undefined {
   if (isWifiInitialized()) return status.get("MAC", "station");
   return isNetworkStarted() ? status.get("MAC", "ethernet") : undefined;
+}
+
+/**
+ * What the board knows of itself, but for its uptime. Free memory comes from the SDK's instrumentation, which is compiled
+ * into debug builds and those with `INSTRUMENT=1`; elsewhere it is undefined.
+ */
+export function readVitals(): MachineVitals {
+  const { reason, string } = getResetReason();
+  return {
+    resetReason: string === "Invalid" ? `reason ${reason}` : string,
+    freeHeapBytes: Instrumentation.get(Instrumentation.map("System Free Memory")),
+    rssiDbm: isWifiInitialized() ? status.get("RSSI") : undefined,
+  };
 }
 
 /**

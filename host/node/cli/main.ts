@@ -47,6 +47,13 @@ Examples:
       --body-file body.json --timestamp 1700000000 --nonce 42 --algorithm hmacsha256 --secret-file sensor1.psk
   $ tencent-iothub sign --host example.com --path /device/publish --body '{}' --key-file sensor1.key --curl`;
 
+const typesExamples = `
+Examples:
+  $ tencent-iothub types model.json --out src/model.d.ts
+  $ tencent-iothub types model.json --name Lamp > lamp.d.ts
+
+In the app: import type { Model } from "./model.js"; propertyReport<Model>({ brightness: 40 })`;
+
 const gatewayExamples = `
 Examples:
   $ tencent-iothub gateway
@@ -105,7 +112,9 @@ function fromCommander(error: CommanderError): Failure {
 
 function build(io: Io): Command {
   const program = new Command("tencent-iothub")
-    .description("Publish to Tencent Cloud IoT Hub over HTTPS, look at signatures, and run a local gateway.")
+    .description(
+      "Publish to Tencent Cloud IoT Hub over HTTPS, look at signatures, make types, and run a local gateway.",
+    )
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
@@ -197,6 +206,16 @@ function build(io: Io): Command {
     .action(async (options) => {
       const { sign } = await import("./sign.js");
       await sign(io, options);
+    });
+
+  command(program, "types", "make TypeScript types of a product's thing model, as the console exports it")
+    .argument("<model>", "JSON file, or - to read it from standard input")
+    .option("--out <file>", "where the declaration goes (default: standard output); a file that is there is replaced")
+    .option("--name <name>", "name of the type", "Model")
+    .addHelpText("after", typesExamples + exitHelp)
+    .action(async (model, options) => {
+      const { types } = await import("./types.js");
+      await types(io, model, options);
     });
 
   command(program, "gateway", "run a local gateway that verifies what devices send, one line a request, until Ctrl-C")
