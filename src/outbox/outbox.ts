@@ -5,12 +5,14 @@
  */
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
-import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
-import { checkOptions, flushRules } from "../options.js";
+import type { CancelSignal, Random, Storage, Timer } from "../host.js";
+import { batchRules, checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
 import { defaultOutboxLimits, deviceClosed, LimitedStorage, storageError } from "../storage/limits.js";
-import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
+import { Delivery, type FlushEnd, type Settled, type Verdict } from "./delivery.js";
+import { type Batch, Packer, type PackOptions } from "./pack.js";
+import type { PowerOnClock, PowerOns } from "./power-on.js";
 import { StoredQueue } from "./queue.js";
 import { decodeRecord, encodeRecord, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
 import { Schedule } from "./schedule.js";
@@ -43,7 +45,7 @@ export interface DroppedMessage {
   readonly error?: IotHubError;
 }
 
-export interface OutboxOptions<Result = unknown> {
+export interface OutboxOptions<Result = unknown> extends PackOptions {
   /**
    * Begins the keys in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` unless given. Devices that share a storage
    * need different ones.
@@ -124,22 +126,37 @@ export interface StorageEvent {
   readonly message: string;
 }
 
+/** Readings could not be encoded as one message, and are sent one by one. */
+export interface BatchEvent {
+  readonly phase: "batch";
+  /** INVALID_PAYLOAD or PAYLOAD_TOO_LARGE */
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** How many there are. */
+  readonly readings: number;
+}
+
 /** What an outbox needs of the device. */
 export interface OutboxContext<Result> {
   readonly storage: Storage;
   readonly timer: Timer;
   readonly random: Random;
-  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly clock: PowerOnClock;
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
-  send(message: StoredMessage, options: PostOptions): Promise<Result>;
+  /** Whether that is the real time. @default true */
+  isTimeKnown?(): boolean;
+  /** @param renew makes the message anew before each attempt, once the clock is ready */
+  send(message: StoredMessage, options: PostOptions, renew?: () => Promise<StoredMessage>): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
   /** Limit of one operation of the storage in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
   /** Called in place of `onDropped` for what goes to the log. @param lines as they were given */
   onLogDropped?(lines: string): void;
-  /** Called once if the storage takes no more writes in this life. */
-  readonly onEvent?: (event: StorageEvent) => void;
+  /** What a payload may have, before Base64. @default 16384 */
+  readonly maxPayloadBytes?: number;
+  /** Called once if the storage takes no more writes in this life, and when readings could not be encoded as one message. */
+  readonly onEvent?: (event: StorageEvent | BatchEvent) => void;
 }
 
 const MAX_MS = 2147483647;
@@ -166,6 +183,9 @@ export class Outbox<Result = unknown> {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   readonly #schedule: Schedule;
+  /** Makes what is sent of readings; undefined where they are sent as they were stored. */
+  readonly #packer: Packer | undefined;
+  readonly #powerOns: PowerOns | undefined;
   /** Operations on the queue, one after the other. */
   #last: Promise<unknown> = Promise.resolve();
   #opening: Promise<void> | undefined;
@@ -177,8 +197,8 @@ export class Outbox<Result = unknown> {
   #aborts: AbortForwarder | undefined;
   /** The flush under way; the message that it sends must not be evicted. */
   #delivery: Delivery<Result> | undefined;
-  /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
-  #settled: { readonly sequence: number; readonly verdict: Verdict<Result> } | undefined;
+  /** Already acknowledged or rejected, not yet deleted: they are not sent again. */
+  #settled: Settled<Result> | undefined;
   /** Messages to be stored, in order. An empty list would cost a device memory while it sends. */
   #waiting: Waiting[] | undefined;
   #waitingBytes = 0;
@@ -216,6 +236,11 @@ export class Outbox<Result = unknown> {
     this.#options = options;
     this.#storage = new LimitedStorage(storage, timer, context.storageTimeoutMs);
     this.#queue = new StoredQueue(this.#storage, name, clock);
+    if (options.timeField !== undefined || options.batch !== undefined) {
+      if (options.batch !== undefined) checkOptions("batch", options.batch, batchRules);
+      this.#powerOns = this.#queue.dateReadings(clock, random);
+      this.#packer = new Packer(options, this.#powerOns, context.maxPayloadBytes ?? 16384);
+    }
     const waiting = () => (this.#opened ? this.size : undefined);
     const run = () => this.#start(DEFAULT_DEADLINE_MS, undefined, true).catch(() => {});
     this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
@@ -259,10 +284,59 @@ export class Outbox<Result = unknown> {
    */
   enqueue(message: OutboxMessage): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
+    const powerOns = this.#powerOns;
+    if (powerOns === undefined || message.endpoint !== 0) {
+      return this.#enqueue(message, message.timeMs ?? this.#context.nowMs());
+    }
+    // What earlier lives of this power-on have left decides whose time a reading without one shares.
+    return this.#opened
+      ? this.#enqueueDated(powerOns, this.#dated(powerOns, message))
+      : this.#enqueueOpened(powerOns, this.#dated(powerOns, message));
+  }
+
+  /** A message with its time, or what will become it. */
+  #dated(powerOns: PowerOns, message: OutboxMessage): OutboxMessage {
+    if (message.timeMs !== undefined) return message;
+    const { isTimeKnown } = this.#context;
+    const isKnown = isTimeKnown === undefined || isTimeKnown();
+    return isKnown ? { ...message, timeMs: this.#context.nowMs() } : { ...message, uptimeMs: powerOns.uptimeMs() };
+  }
+
+  async #enqueueOpened(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
+    await this.#settling(this.#open());
+    return this.#enqueueDated(powerOns, message);
+  }
+
+  #enqueueDated(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
+    if (this.#closed) return Promise.reject(deviceClosed());
+    const { uptimeMs } = message;
+    if (uptimeMs === undefined) {
+      this.#learnTime();
+      return this.#enqueue(message, message.timeMs);
+    }
+    return this.#enqueue({ ...message, powerOn: powerOns.idFor(uptimeMs) }, undefined);
+  }
+
+  /** Keeps when the readings were taken that the clock could not date, once it is known. */
+  async #learnTime(): Promise<void> {
+    const powerOns = this.#powerOns;
+    const { isTimeKnown } = this.#context;
+    if (powerOns?.isWaiting !== true || isTimeKnown === undefined || !isTimeKnown()) return;
+    const nowMs = this.#context.nowMs();
+    try {
+      await this.#inTurn(() => powerOns.learn(nowMs));
+    } catch (cause) {
+      // Only a restart before they are delivered would lose their time.
+      const error = storageError(cause);
+      if (error.code === "STORAGE_STOPPED") this.#stop(error);
+    }
+  }
+
+  #enqueue(message: OutboxMessage, timeMs: number | undefined): Promise<EnqueueResult> {
     let record: StoredRecord;
     try {
-      const timeMs = message.timeMs ?? this.#context.nowMs();
       record = encodeRecord({ ...message, timeMs }, this.#storage.maxValueBytes, this.#maxBytes);
+      if (this.#packer !== undefined) this.#checkSize(this.#packer, message, record);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -280,6 +354,16 @@ export class Outbox<Result = unknown> {
         this.#schedule.update();
         return { sequence, size: this.size };
       }),
+    );
+  }
+
+  #checkSize(packer: Packer, message: OutboxMessage, { payloadBytes }: StoredRecord): void {
+    const { maxPayloadBytes = 16384 } = this.#context;
+    const bytes = payloadBytes + packer.addedBytes(message);
+    if (bytes <= maxPayloadBytes) return;
+    throw new IotHubError(
+      "PAYLOAD_TOO_LARGE",
+      `The payload has ${bytes} bytes with its time; the limit is ${maxPayloadBytes}.`,
     );
   }
 
@@ -369,7 +453,9 @@ export class Outbox<Result = unknown> {
         if (over) return;
         try {
           if (!this.#opened) await this.#open();
+          if (this.#powerOns !== undefined) await this.#learnTime();
           const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
+          if (this.#powerOns !== undefined) await this.#learnTime();
           if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
         } catch (error) {
@@ -389,11 +475,15 @@ export class Outbox<Result = unknown> {
     planned: boolean,
   ): Promise<Pick<FlushResult, "ended" | "error">> {
     const { onRetried } = this.#options;
-    const settle = (sequence: number, verdict: Verdict<Result>) => this.#settle(tally, sequence, verdict);
+    const settle = (settled: Settled<Result>) => this.#settle(tally, settled);
+    const packer = this.#packer;
     const delivery = new Delivery<Result>(
       {
         queue: this.#queue,
+        packer,
         device: this.#context,
+        sendPacked: packer && ((message, request, batch) => this.#sendPacked(packer, message, request, batch)),
+        onNotPacked: (readings, error) => this.#notPacked(readings, error),
         inTurn: (operation) => this.#inTurn(operation),
         isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
@@ -407,22 +497,51 @@ export class Outbox<Result = unknown> {
     );
     this.#delivery = delivery;
     const settled = this.#settled;
-    const delivered = settled ? settle(settled.sequence, settled.verdict).then(() => delivery.run()) : delivery.run();
+    const delivered = settled ? settle(settled).then(() => delivery.run()) : delivery.run();
     return delivered.catch((error) => ({ ended: "storage", error: this.#failed(storageError(error)) }));
   }
 
-  /** Deletes a message unless it is lost, and reports what it came to once that has been done. */
-  async #settle(tally: { delivered: number; dropped: number }, sequence: number, verdict: Verdict<Result>) {
-    this.#settled = { sequence, verdict };
-    await this.#inTurn(() => {
-      const index = this.#queue.indexOf(sequence);
-      return index < 0 ? undefined : this.#remove(index, verdict);
+  /** Sends a reading with its time, or a batch; anew with each attempt while their time is not known. */
+  #sendPacked(packer: Packer, message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result> {
+    const { send } = this.#context;
+    let content = { ...message, ...(batch === undefined ? packer.single(message) : batch.content) };
+    const messages = batch === undefined ? [message] : batch.messages;
+    if (!messages.some((one) => packer.isUndated(one))) return send(content, options);
+    return send(content, options, async () => {
+      await this.#learnTime();
+      try {
+        const packed = batch === undefined ? packer.single(message) : packer.batch(messages, Number.POSITIVE_INFINITY);
+        content = { ...message, ...("content" in packed ? packed.content : packed) };
+      } catch {
+        // It could be encoded before.
+      }
+      return content;
     });
-    if (this.#waiting !== undefined) this.#storeWaiting();
-    // Where the outbox made room for another message, it has been deleted and reported already.
-    if (this.#settled?.sequence !== sequence) return;
-    tally[verdict.as]++;
-    this.#report(sequence, verdict);
+  }
+
+  #notPacked(readings: number, cause: unknown): void {
+    const isLarge = cause instanceof IotHubError && cause.code === "PAYLOAD_TOO_LARGE";
+    const code = isLarge ? cause.code : "INVALID_PAYLOAD";
+    const message = isLarge ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
+    this.#call(() => this.#context.onEvent?.({ phase: "batch", code, message, readings }));
+  }
+
+  /** Deletes each message unless it is lost, and reports what it came to once that has been done. */
+  async #settle(tally: { delivered: number; dropped: number }, first: Settled<Result>) {
+    this.#settled = first;
+    for (let settled: Settled<Result> | undefined = first; settled !== undefined; settled = settled.next) {
+      const { sequence, verdict } = settled;
+      // Where the outbox made room for another message, it has been deleted and reported already.
+      if (this.#settled !== settled) continue;
+      await this.#inTurn(() => {
+        const index = this.#queue.indexOf(sequence);
+        return index < 0 ? undefined : this.#remove(index, verdict);
+      });
+      if (this.#waiting !== undefined) this.#storeWaiting();
+      if (this.#settled !== settled) continue;
+      tally[verdict.as]++;
+      this.#report(settled);
+    }
   }
 
   /** Deletes a settled message. One that is lost is forgotten: it may be there. Not an async function, as a frame costs memory. */
@@ -433,8 +552,8 @@ export class Outbox<Result = unknown> {
   }
 
   /** Reports a settled message that is gone from the storage. */
-  #report(sequence: number, verdict: Verdict<Result>): void {
-    this.#settled = undefined;
+  #report({ sequence, verdict, next }: Settled<Result>): void {
+    this.#settled = next;
     if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
     else this.#delivered(verdict.message, verdict.result);
   }
@@ -503,6 +622,7 @@ export class Outbox<Result = unknown> {
     const { code, message } = error;
     if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ phase: "storage", code, message }));
     this.#stopped ??= error;
+    this.#queue.isStopped = true;
     return error;
   }
 
@@ -510,7 +630,10 @@ export class Outbox<Result = unknown> {
   #sendDirectly({ record, resolve, reject }: Waiting, stopped: IotHubError): void {
     const sequence = this.#queue.takeNumber();
     const message = decodeRecord(sequence, record.text) as StoredMessage;
-    this.#context.send(message, {}).then(
+    const packer = this.#packer;
+    const sent =
+      packer === undefined ? this.#context.send(message, {}) : this.#sendPacked(packer, message, {}, undefined);
+    sent.then(
       (result) => {
         resolve(sequence);
         this.#delivered(message, result);
@@ -565,7 +688,7 @@ export class Outbox<Result = unknown> {
     if (settled !== undefined && settledAt >= 0) {
       const bytes = queue.bytesAt(settledAt);
       await this.#remove(settledAt, settled.verdict);
-      this.#report(settled.sequence, settled.verdict);
+      this.#report(settled);
       return bytes;
     }
     if (this.#options.policy === "rejectNewest" || isLog) throw refusal;
@@ -643,14 +766,21 @@ export class Outbox<Result = unknown> {
 
   // An app hears of its readings: what it logged about its log would never end.
   #delivered(message: StoredMessage, result: Result): void {
-    if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(message, result));
+    if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(this.#withTime(message), result));
+  }
+
+  #withTime(message: StoredMessage): StoredMessage {
+    return message.powerOn === undefined ? message : { ...message, timeMs: this.#packer?.timeOf(message) };
   }
 
   #dropped(dropped: DroppedMessage): void {
     const { message } = dropped;
     this.#call(() => {
-      if (message === undefined || message.endpoint === 0) this.#options.onDropped?.(dropped);
-      else this.#context.onLogDropped?.(message.payload);
+      if (message === undefined || message.endpoint === 0) {
+        this.#options.onDropped?.(
+          message?.powerOn === undefined ? dropped : { ...dropped, message: this.#withTime(message) },
+        );
+      } else this.#context.onLogDropped?.(message.payload);
     });
   }
 
