@@ -59,7 +59,10 @@ export interface PackOptions {
 }
 
 /** What is sent in place of a stored payload. */
-export type Content = Pick<StoredMessage, "payload" | "payloadEncoding">;
+export interface Content {
+  readonly payload: string;
+  readonly payloadEncoding: "Base64" | undefined;
+}
 
 /** Readings that go out as one message. */
 export interface Batch {
@@ -136,7 +139,8 @@ export class Packer {
     if (!isObject || this.#name === undefined || this.#hasTime(payload)) return { payload, payloadEncoding };
     // What jsonText made of an object has no space in it, and ends with a brace.
     const separator = payload.length > 2 ? "," : "";
-    return { payload: payload.slice(0, -1).concat(separator, this.#member, this.#timeText(this.timeOf(message)), "}") };
+    const time = this.#timeText(this.timeOf(message));
+    return { payload: payload.slice(0, -1).concat(separator, this.#member, time, "}"), payloadEncoding: undefined };
   }
 
   /**
@@ -164,7 +168,7 @@ export class Packer {
     const encode = this.#encode;
     if (encode === undefined) {
       const payload = `[${texts.join(",")}]`;
-      return { messages, content: { payload }, bytes: utf8(payload).length };
+      return { messages, content: { payload, payloadEncoding: undefined }, bytes: utf8(payload).length };
     }
     const given: unknown = encode(messages.map((message) => this.#reading(message)));
     const isObject = typeof given === "object" && given !== null;
@@ -175,7 +179,9 @@ export class Packer {
       content = { payload: base64(binary), payloadEncoding: "Base64" };
       bytes = binary.length;
     } else if (typeof given === "string" || isObject) {
-      content = { payload: typeof given === "string" ? given : jsonText(given as object, this.#maxPayloadBytes) };
+      // In place of the first reading's, which may be bytes.
+      const text = typeof given === "string" ? given : jsonText(given as object, this.#maxPayloadBytes);
+      content = { payload: text, payloadEncoding: undefined };
       bytes = utf8(content.payload).length;
     } else {
       throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode must return text, bytes or an object.");

@@ -228,7 +228,10 @@ export class StoredQueue {
    */
   async append({ text, bytes, timeMs, powerOn, endpoint }: StoredRecord): Promise<number> {
     if (this.#failed !== undefined) await this.clean();
-    if (powerOn !== undefined) await this.powerOns?.prepare(powerOn);
+    if (powerOn !== undefined) {
+      await this.powerOns?.prepare(powerOn);
+      if (this.isWithoutRoom(bytes)) throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+    }
     let sequence = this.takeNumber();
     for (;;) {
       const value = await this.#storage.get(this.#key(sequence));

@@ -213,6 +213,14 @@ describe("encode", () => {
     expect(base64Decode("AQI=")).toEqual(Uint8Array.of(1, 2));
   });
 
+  test("text made of bytes is sent as text", async () => {
+    const { device, host } = outboxDevice(undefined, { batch: { encode: () => "line" } });
+    for (const byte of [1, 2]) await device.enqueue({ topic: "data", payload: Uint8Array.of(byte) });
+    await device.flush();
+    const { Payload, PayloadEncoding } = bodyOf(host.sent[0].request);
+    expect([host.sent.length, Payload, PayloadEncoding]).toEqual([1, "line", undefined]);
+  });
+
   test.each<[string, () => unknown, string, RegExp]>([
     ["throws", () => JSON.parse("secret"), "INVALID_PAYLOAD", /^outbox\.batch\.encode failed; the readings are sent/],
     ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /gave 2049 bytes; the limit is 2048/],
