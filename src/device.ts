@@ -276,7 +276,12 @@ export class Device {
             const topic = message.topic && completeTopic(this, message.topic);
             const endpoint = deviceEndpoints[message.endpoint];
             const renewed = renew && (() => renew().then((content) => endpoint.encode(this, { ...content, topic })));
-            const post: PostOptions = { ...request, policy, retryUnreadable, renew: renewed };
+            const post: PostOptions = {
+              ...request,
+              policy: request.retry === undefined ? policy : undefined,
+              retryUnreadable,
+              renew: renewed,
+            };
             return this.#post(endpoint, { ...message, topic }, post);
           } catch (error) {
             return Promise.reject(error);

@@ -98,6 +98,7 @@ export const outboxRules = Object.freeze({
   policy: "string",
   flushIntervalMs: "integer 0 2147483647",
   flushThreshold: "integer 1 1000000",
+  storeAfterMs: "integer 0 2147483647",
   timeField: "string",
   timeFormat: "string",
   batch: "object",

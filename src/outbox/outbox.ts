@@ -75,6 +75,13 @@ export interface OutboxOptions<Result = unknown> extends PackOptions {
   readonly flushIntervalMs?: number;
   /** Sends at once when so many messages wait; 10 unless given. Has no effect if `flushIntervalMs` is 0. */
   readonly flushThreshold?: number;
+  /**
+   * Sends a reading at once while nothing waits and nothing has failed, and stores it only if it is not acknowledged within
+   * so many milliseconds: a board that is online then writes no flash. `enqueue` still resolves when the reading is safe,
+   * acknowledged or stored. 0: stored first.
+   * @default 0
+   */
+  readonly storeAfterMs?: number;
   /** Called when the gateway has taken a message and it has been deleted. What a callback throws is ignored. */
   readonly onDelivered?: (message: StoredMessage, result: Result) => void;
   /** Called before a message is sent again. */
@@ -165,14 +172,32 @@ const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
 const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 16384;
+/** Readings that wait in memory behind one that is sent before it is stored. */
+const MAX_BEHIND = 4;
 /** Writes of one message that find no room. */
 const MAX_FULL = 4;
 
 /** A message that is to be stored. */
 interface Waiting {
   readonly record: StoredRecord;
+  /** When it was enqueued, in monotonic time; only where it may be sent before it is stored. */
+  readonly atMs: number;
   resolve(sequence: number): void;
   reject(error: IotHubError): void;
+}
+
+/** A reading that is being sent before it is stored. */
+interface Flight<Result> {
+  readonly message: StoredMessage;
+  result: Result | undefined;
+  /** Whether the gateway has acknowledged it. */
+  isAcknowledged: boolean;
+  /** Its number in the queue, once it was stored all the same. */
+  stored: number | undefined;
+  /** Resolves when the request has ended, and what follows from it is done. */
+  ended: Promise<void>;
+  /** Stores it now. */
+  giveUp(): void;
 }
 
 export class Outbox<Result = unknown> {
@@ -210,6 +235,16 @@ export class Outbox<Result = unknown> {
   #stopped: IotHubError | undefined;
   #flushing = 0;
   #closed = false;
+  readonly #storeAfterMs: number;
+  #flight: Flight<Result> | undefined;
+  /** Readings that were acknowledged before they were stored. */
+  #sentFirst = 0;
+  /** Storing under way. */
+  #storeRun: Promise<void> | undefined;
+  /** What keeps readings from being sent before they are stored: a request that failed, a flush, or the end of one. */
+  #hasFailed = false;
+  #isDelivering = false;
+  #storesNow = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(context: OutboxContext<Result>, options: OutboxOptions<Result>) {
@@ -232,6 +267,7 @@ export class Outbox<Result = unknown> {
     this.#maxBytes = integer("maxBytes", options.maxBytes ?? limits.maxBytes, 256, Number.MAX_SAFE_INTEGER);
     const intervalMs = integer("flushIntervalMs", options.flushIntervalMs ?? 30000, 0, MAX_MS);
     const threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
+    this.#storeAfterMs = integer("storeAfterMs", options.storeAfterMs ?? 0, 0, MAX_MS);
     this.#context = context;
     this.#options = options;
     this.#storage = new LimitedStorage(storage, timer, context.storageTimeoutMs);
@@ -345,8 +381,10 @@ export class Outbox<Result = unknown> {
     }
     const stored = new Promise<number>((resolve, reject) => {
       this.#waiting ??= [];
-      this.#waiting.push({ record, resolve, reject });
+      const atMs = this.#storeAfterMs === 0 ? 0 : this.#context.clock.monotonicMs();
+      this.#waiting.push({ record, atMs, resolve, reject });
       this.#waitingBytes += record.payloadBytes;
+      if (this.#flight !== undefined && this.#waiting.length > 1 + MAX_BEHIND) this.#flight.giveUp();
     });
     this.#storeWaiting();
     return this.#settling(
@@ -394,6 +432,7 @@ export class Outbox<Result = unknown> {
     this.#storage.closed = true;
     this.#schedule.close();
     this.#waiting = undefined;
+    this.#flight?.giveUp();
     for (const end of [...this.#pending]) end();
   }
 
@@ -414,6 +453,7 @@ export class Outbox<Result = unknown> {
   }
 
   #ended(result: FlushResult, planned: boolean): void {
+    this.#hasFailed = result.delivered === 0 && result.ended !== "empty";
     this.#schedule.ended(result, planned);
     const { nextMs: nextFlushMs } = this.#schedule;
     this.#call(() => this.#options.onFlushed?.(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
@@ -429,7 +469,9 @@ export class Outbox<Result = unknown> {
       const finish = (ended: FlushResult["ended"], error?: IotHubError) => {
         if (over) return;
         clear();
-        resolve({ ...tally, kept: this.size, ended, error });
+        const done = () => resolve({ ...tally, kept: this.size, ended, error });
+        if (this.#storeAfterMs === 0 || this.#waiting === undefined) done();
+        else this.#storeNow().then(done);
         canceller.cancel();
       };
       const closed = () => finish("closed");
@@ -454,6 +496,8 @@ export class Outbox<Result = unknown> {
         try {
           if (!this.#opened) await this.#open();
           if (this.#powerOns !== undefined) await this.#learnTime();
+          if (this.#storeAfterMs > 0) tally.delivered += await this.#sendWaiting();
+          if (over) return;
           const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
           if (this.#powerOns !== undefined) await this.#learnTime();
           if (this.#waiting !== undefined) this.#storeWaiting();
@@ -496,9 +540,19 @@ export class Outbox<Result = unknown> {
       signal,
     );
     this.#delivery = delivery;
+    this.#isDelivering = true;
     const settled = this.#settled;
     const delivered = settled ? settle(settled).then(() => delivery.run()) : delivery.run();
-    return delivered.catch((error) => ({ ended: "storage", error: this.#failed(storageError(error)) }));
+    return delivered.then(
+      (end) => {
+        this.#isDelivering = false;
+        return end;
+      },
+      (error) => {
+        this.#isDelivering = false;
+        return { ended: "storage", error: this.#failed(storageError(error)) };
+      },
+    );
   }
 
   /** Sends a reading with its time, or a batch; anew with each attempt while their time is not known. */
@@ -575,24 +629,40 @@ export class Outbox<Result = unknown> {
     return fits();
   }
 
-  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
-  async #storeWaiting(): Promise<void> {
+  #storeWaiting(): void {
     const isStoring = this.#storing !== false;
     this.#storing = "again";
-    if (isStoring) return;
+    if (!isStoring) this.#storeRun = this.#storeAll();
+  }
+
+  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
+  async #storeAll(): Promise<void> {
     try {
       if (!this.#opened) await this.#open();
       while (this.#storing === "again" && this.#waiting !== undefined) {
         this.#storing = true;
         const [first] = this.#waiting;
+        let flight: Flight<Result> | undefined;
         try {
-          const sequence = this.#stopped ? undefined : await this.#inTurn(() => this.#store(first.record));
-          if (sequence !== undefined) first.resolve(sequence);
+          if (this.#storeAfterMs > 0) {
+            flight = await this.#sendFirst(first);
+            if (this.#waiting === undefined) break;
+          }
+          const isSafe = this.#stopped !== undefined || flight?.isAcknowledged;
+          const sequence = isSafe ? undefined : await this.#inTurn(() => this.#store(first.record));
+          if (sequence !== undefined) {
+            first.resolve(sequence);
+            if (flight !== undefined) await this.#stored(flight, sequence);
+          } else if (flight?.isAcknowledged) this.#acknowledged(first, flight);
           else if (this.#stopped === undefined) continue;
           else this.#sendDirectly(first, this.#stopped);
         } catch (cause) {
           const error = storageError(cause);
-          if (error.code === "STORAGE_STOPPED") this.#sendDirectly(first, this.#stop(error));
+          const stopped = error.code === "STORAGE_STOPPED" ? this.#stop(error) : undefined;
+          // It cannot be stored, but it may have arrived.
+          if (flight !== undefined) await flight.ended;
+          if (flight?.isAcknowledged) this.#acknowledged(first, flight);
+          else if (stopped !== undefined) this.#sendDirectly(first, stopped);
           else first.reject(this.#failed(error));
         }
         this.#storing = "again";
@@ -612,6 +682,116 @@ export class Outbox<Result = unknown> {
     }
   }
 
+  /**
+   * Sends a reading before it is stored, where that is likely to succeed.
+   * @returns undefined if it has to be stored first; else it has been acknowledged, or is to be stored now
+   */
+  async #sendFirst(first: Waiting): Promise<Flight<Result> | undefined> {
+    const { timer, clock } = this.#context;
+    const leftMs = first.atMs + this.#storeAfterMs - clock.monotonicMs();
+    const isFree =
+      this.size === 0 &&
+      this.#flight === undefined &&
+      !this.#isDelivering &&
+      !this.#hasFailed &&
+      this.#schedule.isClear;
+    const isCrowded = this.#waiting !== undefined && this.#waiting.length > 1 + MAX_BEHIND;
+    if (!isFree || isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
+    if (first.record.endpoint !== 0 || this.#stopped !== undefined) return undefined;
+    const message = decodeRecord(this.#queue.takeNumber(), first.record.text) as StoredMessage;
+    const flight: Flight<Result> = {
+      message,
+      result: undefined,
+      isAcknowledged: false,
+      stored: undefined,
+      ended: Promise.resolve(),
+      giveUp: () => {},
+    };
+    this.#flight = flight;
+    await new Promise<void>((decide) => {
+      flight.giveUp = decide;
+      const handle = timer.set(decide, leftMs);
+      // What is to be sent again is stored first.
+      flight.ended = this.#sendOne(message, { retry: false, waitForPause: false })
+        .then(
+          (result) => {
+            this.#hasFailed = false;
+            this.#sentFirst++;
+            flight.result = result;
+            flight.isAcknowledged = true;
+            return flight.stored === undefined ? undefined : this.#settleFlight(flight);
+          },
+          (error) => {
+            this.#hasFailed = true;
+            this.#schedule.ended({ ended: this.#context.classify(error), delivered: 0, error }, false);
+          },
+        )
+        .then(() => {
+          timer.clear(handle);
+          this.#flight = undefined;
+          decide();
+          if (flight.stored !== undefined && this.#waiting !== undefined) this.#storeWaiting();
+        });
+    });
+    return flight;
+  }
+
+  /** Takes in that a reading was stored while it is being sent, or was acknowledged meanwhile. */
+  async #stored(flight: Flight<Result>, sequence: number): Promise<void> {
+    flight.stored = sequence;
+    if (flight.isAcknowledged) await this.#settleFlight(flight);
+  }
+
+  /** Deletes what was stored and turned out to be acknowledged. If that fails, the next flush does it. */
+  #settleFlight({ message, stored, result }: Flight<Result>): Promise<void> {
+    const sequence = stored as number;
+    const verdict = { as: "delivered", message: { ...message, sequence }, result: result as Result } as const;
+    return this.#settle({ delivered: 0, dropped: 0 }, { sequence, verdict }).catch((error) => {
+      this.#failed(storageError(error));
+    });
+  }
+
+  #acknowledged({ resolve }: Waiting, { message, result }: Flight<Result>): void {
+    resolve(message.sequence);
+    this.#delivered(message, result as Result);
+  }
+
+  /** Waits for what is being sent before it is stored. @returns how much of it was acknowledged */
+  async #sendWaiting(): Promise<number> {
+    const before = this.#sentFirst;
+    while (this.#waiting !== undefined || this.#flight !== undefined) {
+      const run = this.#storing === false ? undefined : this.#storeRun;
+      const { ended } = this.#flight ?? {};
+      if (run === undefined && ended === undefined) break;
+      await run;
+      await ended;
+    }
+    return this.#sentFirst - before;
+  }
+
+  /** Stores what waits to be sent or acknowledged; resolves when that is done, or cannot be. */
+  async #storeNow(): Promise<void> {
+    this.#storesNow++;
+    this.#flight?.giveUp();
+    if (this.#storing !== false) await this.#storeRun;
+    this.#storesNow--;
+  }
+
+  /** Sends a reading in the form that it has in the outbox. */
+  #sendOne(message: StoredMessage, options: PostOptions): Promise<Result> {
+    const packer = this.#packer;
+    if (packer === undefined) return this.#context.send(message, options);
+    let batch: Batch | undefined;
+    if (packer.maxReadings > 0 && packer.part(message) !== undefined) {
+      try {
+        batch = packer.batch([message], packer.maxBytes);
+      } catch (error) {
+        this.#notPacked(1, error);
+      }
+    }
+    return this.#sendPacked(packer, message, options, batch);
+  }
+
   /** What has taken effect after its time was over is mended as soon as it can be. */
   #failed(error: IotHubError): IotHubError {
     this.#storage.onLate ??= () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
@@ -622,7 +802,6 @@ export class Outbox<Result = unknown> {
     const { code, message } = error;
     if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ phase: "storage", code, message }));
     this.#stopped ??= error;
-    this.#queue.isStopped = true;
     return error;
   }
 
@@ -630,10 +809,7 @@ export class Outbox<Result = unknown> {
   #sendDirectly({ record, resolve, reject }: Waiting, stopped: IotHubError): void {
     const sequence = this.#queue.takeNumber();
     const message = decodeRecord(sequence, record.text) as StoredMessage;
-    const packer = this.#packer;
-    const sent =
-      packer === undefined ? this.#context.send(message, {}) : this.#sendPacked(packer, message, {}, undefined);
-    sent.then(
+    this.#sendOne(message, {}).then(
       (result) => {
         resolve(sequence);
         this.#delivered(message, result);
@@ -692,7 +868,8 @@ export class Outbox<Result = unknown> {
       return bytes;
     }
     if (this.#options.policy === "rejectNewest" || isLog) throw refusal;
-    const index = queue.dispensable(this.#delivery?.held);
+    const sent = this.#flight?.stored;
+    const index = queue.dispensable(sent === undefined ? this.#delivery?.held : { first: sent, last: sent });
     if (index < 0) return undefined;
     const bytes = queue.bytesAt(index);
     const read = await queue.read(index);

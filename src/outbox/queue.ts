@@ -78,8 +78,8 @@ export class StoredQueue {
   #noRoomUntilMs = 0;
   /** Readings without a time; undefined where none is sent. */
   powerOns: PowerOns | undefined;
-  /** Whether nothing may be written any more in this life. */
-  isStopped = false;
+  /** Why nothing may be written any more in this life. */
+  #stopped: unknown;
 
   /** @param name 1 to 4 characters of `[A-Za-z0-9_-]` */
   constructor(storage: Storage, name: string, clock: Pick<Clock, "monotonicMs">) {
@@ -227,6 +227,7 @@ export class StoredQueue {
    * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
    */
   async append({ text, bytes, timeMs, powerOn, endpoint }: StoredRecord): Promise<number> {
+    if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#failed !== undefined) await this.clean();
     if (powerOn !== undefined) {
       await this.powerOns?.prepare(powerOn);
@@ -244,7 +245,9 @@ export class StoredQueue {
     try {
       await this.#storage.set(this.#key(sequence), text);
     } catch (error) {
-      if ((error as Partial<IotHubError>).code === "STORAGE_FULL") {
+      const { code } = error as Partial<IotHubError>;
+      if (code === "STORAGE_STOPPED") this.#stopped = error;
+      if (code === "STORAGE_FULL") {
         this.#foundNoRoom(bytes);
       } else {
         this.#failed ??= [];
@@ -265,13 +268,16 @@ export class StoredQueue {
   /** Writes a value that a message can do without. @returns whether it is written */
   async #setValue(key: string, text: string): Promise<boolean> {
     const bytes = storedBytes(text.length);
-    if (this.isStopped || this.isWithoutRoom(bytes)) return false;
+    if (this.#stopped !== undefined || this.isWithoutRoom(bytes)) return false;
     try {
       await this.#storage.set(key, text);
       return true;
     } catch (error) {
       const { code } = error as Partial<IotHubError>;
-      if (code === "STORAGE_STOPPED") throw error;
+      if (code === "STORAGE_STOPPED") {
+        this.#stopped = error;
+        throw error;
+      }
       if (code === "STORAGE_FULL") this.#foundNoRoom(bytes);
       return false;
     }

@@ -57,6 +57,11 @@ export class Schedule {
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
   }
 
+  /** Whether no flush is under way or backed off from, and no pause that the gateway asked for holds. */
+  get isClear(): boolean {
+    return !this.#running && this.#failures === 0 && this.#pauseMs() === 0;
+  }
+
   /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */
   update(): void {
     const { intervalMs, threshold } = this.#options;
