@@ -14,7 +14,7 @@ import { Delivery, type FlushEnd, type Settled, type Verdict } from "./delivery.
 import { type Batch, Packer, type PackOptions } from "./pack.js";
 import type { PowerOnClock, PowerOns } from "./power-on.js";
 import { StoredQueue } from "./queue.js";
-import { decodeRecord, encodeRecord, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
+import { decodeRecord, encodeRecordAt, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
 import { Schedule } from "./schedule.js";
 
 export type { FlushEnd, OutboxMessage, StoredMessage };
@@ -348,9 +348,9 @@ export class Outbox<Result = unknown> {
     const { uptimeMs } = message;
     if (uptimeMs === undefined) {
       this.#learnTime();
-      return this.#enqueue(message, message.timeMs);
+      return this.#enqueue(message, message.timeMs as number);
     }
-    return this.#enqueue({ ...message, powerOn: powerOns.idFor(uptimeMs) }, undefined);
+    return this.#enqueue({ ...message, powerOn: powerOns.idFor(uptimeMs) }, uptimeMs);
   }
 
   /** Keeps when the readings were taken that the clock could not date, once it is known. */
@@ -368,10 +368,11 @@ export class Outbox<Result = unknown> {
     }
   }
 
-  #enqueue(message: OutboxMessage, timeMs: number | undefined): Promise<EnqueueResult> {
+  /** @param timeMs with `powerOn`, since then */
+  #enqueue(message: OutboxMessage, timeMs: number): Promise<EnqueueResult> {
     let record: StoredRecord;
     try {
-      record = encodeRecord({ ...message, timeMs }, this.#storage.maxValueBytes, this.#maxBytes);
+      record = encodeRecordAt(message, timeMs, this.#storage.maxValueBytes, this.#maxBytes);
       if (this.#packer !== undefined) this.#checkSize(this.#packer, message, record);
     } catch (error) {
       return Promise.reject(error);

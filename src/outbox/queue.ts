@@ -78,6 +78,8 @@ export class StoredQueue {
   #noRoomUntilMs = 0;
   /** Readings without a time; undefined where none is sent. */
   powerOns: PowerOns | undefined;
+  #keyOf = -1;
+  #lastKey = "";
   /** Why nothing may be written any more in this life. */
   #stopped: unknown;
 
@@ -383,7 +385,12 @@ export class StoredQueue {
   }
 
   #key(sequence: number): string {
-    return `${this.#name}.${sequence.toString(36).padStart(8, "0")}`;
+    // Written and deleted, a key is asked for several times.
+    if (sequence !== this.#keyOf) {
+      this.#keyOf = sequence;
+      this.#lastKey = this.#name.concat(".", sequence.toString(36).padStart(8, "0"));
+    }
+    return this.#lastKey;
   }
 
   /** The sequence number; -1 for another's key. */

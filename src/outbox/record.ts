@@ -93,8 +93,14 @@ export function storedBytes(length: number): number {
  * @param maxBytes what the record may take, counted as {@link storedBytes} does
  * @throws {IotHubError} INVALID_TOPIC if the topic of a reading has not 1 to 255 bytes, or has `#` or NUL; PAYLOAD_TOO_LARGE
  */
-export function encodeRecord(
-  { topic: given, payload, qos, endpoint, isObject, powerOn, uptimeMs, timeMs: time = uptimeMs ?? 0 }: OutboxMessage,
+export function encodeRecord(message: OutboxMessage, maxValueBytes: number, maxBytes: number): StoredRecord {
+  return encodeRecordAt(message, message.timeMs ?? message.uptimeMs ?? 0, maxValueBytes, maxBytes);
+}
+
+/** The same with a time in place of the message's own, so that no device has to copy the message. */
+export function encodeRecordAt(
+  { topic: given, payload, qos, endpoint, isObject, powerOn }: OutboxMessage,
+  time: number,
   maxValueBytes: number,
   maxBytes: number,
 ): StoredRecord {
@@ -117,13 +123,12 @@ export function encodeRecord(
   const isBase64 = !isText || hasNul;
   const flags =
     (qos === 1 ? QOS_1 : 0) | (isText ? 0 : BYTES) | (hasNul ? TEXT_WITH_NUL : 0) | (endpoint << ENDPOINT_SHIFT);
-  let head = `${VERSION}${flags.toString(36)}${timeMs.toString(36)}#`;
-  if (isObject || powerOn !== undefined) {
-    const fields = (isObject ? OBJECT_FIELD : "") + (powerOn === undefined ? "" : POWER_ON_FIELD + powerOn);
-    head = `${head.slice(0, -1)}${fields}#`;
-  }
+  // On XS one call costs half of what a template does.
+  let head = VERSION.concat(flags.toString(36), timeMs.toString(36));
+  if (isObject) head += OBJECT_FIELD;
+  if (powerOn !== undefined) head += POWER_ON_FIELD + powerOn;
   const room =
-    Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 1;
+    Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 2;
   const limit = Math.max(0, isBase64 ? Math.floor(room / 4) * 3 : room);
   if (room < 0 || bytes.length > limit) {
     const what = isText ? "text" : "bytes";
@@ -134,8 +139,8 @@ export function encodeRecord(
   }
   const content = isBase64 ? Math.ceil(bytes.length / 3) * 4 : bytes.length;
   const body = isBase64 ? base64(bytes) : wellFormed(payload, bytes);
-  const text = `${head}${wellFormed(given, topicBytes)}#${body}`;
-  const length = head.length + topicBytes.length + 1 + content;
+  const text = head.concat("#", wellFormed(given, topicBytes), "#", body);
+  const length = head.length + topicBytes.length + 2 + content;
   return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, powerOn, endpoint };
 }
 

@@ -124,6 +124,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   const promises: { what: string; life: Life; settled: boolean }[] = [];
   const policy = chance(0.8) ? "dropOldest" : "rejectNewest";
   const form = forms[Math.floor(random() * forms.length)];
+  const storeAfterMs = chance(0.5) ? 0 : chance(0.5) ? 10 : 3000;
   /** What others take of the storage in `full`. */
   let others = 0;
   let mostOthers = 0;
@@ -448,6 +449,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           maxMessages: MAX_MESSAGES,
           maxBytes: MAX_BYTES,
           ...form,
+          storeAfterMs,
           policy,
           flushIntervalMs: 0,
           onDelivered: ({ payload, payloadEncoding }) => {
