@@ -65,7 +65,10 @@ export interface DeviceOptions extends Identity, ClientOptions {
 
 /** A message with the time of its reading. */
 export interface Reading extends Message {
-  /** Milliseconds since 1970; now unless given. It is not sent: put it into the payload if the receiver needs it. */
+  /**
+   * When the reading was taken, in milliseconds since 1970. `outbox.timeField` and `outbox.batch` send it along.
+   * @default now; if the clock has not been set yet, what now turns out to have been
+   */
   readonly timeMs?: number;
 }
 
@@ -95,6 +98,8 @@ export class Device {
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
   readonly #classify: (error: IotHubError) => ErrorClass;
+  /** Whether readings are sent with their time. */
+  readonly #isDated: boolean;
   /** What waits to be delivered; undefined unless the options have `outbox`. */
   readonly outbox: Outbox<PublishResult> | undefined;
   /** Warns of a topic with too many levels; undefined unless somebody listens. */
@@ -122,6 +127,7 @@ export class Device {
     this.productId = options.productId;
     this.deviceName = options.deviceName;
     this.#maxPayloadBytes = maxPayloadBytes;
+    this.#isDated = options.outbox?.timeField !== undefined || options.outbox?.batch !== undefined;
     const { storage, timer } = host;
     const classify = options.retry ? options.retry.classify : undefined;
     this.#classify = (error) => classifyBy(classify, error);
@@ -191,7 +197,10 @@ export class Device {
       throw new IotHubError("INVALID_TIMESTAMP", "timeMs must be a number of milliseconds since 1970.");
     }
     this.#warnOf?.(topic);
-    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
+    if (!this.#isDated) return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
+    // Text is the app's, whatever it looks like.
+    const isObject = typeof reading.payload === "object" && typeof payload === "string" && payload.startsWith("{");
+    return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, isObject, endpoint: PUBLISH });
   }
 
   /**
@@ -347,13 +356,22 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
+        isTimeKnown: () => this.#client.isTimeKnown,
+        maxPayloadBytes: this.#maxPayloadBytes,
         // Not an async function: each promise that waits costs a device memory.
-        send: (message, request) => {
-          const post: PostOptions = { ...request, policy, retryUnreadable };
+        send: (message, request, renew) => {
           try {
             // Nothing else has a topic.
             const topic = message.topic && completeTopic(this, message.topic);
-            return this.#post(deviceEndpoints[message.endpoint], { ...message, topic }, post);
+            const endpoint = deviceEndpoints[message.endpoint];
+            const renewed = renew && (() => renew().then((content) => endpoint.encode(this, { ...content, topic })));
+            const post: PostOptions = {
+              ...request,
+              policy: request.retry === undefined ? policy : undefined,
+              retryUnreadable,
+              renew: renewed,
+            };
+            return this.#post(endpoint, { ...message, topic }, post);
           } catch (error) {
             return Promise.reject(error);
           }

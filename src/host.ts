@@ -133,6 +133,30 @@ export interface Clock {
    * @throws {IotHubError} CLOCK_NOT_SET
    */
   ready?(): Promise<void> | undefined;
+  /**
+   * Whether `nowMs` is the real time, as far as the machine can know. Readings taken before get their time afterwards.
+   * @default true once `nowMs` is later than the release of this library
+   */
+  readonly synchronized?: boolean;
+  /**
+   * Milliseconds since the power-on: goes on through restarts and deep sleep where the machine's clock does, does not jump
+   * when the clock is set, and never goes back within a power-on.
+   * @default monotonicMs
+   */
+  uptimeMs?(): number;
+  /** What tells the lives of one power-on from those of another. Absent: each device is one by itself. */
+  readonly life?: Life;
+}
+
+/** One run of the program, from a reset or a wake to the next. */
+export interface Life {
+  /** Random: 5 digits of base 36. */
+  readonly id: string;
+  /**
+   * `uptimeMs` when this life began. Absent where `uptimeMs` does not go on from earlier lives, or counts from another
+   * start than theirs, for instance as the clock had been set between them.
+   */
+  readonly startMs?: number;
 }
 
 export interface Random {

@@ -16,6 +16,7 @@ export * from "./host.js";
 export type { LogLevel, LogOptions } from "./log.js";
 export { type Identity, type Message, publishBody } from "./message.js";
 export {
+  type BatchEvent,
   type DroppedMessage,
   type DropReason,
   type EnqueueResult,
@@ -30,6 +31,7 @@ export {
   type StorageEvent,
   type StoredMessage,
 } from "./outbox/outbox.js";
+export { type BatchOptions, type BatchReading, columns, type TimeFormat } from "./outbox/pack.js";
 export {
   forget,
   type Provisioned,

@@ -5,6 +5,7 @@ import type { DeviceOptions } from "./device.js";
 import type { HeartbeatOptions } from "./health.js";
 import type { LogOptions } from "./log.js";
 import type { FlushOptions, OutboxOptions } from "./outbox/outbox.js";
+import type { BatchOptions } from "./outbox/pack.js";
 import type { ProvisionedDeviceOptions, ProvisionOptions } from "./provisioning/provision.js";
 import type { RegisterOptions } from "./provisioning/register.js";
 import type { ClientOptions, RequestOptions } from "./request/client.js";
@@ -100,11 +101,21 @@ export const outboxRules = Object.freeze({
   policy: "string",
   flushIntervalMs: "integer 0 2147483647",
   flushThreshold: "integer 1 1000000",
+  storeAfterMs: "integer 0 2147483647",
+  timeField: "string",
+  timeFormat: "string",
+  batch: "object",
   onDelivered: "function",
   onRetried: "function",
   onDropped: "function",
   onFlushed: "function",
 } satisfies Rules<OutboxOptions>);
+
+export const batchRules = Object.freeze({
+  maxReadings: "integer 1 1000",
+  maxBytes: "integer 64 1048576",
+  encode: "function",
+} satisfies Rules<BatchOptions>);
 
 export const flushRules = Object.freeze({
   deadlineMs: DELAY,

@@ -1,7 +1,7 @@
 import Time from "time";
 import Timer from "timer";
 import { IotHubError } from "../../src/errors.js";
-import type { Clock, Storage } from "../../src/host.js";
+import type { Clock, Life, Storage } from "../../src/host.js";
 import { nextRunMs } from "../../src/request/backoff.js";
 import { readDate } from "../../src/request/response.js";
 import { Resolver } from "./resolver.js";
@@ -72,6 +72,11 @@ export class ModdableClock implements Clock {
   readonly #options: ClockOptions;
   #elapsed = 0;
   #ticks = Time.ticks;
+  /** What the system's clock showed at first: on ESP32, while it is not set, the time since the power-on. */
+  readonly #baseMs = Date.now();
+  /** Since the reset, or the wake from deep sleep; the SDK's counter is signed. */
+  readonly #startTicks = this.#ticks < 0 ? this.#ticks + 4294967296 : this.#ticks;
+  #life: Life | undefined;
   /** What the system's clock lacks, where it cannot be set. */
   #offsetMs = 0;
   #synchronized = false;
@@ -102,6 +107,27 @@ export class ModdableClock implements Clock {
     this.#elapsed += Math.max(0, Time.delta(this.#ticks, ticks));
     this.#ticks = ticks;
     return this.#elapsed;
+  }
+
+  get synchronized(): boolean {
+    return this.#synchronized || ((this.#options.trustSystemClock ?? true) && this.nowMs() >= earliestMs);
+  }
+
+  /** On ESP32, the system's clock goes on through restarts and deep sleep; until it is set, it counts from the power-on. */
+  uptimeMs(): number {
+    return (this.#baseMs < earliestMs ? this.#baseMs : 0) + this.monotonicMs();
+  }
+
+  get life(): Life {
+    if (this.#life === undefined) {
+      const id = Math.floor(Math.random() * 36 ** 5)
+        .toString(36)
+        .padStart(5, "0");
+      // A clock that was set before this life counts from another start than the lives before.
+      const isGoingOn = this.#baseMs < earliestMs;
+      this.#life = isGoingOn ? { id, startMs: Math.max(0, this.#baseMs - this.#startTicks) } : { id };
+    }
+    return this.#life;
   }
 
   ready(): Promise<void> | undefined {

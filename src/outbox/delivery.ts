@@ -8,9 +8,10 @@
 import { type AnswerError, type ErrorClass, IotHubError } from "../errors.js";
 import type { CancelSignal, Clock } from "../host.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
-import { countRejection, roundsNeeded, type Suspect } from "../request/evidence.js";
+import { countRejection, payloadFault, roundsNeeded, type Suspect } from "../request/evidence.js";
 import type { DroppedMessage } from "./outbox.js";
-import type { Read, StoredQueue } from "./queue.js";
+import type { Batch, Packer } from "./pack.js";
+import type { Held, Read, StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
 
 /** A flush ends after so many rejections in a row: more would only load a gateway that rejects everything. */
@@ -33,15 +34,28 @@ export type Verdict<Result> =
   | { readonly as: "delivered"; readonly message: StoredMessage; readonly result: Result }
   | { readonly as: "dropped"; readonly dropped: Omit<DroppedMessage, "sequence"> };
 
+/** Messages of which the gateway has said its last word, one after the other. */
+export interface Settled<Result> {
+  readonly sequence: number;
+  readonly verdict: Verdict<Result>;
+  readonly next?: Settled<Result>;
+}
+
 /** What a delivery needs of its outbox. */
 export interface DeliveryContext<Result> {
   readonly queue: StoredQueue;
+  /** Makes one message of many; undefined where each goes by itself. */
+  readonly packer?: Packer;
   /** Runs operations on the queue one after the other. */
   inTurn<T>(operation: () => Promise<T> | T): Promise<T>;
   /** Whether nothing waits, neither in storage nor to be stored. */
   isEmpty(): boolean;
-  /** Deletes a message, then reports what it came to. */
-  settle(sequence: number, verdict: Verdict<Result>): Promise<void>;
+  /** Deletes each message, then reports what it came to. */
+  settle(settled: Settled<Result>): Promise<void>;
+  /** With a packer, sends a reading with its time, or the batch of which it is the first. */
+  sendPacked?(message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result>;
+  /** Takes in that readings could not be made one message. */
+  onNotPacked(readings: number, error: unknown): void;
   /** What the outbox itself needs of the device. */
   readonly device: DeliveryDevice<Result>;
   /** Whether a pause that the gateway asks for is waited for; else it ends the flush. */
@@ -68,8 +82,8 @@ interface Chosen {
 
 export class Delivery<Result> {
   readonly #context: DeliveryContext<Result>;
-  /** The message that is being sent, which must not be evicted. */
-  held: number | undefined;
+  /** What is being sent. */
+  held: Held | undefined;
   readonly #endMs: number;
   readonly #signal: CancelSignal;
   // Made when they are needed: most flushes meet no rejection.
@@ -81,6 +95,11 @@ export class Delivery<Result> {
   /** The message that was rejected last: another one is looked for behind it. */
   #rejected: number | undefined;
   #inRow = 0;
+  /** Up to this sequence number, a message has at most so many readings: more were rejected, or could not be encoded. */
+  #pieceEnd = -1;
+  #piece = 1;
+  /** A message that goes by itself. */
+  #single = -1;
   /** What the flush ends with where nothing is left but messages that were rejected. */
   #last: DeliveryEnd = EMPTY;
 
@@ -103,12 +122,17 @@ export class Delivery<Result> {
           await this.#unreadable(sequence, message);
           continue;
         }
+        // One await costs a device as much as to read a message.
+        const packing = this.#context.packer === undefined ? undefined : this.#pack(sequence, message);
+        const batch = packing === undefined ? undefined : await packing;
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
         // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
-        const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence));
+        const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence), batch);
         if ("result" in sent) {
-          await this.#settle(sequence, { as: "delivered", message, result: sent.result });
+          const { result } = sent;
+          if (batch === undefined) await this.#settle(sequence, { as: "delivered", message, result });
+          else await this.#settleBatch(batch, result);
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
           if (this.#context.isEmpty()) return this.#last;
           continue;
@@ -116,7 +140,10 @@ export class Delivery<Result> {
         const errorClass = device.classify(sent.error);
         if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
           break;
-        const end = await this.#judge(sequence, message, sent.error, errorClass);
+        const end =
+          batch === undefined
+            ? await this.#judge(sequence, message, sent.error, errorClass)
+            : this.#judgeBatch(batch, sent.error, errorClass);
         if (end !== undefined) return end;
       }
     } finally {
@@ -130,10 +157,13 @@ export class Delivery<Result> {
     message: StoredMessage,
     timeoutMs: number,
     fresh: boolean | undefined,
+    batch: Batch | undefined,
   ): Promise<{ result: Result } | { error: IotHubError }> {
-    const { device, onRetried, waitForPause } = this.#context;
+    const { device, onRetried, waitForPause, sendPacked } = this.#context;
     const onRetry = onRetried && ((notice: RetryNotice) => onRetried(message, notice));
-    return device.send(message, { timeoutMs, signal: this.#signal, onRetry, waitForPause, fresh }).then(
+    const options = { timeoutMs, signal: this.#signal, onRetry, waitForPause, fresh };
+    const sent = sendPacked === undefined ? device.send(message, options) : sendPacked(message, options, batch);
+    return sent.then(
       (result) => ({ result }),
       (error) => ({ error }),
     );
@@ -182,6 +212,43 @@ export class Delivery<Result> {
     return ++this.#inRow >= MAX_REJECTIONS ? end : undefined;
   }
 
+  /** What a rejection of many readings means; none of them is given up for it. */
+  #judgeBatch({ messages, bytes }: Batch, error: IotHubError, errorClass: ErrorClass): DeliveryEnd | undefined {
+    const { length } = messages;
+    const first = messages[0].sequence;
+    const last = messages[length - 1].sequence;
+    const end = { ended: errorClass, error };
+    const fault = payloadFault(error);
+    if (fault !== undefined || (errorClass === "unreadable" && first <= this.#pieceEnd)) {
+      if (fault === "size") this.#context.packer?.lower(bytes);
+      this.#split(last, Math.ceil(length / 2));
+    } else if (errorClass === "unreadable") {
+      // A portal responds to everything with its page. The first by itself shows whether it is about these readings.
+      this.#split(last, Math.ceil(length / 2));
+      this.#single = first;
+    } else if (roundsNeeded(error, errorClass) !== undefined) {
+      // It may be about anything: each reading is judged by itself.
+      this.#split(last, 1);
+    } else if (errorClass === "console" || errorClass === "protocol") {
+      if (errorClass === "console") {
+        this.#topics ??= new Set();
+        this.#topics.add(messages[0].topic);
+      }
+      for (const { sequence } of messages) this.#pass(sequence);
+      this.#last = end;
+      this.#rejected = last;
+      return ++this.#inRow >= MAX_REJECTIONS ? end : undefined;
+    } else {
+      return end;
+    }
+    return undefined;
+  }
+
+  #split(end: number, piece: number): void {
+    this.#pieceEnd = end;
+    this.#piece = piece;
+  }
+
   /** Counts a rejection. @returns rounds of evidence against the message */
   #count(sequence: number, { topic, endpoint }: StoredMessage, error: IotHubError): number {
     this.#suspects ??= new Map();
@@ -199,9 +266,25 @@ export class Delivery<Result> {
     this.#passed.add(sequence);
   }
 
+  /** One acknowledgement is that of all; from here on none of them is sent again. */
+  async #settleBatch({ messages, bytes }: Batch, result: Result): Promise<void> {
+    let settled: Settled<Result> | undefined;
+    for (let i = messages.length - 1; i >= 0; i--) {
+      const message = messages[i];
+      settled = { sequence: message.sequence, verdict: { as: "delivered", message, result }, next: settled };
+    }
+    this.#context.packer?.accept(bytes);
+    await this.#context.settle(settled as Settled<Result>);
+    this.#ended(messages[messages.length - 1].sequence);
+  }
+
   async #settle(sequence: number, verdict: Verdict<Result>): Promise<void> {
-    await this.#context.settle(sequence, verdict);
+    await this.#context.settle({ sequence, verdict });
     this.#suspects?.delete(sequence);
+    this.#ended(sequence);
+  }
+
+  #ended(sequence: number): void {
     this.#inRow = 0;
     const suspects = this.#suspects?.size ?? 0;
     if (this.#rejected === sequence || suspects === 0) this.#rejected = undefined;
@@ -221,8 +304,56 @@ export class Delivery<Result> {
     const { queue } = this.#context;
     const sequence = queue.sequenceAt(index);
     if (sequence === undefined) return undefined;
-    this.held = sequence;
+    this.held = { first: sequence, last: sequence };
     return queue.read(index).then((message) => ({ sequence, message }));
+  }
+
+  /**
+   * Makes one message of the chosen one and those behind it, which are held, too. Undefined if it goes by itself: what is
+   * no part of a batch, what is on trial or called as a witness, and what is not to be sent with others any more.
+   */
+  #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
+    const { packer, inTurn } = this.#context;
+    if (packer === undefined || packer.maxReadings === 0) return undefined;
+    const isPiece = sequence <= this.#pieceEnd;
+    if (sequence === this.#single || (isPiece && this.#piece === 1)) return undefined;
+    if (this.#suspects !== undefined && this.#suspects.size > 0) return undefined;
+    return inTurn(() => this.#gather(packer, message, isPiece));
+  }
+
+  async #gather(packer: Packer, first: StoredMessage, isPiece: boolean): Promise<Batch | undefined> {
+    const { queue } = this.#context;
+    const { sequence, topic, qos } = first;
+    const part = packer.part(first);
+    if (part === undefined || part.bytes + 2 > packer.maxBytes) return undefined;
+    const messages = [first];
+    const texts = [part.text];
+    let bytes = part.bytes + 2;
+    const limit = isPiece ? this.#piece : packer.maxReadings;
+    let index = queue.indexOf(sequence);
+    while (messages.length < limit) {
+      const next = queue.sequenceAt(++index);
+      if (next === undefined || (isPiece && next > this.#pieceEnd) || this.#passed?.has(next)) break;
+      const read = queue.endpointAt(index) === 0 ? await queue.read(index) : "absent";
+      if (typeof read === "string" || read.topic !== topic || read.qos !== qos) break;
+      const more = packer.part(read);
+      if (more === undefined) break;
+      bytes += more.bytes + 1;
+      // What was rejected as a part of more is smaller already.
+      if (bytes > packer.maxBytes && !isPiece) break;
+      messages.push(read);
+      texts.push(more.text);
+    }
+    const last = messages[messages.length - 1].sequence;
+    this.held = { first: sequence, last };
+    try {
+      return packer.batch(messages, isPiece ? Number.POSITIVE_INFINITY : packer.maxBytes, texts);
+    } catch (error) {
+      this.#context.onNotPacked(messages.length, error);
+      this.#split(last, 1);
+      this.held = { first: sequence, last: sequence };
+      return undefined;
+    }
   }
 
   async #chooseIndex(): Promise<number | undefined> {

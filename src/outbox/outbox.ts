@@ -6,14 +6,16 @@
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
 import type { OutboxStats, WaitReason } from "../health.js";
-import type { CancelSignal, Clock, Random, Storage, Timer } from "../host.js";
-import { checkOptions, flushRules } from "../options.js";
+import type { CancelSignal, Random, Storage, Timer } from "../host.js";
+import { batchRules, checkOptions, flushRules } from "../options.js";
 import { AbortForwarder, Canceller } from "../request/abort.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
 import { defaultOutboxLimits, deviceClosed, LimitedStorage, storageError } from "../storage/limits.js";
-import { Delivery, type FlushEnd, type Verdict } from "./delivery.js";
+import { Delivery, type FlushEnd, type Settled, type Verdict } from "./delivery.js";
+import { type Batch, Packer, type PackOptions } from "./pack.js";
+import type { PowerOnClock, PowerOns } from "./power-on.js";
 import { StoredQueue } from "./queue.js";
-import { decodeRecord, encodeRecord, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
+import { decodeRecord, encodeRecordAt, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
 import { Schedule } from "./schedule.js";
 
 export type { FlushEnd, OutboxMessage, StoredMessage };
@@ -44,7 +46,7 @@ export interface DroppedMessage {
   readonly error?: IotHubError;
 }
 
-export interface OutboxOptions<Result = unknown> {
+export interface OutboxOptions<Result = unknown> extends PackOptions {
   /**
    * Begins the keys in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` unless given. Devices that share a storage
    * need different ones.
@@ -74,6 +76,13 @@ export interface OutboxOptions<Result = unknown> {
   readonly flushIntervalMs?: number;
   /** Sends at once when so many messages wait; 10 unless given. Has no effect if `flushIntervalMs` is 0. */
   readonly flushThreshold?: number;
+  /**
+   * Sends a reading at once while nothing waits and nothing has failed, and stores it only if it is not acknowledged within
+   * so many milliseconds: a board that is online then writes no flash. `enqueue` still resolves when the reading is safe,
+   * acknowledged or stored. 0: stored first.
+   * @default 0
+   */
+  readonly storeAfterMs?: number;
   /** Called when the gateway has taken a message and it has been deleted. What a callback throws is ignored. */
   readonly onDelivered?: (message: StoredMessage, result: Result) => void;
   /** Called before a message is sent again. */
@@ -125,22 +134,37 @@ export interface StorageEvent {
   readonly message: string;
 }
 
+/** Readings could not be encoded as one message, and are sent one by one. */
+export interface BatchEvent {
+  readonly phase: "batch";
+  /** INVALID_PAYLOAD or PAYLOAD_TOO_LARGE */
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** How many there are. */
+  readonly readings: number;
+}
+
 /** What an outbox needs of the device. */
 export interface OutboxContext<Result> {
   readonly storage: Storage;
   readonly timer: Timer;
   readonly random: Random;
-  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly clock: PowerOnClock;
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
-  send(message: StoredMessage, options: PostOptions): Promise<Result>;
+  /** Whether that is the real time. @default true */
+  isTimeKnown?(): boolean;
+  /** @param renew makes the message anew before each attempt, once the clock is ready */
+  send(message: StoredMessage, options: PostOptions, renew?: () => Promise<StoredMessage>): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
   /** Limit of one operation of the storage in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
   /** Called in place of `onDropped` for what goes to the log. @param lines as they were given */
   onLogDropped?(lines: string): void;
-  /** Called once if the storage takes no more writes in this life. */
-  readonly onEvent?: (event: StorageEvent) => void;
+  /** What a payload may have, before Base64. @default 16384 */
+  readonly maxPayloadBytes?: number;
+  /** Called once if the storage takes no more writes in this life, and when readings could not be encoded as one message. */
+  readonly onEvent?: (event: StorageEvent | BatchEvent) => void;
 }
 
 const MAX_MS = 2147483647;
@@ -149,14 +173,32 @@ const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
 const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 16384;
+/** Readings that wait in memory behind one that is sent before it is stored. */
+const MAX_BEHIND = 4;
 /** Writes of one message that find no room. */
 const MAX_FULL = 4;
 
 /** A message that is to be stored. */
 interface Waiting {
   readonly record: StoredRecord;
+  /** When it was enqueued, in monotonic time; only where it may be sent before it is stored. */
+  readonly atMs: number;
   resolve(sequence: number): void;
   reject(error: IotHubError): void;
+}
+
+/** A reading that is being sent before it is stored. */
+interface Flight<Result> {
+  readonly message: StoredMessage;
+  result: Result | undefined;
+  /** Whether the gateway has acknowledged it. */
+  isAcknowledged: boolean;
+  /** Its number in the queue, once it was stored all the same. */
+  stored: number | undefined;
+  /** Resolves when the request has ended, and what follows from it is done. */
+  ended: Promise<void>;
+  /** Stores it now. */
+  giveUp(): void;
 }
 
 export class Outbox<Result = unknown> {
@@ -167,6 +209,9 @@ export class Outbox<Result = unknown> {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   readonly #schedule: Schedule;
+  /** Makes what is sent of readings; undefined where they are sent as they were stored. */
+  readonly #packer: Packer | undefined;
+  readonly #powerOns: PowerOns | undefined;
   /** Operations on the queue, one after the other. */
   #last: Promise<unknown> = Promise.resolve();
   #opening: Promise<void> | undefined;
@@ -178,8 +223,8 @@ export class Outbox<Result = unknown> {
   #aborts: AbortForwarder | undefined;
   /** The flush under way; the message that it sends must not be evicted. */
   #delivery: Delivery<Result> | undefined;
-  /** Already acknowledged or rejected, not yet deleted: it is not sent again. */
-  #settled: { readonly sequence: number; readonly verdict: Verdict<Result> } | undefined;
+  /** Already acknowledged or rejected, not yet deleted: they are not sent again. */
+  #settled: Settled<Result> | undefined;
   /** Messages to be stored, in order. An empty list would cost a device memory while it sends. */
   #waiting: Waiting[] | undefined;
   #waitingBytes = 0;
@@ -192,6 +237,16 @@ export class Outbox<Result = unknown> {
   #drops: Partial<Record<DropReason, number>> | undefined;
   #flushing = 0;
   #closed = false;
+  readonly #storeAfterMs: number;
+  #flight: Flight<Result> | undefined;
+  /** Readings that were acknowledged before they were stored. */
+  #sentFirst = 0;
+  /** Storing under way. */
+  #storeRun: Promise<void> | undefined;
+  /** What keeps readings from being sent before they are stored: a request that failed, a flush, or the end of one. */
+  #hasFailed = false;
+  #isDelivering = false;
+  #storesNow = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(context: OutboxContext<Result>, options: OutboxOptions<Result>) {
@@ -214,10 +269,16 @@ export class Outbox<Result = unknown> {
     this.#maxBytes = integer("maxBytes", options.maxBytes ?? limits.maxBytes, 256, Number.MAX_SAFE_INTEGER);
     const intervalMs = integer("flushIntervalMs", options.flushIntervalMs ?? 30000, 0, MAX_MS);
     const threshold = integer("flushThreshold", options.flushThreshold ?? 10, 1, 1000000);
+    this.#storeAfterMs = integer("storeAfterMs", options.storeAfterMs ?? 0, 0, MAX_MS);
     this.#context = context;
     this.#options = options;
     this.#storage = new LimitedStorage(storage, timer, context.storageTimeoutMs);
     this.#queue = new StoredQueue(this.#storage, name, clock);
+    if (options.timeField !== undefined || options.batch !== undefined) {
+      if (options.batch !== undefined) checkOptions("batch", options.batch, batchRules);
+      this.#powerOns = this.#queue.dateReadings(clock, random);
+      this.#packer = new Packer(options, this.#powerOns, context.maxPayloadBytes ?? 16384);
+    }
     const waiting = () => (this.#opened ? this.size : undefined);
     const run = () => this.#start(DEFAULT_DEADLINE_MS, undefined, true).catch(() => {});
     this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
@@ -287,10 +348,60 @@ export class Outbox<Result = unknown> {
    */
   enqueue(message: OutboxMessage): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
+    const powerOns = this.#powerOns;
+    if (powerOns === undefined || message.endpoint !== 0) {
+      return this.#enqueue(message, message.timeMs ?? this.#context.nowMs());
+    }
+    // What earlier lives of this power-on have left decides whose time a reading without one shares.
+    return this.#opened
+      ? this.#enqueueDated(powerOns, this.#dated(powerOns, message))
+      : this.#enqueueOpened(powerOns, this.#dated(powerOns, message));
+  }
+
+  /** A message with its time, or what will become it. */
+  #dated(powerOns: PowerOns, message: OutboxMessage): OutboxMessage {
+    if (message.timeMs !== undefined) return message;
+    const { isTimeKnown } = this.#context;
+    const isKnown = isTimeKnown === undefined || isTimeKnown();
+    return isKnown ? { ...message, timeMs: this.#context.nowMs() } : { ...message, uptimeMs: powerOns.uptimeMs() };
+  }
+
+  async #enqueueOpened(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
+    await this.#settling(this.#open());
+    return this.#enqueueDated(powerOns, message);
+  }
+
+  #enqueueDated(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
+    if (this.#closed) return Promise.reject(deviceClosed());
+    const { uptimeMs } = message;
+    if (uptimeMs === undefined) {
+      this.#learnTime();
+      return this.#enqueue(message, message.timeMs as number);
+    }
+    return this.#enqueue({ ...message, powerOn: powerOns.idFor(uptimeMs) }, uptimeMs);
+  }
+
+  /** Keeps when the readings were taken that the clock could not date, once it is known. */
+  async #learnTime(): Promise<void> {
+    const powerOns = this.#powerOns;
+    const { isTimeKnown } = this.#context;
+    if (powerOns?.isWaiting !== true || isTimeKnown === undefined || !isTimeKnown()) return;
+    const nowMs = this.#context.nowMs();
+    try {
+      await this.#inTurn(() => powerOns.learn(nowMs));
+    } catch (cause) {
+      // Only a restart before they are delivered would lose their time.
+      const error = storageError(cause);
+      if (error.code === "STORAGE_STOPPED") this.#stop(error);
+    }
+  }
+
+  /** @param timeMs with `powerOn`, since then */
+  #enqueue(message: OutboxMessage, timeMs: number): Promise<EnqueueResult> {
     let record: StoredRecord;
     try {
-      const timeMs = message.timeMs ?? this.#context.nowMs();
-      record = encodeRecord({ ...message, timeMs }, this.#storage.maxValueBytes, this.#maxBytes);
+      record = encodeRecordAt(message, timeMs, this.#storage.maxValueBytes, this.#maxBytes);
+      if (this.#packer !== undefined) this.#checkSize(this.#packer, message, record);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -299,8 +410,10 @@ export class Outbox<Result = unknown> {
     }
     const stored = new Promise<number>((resolve, reject) => {
       this.#waiting ??= [];
-      this.#waiting.push({ record, resolve, reject });
+      const atMs = this.#storeAfterMs === 0 ? 0 : this.#context.clock.monotonicMs();
+      this.#waiting.push({ record, atMs, resolve, reject });
       this.#waitingBytes += record.payloadBytes;
+      if (this.#flight !== undefined && this.#waiting.length > 1 + MAX_BEHIND) this.#flight.giveUp();
     });
     this.#storeWaiting();
     return this.#settling(
@@ -308,6 +421,16 @@ export class Outbox<Result = unknown> {
         this.#schedule.update();
         return { sequence, size: this.size };
       }),
+    );
+  }
+
+  #checkSize(packer: Packer, message: OutboxMessage, { payloadBytes }: StoredRecord): void {
+    const { maxPayloadBytes = 16384 } = this.#context;
+    const bytes = payloadBytes + packer.addedBytes(message);
+    if (bytes <= maxPayloadBytes) return;
+    throw new IotHubError(
+      "PAYLOAD_TOO_LARGE",
+      `The payload has ${bytes} bytes with its time; the limit is ${maxPayloadBytes}.`,
     );
   }
 
@@ -338,6 +461,7 @@ export class Outbox<Result = unknown> {
     this.#storage.closed = true;
     this.#schedule.close();
     this.#waiting = undefined;
+    this.#flight?.giveUp();
     for (const end of [...this.#pending]) end();
   }
 
@@ -358,6 +482,7 @@ export class Outbox<Result = unknown> {
   }
 
   #ended(result: FlushResult, planned: boolean): void {
+    this.#hasFailed = result.delivered === 0 && result.ended !== "empty";
     this.#schedule.ended(result, planned);
     const { nextMs: nextFlushMs } = this.#schedule;
     this.#call(() => this.#options.onFlushed?.(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
@@ -373,7 +498,9 @@ export class Outbox<Result = unknown> {
       const finish = (ended: FlushResult["ended"], error?: IotHubError) => {
         if (over) return;
         clear();
-        resolve({ ...tally, kept: this.size, ended, error });
+        const done = () => resolve({ ...tally, kept: this.size, ended, error });
+        if (this.#storeAfterMs === 0 || this.#waiting === undefined) done();
+        else this.#storeNow().then(done);
         canceller.cancel();
       };
       const closed = () => finish("closed");
@@ -397,7 +524,11 @@ export class Outbox<Result = unknown> {
         if (over) return;
         try {
           if (!this.#opened) await this.#open();
+          if (this.#powerOns !== undefined) await this.#learnTime();
+          if (this.#storeAfterMs > 0) tally.delivered += await this.#sendWaiting();
+          if (over) return;
           const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
+          if (this.#powerOns !== undefined) await this.#learnTime();
           if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
         } catch (error) {
@@ -417,11 +548,15 @@ export class Outbox<Result = unknown> {
     planned: boolean,
   ): Promise<Pick<FlushResult, "ended" | "error">> {
     const { onRetried } = this.#options;
-    const settle = (sequence: number, verdict: Verdict<Result>) => this.#settle(tally, sequence, verdict);
+    const settle = (settled: Settled<Result>) => this.#settle(tally, settled);
+    const packer = this.#packer;
     const delivery = new Delivery<Result>(
       {
         queue: this.#queue,
+        packer,
         device: this.#context,
+        sendPacked: packer && ((message, request, batch) => this.#sendPacked(packer, message, request, batch)),
+        onNotPacked: (readings, error) => this.#notPacked(readings, error),
         inTurn: (operation) => this.#inTurn(operation),
         isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
@@ -434,23 +569,62 @@ export class Outbox<Result = unknown> {
       signal,
     );
     this.#delivery = delivery;
+    this.#isDelivering = true;
     const settled = this.#settled;
-    const delivered = settled ? settle(settled.sequence, settled.verdict).then(() => delivery.run()) : delivery.run();
-    return delivered.catch((error) => ({ ended: "storage", error: this.#failed(storageError(error)) }));
+    const delivered = settled ? settle(settled).then(() => delivery.run()) : delivery.run();
+    return delivered.then(
+      (end) => {
+        this.#isDelivering = false;
+        return end;
+      },
+      (error) => {
+        this.#isDelivering = false;
+        return { ended: "storage", error: this.#failed(storageError(error)) };
+      },
+    );
   }
 
-  /** Deletes a message unless it is lost, and reports what it came to once that has been done. */
-  async #settle(tally: { delivered: number; dropped: number }, sequence: number, verdict: Verdict<Result>) {
-    this.#settled = { sequence, verdict };
-    await this.#inTurn(() => {
-      const index = this.#queue.indexOf(sequence);
-      return index < 0 ? undefined : this.#remove(index, verdict);
+  /** Sends a reading with its time, or a batch; anew with each attempt while their time is not known. */
+  #sendPacked(packer: Packer, message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result> {
+    const { send } = this.#context;
+    let content = { ...message, ...(batch === undefined ? packer.single(message) : batch.content) };
+    const messages = batch === undefined ? [message] : batch.messages;
+    if (!messages.some((one) => packer.isUndated(one))) return send(content, options);
+    return send(content, options, async () => {
+      await this.#learnTime();
+      try {
+        const packed = batch === undefined ? packer.single(message) : packer.batch(messages, Number.POSITIVE_INFINITY);
+        content = { ...message, ...("content" in packed ? packed.content : packed) };
+      } catch {
+        // It could be encoded before.
+      }
+      return content;
     });
-    if (this.#waiting !== undefined) this.#storeWaiting();
-    // Where the outbox made room for another message, it has been deleted and reported already.
-    if (this.#settled?.sequence !== sequence) return;
-    tally[verdict.as]++;
-    this.#report(sequence, verdict);
+  }
+
+  #notPacked(readings: number, cause: unknown): void {
+    const isLarge = cause instanceof IotHubError && cause.code === "PAYLOAD_TOO_LARGE";
+    const code = isLarge ? cause.code : "INVALID_PAYLOAD";
+    const message = isLarge ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
+    this.#call(() => this.#context.onEvent?.({ phase: "batch", code, message, readings }));
+  }
+
+  /** Deletes each message unless it is lost, and reports what it came to once that has been done. */
+  async #settle(tally: { delivered: number; dropped: number }, first: Settled<Result>) {
+    this.#settled = first;
+    for (let settled: Settled<Result> | undefined = first; settled !== undefined; settled = settled.next) {
+      const { sequence, verdict } = settled;
+      // Where the outbox made room for another message, it has been deleted and reported already.
+      if (this.#settled !== settled) continue;
+      await this.#inTurn(() => {
+        const index = this.#queue.indexOf(sequence);
+        return index < 0 ? undefined : this.#remove(index, verdict);
+      });
+      if (this.#waiting !== undefined) this.#storeWaiting();
+      if (this.#settled !== settled) continue;
+      tally[verdict.as]++;
+      this.#report(settled);
+    }
   }
 
   /** Deletes a settled message. One that is lost is forgotten: it may be there. Not an async function, as a frame costs memory. */
@@ -461,8 +635,8 @@ export class Outbox<Result = unknown> {
   }
 
   /** Reports a settled message that is gone from the storage. */
-  #report(sequence: number, verdict: Verdict<Result>): void {
-    this.#settled = undefined;
+  #report({ sequence, verdict, next }: Settled<Result>): void {
+    this.#settled = next;
     if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
     else this.#delivered(verdict.message, verdict.result);
   }
@@ -484,24 +658,40 @@ export class Outbox<Result = unknown> {
     return fits();
   }
 
-  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
-  async #storeWaiting(): Promise<void> {
+  #storeWaiting(): void {
     const isStoring = this.#storing !== false;
     this.#storing = "again";
-    if (isStoring) return;
+    if (!isStoring) this.#storeRun = this.#storeAll();
+  }
+
+  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
+  async #storeAll(): Promise<void> {
     try {
       if (!this.#opened) await this.#open();
       while (this.#storing === "again" && this.#waiting !== undefined) {
         this.#storing = true;
         const [first] = this.#waiting;
+        let flight: Flight<Result> | undefined;
         try {
-          const sequence = this.#stopped ? undefined : await this.#inTurn(() => this.#store(first.record));
-          if (sequence !== undefined) first.resolve(sequence);
+          if (this.#storeAfterMs > 0) {
+            flight = await this.#sendFirst(first);
+            if (this.#waiting === undefined) break;
+          }
+          const isSafe = this.#stopped !== undefined || flight?.isAcknowledged;
+          const sequence = isSafe ? undefined : await this.#inTurn(() => this.#store(first.record));
+          if (sequence !== undefined) {
+            first.resolve(sequence);
+            if (flight !== undefined) await this.#stored(flight, sequence);
+          } else if (flight?.isAcknowledged) this.#acknowledged(first, flight);
           else if (this.#stopped === undefined) continue;
           else this.#sendDirectly(first, this.#stopped);
         } catch (cause) {
           const error = storageError(cause);
-          if (error.code === "STORAGE_STOPPED") this.#sendDirectly(first, this.#stop(error));
+          const stopped = error.code === "STORAGE_STOPPED" ? this.#stop(error) : undefined;
+          // It cannot be stored, but it may have arrived.
+          if (flight !== undefined) await flight.ended;
+          if (flight?.isAcknowledged) this.#acknowledged(first, flight);
+          else if (stopped !== undefined) this.#sendDirectly(first, stopped);
           else first.reject(this.#failed(error));
         }
         this.#storing = "again";
@@ -521,6 +711,116 @@ export class Outbox<Result = unknown> {
     }
   }
 
+  /**
+   * Sends a reading before it is stored, where that is likely to succeed.
+   * @returns undefined if it has to be stored first; else it has been acknowledged, or is to be stored now
+   */
+  async #sendFirst(first: Waiting): Promise<Flight<Result> | undefined> {
+    const { timer, clock } = this.#context;
+    const leftMs = first.atMs + this.#storeAfterMs - clock.monotonicMs();
+    const isFree =
+      this.size === 0 &&
+      this.#flight === undefined &&
+      !this.#isDelivering &&
+      !this.#hasFailed &&
+      this.#schedule.isClear;
+    const isCrowded = this.#waiting !== undefined && this.#waiting.length > 1 + MAX_BEHIND;
+    if (!isFree || isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
+    if (first.record.endpoint !== 0 || this.#stopped !== undefined) return undefined;
+    const message = decodeRecord(this.#queue.takeNumber(), first.record.text) as StoredMessage;
+    const flight: Flight<Result> = {
+      message,
+      result: undefined,
+      isAcknowledged: false,
+      stored: undefined,
+      ended: Promise.resolve(),
+      giveUp: () => {},
+    };
+    this.#flight = flight;
+    await new Promise<void>((decide) => {
+      flight.giveUp = decide;
+      const handle = timer.set(decide, leftMs);
+      // What is to be sent again is stored first.
+      flight.ended = this.#sendOne(message, { retry: false, waitForPause: false })
+        .then(
+          (result) => {
+            this.#hasFailed = false;
+            this.#sentFirst++;
+            flight.result = result;
+            flight.isAcknowledged = true;
+            return flight.stored === undefined ? undefined : this.#settleFlight(flight);
+          },
+          (error) => {
+            this.#hasFailed = true;
+            this.#schedule.ended({ ended: this.#context.classify(error), delivered: 0, error }, false);
+          },
+        )
+        .then(() => {
+          timer.clear(handle);
+          this.#flight = undefined;
+          decide();
+          if (flight.stored !== undefined && this.#waiting !== undefined) this.#storeWaiting();
+        });
+    });
+    return flight;
+  }
+
+  /** Takes in that a reading was stored while it is being sent, or was acknowledged meanwhile. */
+  async #stored(flight: Flight<Result>, sequence: number): Promise<void> {
+    flight.stored = sequence;
+    if (flight.isAcknowledged) await this.#settleFlight(flight);
+  }
+
+  /** Deletes what was stored and turned out to be acknowledged. If that fails, the next flush does it. */
+  #settleFlight({ message, stored, result }: Flight<Result>): Promise<void> {
+    const sequence = stored as number;
+    const verdict = { as: "delivered", message: { ...message, sequence }, result: result as Result } as const;
+    return this.#settle({ delivered: 0, dropped: 0 }, { sequence, verdict }).catch((error) => {
+      this.#failed(storageError(error));
+    });
+  }
+
+  #acknowledged({ resolve }: Waiting, { message, result }: Flight<Result>): void {
+    resolve(message.sequence);
+    this.#delivered(message, result as Result);
+  }
+
+  /** Waits for what is being sent before it is stored. @returns how much of it was acknowledged */
+  async #sendWaiting(): Promise<number> {
+    const before = this.#sentFirst;
+    while (this.#waiting !== undefined || this.#flight !== undefined) {
+      const run = this.#storing === false ? undefined : this.#storeRun;
+      const { ended } = this.#flight ?? {};
+      if (run === undefined && ended === undefined) break;
+      await run;
+      await ended;
+    }
+    return this.#sentFirst - before;
+  }
+
+  /** Stores what waits to be sent or acknowledged; resolves when that is done, or cannot be. */
+  async #storeNow(): Promise<void> {
+    this.#storesNow++;
+    this.#flight?.giveUp();
+    if (this.#storing !== false) await this.#storeRun;
+    this.#storesNow--;
+  }
+
+  /** Sends a reading in the form that it has in the outbox. */
+  #sendOne(message: StoredMessage, options: PostOptions): Promise<Result> {
+    const packer = this.#packer;
+    if (packer === undefined) return this.#context.send(message, options);
+    let batch: Batch | undefined;
+    if (packer.maxReadings > 0 && packer.part(message) !== undefined) {
+      try {
+        batch = packer.batch([message], packer.maxBytes);
+      } catch (error) {
+        this.#notPacked(1, error);
+      }
+    }
+    return this.#sendPacked(packer, message, options, batch);
+  }
+
   /** What has taken effect after its time was over is mended as soon as it can be. */
   #failed(error: IotHubError): IotHubError {
     this.#storage.onLate ??= () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
@@ -538,7 +838,7 @@ export class Outbox<Result = unknown> {
   #sendDirectly({ record, resolve, reject }: Waiting, stopped: IotHubError): void {
     const sequence = this.#queue.takeNumber();
     const message = decodeRecord(sequence, record.text) as StoredMessage;
-    this.#context.send(message, {}).then(
+    this.#sendOne(message, {}).then(
       (result) => {
         resolve(sequence);
         this.#delivered(message, result);
@@ -593,11 +893,12 @@ export class Outbox<Result = unknown> {
     if (settled !== undefined && settledAt >= 0) {
       const bytes = queue.bytesAt(settledAt);
       await this.#remove(settledAt, settled.verdict);
-      this.#report(settled.sequence, settled.verdict);
+      this.#report(settled);
       return bytes;
     }
     if (this.#options.policy === "rejectNewest" || isLog) throw refusal;
-    const index = queue.dispensable(this.#delivery?.held);
+    const sent = this.#flight?.stored;
+    const index = queue.dispensable(sent === undefined ? this.#delivery?.held : { first: sent, last: sent });
     if (index < 0) return undefined;
     const bytes = queue.bytesAt(index);
     const read = await queue.read(index);
@@ -671,7 +972,11 @@ export class Outbox<Result = unknown> {
 
   // An app hears of its readings: what it logged about its log would never end.
   #delivered(message: StoredMessage, result: Result): void {
-    if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(message, result));
+    if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(this.#withTime(message), result));
+  }
+
+  #withTime(message: StoredMessage): StoredMessage {
+    return message.powerOn === undefined ? message : { ...message, timeMs: this.#packer?.timeOf(message) };
   }
 
   #dropped(dropped: DroppedMessage): void {
@@ -681,8 +986,11 @@ export class Outbox<Result = unknown> {
       this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
     }
     this.#call(() => {
-      if (message === undefined || message.endpoint === 0) this.#options.onDropped?.(dropped);
-      else this.#context.onLogDropped?.(message.payload);
+      if (message === undefined || message.endpoint === 0) {
+        this.#options.onDropped?.(
+          message?.powerOn === undefined ? dropped : { ...dropped, message: this.#withTime(message) },
+        );
+      } else this.#context.onLogDropped?.(message.payload);
     });
   }
 

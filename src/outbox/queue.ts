@@ -11,12 +11,16 @@
 
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import type { Clock, Storage } from "../host.js";
+import type { Clock, Random, Storage } from "../host.js";
+import { type PowerOnClock, PowerOns } from "./power-on.js";
 import { decodeRecord, type StoredMessage, type StoredRecord, storedBytes } from "./record.js";
 
 /** As eight base-36 digits of a key count: 4000 years at 20 a second. */
 const MAX_SEQUENCE = 36 ** 8 - 1;
-/** Numbers an entry has in the table: sequence number, bytes and endpoint, time. Bytes are whole entries of 32. */
+/**
+ * Numbers an entry has in the table: sequence number, bytes and endpoint, time. Bytes are whole entries of 32. In place of
+ * a time, what is below UNKNOWN_TIME counts down from there, one for each power-on.
+ */
 const STRIDE = 3;
 /** Entries that the table grows by: few for a device, and not so few that a long queue is copied all the time. */
 const LEAST_ROOM = 16;
@@ -30,6 +34,12 @@ export interface Corrupt {
   readonly sequence: number;
   /** `unsupported`: written by a later version of this library. It stays in the storage for that version. */
   readonly reason: "damaged" | "unsupported";
+}
+
+/** Sequence numbers of what is being sent, which must not be evicted. */
+export interface Held {
+  readonly first: number;
+  readonly last: number;
 }
 
 /** A message, and what lies in storage for it. */
@@ -52,6 +62,8 @@ export class StoredQueue {
   #bytes = 0;
   /** Messages that are no readings. */
   #others = 0;
+  /** Messages that were listed and read as absent. */
+  #unread = 0;
   /** What an opening that failed has found, and perhaps deleted, already. */
   #found: Corrupt[] | undefined;
   #next = 0;
@@ -64,12 +76,27 @@ export class StoredQueue {
   /** Bytes for which there was no room, and until when there is none unless something is deleted. */
   #noRoomBytes = Number.POSITIVE_INFINITY;
   #noRoomUntilMs = 0;
+  /** Readings without a time; undefined where none is sent. */
+  powerOns: PowerOns | undefined;
+  #keyOf = -1;
+  #lastKey = "";
+  /** Why nothing may be written any more in this life. */
+  #stopped: unknown;
 
   /** @param name 1 to 4 characters of `[A-Za-z0-9_-]` */
   constructor(storage: Storage, name: string, clock: Pick<Clock, "monotonicMs">) {
     this.#storage = storage;
     this.#name = name;
     this.#clock = clock;
+  }
+
+  /** Keeps readings apart that were taken before the clock was set. */
+  dateReadings(clock: PowerOnClock, random: Random): PowerOns {
+    const storage = this.#storage;
+    const set = (key: string, text: string) => this.#setValue(key, text);
+    const parts = { get: (key: string) => storage.get(key), set, delete: (key: string) => storage.delete(key) };
+    this.powerOns = new PowerOns(this.#name, parts, clock, random);
+    return this.powerOns;
   }
 
   /** Messages in the queue. */
@@ -85,7 +112,7 @@ export class StoredQueue {
   /** Time of the oldest message in milliseconds since 1970; undefined if none is known. */
   get oldestTimeMs(): number | undefined {
     for (let at = this.#begin + 2; at < this.#end; at += STRIDE) {
-      if (this.#table[at] !== UNKNOWN_TIME) return this.#table[at];
+      if (this.#table[at] > UNKNOWN_TIME) return this.#table[at];
     }
     return undefined;
   }
@@ -105,10 +132,10 @@ export class StoredQueue {
   }
 
   /** The index of what is evicted first: the device's own messages before readings, the oldest first; -1 if there is none. */
-  dispensable(held: number | undefined): number {
+  dispensable(held: Held | undefined): number {
     let oldest = -1;
     for (let at = this.#begin, index = 0; at < this.#end; at += STRIDE, index++) {
-      if (this.#table[at] === held) continue;
+      if (held !== undefined && this.#table[at] >= held.first && this.#table[at] <= held.last) continue;
       if (this.#others > 0 && this.#table[at + 1] % 32 !== 0) return index;
       if (oldest < 0) oldest = index;
       if (this.#others === 0) break;
@@ -141,7 +168,10 @@ export class StoredQueue {
     this.#end = 0;
     this.#bytes = 0;
     this.#others = 0;
-    const sequences = (await this.#storage.keys()).map((key) => this.#parse(key)).filter((sequence) => sequence >= 0);
+    this.#unread = 0;
+    const keys = await this.#storage.keys();
+    if (this.powerOns !== undefined) await this.powerOns.open(keys);
+    const sequences = keys.map((key) => this.#parse(key)).filter((sequence) => sequence >= 0);
     sequences.sort((a, b) => a - b);
     for (const sequence of sequences) {
       this.#next = Math.max(this.#next, sequence + 1);
@@ -155,6 +185,8 @@ export class StoredQueue {
         this.#add(sequence, read);
       }
     }
+    // What cannot be read now may need a value that nothing else does.
+    if (this.powerOns !== undefined) await this.powerOns.opened(this.#unread === 0);
     const found = this.#found ?? [];
     this.#found = undefined;
     return found;
@@ -166,8 +198,19 @@ export class StoredQueue {
   }
 
   #add(sequence: number, read: Found | "absent"): void {
-    if (read === "absent") this.#push(sequence, LEAST_BYTES, UNKNOWN_TIME, 0);
-    else this.#push(sequence, storedBytes(utf8(read.text).length), read.message.timeMs, read.message.endpoint);
+    if (read === "absent") {
+      this.#unread++;
+      this.#push(sequence, LEAST_BYTES, UNKNOWN_TIME, 0);
+      return;
+    }
+    const { timeMs, powerOn, endpoint } = read.message;
+    this.#push(sequence, storedBytes(utf8(read.text).length), this.#timeOf(timeMs, powerOn), endpoint);
+  }
+
+  /** What the table has for a time. */
+  #timeOf(timeMs: number | undefined, powerOn: string | undefined): number {
+    if (powerOn === undefined) return timeMs ?? UNKNOWN_TIME;
+    return this.powerOns === undefined ? UNKNOWN_TIME : UNKNOWN_TIME - 1 - this.powerOns.indexOf(powerOn);
   }
 
   /** A number that is given to no stored message. */
@@ -185,8 +228,13 @@ export class StoredQueue {
    * Writes a record behind all others.
    * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
    */
-  async append({ text, bytes, timeMs, endpoint }: StoredRecord): Promise<number> {
+  async append({ text, bytes, timeMs, powerOn, endpoint }: StoredRecord): Promise<number> {
+    if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#failed !== undefined) await this.clean();
+    if (powerOn !== undefined) {
+      await this.powerOns?.prepare(powerOn);
+      if (this.isWithoutRoom(bytes)) throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+    }
     let sequence = this.takeNumber();
     for (;;) {
       const value = await this.#storage.get(this.#key(sequence));
@@ -199,9 +247,10 @@ export class StoredQueue {
     try {
       await this.#storage.set(this.#key(sequence), text);
     } catch (error) {
-      if ((error as Partial<IotHubError>).code === "STORAGE_FULL") {
-        this.#noRoomBytes = bytes;
-        this.#noRoomUntilMs = this.#clock.monotonicMs() + NO_ROOM_MS;
+      const { code } = error as Partial<IotHubError>;
+      if (code === "STORAGE_STOPPED") this.#stopped = error;
+      if (code === "STORAGE_FULL") {
+        this.#foundNoRoom(bytes);
       } else {
         this.#failed ??= [];
         this.#failed.push(sequence);
@@ -209,8 +258,31 @@ export class StoredQueue {
       }
       throw error;
     }
-    this.#push(sequence, bytes, timeMs, endpoint);
+    this.#push(sequence, bytes, this.#timeOf(timeMs, powerOn), endpoint);
     return sequence;
+  }
+
+  #foundNoRoom(bytes: number): void {
+    this.#noRoomBytes = bytes;
+    this.#noRoomUntilMs = this.#clock.monotonicMs() + NO_ROOM_MS;
+  }
+
+  /** Writes a value that a message can do without. @returns whether it is written */
+  async #setValue(key: string, text: string): Promise<boolean> {
+    const bytes = storedBytes(text.length);
+    if (this.#stopped !== undefined || this.isWithoutRoom(bytes)) return false;
+    try {
+      await this.#storage.set(key, text);
+      return true;
+    } catch (error) {
+      const { code } = error as Partial<IotHubError>;
+      if (code === "STORAGE_STOPPED") {
+        this.#stopped = error;
+        throw error;
+      }
+      if (code === "STORAGE_FULL") this.#foundNoRoom(bytes);
+      return false;
+    }
   }
 
   /** Deletes what was written although its writing failed: whoever was refused may have it stored again. */
@@ -252,18 +324,24 @@ export class StoredQueue {
   remove(index: number): Promise<void> {
     return this.#storage.delete(this.#key(this.sequenceAt(index) as number)).then(() => {
       this.#noRoomUntilMs = 0;
-      this.drop(index);
+      const emptied = this.drop(index);
+      return emptied < 0 ? undefined : this.powerOns?.forget(emptied);
     });
   }
 
-  /** Forgets the message at an index, which is gone from the storage. */
-  drop(index: number): void {
+  /**
+   * Forgets the message at an index, which is gone from the storage.
+   * @returns the index of the power-on of which it was the last reading; -1 if it was not
+   */
+  drop(index: number): number {
     const at = this.#begin + index * STRIDE;
+    const powerOn = UNKNOWN_TIME - 1 - this.#table[at + 2];
     this.#absent?.delete(this.#table[at]);
     this.#bytes -= this.bytesAt(index);
     if (this.endpointAt(index) !== 0) this.#others--;
     this.#table.copyWithin(this.#begin + STRIDE, this.#begin, at);
     this.#begin += STRIDE;
+    return powerOn >= 0 && this.powerOns?.remove(powerOn) === true ? powerOn : -1;
   }
 
   async #read(sequence: number): Promise<Found | "absent" | "corrupt" | "newer"> {
@@ -302,11 +380,17 @@ export class StoredQueue {
     table[this.#end + 2] = timeMs;
     this.#end += STRIDE;
     this.#bytes += bytes;
+    if (timeMs < UNKNOWN_TIME) this.powerOns?.add(UNKNOWN_TIME - 1 - timeMs);
     if (endpoint !== 0) this.#others++;
   }
 
   #key(sequence: number): string {
-    return `${this.#name}.${sequence.toString(36).padStart(8, "0")}`;
+    // Written and deleted, a key is asked for several times.
+    if (sequence !== this.#keyOf) {
+      this.#keyOf = sequence;
+      this.#lastKey = this.#name.concat(".", sequence.toString(36).padStart(8, "0"));
+    }
+    return this.#lastKey;
   }
 
   /** The sequence number; -1 for another's key. */

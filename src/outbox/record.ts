@@ -7,8 +7,10 @@
  * - version: `1`. A later one is left in storage for the version that wrote it.
  * - flags: a digit of base 36. 1: QoS 1. 2: the payload is Base64 of bytes. 4: the payload is Base64 of text that has
  *   U+0000, which no NVS string can have. 8 and 16: the endpoint, 0 for readings; a later version may have more of them.
- * - time: of the reading, milliseconds since 1970 in base 36.
- * - fields: of later versions that this one can do without; passed over.
+ * - time: of the reading, milliseconds since 1970 in base 36. With the field `u`, milliseconds since the power-on.
+ * - fields: `o`: the payload is the JSON of an object, which may take the time as a member. `u<id>`: the reading was taken
+ *   before the clock was set, in the power-on with this id. Others are of later versions, which this one can do without,
+ *   as earlier versions can do without these; they are passed over.
  * - topic: as it was given. It has no `#`, which is a wildcard; at other endpoints it is empty.
  * - payload: as it will be sent.
  *
@@ -26,12 +28,18 @@ export interface StoredMessage {
    * that waits, so the number of a message that is gone may come again.
    */
   readonly sequence: number;
-  /** When the reading was taken, in milliseconds since 1970. */
-  readonly timeMs: number;
+  /** When the reading was taken, in milliseconds since 1970. Absent while that is not known. */
+  readonly timeMs?: number;
+  /** Of a reading that was taken before the clock was set: when, in milliseconds since the power-on. */
+  readonly uptimeMs?: number;
+  /** Of such a reading: the random id of its power-on. */
+  readonly powerOn?: string;
   /** As it was given: a name without a slash is completed when the message is sent. */
   readonly topic: string;
-  /** As it is sent: text, or Base64 of bytes. */
+  /** As it is sent, but for the time that `timeField` and a batch add: text, or Base64 of bytes. */
   readonly payload: string;
+  /** Whether `payload` is the JSON of an object that was enqueued; only kept where readings are sent with their time. */
+  readonly isObject?: boolean;
   /** `"Base64"` if `payload` is Base64 of bytes. */
   readonly payloadEncoding?: "Base64";
   readonly qos: 0 | 1;
@@ -40,7 +48,8 @@ export interface StoredMessage {
 }
 
 /** What {@link encodeRecord} makes a record of. */
-export interface OutboxMessage extends Pick<StoredMessage, "topic" | "qos" | "endpoint"> {
+export interface OutboxMessage
+  extends Pick<StoredMessage, "topic" | "qos" | "endpoint" | "isObject" | "uptimeMs" | "powerOn"> {
   readonly payload: string | Uint8Array;
   /** Milliseconds since 1970; the device's time by default. */
   readonly timeMs?: number;
@@ -52,7 +61,9 @@ export interface StoredRecord {
   /** What it takes of a storage, see {@link storedBytes}. */
   readonly bytes: number;
   readonly payloadBytes: number;
+  /** With `powerOn`, since then. */
   readonly timeMs: number;
+  readonly powerOn?: string;
   readonly endpoint: number;
 }
 
@@ -64,6 +75,10 @@ const ENDPOINT_SHIFT = 3;
 const MAX_ENDPOINT = 1;
 const MAX_FLAGS = 31;
 const MAX_TIME_MS = 2 ** 48 - 1;
+const OBJECT_FIELD = ",o";
+const POWER_ON_FIELD = ",u";
+/** Characters of the id of a power-on, which are digits of base 36. */
+export const POWER_ON_LENGTH = 5;
 /** An entry of NVS has 32 bytes; a string takes one for itself, and ends with NUL (ESP-IDF, "NVS"). */
 const ENTRY = 32;
 
@@ -78,8 +93,14 @@ export function storedBytes(length: number): number {
  * @param maxBytes what the record may take, counted as {@link storedBytes} does
  * @throws {IotHubError} INVALID_TOPIC if the topic of a reading has not 1 to 255 bytes, or has `#` or NUL; PAYLOAD_TOO_LARGE
  */
-export function encodeRecord(
-  { topic: given, payload, qos, endpoint, timeMs: time = 0 }: OutboxMessage,
+export function encodeRecord(message: OutboxMessage, maxValueBytes: number, maxBytes: number): StoredRecord {
+  return encodeRecordAt(message, message.timeMs ?? message.uptimeMs ?? 0, maxValueBytes, maxBytes);
+}
+
+/** The same with a time in place of the message's own, so that no device has to copy the message. */
+export function encodeRecordAt(
+  { topic: given, payload, qos, endpoint, isObject, powerOn }: OutboxMessage,
+  time: number,
   maxValueBytes: number,
   maxBytes: number,
 ): StoredRecord {
@@ -102,9 +123,12 @@ export function encodeRecord(
   const isBase64 = !isText || hasNul;
   const flags =
     (qos === 1 ? QOS_1 : 0) | (isText ? 0 : BYTES) | (hasNul ? TEXT_WITH_NUL : 0) | (endpoint << ENDPOINT_SHIFT);
-  const head = `${VERSION}${flags.toString(36)}${timeMs.toString(36)}#`;
+  // On XS one call costs half of what a template does.
+  let head = VERSION.concat(flags.toString(36), timeMs.toString(36));
+  if (isObject) head += OBJECT_FIELD;
+  if (powerOn !== undefined) head += POWER_ON_FIELD + powerOn;
   const room =
-    Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 1;
+    Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 2;
   const limit = Math.max(0, isBase64 ? Math.floor(room / 4) * 3 : room);
   if (room < 0 || bytes.length > limit) {
     const what = isText ? "text" : "bytes";
@@ -115,9 +139,9 @@ export function encodeRecord(
   }
   const content = isBase64 ? Math.ceil(bytes.length / 3) * 4 : bytes.length;
   const body = isBase64 ? base64(bytes) : wellFormed(payload, bytes);
-  const text = `${head}${wellFormed(given, topicBytes)}#${body}`;
-  const length = head.length + topicBytes.length + 1 + content;
-  return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, endpoint };
+  const text = head.concat("#", wellFormed(given, topicBytes), "#", body);
+  const length = head.length + topicBytes.length + 2 + content;
+  return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, powerOn, endpoint };
 }
 
 /** The text of `bytes`, its UTF-8: a half of a character has become U+FFFD, or one with its other half. */
@@ -131,8 +155,9 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
   const topicEnd = text.indexOf("#", headEnd + 1);
   if (text.slice(0, 1) !== VERSION) return /^[2-9][^#]*#/.test(text) ? "newer" : undefined;
   if (headEnd < 3 || topicEnd < 0) return undefined;
-  const fieldsAt = text.indexOf(",");
-  const digits = text.slice(1, fieldsAt > 0 && fieldsAt < headEnd ? fieldsAt : headEnd);
+  const comma = text.indexOf(",");
+  const fieldsAt = comma > 0 && comma < headEnd ? comma : headEnd;
+  const digits = text.slice(1, fieldsAt);
   const flags = Number.parseInt(digits.slice(0, 1), 36);
   const timeMs = Number.parseInt(digits.slice(1), 36);
   // Whatever is not exactly what it was written as makes no sense.
@@ -153,7 +178,7 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
       return undefined;
     }
   }
-  return {
+  const message: StoredMessage = {
     sequence,
     timeMs,
     topic: text.slice(headEnd + 1, topicEnd),
@@ -162,4 +187,24 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
     qos: (flags & QOS_1) === 0 ? 0 : 1,
     endpoint,
   };
+  return fieldsAt === headEnd ? message : withFields(message, text.slice(fieldsAt + 1, headEnd));
+}
+
+function withFields(message: StoredMessage, fields: string): StoredMessage {
+  let { timeMs, uptimeMs, powerOn, isObject, payload } = message as StoredMessage & { payload: string };
+  for (const field of fields.split(",")) {
+    if (field === "o") {
+      isObject = payload.startsWith("{") && payload.endsWith("}");
+    } else if (field.startsWith("u") && isPowerOn(field.slice(1))) {
+      powerOn = field.slice(1);
+      uptimeMs = timeMs;
+      timeMs = undefined;
+    }
+  }
+  return { ...message, timeMs, uptimeMs, powerOn, isObject };
+}
+
+/** Whether a text may be the id of a power-on. */
+export function isPowerOn(id: string): boolean {
+  return id.length === POWER_ON_LENGTH && /^[0-9a-z]+$/.test(id);
 }

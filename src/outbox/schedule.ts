@@ -69,6 +69,11 @@ export class Schedule {
     return reason === "pause" ? this.#notBeforeMs : this.#dueMs;
   }
 
+  /** Whether no flush is under way or backed off from, and no pause that the gateway asked for holds. */
+  get isClear(): boolean {
+    return !this.#running && this.#failures === 0 && this.#pauseMs() === 0;
+  }
+
   /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */
   update(): void {
     const { intervalMs, threshold } = this.#options;

@@ -13,6 +13,7 @@ import type { LastError, WaitReason } from "../health.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
 import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
+import { buildDateMs } from "../version.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
 import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
@@ -22,7 +23,7 @@ import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
 import { OwnResponses } from "./own-response.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
-import { type Answer, readAnswer } from "./response.js";
+import { type Answer, readAnswer, readDate } from "./response.js";
 import {
   classifyBy,
   RetryBudget,
@@ -97,6 +98,8 @@ export type ClientEvent =
   | { readonly phase: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
   | { readonly phase: "storage"; readonly code: string; readonly message: string }
+  /** Readings could not be encoded as one message and are sent one by one: INVALID_PAYLOAD or PAYLOAD_TOO_LARGE. */
+  | { readonly phase: "batch"; readonly code: string; readonly message: string; readonly readings: number }
   | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */
@@ -132,6 +135,11 @@ export interface PostOptions extends RequestOptions {
   readonly policy?: RetryPolicy;
   /** True: takes a new connection, where no response to an earlier request can come. */
   readonly fresh?: boolean;
+  /**
+   * Makes the body anew before each attempt, once the clock is ready: it has readings whose time is not known yet. The
+   * gateway's Date is then read from successes, too.
+   */
+  readonly renew?: () => Promise<Uint8Array>;
 }
 
 export interface ClientOptions {
@@ -195,7 +203,7 @@ const noOptions: PostOptions = Object.freeze({});
 /** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
 interface PendingRequest {
   readonly path: string;
-  readonly body: Uint8Array;
+  body: Uint8Array;
   readonly timeoutMs: number;
   readonly policy: RetryPolicy;
   readonly options: PostOptions;
@@ -289,6 +297,12 @@ export class Client {
   /** The time that requests are signed with, in milliseconds since 1970. */
   nowMs(): number {
     return this.#host.clock.nowMs() + (this.#skew?.offsetMs ?? 0);
+  }
+
+  /** Whether {@link nowMs} is the real time, as far as is known. */
+  get isTimeKnown(): boolean {
+    const { clock } = this.#host;
+    return (clock.synchronized !== false && clock.nowMs() >= buildDateMs) || this.#skew?.isConfirmed === true;
   }
 
   /**
@@ -443,6 +457,8 @@ export class Client {
 
   async #attempt(request: PendingRequest): Promise<Exchange> {
     await undefined;
+    const { renew } = request.options;
+    if (renew !== undefined) request.body = await unlessCancelled(renew(), request.signal);
     const { clock } = this.#host;
     const { path, body, signal } = request;
     const { scheme, host, port } = this.#endpoint;
@@ -473,6 +489,7 @@ export class Client {
         this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
       }
       const answer = this.#read(path, response, response.reused ?? !limits.fresh);
+      if (renew !== undefined && !this.isTimeKnown) await this.#skew?.confirm(readDate(response.headers.date));
       this.#budget.refund();
       const ended = clock.monotonicMs();
       this.succeededMs = ended;

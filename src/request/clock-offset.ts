@@ -23,6 +23,8 @@ export interface ClockCorrectionOptions {
 const KEY = "clock";
 /** Whoever forges dates must not be able to wear out a flash memory: what is learned sooner is kept in memory only. */
 const SAVE_INTERVAL_MS = 3600000;
+/** How far a clock may be from a Date, which has whole seconds and was some time on its way. */
+const CONFIRMED_MS = 2000;
 const LIFETIME_MS = 20 * 365.25 * 86400000;
 
 export class ClockSkew {
@@ -33,6 +35,8 @@ export class ClockSkew {
   /** Whether the offset was learned while the host's clock had not been set. */
   #unset = false;
   #loaded: boolean;
+  /** Whether a Date of this life agrees with the offset: one that was loaded may be of another power-on. */
+  #confirmed = false;
   #saveAfterMs = 0;
 
   constructor(clock: Clock, storage: Storage | undefined, maxStepMs = 86400000) {
@@ -52,6 +56,20 @@ export class ClockSkew {
     if (this.#offsetMs === 0) return 0;
     const { nowMs } = this.#read();
     return this.#holds(nowMs, this.#offsetMs, this.#unset) ? this.#offsetMs : 0;
+  }
+
+  /** Whether the host's clock and the offset together are known to be right, from a Date header of this life. */
+  get isConfirmed(): boolean {
+    return this.#confirmed && (this.#offsetMs === 0 || this.offsetMs !== 0);
+  }
+
+  /** Takes in a Date header in order to know the time. @param dateMs milliseconds since 1970 */
+  async confirm(dateMs: number | undefined): Promise<void> {
+    if (dateMs === undefined) return;
+    const { nowMs } = this.#read();
+    const isRight = Math.abs(dateMs - nowMs - this.offsetMs) < CONFIRMED_MS && nowMs + this.offsetMs >= buildDateMs;
+    if (isRight) this.#confirmed = true;
+    else await this.learn(dateMs, 0);
   }
 
   /** Reads what an earlier start has learned, once. A storage that fails counts as empty. */
@@ -80,6 +98,7 @@ export class ClockSkew {
     if (Math.abs(offsetMs - this.offsetMs) < leastMs || !this.#holds(nowMs, offsetMs, unset)) return false;
     this.#offsetMs = offsetMs;
     this.#unset = unset;
+    this.#confirmed = true;
     // A storage that takes its time, or never ends, must not keep the request from being signed again.
     this.#save();
     return true;

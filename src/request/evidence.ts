@@ -33,6 +33,24 @@ export function roundsNeeded(error: IotHubError, errorClass: ErrorClass): number
   return errorClass === "unreadable" || (isResponse && errorClass === "unknown") ? ROUNDS_UNKNOWN : undefined;
 }
 
+/** Codes that speak of the payload: of many readings together, perhaps of one of them alone, or of there being too many. */
+const PAYLOAD_CODES = Object.freeze([".InvalidJSON", "InvalidParameterValue.Payload"]);
+const SIZE_CODES = Object.freeze([".PayloadOverLimit", ".InvalidMsgLen", "RequestSizeLimitExceeded"]);
+
+/**
+ * What a rejection says of the payload: that it is too large, that something in it is wrong, or neither. An
+ * intermediary may say so, too: 413 and 422 (RFC 9110 sections 15.5.14 and 15.5.21).
+ */
+export function payloadFault(error: IotHubError): "size" | "content" | undefined {
+  if (!(error instanceof AnswerError)) return undefined;
+  const { code, status } = error;
+  if (code !== "GATEWAY_REJECTED" && code !== "HTTP_STATUS") return undefined;
+  const gatewayCode = String(error.gatewayCode);
+  const isOne = (suffix: string) => gatewayCode.endsWith(suffix);
+  if (status === 413 || SIZE_CODES.some(isOne)) return "size";
+  return status === 422 || PAYLOAD_CODES.some(isOne) ? "content" : undefined;
+}
+
 /** Counts a rejection. @returns rounds of evidence */
 export function countRejection(suspect: Suspect, error: IotHubError): number {
   const reason = reasonOf(error);

@@ -1,6 +1,7 @@
 import * as aes from "./aes.cases.js";
 import * as answer from "./answer.cases.js";
 import * as base64 from "./base64.cases.js";
+import * as batch from "./batch.cases.js";
 import type { Case } from "./case.js";
 import * as device from "./device.cases.js";
 import * as engine from "./engine.cases.js";
@@ -24,6 +25,7 @@ export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   aes: aes.cases,
   answer: answer.cases,
   base64: base64.cases,
+  batch: batch.cases,
   device: device.cases,
   engine: engine.cases,
   evidence: evidence.cases,

@@ -122,8 +122,10 @@ export const targets: readonly Target[] = [
     run(bytes) {
       const message = decodeRecord(5, new TextDecoder().decode(bytes));
       if (message === undefined || message === "newer") return;
-      const { topic, qos, endpoint, timeMs, payload, payloadEncoding } = message;
-      if (qos > 1 || (topic === "" && endpoint === 0) || endpoint > 1 || !(timeMs >= 0))
+      const { topic, qos, endpoint, timeMs, uptimeMs, powerOn, payload, payloadEncoding } = message;
+      if ((timeMs === undefined) !== (powerOn !== undefined) || (uptimeMs === undefined) !== (powerOn === undefined))
+        throw new TypeError("a message with two times or none");
+      if (qos > 1 || (topic === "" && endpoint === 0) || endpoint > 1 || !((timeMs ?? uptimeMs ?? -1) >= 0))
         throw new TypeError("a message that makes no sense");
       if (payloadEncoding !== undefined && JSON.stringify(payload) !== `"${payload}"`)
         throw new TypeError("a payload that is not Base64");

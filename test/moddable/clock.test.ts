@@ -62,6 +62,31 @@ function makeClock(options: ClockOptions): ModdableClock {
 
 const soon = () => earliestMs + 1234567890;
 
+describe("uptime of a clock", () => {
+  beforeEach(() => clock.stop());
+
+  test("an unset clock counts from the power-on, through being set, and tells when this life began", async () => {
+    // Deep sleep: the program began 700 ms ago, the power came an hour before.
+    const ticks = clock.ticks();
+    clock.setDate(3600000 + ticks);
+    const server = await timeServer(soon);
+    const c = makeClock({ servers: [server.address] });
+    expect([c.synchronized, c.uptimeMs(), c.life.startMs]).toEqual([false, 3600000 + ticks, 3600000]);
+    expect(c.life.id).toMatch(/^[0-9a-z]{5}$/);
+    expect(c.life).toBe(c.life);
+    await c.ready();
+    await clock.advance(250);
+    expect([c.synchronized, c.uptimeMs(), c.life.startMs]).toEqual([true, 3600250 + ticks, 3600000]);
+  });
+
+  test("a clock that was set before this life has nothing in common with the lives before", () => {
+    clock.setDate(soon());
+    const c = makeClock({});
+    expect([c.synchronized, c.uptimeMs(), c.life.startMs]).toEqual([true, 0, undefined]);
+    expect(makeClock({ trustSystemClock: false }).synchronized).toBe(false);
+  });
+});
+
 describe("clock", () => {
   // However long a test takes, a server's limit of three seconds is over only when the test says so.
   beforeEach(() => clock.stop());

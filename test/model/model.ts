@@ -15,6 +15,7 @@ import {
   type HttpResponse,
   IotHubError,
   NetworkError,
+  type OutboxOptions,
   type Storage,
   type StoredMessage,
   utf8,
@@ -44,6 +45,15 @@ export const troubles = [
 ] as const;
 export type Trouble = (typeof troubles)[number];
 
+/** How readings are sent: each by itself, with its time, or many as one message. */
+const forms: readonly OutboxOptions[] = [
+  {},
+  { timeField: "time" },
+  { batch: {} },
+  { batch: { maxReadings: 3, maxBytes: 200 }, timeFormat: "iso8601" },
+  { batch: { maxReadings: 5, encode: (readings) => ({ many: readings.map(({ payload }) => payloadText(payload)) }) } },
+];
+
 const MAX_MESSAGES = 12;
 const MAX_BYTES = 6400;
 const STORAGE_TIMEOUT_MS = 10000;
@@ -57,6 +67,9 @@ const CAPACITY = 4096;
 /** What is known of a reading outside of the device. */
 interface Reading {
   readonly n: number;
+  /** When it was taken, and whether the clock was not set then. */
+  readonly takenMs: number;
+  readonly isUndated: boolean;
   accepted: boolean;
   /** What `enqueue` rejected with. */
   refusedWith?: string;
@@ -93,6 +106,10 @@ interface Life {
   /** Responses that came through the proxy. */
   readonly responses: HttpResponse[];
   nowMs: () => number;
+  /** What a reading is taken at. */
+  now: () => { takenMs: number; isUndated: boolean };
+  /** Whether the clock has been set. */
+  isSet: boolean;
   /** Whether the clock shows a time at all. */
   hasTime: boolean;
   sleep: (ms: number) => Promise<void>;
@@ -106,6 +123,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   const values = new Map<string, string>();
   const promises: { what: string; life: Life; settled: boolean }[] = [];
   const policy = chance(0.8) ? "dropOldest" : "rejectNewest";
+  const form = forms[Math.floor(random() * forms.length)];
+  const storeAfterMs = chance(0.5) ? 0 : chance(0.5) ? 10 : 3000;
   /** What others take of the storage in `full`. */
   let others = 0;
   let mostOthers = 0;
@@ -157,12 +176,12 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const effect = <T>(kind: string, key: string, work: () => T, text: string): T => {
       if (kind === "delete") {
         const before = values.get(key);
-        life.lastDeleted = before;
+        if (!isTime(key)) life.lastDeleted = before;
         noRoom = undefined;
         if (mustDelete === key) mustDelete = undefined;
       }
       if (kind === "set") {
-        if (values.has(key)) wrong.push(`${key} was overwritten`);
+        if (values.has(key) && !isTime(key)) wrong.push(`${key} was overwritten`);
         if (!isLog(text)) evictions = 0;
       }
       return work();
@@ -283,8 +302,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const again = waiting ?? (isProxyMad && chance(0.25) ? before[Math.floor(random() * before.length)] : undefined);
     if (reused && again !== undefined) {
       life.waiting = undefined;
-      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
-      if (n !== undefined) readings[n].doubts++;
+      for (const n of numbersIn(request)) readings[n].doubts++;
       const early = chance(0.3);
       if (early) life.connected = false;
       return { ...again, reused, early };
@@ -292,15 +310,13 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     life.waiting = undefined;
     if (isProxyMad && reused && !life.cut && chance(0.1)) {
       // Sent behind the response before it, too late to be found: a page has no id to tell it by.
-      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
-      if (n !== undefined) readings[n].doubts++;
+      for (const n of numbersIn(request)) readings[n].doubts++;
       return { ...leftover(), reused };
     }
     if (isProxyMad && !life.cut && chance(0.1)) {
       // Before the request was written whole.
       life.connected = false;
-      const n = request.path === "/device/publish" ? numberIn(request) : undefined;
-      if (n !== undefined) readings[n].doubts++;
+      for (const n of numbersIn(request)) readings[n].doubts++;
       const response = chance(0.3) ? taken() : refused(OVER_LIMIT);
       responses.push(response);
       return { ...response, reused, early: true };
@@ -319,24 +335,40 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   function respond(life: Life, request: HttpRequest, context: HttpContext): HttpResponse | Promise<HttpResponse> {
     const body = JSON.parse(new TextDecoder().decode(request.body));
     const isLogRequest = request.path !== "/device/publish";
-    const reading = isLogRequest ? undefined : readings[payloadNumber(body.Payload, body.PayloadEncoding)];
-    if (!isLogRequest && reading === undefined) {
-      wrong.push(`unknown payload ${String(body.Payload).slice(0, 20)}`);
-      return taken();
+    const items = isLogRequest ? [] : itemsIn(body.Payload, body.PayloadEncoding);
+    const sent: Reading[] = [];
+    for (const item of items) {
+      const n = numberOfItem(item);
+      const reading = readings[n];
+      if (reading === undefined) {
+        wrong.push(`unknown payload ${String(body.Payload).slice(0, 20)}`);
+        return taken();
+      }
+      if (!isIntact(n, item, form)) wrong.push(`${n} was changed`);
+      const time = timeOfItem(item);
+      const isRight = typeof time === "number" && Math.abs(time - reading.takenMs) <= 2;
+      if (time !== undefined && !isRight && !(time === null && reading.isUndated)) {
+        wrong.push(`${n} was taken at ${reading.takenMs} and sent with ${time}`);
+      }
+      const before = sent.at(-1)?.n ?? -1;
+      // What was not listed is found later, behind what has been stored since.
+      if (n <= before && trouble !== "forgetful") wrong.push(`${n} came behind ${before}`);
+      sent.push(reading);
     }
-    if (reading && !isIntact(reading.n, body.Payload, body.PayloadEncoding)) wrong.push(`${reading.n} was changed`);
-    if (reading) reading.doubts++;
+    if (items.length > (form.batch?.maxReadings ?? (form.batch ? 20 : 1))) wrong.push(`${items.length} in one message`);
+    for (const reading of sent) reading.doubts++;
     if (life.cut) return new Promise<never>(() => {});
     const fate = random();
     if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     if (gateway === "slow" && fate < 0.5) return hang(context);
-    if (reading && reading.n === poison && poisonous) {
-      reading.rejected++;
+    const bad = sent.find(({ n }) => n === poison);
+    if (bad && poisonous) {
+      if (sent.length === 1) bad.rejected++;
       return rejection();
     }
     if (gateway === "slow" && fate < 0.7) return page(503);
     if (gateway === "slow" && fate < 0.8) return refused("InternalError", {}, 500);
-    if (reading) reading.received++;
+    for (const reading of sent) reading.received++;
     if (gateway === "slow" && fate < 0.9) throw new NetworkError("CONNECTION_RESET", "read", "lost");
     return taken();
   }
@@ -365,6 +397,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const host = virtualHost((request, _index, context) => throughProxy(life, request, context), {}, wallMs);
     const { timer, http } = host;
     life.nowMs = () => host.elapsedMs;
+    life.isSet = chance(0.7);
+    life.now = () => ({ takenMs: host.clock.nowMs(), isUndated: !life.isSet });
     life.sleep = (ms) =>
       new Promise((resolve) => {
         timer.set(resolve, ms);
@@ -381,7 +415,14 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           return life.surplus;
         },
       },
-      clock: { nowMs: () => (life.hasTime ? nowMs() : Number.NaN), monotonicMs },
+      clock: {
+        nowMs: () => (life.hasTime ? nowMs() : Number.NaN),
+        monotonicMs,
+        get synchronized() {
+          return life.isSet;
+        },
+        uptimeMs: monotonicMs,
+      },
       timer: {
         set: (callback: () => void, delayMs: number) =>
           timer.set(() => {
@@ -407,10 +448,13 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         outbox: {
           maxMessages: MAX_MESSAGES,
           maxBytes: MAX_BYTES,
+          ...form,
+          storeAfterMs,
           policy,
           flushIntervalMs: 0,
           onDelivered: ({ payload, payloadEncoding }) => {
-            const reading = readings[payloadNumber(payload, payloadEncoding)];
+            const [item] = itemsIn(payload, payloadEncoding);
+            const reading = readings[numberOfItem(item)];
             if (reading.dropped.includes("full") && trouble !== "forgetful")
               wrong.push(`${reading.n} was evicted in flight`);
             if (reading.received === 0) wrong.push(`${reading.n} was called delivered`);
@@ -469,7 +513,18 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
 
   function enqueue(life: Life): Promise<void> {
     const n = readings.length;
-    const reading: Reading = { n, accepted: false, received: 0, doubts: 0, dropped: [], rejected: 0, excused: false };
+    const { takenMs, isUndated } = life.now();
+    const reading: Reading = {
+      n,
+      takenMs,
+      isUndated,
+      accepted: false,
+      received: 0,
+      doubts: 0,
+      dropped: [],
+      rejected: 0,
+      excused: false,
+    };
     readings.push(reading);
     const stored = life.device.enqueue({ topic: n % 3 === 0 ? "event" : "data", payload: payloadOf(n) }).then(
       () => {
@@ -485,11 +540,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         reading.refusedWith = error.code;
         if (life.closed) return;
         if (policy === "dropOldest" && error.code === "OUTBOX_FULL") wrong.push(`${n} was refused as OUTBOX_FULL`);
-        if (
-          policy === "dropOldest" &&
-          error.code === "STORAGE_FULL" &&
-          mostOthers <= CAPACITY - 64 - 2 * payloadOf(n).length
-        ) {
+        if (policy === "dropOldest" && error.code === "STORAGE_FULL" && mostOthers <= CAPACITY - 64 - 2 * lengthOf(n)) {
           wrong.push(`${n} was refused as STORAGE_FULL`);
         }
         if (error.code === "STORAGE_STOPPED" && !life.stopped) wrong.push(`${n}: the storage has not stopped`);
@@ -550,6 +601,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       others = trouble === "full" ? Math.floor((random() * Math.max(0, CAPACITY - used())) / 32) * 32 : 0;
       mostOthers = Math.max(others, mostOthers);
     } else {
+      life.isSet = true;
       await orEnd(life.sleep(chance(0.2) ? HOUR_MS + 1 : 100));
     }
     if (wrong.length > 0) return wrong;
@@ -589,7 +641,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   life.operationsLeft = Number.POSITIVE_INFINITY;
   const last = await life.device.flush();
   life.device.close();
-  if (last.ended !== "empty") wrong.push(`not empty: ${last.ended}`);
+  if (last.ended !== "empty") wrong.push(`not empty: ${last.ended} ${last.error?.message}`);
   if (values.size > 0) wrong.push(`left in storage: ${[...values.keys()].join(" ")}`);
   for (const { n, accepted, received, doubts, dropped, excused } of readings) {
     const isTold = dropped.length > 0 || excused;
@@ -607,31 +659,71 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   return wrong;
 }
 
-/** A payload by its number: short or long, text, text with NUL, or bytes. */
-function payloadOf(n: number): string | Uint8Array {
+/** A payload by its number: short or long, text, text with NUL, bytes, or an object. */
+function payloadOf(n: number): string | Uint8Array | { id: string } {
   const text = `${n} `.padEnd(n % 11 === 5 ? 900 : n % 17 === 7 ? 2400 : 12, "x");
   if (n % 5 === 1) return utf8(text);
-  return n % 7 === 3 ? `${text}\0大` : n % 7 === 4 ? `${text}😀` : text;
+  const special = n % 7 === 3 ? `${text}\0大` : n % 7 === 4 ? `${text}😀` : text;
+  return n % 13 < 8 ? { id: special } : special;
+}
+
+/** What of it counts for the storage. */
+function lengthOf(n: number): number {
+  const payload = payloadOf(n);
+  return typeof payload === "string" || payload instanceof Uint8Array ? payload.length : payload.id.length + 24;
+}
+
+type Item = string | Uint8Array | { readonly id: string; readonly time?: number | string | null };
+
+/** What `encode` is given, as something that JSON can express. */
+function payloadText(payload: unknown): unknown {
+  return payload instanceof Uint8Array ? { bytes: [...payload] } : payload;
+}
+
+/** The readings of one message. */
+function itemsIn(payload: string, encoding: string | undefined): Item[] {
+  if (encoding === "Base64") return [new Uint8Array(base64Decode(payload))];
+  if (!payload.startsWith("[") && !payload.startsWith("{")) return [payload];
+  const value = JSON.parse(payload);
+  const list: unknown[] = Array.isArray(value) ? value : Array.isArray(value.many) ? value.many : [value];
+  return list.map((item) => {
+    const { bytes } = item as { bytes?: number[] };
+    return bytes === undefined ? (item as Item) : Uint8Array.from(bytes);
+  });
 }
 
 /** -1 for log lines. */
 function messageNumber({ endpoint, payload, payloadEncoding }: StoredMessage): number {
-  return endpoint === 0 ? payloadNumber(payload, payloadEncoding) : -1;
+  return endpoint === 0 ? numberOfItem(itemsIn(payload, payloadEncoding)[0]) : -1;
 }
 
-/** The number of the reading in a publish request. */
-function numberIn({ body }: HttpRequest): number {
+/** The numbers of the readings in a request. */
+function numbersIn({ body, path }: HttpRequest): number[] {
+  if (path !== "/device/publish") return [];
   const { Payload, PayloadEncoding } = JSON.parse(new TextDecoder().decode(body));
-  return payloadNumber(Payload, PayloadEncoding);
+  return itemsIn(Payload, PayloadEncoding).map(numberOfItem);
 }
 
-function payloadNumber(payload: string, encoding: string | undefined): number {
-  return Number.parseInt(encoding === "Base64" ? utf8Decode(base64Decode(payload)) : payload, 10);
+function numberOfItem(item: Item): number {
+  return Number.parseInt(typeof item === "string" ? item : item instanceof Uint8Array ? utf8Decode(item) : item.id, 10);
 }
 
-function isIntact(n: number, payload: string, encoding: string | undefined): boolean {
+/** The time that a reading was sent with; null for one that is not known, undefined for none. */
+function timeOfItem(item: Item): number | null | undefined {
+  if (typeof item === "string" || item instanceof Uint8Array) return undefined;
+  return typeof item.time === "string" ? Date.parse(item.time) : item.time;
+}
+
+function isIntact(n: number, item: Item, form: OutboxOptions): boolean {
   const expected = payloadOf(n);
-  return typeof expected === "string"
-    ? encoding === undefined && payload === expected
-    : encoding === "Base64" && Buffer.from(payload, "base64").equals(expected);
+  if (typeof expected === "string") return item === expected;
+  if (expected instanceof Uint8Array) return item instanceof Uint8Array && Buffer.from(item).equals(expected);
+  if (typeof item === "string" || item instanceof Uint8Array || item.id !== expected.id) return false;
+  const isDated = (form.timeField !== undefined || form.batch !== undefined) && form.batch?.encode === undefined;
+  return isDated ? item.time !== undefined : form.batch !== undefined || !("time" in item);
+}
+
+/** Whether a key has no reading, but when readings of a power-on were taken. */
+function isTime(key: string): boolean {
+  return key.includes(".u-");
 }

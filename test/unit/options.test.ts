@@ -31,6 +31,7 @@ const readers: Record<string, (given: object) => unknown> = {
   clockCorrectionRules: (given) => device({ clockCorrection: given }),
   logRules: (given) => device({ log: given }),
   outboxRules: (given) => device({ outbox: given }),
+  batchRules: (given) => device({ outbox: { batch: given } }),
   phaseTimeoutRules: (given) => device({ phaseTimeoutsMs: given }),
   requestRules: (given) => device({}).publish(message, given),
   messageRules: (given) => device({}).publish({ ...message, ...given }),

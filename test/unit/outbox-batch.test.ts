@@ -1,0 +1,425 @@
+/** Many readings as one message: what is in it, what is not, and what a rejection of it costs. */
+
+import { describe, expect, test } from "@jest/globals";
+import {
+  type BatchOptions,
+  type BatchReading,
+  base64Decode,
+  type ClientEvent,
+  columns,
+  type HttpRequest,
+  type HttpResponse,
+  type OutboxOptions,
+} from "../../src/index.js";
+import { outboxDevice } from "../support/outbox-device.js";
+import { page, refused, taken } from "../support/virtual-host.js";
+
+const TIME = 1796000000000;
+const bodyOf = ({ body }: HttpRequest) => JSON.parse(new TextDecoder().decode(body));
+const payloadOf = (request: HttpRequest): string => bodyOf(request).Payload;
+
+/** The numbers of the readings in a payload; those of one alone in a list, too. */
+function numbers(payload: string): number[] {
+  const value = JSON.parse(payload);
+  return (Array.isArray(value) ? value : [value]).map(({ n }) => n);
+}
+
+function batching(
+  batch: BatchOptions = {},
+  reply: (numbers: number[], request: HttpRequest) => HttpResponse | undefined = () => undefined,
+  outbox: OutboxOptions = {},
+) {
+  const events: ClientEvent[] = [];
+  const box = outboxDevice(
+    (request) =>
+      (request.path === "/device/publish" ? reply(numbers(payloadOf(request)), request) : undefined) ?? taken(),
+    { batch, ...outbox },
+    {},
+    {
+      onEvent: (event) => {
+        if (event.phase === "batch") events.push(event);
+      },
+    },
+  );
+  const fill = async (count: number, from = 0, topic = "data") => {
+    for (let n = from; n < from + count; n++) {
+      await box.device.enqueue({ topic, payload: { n }, timeMs: TIME + n * 1000 });
+    }
+  };
+  const groups = () => box.payloads().map(numbers);
+  return { ...box, events, fill, groups };
+}
+
+describe("what goes out together", () => {
+  test("readings of one topic, oldest first, each with its time", async () => {
+    const { device, fill, payloads, delivered, host } = batching();
+    await fill(3);
+    expect(await device.flush()).toMatchObject({ delivered: 3, kept: 0, ended: "empty" });
+    expect(payloads()).toEqual([
+      '[{"n":0,"time":1796000000000},{"n":1,"time":1796000001000},{"n":2,"time":1796000002000}]',
+    ]);
+    expect(bodyOf(host.sent[0].request)).toMatchObject({ TopicName: "P/d/data", Qos: 1 });
+    expect(delivered.map(({ sequence, timeMs, payload }) => [sequence, timeMs, payload])).toEqual([
+      [0, TIME, '{"n":0}'],
+      [1, TIME + 1000, '{"n":1}'],
+      [2, TIME + 2000, '{"n":2}'],
+    ]);
+    expect(await host.storage?.keys()).toEqual([]);
+  });
+
+  test.each<[BatchOptions, number]>([
+    [{}, 3],
+    [{ maxReadings: 60 }, 1],
+    [{ maxReadings: 1 }, 60],
+    [{ maxReadings: 60, maxBytes: 2048 }, 2],
+  ])("60 readings of a temperature with %j take %i requests", async (batch, requests) => {
+    const { device, host } = outboxDevice(undefined, { batch });
+    for (let i = 0; i < 60; i++) {
+      await device.enqueue({ topic: "data", payload: { temperature: 21.5 }, timeMs: TIME + i * 60000 });
+    }
+    expect((await device.flush()).delivered).toBe(60);
+    expect(host.sent.length).toBe(requests);
+  });
+
+  test("a lone reading has the form of many", async () => {
+    const { device, fill, payloads } = batching();
+    await fill(1);
+    await device.flush();
+    expect(payloads()).toEqual(['[{"n":0,"time":1796000000000}]']);
+  });
+
+  test("another topic, another QoS, and what is no object end a batch; order is kept", async () => {
+    const { device, payloads } = outboxDevice(undefined, { batch: {} });
+    const all: [string, object | string, (0 | 1)?][] = [
+      ["a", { n: 0 }],
+      ["a", { n: 1 }],
+      ["b", { n: 2 }],
+      ["a", { n: 3 }],
+      ["a", { n: 4 }, 0],
+      ["a", "text"],
+      ["a", '{"n":5}'],
+      ["a", [6]],
+      ["a", Uint8Array.of(7)],
+      ["$thing/up/property/P/d", { n: 8 }],
+      ["$thing/up/property/P/d", { n: 9 }],
+      ["a", { n: 10 }],
+      ["a", { n: 11 }],
+    ];
+    for (const [topic, payload, qos] of all) await device.enqueue({ topic, payload, qos, timeMs: 5 });
+    await device.flush();
+    expect(payloads()).toEqual([
+      '[{"n":0,"time":5},{"n":1,"time":5}]',
+      '[{"n":2,"time":5}]',
+      '[{"n":3,"time":5}]',
+      '[{"n":4,"time":5}]',
+      "text",
+      '{"n":5}',
+      "[6]",
+      "Bw==",
+      '{"n":8,"time":5}',
+      '{"n":9,"time":5}',
+      '[{"n":10,"time":5},{"n":11,"time":5}]',
+    ]);
+  });
+
+  test("lines of the log are in no batch", async () => {
+    const { device, fill, host } = batching();
+    await fill(2);
+    device.log("info", "line");
+    await device.flushLog();
+    await fill(1, 2);
+    await device.flush();
+    expect(host.sent.map(({ request }) => request.path)).toEqual([
+      "/device/publish",
+      "/device/reportlog",
+      "/device/publish",
+    ]);
+  });
+
+  test("maxBytes is a limit of the payload as it is sent", async () => {
+    const one = '{"n":0,"time":1796000000000}'.length;
+    for (const [maxBytes, first] of [
+      [4 * one + 5, 4],
+      [4 * one + 4, 3],
+    ]) {
+      const { device, fill, groups, payloads } = batching({ maxBytes });
+      await fill(9);
+      await device.flush();
+      expect(groups()[0].length).toBe(first);
+      expect(Math.max(...payloads().map(({ length }) => length))).toBeLessThanOrEqual(maxBytes);
+      expect(groups().flat()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+  });
+
+  test("a reading that is larger than maxBytes goes by itself", async () => {
+    const { device, payloads } = outboxDevice(undefined, { batch: { maxBytes: 64 } });
+    const large = { text: "x".repeat(100) };
+    for (const payload of [{ n: 0 }, large, { n: 1 }]) await device.enqueue({ topic: "data", payload, timeMs: 1 });
+    await device.flush();
+    expect(payloads()).toEqual(['[{"n":0,"time":1}]', JSON.stringify({ ...large, time: 1 }), '[{"n":1,"time":1}]']);
+  });
+
+  test("what is in flight as part of a batch is not evicted", async () => {
+    let more = async () => {};
+    const { device, fill, groups, dropped } = batching(
+      { maxReadings: 3 },
+      (group) => {
+        if (group[0] === 0) more();
+        return undefined;
+      },
+      { maxMessages: 4 },
+    );
+    await fill(4);
+    let added: Promise<void> | undefined;
+    more = () => {
+      added = fill(2, 4);
+      return added;
+    };
+    await device.flush();
+    await added;
+    await device.flush();
+    expect(dropped.every(({ message }) => message?.payload !== '{"n":1}')).toBe(true);
+    expect(groups()[0]).toEqual([0, 1, 2]);
+    expect(
+      [...groups().flat(), ...dropped.map(({ message }) => JSON.parse(message?.payload as string).n)].sort(),
+    ).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+});
+
+describe("encode", () => {
+  test("gets what was enqueued, and its text, bytes or object is sent", async () => {
+    const seen: (readonly BatchReading[])[] = [];
+    const results: unknown[] = ["line\nline", Uint8Array.of(1, 2), { all: [1] }];
+    const { device, host } = outboxDevice(undefined, {
+      batch: {
+        maxReadings: 3,
+        encode: (readings) => {
+          seen.push(readings);
+          return results[seen.length - 1] as string;
+        },
+      },
+    });
+    const payloads = [{ n: 1 }, "text", Uint8Array.of(255)];
+    for (const payload of [...payloads, ...payloads, ...payloads]) {
+      await device.enqueue({ topic: "data", payload, timeMs: TIME });
+    }
+    expect((await device.flush()).delivered).toBe(9);
+    expect(seen[0]).toMatchObject(payloads.map((payload, sequence) => ({ sequence, timeMs: TIME, payload })));
+    expect(host.sent.map(({ request }) => bodyOf(request))).toMatchObject([
+      { Payload: "line\nline" },
+      { Payload: "AQI=", PayloadEncoding: "Base64" },
+      { Payload: '{"all":[1]}' },
+    ]);
+    expect(base64Decode("AQI=")).toEqual(Uint8Array.of(1, 2));
+  });
+
+  test("text made of bytes is sent as text", async () => {
+    const { device, host } = outboxDevice(undefined, { batch: { encode: () => "line" } });
+    for (const byte of [1, 2]) await device.enqueue({ topic: "data", payload: Uint8Array.of(byte) });
+    await device.flush();
+    const { Payload, PayloadEncoding } = bodyOf(host.sent[0].request);
+    expect([host.sent.length, Payload, PayloadEncoding]).toEqual([1, "line", undefined]);
+  });
+
+  test.each<[string, () => unknown, string, RegExp]>([
+    ["throws", () => JSON.parse("secret"), "INVALID_PAYLOAD", /^outbox\.batch\.encode failed; the readings are sent/],
+    ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /gave 2049 bytes; the limit is 2048/],
+    ["gives nothing", () => undefined, "INVALID_PAYLOAD", /failed/],
+    ["gives a promise", async () => "x", "INVALID_PAYLOAD", /failed/],
+    ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /failed/],
+  ])("%s: these readings go out one by one, with one event", async (_name, encode, code, message) => {
+    let calls = 0;
+    const failing = () => (++calls === 1 ? encode() : "[]");
+    const { device, fill, payloads, events } = batching({ maxReadings: 3, encode: failing as never });
+    await fill(5);
+    expect((await device.flush()).delivered).toBe(5);
+    const alone = [0, 1, 2].map((n) => JSON.stringify({ n, time: TIME + n * 1000 }));
+    expect(payloads()).toEqual([...alone, "[]"]);
+    expect(events).toMatchObject([{ phase: "batch", code, readings: 3, message: expect.stringMatching(message) }]);
+    expect(JSON.stringify(events)).not.toContain("secret");
+  });
+
+  test("columns", async () => {
+    const { device, host } = outboxDevice(undefined, { batch: { encode: columns } });
+    const readings: object[] = [{ temperature: 21.5 }, { temperature: 21.6, wet: true }, { wet: null, a: { b: [1] } }];
+    for (const [i, payload] of readings.entries()) {
+      await device.enqueue({ topic: "data", payload, timeMs: TIME + i * 10000 });
+    }
+    await device.enqueue({ topic: "data", payload: "text", timeMs: TIME });
+    await device.flush();
+    expect(payloadOf(host.sent[0].request)).toBe(
+      '{"t0":1796000000000,"dt":[0,10000,20000],"temperature":[21.5,21.6,null],"wet":[null,true,null],' +
+        '"a":[null,null,{"b":[1]}]}',
+    );
+    expect(payloadOf(host.sent[1].request)).toBe("text");
+  });
+
+  test("columns of readings without a time, and names that it cannot have", () => {
+    const reading = (timeMs: number | undefined, payload: object) => ({ sequence: 0, timeMs, payload }) as BatchReading;
+    expect(columns([reading(undefined, { a: 1 }), reading(7, { a: 2 }), reading(9, { __proto__: null, b: 3 })])).toBe(
+      '{"t0":7,"dt":[null,0,2],"a":[1,2,null],"b":[null,null,3]}',
+    );
+    expect(columns([reading(undefined, {})])).toBe('{"t0":null,"dt":[null]}');
+    for (const payload of [{ t0: 1 }, { dt: 1 }, Uint8Array.of(1)]) {
+      expect(() => columns([reading(1, payload)])).toThrow(expect.objectContaining({ code: "INVALID_PAYLOAD" }));
+    }
+  });
+});
+
+describe("a rejection of many", () => {
+  const codes: [string, () => HttpResponse][] = [
+    ["InvalidJSON", () => refused("InvalidParameterValue.InvalidJSON")],
+    ["InvalidMsgLen", () => refused("FailedOperation.InvalidMsgLen")],
+    ["PayloadOverLimit", () => refused("InvalidParameterValue.PayloadOverLimit")],
+    ["413", () => page(413)],
+    ["422", () => page(422)],
+  ];
+
+  test.each(codes)("%s: the one bad reading is found by halving, wherever it stands", async (_name, reject) => {
+    for (const count of [2, 3, 5, 8, 13, 20]) {
+      for (let bad = 0; bad < count; bad++) {
+        const { device, fill, groups, dropped } = batching({}, (group) => (group.includes(bad) ? reject() : undefined));
+        await fill(count);
+        // Witnesses of another topic, as many as the evidence takes.
+        await fill(3, 100, "event");
+        const result = await device.flush();
+        expect(result).toMatchObject({ delivered: count + 2, dropped: 1, kept: 0, ended: "empty" });
+        expect(dropped).toMatchObject([{ reason: "refused", message: { payload: `{"n":${bad}}` } }]);
+        // Until the bad one is alone, what it takes is bounded; then a single message's evidence follows.
+        const alone = groups().findIndex((group) => group.length === 1 && group[0] === bad);
+        const bound = 2 * Math.ceil(Math.log2(count)) + 1;
+        expect({ count, bad, requests: alone + 1, isWithin: alone + 1 <= bound }).toMatchObject({ isWithin: true });
+      }
+    }
+  });
+
+  test("a size that the gateway does not take lowers maxBytes for this life", async () => {
+    const { device, fill, groups, payloads } = batching({}, (_group, request) =>
+      payloadOf(request).length > 400 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
+    );
+    await fill(40);
+    expect(await device.flush()).toMatchObject({ delivered: 40, dropped: 0, ended: "empty" });
+    const rejected = payloads().filter(({ length }) => length > 400).length;
+    expect(rejected).toBeLessThanOrEqual(2);
+    await fill(40, 40);
+    await device.flush();
+    expect(payloads().filter(({ length }) => length > 400).length).toBe(rejected);
+    expect(
+      Math.max(
+        ...groups()
+          .slice(-3)
+          .map(({ length }) => length),
+      ),
+    ).toBeGreaterThan(4);
+  });
+
+  test("a code about the size of what was acknowledged before does not lower it", async () => {
+    const { device, fill, groups } = batching({ maxReadings: 4 }, (group) =>
+      group.includes(5) ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
+    );
+    await fill(12);
+    await fill(2, 100, "event");
+    await device.flush();
+    await fill(4, 20);
+    await device.flush();
+    expect(groups().at(-1)).toEqual([20, 21, 22, 23]);
+  });
+
+  test("two bad readings cost each other nothing", async () => {
+    const { device, fill, dropped, delivered } = batching({}, (group) =>
+      group.includes(3) || group.includes(4) ? refused("X.InvalidJSON") : undefined,
+    );
+    await fill(20);
+    expect(await device.flush()).toMatchObject({ dropped: 2, delivered: 18, ended: "empty" });
+    expect(dropped.map(({ message }) => message?.payload)).toEqual(['{"n":3}', '{"n":4}']);
+    expect(delivered.length).toBe(18);
+  });
+
+  test("a gateway that rejects every array takes the readings one by one", async () => {
+    const { device, fill, groups } = batching({}, (_group, request) =>
+      payloadOf(request).startsWith("[") ? refused("InvalidParameterValue.InvalidJSON") : undefined,
+    );
+    await fill(6);
+    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, ended: "empty" });
+    expect(
+      groups()
+        .filter(({ length }) => length === 1)
+        .flat().length,
+    ).toBeGreaterThanOrEqual(6);
+  });
+
+  test("an unknown code: each is judged by itself, and none is lost for the others", async () => {
+    const { device, fill, dropped, groups } = batching({}, (group) =>
+      group.includes(2) ? refused("New.Code") : undefined,
+    );
+    await fill(8);
+    expect(await device.flush()).toMatchObject({ delivered: 7, dropped: 1 });
+    expect(groups()[0].length).toBe(8);
+    expect(dropped).toMatchObject([{ message: { payload: '{"n":2}' }, error: { gatewayCode: "New.Code" } }]);
+  });
+
+  test("an unknown code for everything ends the flush and keeps everything", async () => {
+    const { device, fill, groups } = batching({}, () => refused("New.Code"));
+    await fill(8);
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 8, ended: "unknown" });
+    expect(groups().length).toBe(5);
+  });
+
+  test("a topic that is not permitted is passed over as a whole", async () => {
+    const { device, fill, groups } = batching({ maxReadings: 2 }, (_group, request) =>
+      bodyOf(request).TopicName === "P/d/data" ? refused("UnauthorizedOperation.PermissionDenied") : undefined,
+    );
+    await fill(5);
+    await fill(3, 100, "event");
+    expect(await device.flush()).toMatchObject({ delivered: 3, dropped: 0, kept: 5, ended: "console" });
+    expect(groups()).toEqual([[0, 1], [100, 101], [102]]);
+  });
+
+  test.each<[string, () => HttpResponse, string]>([
+    ["an account in arrears", () => refused("FailedOperation.AccountIsolated"), "account"],
+    ["a wrong signature", () => refused("AuthFailure.SignatureFailure"), "credential"],
+    ["a pause", () => page(429, { "retry-after": "900" }), "throttled"],
+  ])("%s ends the flush after one request", async (_name, reply, ended) => {
+    const { device, fill, groups } = batching({}, reply);
+    await fill(8);
+    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 8, ended });
+    expect(groups().length).toBe(1);
+  });
+
+  test("a portal's page for everything costs no more requests than without batches, and one", async () => {
+    const { device, fill, groups } = batching({}, () => page(200));
+    await fill(20);
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 20, ended: "unreadable" });
+    expect(groups().length).toBe(5);
+  });
+
+  test("a page that stays for one reading alone: it is found by halving", async () => {
+    const { device, fill, dropped, groups } = batching({}, (group) => (group.includes(11) ? page(403) : undefined));
+    await fill(20);
+    expect(await device.flush()).toMatchObject({ delivered: 19, dropped: 1, ended: "empty" });
+    expect(dropped).toMatchObject([{ message: { payload: '{"n":11}' } }]);
+    expect(groups().findIndex((group) => group.length === 1 && group[0] === 11)).toBeLessThanOrEqual(12);
+  });
+});
+
+test("a deletion that fails after the acknowledgement: nothing of the batch is sent again", async () => {
+  const { device, fill, groups, host, delivered } = batching();
+  await fill(4);
+  const storage = host.storage as NonNullable<typeof host.storage>;
+  const remove = storage.delete;
+  let deletions = 0;
+  (storage as { delete: typeof remove }).delete = (key) =>
+    ++deletions === 2 ? Promise.reject(new Error("worn")) : remove(key);
+  expect((await device.flush()).ended).toBe("storage");
+  expect(delivered.length).toBe(1);
+  expect(await device.flush()).toMatchObject({ delivered: 3, ended: "empty" });
+  expect(groups().length).toBe(1);
+  expect(delivered.length).toBe(4);
+});
+
+test.each<[OutboxOptions, string]>([
+  [{ batch: { maxBytes: 20000 } }, "outbox.batch.maxBytes must not exceed maxPayloadBytes, 16384."],
+  [{ batch: { maxReading: 5 } as never }, "Unknown option `batch.maxReading`; did you mean `maxReadings`?"],
+])("%j is refused as an option", (outbox, message) => {
+  expect(() => outboxDevice(undefined, outbox)).toThrow(expect.objectContaining({ code: "INVALID_OPTION", message }));
+});

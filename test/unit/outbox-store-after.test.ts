@@ -1,0 +1,202 @@
+/** A reading that is sent before it is stored: what writes flash, what does not, and what is safe when. */
+
+import { describe, expect, test } from "@jest/globals";
+import { type HttpResponse, NetworkError, type OutboxOptions } from "../../src/index.js";
+import { outboxDevice, settled } from "../support/outbox-device.js";
+import { boardLimits, Flash } from "../support/storage.js";
+import { hang, page, type Reply, refused, taken } from "../support/virtual-host.js";
+
+const at = (n: number) => ({ topic: "data", payload: String(n) });
+const down = (): never => {
+  throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
+};
+
+function board(reply: Reply = () => taken(), outbox: OutboxOptions = {}) {
+  const flash = new Flash(boardLimits);
+  const { storage } = flash.start();
+  const box = outboxDevice(reply, { storeAfterMs: 5000, ...outbox }, { storage });
+  const stored = () => [...flash.values.values()].map((text) => text.slice(text.lastIndexOf("#") + 1));
+  return { ...box, flash, stored };
+}
+
+/** A gateway that responds when it is told to. */
+function held() {
+  const waiting: ((response: HttpResponse | Promise<never>) => void)[] = [];
+  const reply = () => new Promise<HttpResponse>((resolve) => waiting.push(resolve));
+  return { reply, waiting, next: (response: HttpResponse | Promise<never> = taken()) => waiting.shift()?.(response) };
+}
+
+describe("an online board", () => {
+  test.each<[string, OutboxOptions]>([
+    ["by itself", {}],
+    ["with its time", { timeField: "time" }],
+    ["in the form of a batch", { batch: {} }],
+  ])("writes no flash for readings that are sent %s", async (_name, outbox) => {
+    const { device, flash, host, delivered } = board(undefined, {
+      flushIntervalMs: 30000,
+      flushThreshold: 1,
+      ...outbox,
+    });
+    for (let n = 0; n < 50; n++) {
+      const { sequence, size } = await device.enqueue({ topic: "data", payload: { n } });
+      expect([sequence, size]).toEqual([n, 0]);
+    }
+    expect([flash.writes.length, host.sent.length, delivered.length, host.timers]).toEqual([0, 50, 50, 0]);
+    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 0, ended: "empty" });
+  });
+
+  test("stores each reading first by default", async () => {
+    const { device, flash, host } = board(undefined, { storeAfterMs: 0 });
+    await device.enqueue(at(1));
+    expect([flash.writes.length, host.sent.length]).toEqual([1, 0]);
+  });
+
+  test("readings that come all at once are sent one by one, in order", async () => {
+    const { device, flash, payloads } = board();
+    await Promise.all([1, 2, 3, 4, 5].map((n) => device.enqueue(at(n))));
+    expect([flash.writes, payloads()]).toEqual([[], ["1", "2", "3", "4", "5"]]);
+  });
+});
+
+describe("what is not acknowledged in time", () => {
+  test("is stored after storeAfterMs, and deleted by the acknowledgement that comes late", async () => {
+    const gateway = held();
+    const { device, flash, stored, host, delivered, box } = board(gateway.reply);
+    const { sequence } = await device.enqueue(at(1));
+    expect([stored(), host.elapsedMs]).toEqual([["1"], 5000]);
+    gateway.next();
+    await settled();
+    expect([box.size, flash.values.size, host.sent.length]).toEqual([0, 0, 1]);
+    expect(delivered).toMatchObject([{ sequence, payload: "1" }]);
+  });
+
+  test("a request that fails stores the reading at once, and the next flush sends it", async () => {
+    let reply: Reply = down;
+    const { device, stored, host, payloads } = board((...given) => reply(...given));
+    await device.enqueue(at(1));
+    expect([stored(), host.elapsedMs, host.sent.length]).toEqual([["1"], 0, 1]);
+    // After a failure, readings are stored first.
+    await device.enqueue(at(2));
+    expect([stored(), host.sent.length]).toEqual([["1", "2"], 1]);
+    reply = () => taken();
+    expect(await device.flush()).toMatchObject({ delivered: 2, ended: "empty" });
+    await device.enqueue(at(3));
+    expect([payloads(), stored()]).toEqual([["1", "1", "2", "3"], []]);
+  });
+
+  test("a pause that the gateway asks for holds readings back from being sent", async () => {
+    const { device, stored, host } = board(() => page(429, { "retry-after": "60" }));
+    await device.enqueue(at(1));
+    await device.enqueue(at(2));
+    expect([stored(), host.sent.length]).toEqual([["1", "2"], 1]);
+  });
+
+  test("a rejection is no verdict: the reading is stored, and judged with others", async () => {
+    const { device, dropped, stored } = board((request) =>
+      new TextDecoder().decode(request.body).includes("bad") ? refused("X.InvalidJSON") : taken(),
+    );
+    await device.enqueue({ topic: "data", payload: "bad" });
+    expect(stored()).toEqual(["bad"]);
+    await device.enqueue(at(1));
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
+    expect(dropped).toMatchObject([{ reason: "refused" }]);
+  });
+
+  test("four wait behind it in memory; with the fifth all are stored, oldest first", async () => {
+    const gateway = held();
+    const { device, flash, stored, host } = board(gateway.reply);
+    const enqueued = [1, 2, 3, 4, 5].map((n) => device.enqueue(at(n)));
+    await settled();
+    expect([flash.writes.length, host.sent.length]).toEqual([0, 1]);
+    enqueued.push(device.enqueue(at(6)));
+    await Promise.all(enqueued);
+    expect([stored(), host.sent.length, host.elapsedMs]).toEqual([["1", "2", "3", "4", "5", "6"], 1, 0]);
+  });
+
+  test("each is stored no later than storeAfterMs after it was enqueued", async () => {
+    const gateway = held();
+    const { device, stored, host } = board(gateway.reply);
+    const first = device.enqueue(at(1));
+    await settled();
+    const second = device.enqueue(at(2));
+    await first;
+    await second;
+    expect([stored(), host.elapsedMs]).toEqual([["1", "2"], 5000]);
+  });
+
+  test("a storage without room rejects only what is not acknowledged either", async () => {
+    const gateway = held();
+    const { device, host } = board(gateway.reply);
+    (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
+    const first = device.enqueue(at(1));
+    await settled();
+    host.advance(5000);
+    await settled();
+    gateway.next();
+    await expect(first).resolves.toMatchObject({ size: 0 });
+    const second = device.enqueue(at(2));
+    await settled();
+    gateway.next(Promise.reject(new NetworkError("CONNECTION_RESET", "read", "reset")));
+    await expect(second).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+  });
+});
+
+describe("flush", () => {
+  test("waits for what is being sent, counts it, and sends nothing twice", async () => {
+    const gateway = held();
+    const { device, payloads, flash } = board(gateway.reply);
+    const enqueued = [1, 2].map((n) => device.enqueue(at(n)));
+    const flushed = device.flush();
+    await settled();
+    gateway.next();
+    await settled();
+    gateway.next();
+    expect(await flushed).toMatchObject({ delivered: 2, kept: 0, ended: "empty" });
+    await Promise.all(enqueued);
+    expect([payloads(), flash.writes]).toEqual([["1", "2"], []]);
+  });
+
+  test("stores what is unacknowledged before it resolves at its deadline", async () => {
+    const { device, stored, host } = board((_request, _index, context) => hang(context), { storeAfterMs: 60000 });
+    const enqueued = [1, 2, 3].map((n) => device.enqueue(at(n)));
+    expect(await device.flush({ deadlineMs: 2000 })).toMatchObject({ delivered: 0, kept: 3, ended: "deadline" });
+    expect([stored(), host.elapsedMs]).toEqual([["1", "2", "3"], 2000]);
+    await Promise.all(enqueued);
+  });
+
+  test("does not send again what is stored while its request is under way", async () => {
+    const gateway = held();
+    const { device, payloads } = board(gateway.reply);
+    await device.enqueue(at(1));
+    const flushed = device.flush();
+    await settled();
+    gateway.next();
+    expect(await flushed).toMatchObject({ delivered: 1, kept: 0, ended: "empty" });
+    expect(payloads()).toEqual(["1"]);
+  });
+
+  test("of a device that is asleep soon: enqueued and flushed without waiting in between", async () => {
+    const { device, flash } = board();
+    const enqueued = device.enqueue(at(1));
+    expect(await device.flush({ deadlineMs: 10000 })).toMatchObject({ delivered: 1, ended: "empty" });
+    await enqueued;
+    expect(flash.writes).toEqual([]);
+  });
+});
+
+test("closing rejects what is neither acknowledged nor stored", async () => {
+  const { device, stored, host } = board((_request, _index, context) => hang(context));
+  const enqueued = [1, 2].map((n) => device.enqueue(at(n)).catch(({ code }) => code));
+  await settled();
+  device.close();
+  expect(await Promise.all(enqueued)).toEqual(["DEVICE_CLOSED", "DEVICE_CLOSED"]);
+  await settled();
+  expect([stored(), host.timers]).toEqual([[], 0]);
+});
+
+test("log lines are stored, and readings behind them keep their order", async () => {
+  const { device, box, payloads, flash } = board();
+  await box.enqueue({ topic: "", payload: "[]", qos: 0, endpoint: 1 });
+  await device.enqueue(at(1));
+  expect([flash.values.size, payloads()]).toEqual([2, []]);
+});
