@@ -8,6 +8,7 @@ import { stripTypes, stripTypesPlugin } from "./scripts/strip-types.mjs";
 // Each plugin is loaded where it is used: the compiler alone takes longer to load than `npm start` takes without it.
 
 const root = fileURLToPath(new URL(".", import.meta.url));
+const forXs = { isForXs: true };
 /** The library's second entry, `tencent-iothub-xs/topics`, on every platform. */
 const TOPICS = "src/topics/topics.ts";
 
@@ -75,7 +76,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
         if (!id.endsWith(".ts")) continue;
         const module = relative(root, id).replace(/\.ts$/, "");
         modules[`${name}/${module}`] = `./dist/${folder}/${module}`;
-        emit(`${folder}/${module}.js`, (await stripTypes(id)).code);
+        emit(`${folder}/${module}.js`, (await stripTypes(id, forXs)).code);
       }
       // One platform's own module takes the place of the one that mcpack finds by its import: includes come first.
       const platforms = Object.fromEntries(
@@ -96,12 +97,12 @@ async function firmware(dist, folder, entry, manifest, contribution) {
           .filter(isVariant)
           .map(([, file]) => file),
       )) {
-        emit(`${folder}/${file}.js`, (await stripTypes(`${root}${file}.ts`)).code);
+        emit(`${folder}/${file}.js`, (await stripTypes(`${root}${file}.ts`, forXs)).code);
       }
       // The module that apps import by the package's name, with the types for those written in TypeScript.
-      emit(`${folder}/entry.js`, (await stripTypes(`${root}${own.modules[name]}.ts`)).code);
+      emit(`${folder}/entry.js`, (await stripTypes(`${root}${own.modules[name]}.ts`, forXs)).code);
       modules[name] = [`./dist/${folder}/entry`, `./dist/types/${entry.replace(/\.ts$/, "")}`];
-      emit(`${folder}/entry-topics.js`, (await stripTypes(`${root}host/moddable/entry-topics.ts`)).code);
+      emit(`${folder}/entry-topics.js`, (await stripTypes(`${root}host/moddable/entry-topics.ts`, forXs)).code);
       modules[`${name}/topics`] = [`./dist/${folder}/entry-topics`, `./dist/types/${TOPICS.replace(/\.ts$/, "")}`];
       const preload = (part) =>
         manifests
@@ -158,7 +159,7 @@ const targets = {
   // One script without imports for engines that load no modules: everything under one global name.
   xs: async (dist) => ({
     input: "src/index.ts",
-    plugins: [await compile("src")],
+    plugins: [stripTypesPlugin(forXs)],
     output: {
       dir: dist,
       format: "iife",

@@ -27,6 +27,12 @@ export const budgets = {
     budget: 2_250_000,
     recorded: "job.ours.signRequestInstructions",
   },
+  stats: {
+    what: "stats() of a device with an outbox, on XS 17 where it is there",
+    unit: "instructions",
+    budget: 30_000,
+    recorded: "stats.xs17",
+  },
   load: {
     what: "loading the hash job's modules",
     unit: "instructions",

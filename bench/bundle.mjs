@@ -34,7 +34,8 @@ export async function bundle(code, { minify = false, name = "bundle", isForXs = 
     input: ENTRY,
     plugins: [
       entry(code, stubs),
-      stripTypesPlugin(),
+      // As firmware gets it.
+      stripTypesPlugin({ isForXs: true }),
       nodeResolve({ browser: true, preferBuiltins: false }),
       commonjs(),
       json(),

@@ -74,9 +74,10 @@ async function all() {
 }
 
 /** What a whole publish and the outbox cost. Rows of an engine that is not here stay as they are. */
-async function devices(results, { publish, outbox }) {
+async function devices(results, { publish, outbox, stats }) {
   results.publish = structuredClone(publish ?? {});
   results.outbox = structuredClone(outbox ?? {});
+  results.stats = structuredClone(stats ?? {});
   for (const [version, engine] of [
     ["xs13", engines.rv32],
     ["xs17", xs17],
@@ -84,6 +85,10 @@ async function devices(results, { publish, outbox }) {
     const figures = await measure.device(engine);
     if (figures === undefined) continue;
     for (const [name, figure] of Object.entries(figures)) {
+      if (name === "stats") {
+        results.stats[version] = figure;
+        continue;
+      }
       const group = ["enqueue", "open", "flush"].includes(name) ? results.outbox : results.publish;
       group[name] = { ...group[name], [version]: figure };
     }
@@ -110,6 +115,7 @@ async function check() {
     const rsa = await measure.rsa(OURS, engines);
     figures.hashJob = now.rv32Instructions;
     figures.signRequest = (await measure.request(engines)).signRequestInstructions;
+    figures.stats = await measure.stats(xs17 ?? engines.rv32);
     figures.load = now.loadInstructions;
     figures.bulk = (await measure.bulk(OURS, engines)).instructionsPerByte;
     figures.rsaSign = rsa.rv32Instructions;

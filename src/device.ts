@@ -216,24 +216,30 @@ export class Device {
   /** What became of messages so far, and what the device waits for. Reads nothing but memory. */
   stats(): DeviceStats {
     const outbox = this.outbox;
-    const host = this.#host;
     const client = this.#client;
+    const host = this.#host;
     const monotonicMs = host.clock.monotonicMs();
     const nowMs = client.nowMs();
     // From monotonic time to the time as it is known by now: the clock may have been set since.
     const offsetMs = nowMs - monotonicMs;
-    const at = client.succeededMs;
-    const error = client.lastError;
-    const http = host.http;
+    // No constant in place of the objects: XS makes no JSON of one that lies in read-only memory.
+    const reason = client.waitingFor(monotonicMs);
+    const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
     return {
       published: this.#published,
       retried: client.retried,
-      dropped: outbox === undefined ? {} : { ...outbox.dropped },
-      lastSuccessTimeMs: at === undefined ? undefined : Math.round(at + offsetMs),
-      lastError: error && { ...error, timeMs: Math.round(error.timeMs + offsetMs) },
-      waiting: waitState(client, outbox, monotonicMs, offsetMs),
+      dropped: outbox?.drops === undefined ? {} : { ...outbox.drops },
+      lastSuccessTimeMs: client.succeededMs === undefined ? undefined : Math.round(client.succeededMs + offsetMs),
+      lastError: client.lastError && {
+        ...client.lastError,
+        timeMs: Math.round(client.lastError.timeMs + offsetMs),
+      },
+      waiting:
+        reason === other && reason === "nothing"
+          ? { for: reason }
+          : waitState(client, reason, outbox, other, monotonicMs, offsetMs),
       outbox: outbox?.stats(nowMs),
-      http: http.counters?.(),
+      http: host.http.counters?.(),
     };
   }
 

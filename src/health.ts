@@ -72,11 +72,9 @@ export interface HeartbeatOptions {
 
 /** Something that may wait, in monotonic time. */
 interface MayWait {
-  waitingFor(nowMs: number): WaitReason;
   waitingUntil(reason: WaitReason, nowMs: number): number | undefined;
 }
 
-const NOTHING: WaitState = Object.freeze({ for: "nothing" });
 /** The order in which reasons to wait count. */
 const ORDER: readonly WaitReason[] = Object.freeze([
   "closed",
@@ -90,29 +88,25 @@ const ORDER: readonly WaitReason[] = Object.freeze([
 ]);
 
 /**
- * What a device waits for: its requests and its outbox, of which the more important, or longer, reason counts.
+ * What a device waits for: its requests, for `reason`, and its outbox, for `other`; the more important, or longer, counts.
  * @param offsetMs from monotonic time to that since 1970
  */
 export function waitState(
   client: MayWait,
+  reason: WaitReason,
   outbox: MayWait | undefined,
+  other: WaitReason,
   monotonicMs: number,
   offsetMs: number,
 ): WaitState {
-  let reason = client.waitingFor(monotonicMs);
-  const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
-  if (reason === "nothing" && other === "nothing") return NOTHING;
-  let until = reason === "nothing" ? undefined : client.waitingUntil(reason, monotonicMs);
-  if (outbox !== undefined && other !== "nothing") {
-    const order = ORDER.indexOf(other) - ORDER.indexOf(reason);
-    const otherUntil = outbox.waitingUntil(other, monotonicMs);
-    if (order < 0 || (order === 0 && (otherUntil ?? 0) > (until ?? 0))) {
-      reason = other;
-      until = otherUntil;
-    }
-  }
+  const until = reason === "nothing" ? undefined : client.waitingUntil(reason, monotonicMs);
+  const otherUntil = other === "nothing" ? undefined : outbox?.waitingUntil(other, monotonicMs);
+  const order = ORDER.indexOf(other) - ORDER.indexOf(reason);
+  const isOther = order < 0 || (order === 0 && (otherUntil ?? 0) > (until ?? 0));
+  const last = isOther ? otherUntil : until;
+  const counted = isOther ? other : reason;
   // Rounded up: by then it is over.
-  return until === undefined ? { for: reason } : { for: reason, untilMs: Math.ceil(until + offsetMs) };
+  return last === undefined ? { for: counted } : { for: counted, untilMs: Math.ceil(last + offsetMs) };
 }
 
 /** What a host tells of its machine, or nothing; what is of another type is left out, as it would not become JSON. */

@@ -234,7 +234,8 @@ export class Outbox<Result = unknown> {
   #evicting: DroppedMessage | undefined;
   /** Why the storage takes no more writes. */
   #stopped: IotHubError | undefined;
-  #drops: Partial<Record<DropReason, number>> | undefined;
+  /** Messages that left it without being delivered, by reason; undefined if there are none. */
+  drops: Partial<Record<DropReason, number>> | undefined;
   #flushing = 0;
   #closed = false;
   readonly #storeAfterMs: number;
@@ -305,25 +306,16 @@ export class Outbox<Result = unknown> {
     return oldestTimeMs === undefined ? 0 : Math.max(0, this.#context.nowMs() - oldestTimeMs);
   }
 
-  /** Messages that left it without being delivered, by reason; undefined if there are none. */
-  get dropped(): Readonly<Partial<Record<DropReason, number>>> | undefined {
-    return this.#drops;
-  }
-
   /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
   stats(nowMs: number): OutboxStats {
-    const queue = this.#queue;
-    const oldest = queue.oldestTimeMs;
-    return {
-      size: queue.size,
-      bytes: queue.bytes,
-      oldestAgeMs: oldest === undefined ? 0 : Math.max(0, nowMs - oldest),
-    };
+    return this.#queue.stats(nowMs);
   }
 
   /** What its own flushes wait for. @param nowMs monotonic */
   waitingFor(nowMs: number): WaitReason {
-    return this.#stopped === undefined ? this.#schedule.waitingFor(nowMs) : "storage";
+    if (this.#stopped !== undefined) return "storage";
+    const schedule = this.#schedule;
+    return schedule.isEven ? "nothing" : schedule.waitingFor(nowMs);
   }
 
   /** Until when, in monotonic time; undefined where that is not known. */
@@ -982,8 +974,8 @@ export class Outbox<Result = unknown> {
   #dropped(dropped: DroppedMessage): void {
     const { message, reason } = dropped;
     if (message === undefined || message.endpoint === 0) {
-      this.#drops ??= {};
-      this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+      this.drops ??= {};
+      this.drops[reason] = (this.drops[reason] ?? 0) + 1;
     }
     this.#call(() => {
       if (message === undefined || message.endpoint === 0) {

@@ -11,6 +11,7 @@
 
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
+import type { OutboxStats } from "../health.js";
 import type { Clock, Random, Storage } from "../host.js";
 import { type PowerOnClock, PowerOns } from "./power-on.js";
 import { decodeRecord, type StoredMessage, type StoredRecord, storedBytes } from "./record.js";
@@ -115,6 +116,15 @@ export class StoredQueue {
       if (this.#table[at] > UNKNOWN_TIME) return this.#table[at];
     }
     return undefined;
+  }
+
+  /** @param nowMs since 1970 */
+  stats(nowMs: number): OutboxStats {
+    const used = this.#end - this.#begin;
+    if (used === 0) return { size: 0, bytes: 0, oldestAgeMs: 0 };
+    const oldest = this.oldestTimeMs;
+    const oldestAgeMs = oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
+    return { size: used / STRIDE, bytes: this.#bytes, oldestAgeMs };
   }
 
   /** The sequence number at an index, 0 being the oldest; undefined if there is none. */

@@ -58,6 +58,9 @@ export class Schedule {
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
   }
 
+  /** Whether neither a failure nor a pause has to be thought of. */
+  isEven = true;
+
   /** What the outbox's own flushes wait for. */
   waitingFor(nowMs: number): WaitReason {
     if (this.#notBeforeMs > nowMs) return "pause";
@@ -102,6 +105,7 @@ export class Schedule {
     }
     if (delivered > 0 || ended === "empty") this.#failures = 0;
     else if (planned) this.#failures++;
+    this.isEven = this.#failures === 0 && this.#notBeforeMs === 0;
     if (planned) this.#running = false;
     if (planned || delivered > 0) this.update();
   }

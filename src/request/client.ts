@@ -296,7 +296,9 @@ export class Client {
 
   /** The time that requests are signed with, in milliseconds since 1970. */
   nowMs(): number {
-    return this.#host.clock.nowMs() + (this.#skew?.offsetMs ?? 0);
+    const skew = this.#skew;
+    const nowMs = this.#host.clock.nowMs();
+    return skew === undefined || skew.learnedMs === 0 ? nowMs : nowMs + skew.offsetMs;
   }
 
   /** Whether {@link nowMs} is the real time, as far as is known. */

@@ -31,7 +31,8 @@ export class ClockSkew {
   readonly #clock: Clock;
   readonly #storage: Storage | undefined;
   readonly #maxStepMs: number;
-  #offsetMs = 0;
+  /** What was learned, whether or not it holds. A field, as every signature asks for it. */
+  learnedMs = 0;
   /** Whether the offset was learned while the host's clock had not been set. */
   #unset = false;
   #loaded: boolean;
@@ -53,14 +54,14 @@ export class ClockSkew {
 
   /** What to add to the host's clock, in milliseconds. */
   get offsetMs(): number {
-    if (this.#offsetMs === 0) return 0;
+    if (this.learnedMs === 0) return 0;
     const { nowMs } = this.#read();
-    return this.#holds(nowMs, this.#offsetMs, this.#unset) ? this.#offsetMs : 0;
+    return this.#holds(nowMs, this.learnedMs, this.#unset) ? this.learnedMs : 0;
   }
 
   /** Whether the host's clock and the offset together are known to be right, from a Date header of this life. */
   get isConfirmed(): boolean {
-    return this.#confirmed && (this.#offsetMs === 0 || this.offsetMs !== 0);
+    return this.#confirmed && (this.learnedMs === 0 || this.offsetMs !== 0);
   }
 
   /** Takes in a Date header in order to know the time. @param dateMs milliseconds since 1970 */
@@ -81,7 +82,7 @@ export class ClockSkew {
       text = await this.#storage?.get(KEY);
     } catch {}
     if (text === undefined || !/^1[su]-?[0-9]{1,15}$/.test(text)) return;
-    this.#offsetMs = Number(text.slice(2));
+    this.learnedMs = Number(text.slice(2));
     this.#unset = text.startsWith("u", 1);
   }
 
@@ -96,7 +97,7 @@ export class ClockSkew {
     const { nowMs, unset } = this.#read();
     const offsetMs = dateMs - nowMs;
     if (Math.abs(offsetMs - this.offsetMs) < leastMs || !this.#holds(nowMs, offsetMs, unset)) return false;
-    this.#offsetMs = offsetMs;
+    this.learnedMs = offsetMs;
     this.#unset = unset;
     this.#confirmed = true;
     // A storage that takes its time, or never ends, must not keep the request from being signed again.
@@ -121,7 +122,7 @@ export class ClockSkew {
     if (now < this.#saveAfterMs) return;
     this.#saveAfterMs = now + SAVE_INTERVAL_MS;
     try {
-      await this.#storage?.set(KEY, `1${this.#unset ? "u" : "s"}${Math.round(this.#offsetMs)}`);
+      await this.#storage?.set(KEY, `1${this.#unset ? "u" : "s"}${Math.round(this.learnedMs)}`);
     } catch {
       // The correction holds without it until the next start.
     }
