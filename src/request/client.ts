@@ -12,7 +12,8 @@ import {
 import type { LastError, WaitReason } from "../health.js";
 import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
-import { type SignedRequest, type Signer, signRequest } from "../signing/signer.js";
+import { type SignatureTime, type SignedRequest, type Signer, signWith } from "../signing/hmac-signer.js";
+import { MAX_TIMESTAMP } from "../signing/string-to-sign.js";
 import { buildDateMs } from "../version.js";
 import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
 import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
@@ -209,9 +210,13 @@ interface PendingRequest {
   readonly options: PostOptions;
   readonly signal: CancelSignal;
   readonly canceller: RequestCanceller;
+  /** What the attempt sends. */
+  sent: HttpRequest | undefined;
   readonly startMs: number;
   signMs: number;
   sendMs: number;
+  /** When the attempt's request was signed, in monotonic time. */
+  signedMs: number;
   attempts: number;
   retries: number;
   /** Whether it was signed again with a corrected clock. */
@@ -325,9 +330,11 @@ export class Client {
       options,
       signal: canceller.signal,
       canceller,
+      sent: undefined,
       startMs: clock.monotonicMs(),
       signMs: 0,
       sendMs: 0,
+      signedMs: 0,
       attempts: 0,
       retries: 0,
       corrected: false,
@@ -340,8 +347,9 @@ export class Client {
       if (canceller.attempt === undefined) canceller.cancel(timedOut(request.timeoutMs));
     }, request.timeoutMs);
     try {
-      // Here and in #attempt the stack begins anew: with all callers below them, both would not fit into the 6 KB that
-      // an ESP32 has by default.
+      // Here the stack begins anew: with all callers below, it would not fit into the 6 KB that an ESP32 has by default.
+      // Attempts are made in this very function, as a second one that waits would cost half a kilobyte more, and a tenth
+      // of what a publish costs beside its hashes.
       await undefined;
       const turn = this.#turn(request.signal);
       if (turn !== undefined) await turn;
@@ -351,10 +359,21 @@ export class Client {
           const ready = this.#ready(request);
           if (ready !== undefined) await ready;
           try {
-            const exchange = await this.#attempt(request);
+            if (options.renew !== undefined) {
+              request.body = await unlessCancelled(options.renew(), request.signal);
+            }
+            const signing = this.#begin(request);
+            const attempt = signing instanceof Promise ? await signing : signing;
+            const response = await attempt.send(request.sent as HttpRequest);
+            const exchange = this.#end(request, attempt, response);
+            if (options.renew !== undefined && !this.isTimeKnown) {
+              await this.#skew?.confirm(readDate(response.headers.date));
+            }
+            this.#over(request);
             if (this.#onEvent) this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
             return exchange;
           } catch (cause) {
+            this.#over(request);
             if (request.signal.aborted) throw cause;
             const delayMs = await this.#delayAfter(request, typed(cause));
             this.retried++;
@@ -457,85 +476,88 @@ export class Client {
     return timeoutMs - (this.#host.clock.monotonicMs() - startMs);
   }
 
-  async #attempt(request: PendingRequest): Promise<Exchange> {
-    await undefined;
-    const { renew } = request.options;
-    if (renew !== undefined) request.body = await unlessCancelled(renew(), request.signal);
-    const { clock } = this.#host;
-    const { path, body, signal } = request;
-    const { scheme, host, port } = this.#endpoint;
-    const begun = clock.monotonicMs();
+  /**
+   * Signs with the time as it is now and a nonce of its own, and makes the attempt that is to send; a promise where a
+   * secure element takes its time.
+   */
+  #begin(request: PendingRequest): Attempt | Promise<Attempt> {
+    const { path, body } = request;
+    const begunMs = this.#host.clock.monotonicMs();
     this.#lookForSurplus(path);
-    const limits = {
-      attemptTimeoutMs: Math.max(1, Math.min(this.#leftMs(request), request.policy.attemptTimeoutMs)),
-      phaseTimeoutsMs: this.#options.phaseTimeoutsMs,
-      maxResponseBytes: this.#options.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES,
-      fresh: this.#fresh || request.options.fresh === true || begun < this.#freshUntil,
-    };
-    const made = this.#sign(path, body, signal);
-    const headers = made instanceof Promise ? await made : made;
-    const signed = clock.monotonicMs();
-    request.signMs += signed - begun;
-    limits.attemptTimeoutMs = Math.max(1, limits.attemptTimeoutMs - (signed - begun));
-    if (this.#onEvent) this.#emit({ phase: "send", path, host, port });
-    const attempt = new Attempt(this.#host, limits);
-    const sent: HttpRequest = { scheme, host, port, method: "POST", path, headers, body };
-    request.canceller.attempt = attempt;
-    try {
-      // An app may have given up while it was asked for the time, or told of an event.
-      if (signal.aborted) throw signal.reason;
-      const response = await attempt.send(sent);
-      const timing = attempt.timing(sent, response);
-      this.#fresh = false;
-      if (this.#onEvent) {
-        this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
-      }
-      const answer = this.#read(path, response, response.reused ?? !limits.fresh);
-      if (renew !== undefined && !this.isTimeKnown) await this.#skew?.confirm(readDate(response.headers.date));
-      this.#budget.refund();
-      const ended = clock.monotonicMs();
-      this.succeededMs = ended;
-      return { answer, attempts: request.attempts, timing: this.#timing(request, timing, ended - signed) };
-    } finally {
-      attempt.end();
-      request.canceller.attempt = undefined;
-      request.sendMs += clock.monotonicMs() - signed;
+    const nonce = this.#nonces.next();
+    const timestampSeconds = Math.floor(this.nowMs() / 1000);
+    const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
+    // An invalid timestamp would say nothing of the message.
+    if (!(timestampSeconds >= 0 && timestampSeconds <= MAX_TIMESTAMP)) {
+      throw new IotHubError("CLOCK_NOT_SET", "The clock shows no time that can be signed.");
     }
+    const signed = signWith({ host: this.#endpoint.host, path, body }, this.#signer, time);
+    return signed instanceof Promise
+      ? unlessCancelled(signed, request.signal).then((later) => this.#signed(request, later, time, begunMs))
+      : this.#signed(request, signed, time, begunMs);
+  }
+
+  #signed(
+    request: PendingRequest,
+    { headers }: SignedRequest,
+    { timestampSeconds, nonce }: SignatureTime,
+    begunMs: number,
+  ): Attempt {
+    const { path, body, signal, options, policy } = request;
+    const { scheme, host, port } = this.#endpoint;
+    const { phaseTimeoutsMs, maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES } = this.#options;
+    const signedMs = this.#host.clock.monotonicMs();
+    request.signMs += signedMs - begunMs;
+    request.signedMs = signedMs;
+    const leftMs = Math.min(this.#leftMs(request), policy.attemptTimeoutMs - (signedMs - begunMs));
+    const limits = {
+      attemptTimeoutMs: Math.max(1, leftMs),
+      phaseTimeoutsMs,
+      maxResponseBytes,
+      fresh: this.#fresh || options.fresh === true || begunMs < this.#freshUntil,
+    };
+    if (this.#onEvent) {
+      const { algorithm } = this.#signer;
+      this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      this.#emit({ phase: "send", path, host, port });
+    }
+    // No host unpacks a compressed body. The headers were made for this request.
+    (headers as Record<string, string>)["Accept-Encoding"] = "identity";
+    const attempt = new Attempt(this.#host, limits);
+    request.sent = { scheme, host, port, method: "POST", path, headers, body };
+    request.canceller.attempt = attempt;
+    // An app may have given up while it was asked for the time, or told of an event.
+    if (signal.aborted) throw signal.reason;
+    return attempt;
+  }
+
+  /** Reads the response to an attempt. */
+  #end(request: PendingRequest, attempt: Attempt, response: HttpResponse): Exchange {
+    const { path, sent, signedMs, attempts } = request;
+    const timing = attempt.timing(sent as HttpRequest, response);
+    this.#fresh = false;
+    if (this.#onEvent) {
+      this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
+    }
+    const answer = this.#read(path, response, response.reused ?? !attempt.fresh);
+    this.#budget.refund();
+    const endedMs = this.#host.clock.monotonicMs();
+    this.succeededMs = endedMs;
+    return { answer, attempts, timing: this.#timing(request, timing, endedMs - signedMs) };
+  }
+
+  /** Ends the limits of an attempt, if one was made. */
+  #over(request: PendingRequest): void {
+    const { attempt } = request.canceller;
+    if (attempt === undefined) return;
+    attempt.end();
+    request.canceller.attempt = undefined;
+    request.sendMs += this.#host.clock.monotonicMs() - request.signedMs;
   }
 
   #timing({ startMs, signMs, sendMs }: PendingRequest, timing: HttpTiming, lastMs: number): RequestTiming {
     const totalMs = this.#host.clock.monotonicMs() - startMs;
     return { ...timing, waitMs: Math.max(0, totalMs - signMs - sendMs - lastMs), signMs, totalMs };
-  }
-
-  /** Signs a body with the time as it is now and a nonce of its own. A secure element may take its time. */
-  #sign(
-    path: string,
-    body: Uint8Array,
-    signal: CancelSignal,
-  ): HttpRequest["headers"] | Promise<HttpRequest["headers"]> {
-    const { host } = this.#endpoint;
-    const nonce = this.#nonces.next();
-    const timestampSeconds = Math.floor(this.nowMs() / 1000);
-    const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
-    let signed: SignedRequest | Promise<SignedRequest>;
-    try {
-      signed = signRequest({ host, path, body }, this.#signer, time);
-    } catch (error) {
-      if (!(error instanceof IotHubError) || error.code !== "INVALID_TIMESTAMP") throw error;
-      // It says nothing of the message.
-      throw new IotHubError("CLOCK_NOT_SET", "The clock shows no time that can be signed.", error);
-    }
-    const { algorithm } = this.#signer;
-    const finish = ({ headers }: SignedRequest) => {
-      if (this.#onEvent) {
-        this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-      }
-      // No host unpacks a compressed body. The headers were made for this request.
-      (headers as Record<string, string>)["Accept-Encoding"] = "identity";
-      return headers;
-    };
-    return signed instanceof Promise ? unlessCancelled(signed, signal).then(finish) : finish(signed);
   }
 
   /** Reads a response, once it is known to be the request's own. */

@@ -19,7 +19,8 @@ export interface StringToSignParts {
   readonly bodyHash: string;
 }
 
-const MAX_TIMESTAMP = 253402300799;
+/** The end of the year 9999, in seconds since 1970. */
+export const MAX_TIMESTAMP = 253402300799;
 
 /**
  * The text that is signed: eight fields joined by LF, none at the end (Tencent Cloud, "Signature Algorithm", 1105/41501).

@@ -168,7 +168,7 @@ describe("every promise settles", () => {
     const error = failure(d.publish(message));
     await Promise.resolve();
     host.advance(6001);
-    expect(await error).toMatchObject({ code: "TIMEOUT", phase: "total" });
+    expect(await error).toMatchObject({ code: "TIMEOUT", phase: "connect" });
     expect(host.timers).toBe(0);
   });
 
