@@ -10,6 +10,8 @@ import { Montgomery } from "./montgomery.js";
 // DigestInfo of SHA-256 up to the hash, RFC 8017 section 9.2 note 1.
 const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
+/** One block of SHA-256. */
+const HMAC_KEY_BYTES = 64;
 const HASH_BYTES = 32;
 
 /** Bits of the random multiple of p - 1 that is added to an exponent. */
@@ -116,7 +118,7 @@ function blindedPower(prime: Montgomery, m: bigint, d: bigint, blinding: bigint)
 }
 
 /** Checks the numbers, and computes those that the key leaves out (RFC 8017 section 3.2). */
-function prepare({ n, e, d, bytes, ...key }: RsaPrivateKey, modulus: Montgomery): Prepared {
+function prepare({ n, e, d, ...key }: RsaPrivateKey, modulus: Montgomery): Prepared {
   const [p, q] = key.p === 0n && key.q === 0n ? factors(modulus, e, d) : [key.p, key.q];
   if (p < 3n || q < 3n || p * q !== n) throw inconsistent();
   const dP = key.dP || d % (p - 1n);
@@ -133,7 +135,8 @@ function prepare({ n, e, d, bytes, ...key }: RsaPrivateKey, modulus: Montgomery)
   const montgomeryP = new Montgomery(p);
   const qInv = key.qInv || montgomeryP.power(q % p, p - 2n, montgomeryP.bits);
   if (dP >= p || dQ >= q || qInv >= p || (qInv * q) % p !== 1n) throw inconsistent();
-  const secret = bigIntBytes(dP, bytes);
+  // 512 secret bits are more than enough to key it, and all that is not hashed first.
+  const secret = bigIntBytes(BigInt.asUintN(8 * HMAC_KEY_BYTES, dP), HMAC_KEY_BYTES);
   const hmac = new Hmac("sha256", secret);
   secret.fill(0);
   return { p: montgomeryP, q: new Montgomery(q), dP, dQ, qInv: montgomeryP.enter(qInv), hmac };
