@@ -89,6 +89,20 @@ export function base64Decode(text: string): Uint8Array {
   return bytes;
 }
 
+/**
+ * The bytes of Base64 with white space in it, as in PEM. Lines are joined first: on XS that takes a hundredth of what a
+ * regular expression does.
+ * @throws {IotHubError} INVALID_BASE64
+ */
+export function base64DecodeLines(content: string): Uint8Array {
+  try {
+    return base64Decode(content.split(content.includes("\r") ? "\r\n" : "\n").join(""));
+  } catch {
+    // Other white space is rare.
+    return base64Decode(content.replace(/\s+/g, ""));
+  }
+}
+
 /** Undefined for what is not Base64, or has white space in it, which engines pass over. */
 function decodeNatively(text: string): Uint8Array | undefined {
   try {

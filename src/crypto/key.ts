@@ -1,7 +1,7 @@
 /** Reads RSA private keys: PKCS#1 (RFC 8017 appendix A.1.2) and PKCS#8 (RFC 5958), as PEM (RFC 7468) or DER. */
 
 import { IotHubError } from "../errors.js";
-import { base64Decode } from "./base64.js";
+import { base64DecodeLines } from "./base64.js";
 import { bigIntOf } from "./big-int.js";
 import { BIT_STRING, DerError, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "./der.js";
 import { hex } from "./hex.js";
@@ -131,22 +131,12 @@ function readBlock(body: string, label: string): Uint8Array {
   if (content.includes("ENCRYPTED")) throw encrypted();
   if (content.includes("\\n")) throw malformed("its line breaks are the two characters \\ and n");
   try {
-    const der = decodeLines(content);
+    const der = base64DecodeLines(content);
     if (der.length > 0) return der;
   } catch (cause) {
     throw malformed("its PEM text is not Base64", cause);
   }
   throw malformed("there is nothing between the BEGIN and the END line");
-}
-
-/** On XS the lines of a key of 2048 bits are joined for a hundredth of what a regular expression costs. */
-function decodeLines(content: string): Uint8Array {
-  try {
-    return base64Decode(content.split(content.includes("\r") ? "\r\n" : "\n").join(""));
-  } catch {
-    // Other white space is rare.
-    return base64Decode(content.replace(/\s+/g, ""));
-  }
 }
 
 function readDer(der: Uint8Array): RsaPrivateKey {

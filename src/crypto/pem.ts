@@ -1,7 +1,7 @@
 /** Certificates in the forms in which an app may have them: PEM (RFC 7468) or DER, one or a list. */
 
 import { IotHubError } from "../errors.js";
-import { base64, base64Decode } from "./base64.js";
+import { base64, base64DecodeLines } from "./base64.js";
 import { SEQUENCE } from "./der.js";
 import { latin1 } from "./key.js";
 
@@ -48,7 +48,7 @@ export function certificatePem(der: Uint8Array): string {
 
 function readBlock(option: string, body: string): Uint8Array {
   try {
-    const der = base64Decode(body.replace(/\s+/g, ""));
+    const der = base64DecodeLines(body);
     if (der[0] === SEQUENCE) return der;
   } catch {
     // Reported below: what was read says more than what its Base64 lacks.
