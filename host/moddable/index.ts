@@ -133,6 +133,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       digest,
       rsa: digest && new ArithmeticRsa(digest),
       forget: async () => {
+        await store?.forget();
         if (storage) await forgetSession(storage);
       },
       secure: {
