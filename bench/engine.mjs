@@ -29,7 +29,7 @@ const sourcesOf = {
 };
 const own = join(root, "bench/engine");
 const shared = join(root, "test/support/engine");
-const cache = join(root, "node_modules/.cache/tencent-iothub-xs");
+export const cache = join(root, "node_modules/.cache/tencent-iothub-xs");
 
 const FULL = 2;
 
@@ -48,7 +48,7 @@ const defines = {
   mxStringNormalize: 1,
 };
 
-const kinds = {
+export const kinds = {
   rv32: {
     compiler: "riscv64-unknown-elf-gcc",
     flags: "--specs=picolibc.specs -march=rv32imc -mabi=ilp32 -Os -fno-jump-tables -falign-functions=4".split(" "),
@@ -110,11 +110,10 @@ export async function build(kind, version = "xs13") {
   const folder = mkdtempSync(join(tmpdir(), "bench-engine-"));
   try {
     const objects = sources.map((_, i) => join(folder, `${i}.o`));
-    const queue = sources.map((source, i) => [...options, "-c", source, "-o", objects[i]]);
-    const work = async () => {
-      for (let command = queue.shift(); command; command = queue.shift()) await execute(compiler, command);
-    };
-    await Promise.all([work(), work()]);
+    await compileAll(
+      compiler,
+      sources.map((source, i) => [...options, "-c", source, "-o", objects[i]]),
+    );
     await execute(compiler, [...flags, ...objects, ...link, "-lm", "-o", join(folder, "engine")]);
     // Another process may have been as fast.
     writeFileSync(`${path}.${process.pid}`, readFileSync(join(folder, "engine")), { mode: 0o755 });
@@ -135,6 +134,22 @@ export async function build(kind, version = "xs13") {
 export const ROOMY = 32 << 20;
 export const STACK = STACK_BYTES;
 
+/** The command that runs a program on the emulated core, and its parameters. */
+export function emulated(program, words) {
+  const machine = "-M virt -m 256M -bios none -display none -monitor none -serial none -icount shift=0".split(" ");
+  const semihosting = `enable=on,target=native,arg=${["engine", ...words].join(" ")}`;
+  return ["qemu-system-riscv32", [...machine, "-semihosting-config", semihosting, "-kernel", program]];
+}
+
+/** Compiles sources, two at a time, each with its options. */
+export async function compileAll(compiler, commands) {
+  const queue = [...commands];
+  const work = async () => {
+    for (let command = queue.shift(); command; command = queue.shift()) await execute(compiler, command);
+  };
+  await Promise.all([work(), work()]);
+}
+
 /**
  * Runs a script.
  * @param {string} engine what `build` gave
@@ -154,14 +169,7 @@ export async function run(engine, script, options = {}) {
     words.splice(2, 0, `+${join(folder, "preload.js")}`);
   }
   const isEmulated = engine.includes("bench-rv32");
-  const [command, parts] = isEmulated
-    ? [
-        "qemu-system-riscv32",
-        "-M virt -m 256M -bios none -display none -monitor none -serial none -icount shift=0"
-          .split(" ")
-          .concat("-semihosting-config", `enable=on,target=native,arg=engine ${words.join(" ")}`, "-kernel", engine),
-      ]
-    : [engine, words.map(String)];
+  const [command, parts] = isEmulated ? emulated(engine, words) : [engine, words.map(String)];
   try {
     const { stdout, stderr } = await execute(command, parts, { timeout: timeoutMs, maxBuffer: 1 << 24 });
     // QEMU writes the guest's output to its own error stream, unless a console takes it.

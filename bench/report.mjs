@@ -61,6 +61,7 @@ export function table(results) {
     "",
     "Ours is blinded, and the result verified before it is given away.",
     "",
+    ...handshakes(results.handshake),
     ...simulator(results.moddable),
     "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), a warm call in a roomy heap.",
     "  *load*: running the library's top level. *wrong*: the library hashes a text with an emoji to another value on XS than elsewhere.",
@@ -101,6 +102,26 @@ function publishes({ publish, outbox }) {
     ...Object.keys(outboxNames).map(row(outbox, outboxNames)),
     "",
     `A publish leaves ${plain(publish.garbageBytes?.xs13)} bytes to be collected on XS 13, ${plain(publish.garbageBytes?.xs17)} on XS 17, and takes ${plain(publish.stackBytes)} bytes of stack.`,
+    "",
+  ];
+}
+
+const handshakeNames = {
+  full: "full, chain of two certificates with ECDSA on P-256",
+  fullRsa: "full, chain of two certificates with RSA-2048",
+  resumed: "resumed by a ticket",
+};
+
+function handshakes(handshake) {
+  if (handshake === undefined) return [];
+  const row = (name) => {
+    const { total, guard, arithmetic } = handshake[name];
+    return `| ${handshakeNames[name]} | ${millions(total)} | ${millions(guard)} | ${millions(guard - arithmetic)} |`;
+  };
+  return [
+    "| A TLS handshake on the SDK, M instructions | all | what judges the server | of that, ours |",
+    "| :-- | --: | --: | --: |",
+    ...Object.keys(handshakeNames).map(row),
     "",
   ];
 }

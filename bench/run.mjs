@@ -7,6 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { budgets, judge, recordedFigure } from "./budgets.mjs";
 import { build, packages, tools } from "./engine.mjs";
+import { measureHandshakes } from "./image.mjs";
 import { OURS } from "./jobs.mjs";
 import * as measure from "./measure.mjs";
 import { measureSimulator } from "./moddable.mjs";
@@ -62,6 +63,7 @@ async function all() {
   results.core = await measure.coreBytes();
   console.log(process.env.MODDABLE ? "on the simulator" : "The simulator is left out: MODDABLE names no Moddable SDK.");
   results.moddable = (await measureSimulator()) ?? previous.moddable;
+  results.handshake = (await measureHandshakes()) ?? previous.handshake;
   console.log("all: on Node");
   const microseconds = await measure.onNode(Object.keys(peers));
   for (const [name, value] of Object.entries(microseconds)) {
@@ -127,6 +129,14 @@ async function check() {
     figures.garbage = now.garbageBytes;
     // Half a kilobyte more than the least, so that not every allocation has to collect.
     figures.leak = await measure.leakedBytes(engines, now.leastHeapBytes + 512);
+  }
+  const handshakes = await measureHandshakes();
+  if (handshakes) {
+    const { full, resumed } = handshakes;
+    figures.handshakeGuard = full.guard - full.arithmetic;
+    figures.handshakeResumed = resumed.total;
+  } else {
+    console.log("No instructions of TLS handshakes: needed are a Moddable SDK in MODDABLE, and the compiler.");
   }
   const core = await measure.coreBytes();
   figures.coreMinified = core.minifiedBytes;

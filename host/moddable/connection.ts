@@ -129,8 +129,7 @@ export class Connection implements TransportEvents {
    */
   close(isOverdue = false): void {
     if (this.#state === "closed") return;
-    // Whoever has given it up: the next start of the program must not try that address again.
-    if (this.#isOpening) this.#dropAddress();
+    const isOpening = this.#isOpening;
     this.#move("closed");
     this.#withdrawName?.();
     Timer.clear(this.#idleTimer);
@@ -138,6 +137,8 @@ export class Connection implements TransportEvents {
     this.#transport = this.#withdrawName = this.#reader = undefined;
     this.#unsent.length = 0;
     transport?.close(isOverdue);
+    // Whoever has given it up: the next start of the program must not try that address again.
+    if (isOpening) this.#dropAddress();
     this.#events.onClosed(this);
     this.#pending?.fail(new IotHubError("CANCELLED", "The connection was closed by the client."));
     this.#pending = undefined;
@@ -252,12 +253,13 @@ export class Connection implements TransportEvents {
   #connect(): void {
     const { host, resolver, memory } = this.#endpoint;
     const known = resolver.knows(host) ? undefined : memory?.address;
-    this.#isRemembered = known !== undefined;
     this.#withdrawName = resolver.resolve(known ?? host, {
       onResolved: (address) => {
         this.#withdrawName = undefined;
         try {
           this.#transport = this.#endpoint.connect(address, this);
+          // Not before it is tried: without a network, or a socket, it is as good as it was.
+          this.#isRemembered = known !== undefined;
         } catch (error) {
           this.#fail(error);
         }

@@ -72,11 +72,12 @@ export interface ModdableHostOptions extends PlainHostOptions {
    *
    * - `"memory"`: they end with the program, as they do in deep sleep.
    * - `"storage"`: one is also kept in the host's storage, with the server's address, for a board that sleeps. It is as
-   *   secret as the psk beside it: who reads the flash can read what was sent in sessions resumed from it. It is bound to the
-   *   origin, the trust anchors, pins, client certificate, suites and version of the library; never stored with
-   *   `dangerouslyAcceptAnyCertificate`, above 400 characters, or beside 300 entries of NVS; and not offered while the clock
-   *   is not set. It is written only when the stored one can no longer be used, once a day at most where sleeps last longer
-   *   than sessions. A failure deletes it, {@link ModdableHost.close} keeps it, {@link ModdableHost.forget} deletes it.
+   *   secret as the psk beside it: until it ends, who reads the flash can play the server to this board, and decrypt what was
+   *   recorded of the connections that made and resumed it. It is bound to the origin, the trust anchors, pins, client
+   *   certificate, suites and version of the library; never stored with `dangerouslyAcceptAnyCertificate`, above 400
+   *   characters, or beside 300 entries of NVS; and not offered while the clock is not set. It is written only when the stored
+   *   one is over, or an hour old and declined; once a day at most where sleeps last longer than sessions. A failure of TLS
+   *   deletes it, {@link ModdableHost.close} keeps it, {@link ModdableHost.forget} deletes it.
    * - `false`: every handshake is a full one.
    * @default "memory"
    */
@@ -133,6 +134,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
       digest,
       rsa: digest && new ArithmeticRsa(digest),
       forget: async () => {
+        await store?.forget();
         if (storage) await forgetSession(storage);
       },
       secure: {

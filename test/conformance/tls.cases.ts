@@ -545,10 +545,15 @@ export const cases: readonly Case[] = [
       });
       const none = new Uint8Array(0);
       const end = Number.POSITIVE_INFINITY;
+      /** The storage is looked through before something is stored. */
+      const keep = async (session: KeptSession, notAfterMs: number, address: string) => {
+        delete values["tls-session"];
+        (await start("a:443")).keep("a:443", session, notAfterMs, address);
+        for (let i = 0; i < 20; i++) await undefined;
+      };
       /** What is stored of a session, and offered by the next start of the program. */
       const stored = async (session: KeptSession) => {
-        delete values["tls-session"];
-        (await start("a:443")).keep("a:443", session, end, "255.0.12.3");
+        await keep(session, end, "255.0.12.3");
         return [values["tls-session"]?.length, (await start("a:443")).take("a:443")?.session];
       };
       const byTicket: KeptSession = { id: none, ticket: ticketOf(240, 300), secret, suite: 0xc02f, isExtended: true };
@@ -594,8 +599,7 @@ export const cases: readonly Case[] = [
         [0xffffffff, end, 86400],
         [7200, nowMs + 5500, 5],
       ]) {
-        delete values["tls-session"];
-        (await start("a:443")).keep("a:443", { ...byTicket, ticket: ticketOf(9, hint) }, notAfterMs, "1.2.3.4");
+        await keep({ ...byTicket, ticket: ticketOf(9, hint) }, notAfterMs, "1.2.3.4");
         const { lifetimeSeconds, session } = (await start("a:443")).take("a:443") ?? {};
         check.equal([lifetimeSeconds, session?.ticket?.lifetimeSeconds], [seconds, seconds], `a hint of ${hint}`);
       }

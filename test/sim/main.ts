@@ -20,6 +20,7 @@ import { starts } from "./restart.js";
 import { servers } from "./servers.js";
 import { Expectations, Session, type Test } from "./session.js";
 import { build, Display, Simulator, wrap } from "./simulator.js";
+import { soak } from "./soak.js";
 import { wake } from "./wake.js";
 import { Workshop } from "./workshop.js";
 
@@ -74,6 +75,7 @@ export async function main(filters: readonly string[]): Promise<number> {
         `figures (${keyType})`,
         (session, expect) => wake(session, expect, keyType),
       ]),
+      ["wake", "soak", (session, expect) => soak(session, expect)],
       ...servers.map(([name, test]): [string, string, Test] => ["servers", name, test]),
       ["certificates", "signatures", (session, expect) => signatures(session, expect)],
       ...chainSuites.map((suite): [string, string, Test] => [

@@ -67,7 +67,7 @@ export class Resumption implements OriginMemory {
   }
 
   dropAddress(): void {
-    this.#store?.drop(this.#origin, false);
+    this.#store?.dropAddress(this.#origin);
   }
 
   /** The session to offer, with an identifier for this handshake. */
@@ -103,7 +103,7 @@ export class Resumption implements OriginMemory {
   /** Whatever went wrong, the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
-    this.#store?.drop(this.#origin, true);
+    this.#store?.drop(this.#origin);
   }
 
   forget(): void {

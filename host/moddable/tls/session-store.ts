@@ -1,6 +1,7 @@
 /**
- * One TLS session in the host's storage, with which a board resumes after deep sleep or a restart. It is stored as it is: who
- * reads the storage can read what was sent in sessions that were resumed from it, as who reads the psk there can send.
+ * One TLS session in the host's storage, with which a board resumes after deep sleep or a restart. It is stored as it is: until
+ * it ends, who reads the storage can play the server to this board; and what was recorded of the connections that made and
+ * resumed it, at any time.
  */
 
 import { asciiText } from "../../../src/crypto/native-text.js";
@@ -14,15 +15,27 @@ import type { KeptSession } from "./resumption.js";
 import type { SignaturePrimitives } from "./verify.js";
 
 const KEY = "tls-session";
-/** Begins like the session that another start of the program than its own has resumed: to store it was worth it. */
-const RESUMED_KEY = "tls-resumed";
+/**
+ * What is known of the stored session since it was written: begins as that does, and has a letter for each. Of its own, as it
+ * takes two entries of NVS, and the session fourteen.
+ */
+const NOTE_KEY = "tls-note";
+/** Another start of the program than the one that stored it has resumed it: to store it was worth it. */
+const RESUMED = "r";
+/** Its address has failed: the name is asked for. */
+const ADDRESS_FAILED = "a";
 
 /** Fourteen entries of NVS: what is rewritten now and then must stay small beside the readings. */
 const MAX_CHARACTERS = 400;
 /** Above, NVS begins to copy pages as it writes. */
 const MAX_ENTRIES = 300;
-const RESUMED_ENTRIES = 2;
+const NOTE_ENTRIES = 2;
 const DAY_SECONDS = 86400;
+/**
+ * Before that, a session that has been of use is not replaced while it lasts: of servers behind one address that do not share
+ * their keys, every other one declines it, and the flash would wear out with their sessions.
+ */
+const DECLINED_SECONDS = 3600;
 
 // Of a record: where the parts of its head begin. The master secret and the ticket or identifier follow.
 const FORMAT_AT = 0;
@@ -75,13 +88,23 @@ export class SessionStore {
   #loading: Promise<void> | undefined;
   /** What is stored; without the secret once the session has been taken. */
   #record: Uint8Array | undefined;
+  /** Whether the check value of the record has been compared: it takes the origin that it is for. */
+  #isChecked = false;
   /** Tells the stored session from others. */
   #mark = "";
-  /** Whether the stored session has been resumed, and whether the storage says so. */
+  /** Whether the stored session has been resumed, and whether its address has failed. */
   #wasResumed = false;
-  #isMarked = false;
+  #hasAddressFailed = false;
+  /** The letters of the note that is stored. */
+  #note = "";
   /** Whether this start of the program may store a session. */
   #mayWrite = false;
+  #room: Promise<boolean> | undefined;
+  /** What is to be stored as soon as it is known that there is room. */
+  #next: Uint8Array | undefined;
+  /** Operations of the storage that are under way, by their keys. */
+  readonly #operations = new Map<string, Promise<void>>();
+  #isForgotten = false;
 
   constructor(options: SessionStoreOptions) {
     this.#options = options;
@@ -102,10 +125,10 @@ export class SessionStore {
     return stored;
   }
 
-  /** Address of the server whose session is stored, undefined if there is none that can be offered. */
+  /** Address of the server whose session is stored, undefined if there is none to try. */
   addressOf(origin: string): string | undefined {
     const record = this.#recordOf(origin);
-    return record && this.#isAlive(record) ? addressOf(record) : undefined;
+    return record && this.#isAlive(record) && !this.#hasAddressFailed ? addressOf(record) : undefined;
   }
 
   /**
@@ -117,13 +140,16 @@ export class SessionStore {
    */
   keep(origin: string, session: KeptSession | undefined, notAfterMs: number, address: string): void {
     const nowMs = this.#options.clock.nowMs();
-    if (session === undefined || nowMs < buildDateMs || !this.#mayWrite || !this.#mayReplace(origin)) return;
+    if (session === undefined || nowMs < buildDateMs || !this.#mayWrite || !this.#mayReplace(origin, address)) return;
     const hint = session.ticket?.lifetimeSeconds || DAY_SECONDS;
     const lifetimeSeconds = Math.floor(Math.min(DAY_SECONDS, hint, (notAfterMs - nowMs) / 1000));
     const record = recordOf({ session, madeSeconds: Math.floor(nowMs / 1000), lifetimeSeconds, address });
     if (lifetimeSeconds <= 0 || record === undefined) return;
     this.#mayWrite = false;
-    this.#write(origin, record);
+    this.#next = record;
+    this.#hasRoom().then((hasRoom) => {
+      if (hasRoom && this.#next === record) this.#write(origin, record);
+    });
   }
 
   /**
@@ -133,63 +159,90 @@ export class SessionStore {
   resumed(origin: string, isStored: boolean): void {
     if (this.#recordOf(origin) === undefined) return;
     this.#wasResumed = true;
-    if (!isStored || this.#isMarked) return;
-    this.#isMarked = true;
-    attempt(() => this.#options.storage.set(RESUMED_KEY, this.#mark));
+    if (isStored) this.#takeNote(RESUMED);
   }
 
   /**
-   * Forgets the session of an origin, at once: the machine may be about to sleep.
-   * @param isItsFault whether it failed; if it has never been resumed, the next one is stored a day later
+   * The address of an origin's session has failed. The session stays: that of a network that is away for a while is as good as
+   * before, and to delete it and store another would wear the flash.
    */
-  drop(origin: string, isItsFault: boolean): void {
+  dropAddress(origin: string): void {
+    if (this.addressOf(origin) === undefined) return;
+    this.#hasAddressFailed = true;
+    this.#takeNote(ADDRESS_FAILED);
+  }
+
+  /**
+   * Forgets the session of an origin as it has failed, at once: the machine may be about to sleep. If it has never been
+   * resumed, the next one is stored a day later.
+   */
+  drop(origin: string): void {
+    this.#next = undefined;
     const record = this.#recordOf(origin);
     if (record === undefined || lifetimeOf(record) === 0) return;
-    if (isItsFault && !this.#wasResumed) {
+    if (this.#wasResumed) {
+      this.#record = undefined;
+      this.#perform(KEY, (storage) => storage.delete(KEY));
+    } else {
       const empty = new Uint8Array(HEAD_BYTES);
       putSeconds(empty, MADE_AT, Math.floor(this.#options.clock.nowMs() / 1000));
       this.#write(origin, empty);
-    } else {
-      this.#record = undefined;
-      attempt(() => this.#options.storage.delete(KEY));
     }
+  }
+
+  /** Lets go of all that has been read, writes nothing any more, and resolves once nothing is being written. */
+  async forget(): Promise<void> {
+    this.#isForgotten = true;
+    this.#mayWrite = false;
+    this.#record = this.#next = undefined;
+    await Promise.all(this.#operations.values());
   }
 
   async #load(origin: string): Promise<void> {
     const { storage } = this.#options;
     try {
       const text = await storage.get(KEY);
-      let record = text === undefined ? undefined : decodeRecord(text);
-      if (
-        record &&
-        this.#isOf(record, origin) &&
-        !same(this.#check(record, origin), record.subarray(CHECK_AT, HEAD_BYTES))
-      )
-        record = undefined;
-      if (record) {
-        this.#mark = markOf(text as string);
-        this.#isMarked = this.#wasResumed = (await storage.get(RESUMED_KEY)) === this.#mark;
-      }
+      const record = text === undefined ? undefined : decodeRecord(text);
+      const mark = record ? markOf(text as string) : "";
+      const note = record ? ((await storage.get(NOTE_KEY)) ?? "") : "";
+      if (this.#isForgotten) return;
       this.#record = record;
-      // Of one that is good the server may think otherwise.
-      if (this.#wasResumed || !record || !this.#isAlive(record)) this.#mayWrite = await hasRoom(storage);
+      this.#mark = mark;
+      this.#note = record && note.startsWith(mark) ? note.slice(MARK_CHARACTERS) : "";
+      this.#wasResumed = this.#note.includes(RESUMED);
+      this.#hasAddressFailed = this.#note.includes(ADDRESS_FAILED);
+      this.#mayWrite = true;
+      const own = this.#recordOf(origin);
+      // A full handshake comes. Meanwhile the storage can be looked through; where it need not be, a wake is shorter.
+      if (own === undefined || !this.#isAlive(own)) this.#hasRoom();
     } catch {
       // Without it, handshakes are full ones.
     }
   }
 
-  /** What is stored, if it is for this origin. */
+  #hasRoom(): Promise<boolean> {
+    this.#room ??= hasRoom(this.#options.storage).catch(() => false);
+    return this.#room;
+  }
+
+  /** What is stored, if it is for this origin, with the same trust, and whole. */
   #recordOf(origin: string): Uint8Array | undefined {
     const record = this.#record;
-    return record && this.#isOf(record, origin) ? record : undefined;
+    if (record === undefined || !this.#isOf(record, origin)) return undefined;
+    if (this.#isChecked) return record;
+    this.#isChecked = same(this.#check(record, origin), record.subarray(CHECK_AT, HEAD_BYTES));
+    if (!this.#isChecked) this.#record = undefined;
+    return this.#record;
   }
 
   #isOf(record: Uint8Array, origin: string): boolean {
     return same(record.subarray(ORIGIN_AT, CHECK_AT), this.#nameOf(origin));
   }
 
+  /** Of the origin and of whom is trusted: hosts that share a storage do not take turns in replacing each other's session. */
   #nameOf(origin: string): Uint8Array {
-    return this.#options.hash("SHA256", [utf8(origin)]).subarray(0, CHECK_AT - ORIGIN_AT);
+    const { hash, binding } = this.#options;
+    return hash("SHA256", [binding, utf8(origin)]).subarray(0, CHECK_AT - ORIGIN_AT);
   }
 
   #isAlive(record: Uint8Array): boolean {
@@ -203,12 +256,15 @@ export class SessionStore {
     return nowMs < buildDateMs ? -1 : nowMs / 1000 - secondsAt(record, MADE_AT);
   }
 
-  #mayReplace(origin: string): boolean {
+  #mayReplace(origin: string, address: string): boolean {
+    const own = this.#recordOf(origin);
     const record = this.#record;
     if (record === undefined) return true;
     const age = this.#ageOf(record);
     if (age < 0 || age >= DAY_SECONDS) return true;
-    return this.#wasResumed && (this.#isOf(record, origin) || !this.#isAlive(record));
+    // The server is elsewhere now.
+    if (own && this.#hasAddressFailed && addressOf(own) !== address) return true;
+    return this.#wasResumed && (age >= lifetimeOf(record) || (own !== undefined && age >= DECLINED_SECONDS));
   }
 
   #write(origin: string, record: Uint8Array): void {
@@ -217,9 +273,38 @@ export class SessionStore {
     record.set(this.#check(record, origin), CHECK_AT);
     const text = encodeRecord(record);
     this.#record = record.slice(0, HEAD_BYTES);
+    this.#isChecked = true;
     this.#mark = markOf(text);
-    this.#isMarked = this.#wasResumed = false;
-    attempt(() => this.#options.storage.set(KEY, text));
+    this.#note = "";
+    this.#wasResumed = this.#hasAddressFailed = false;
+    this.#perform(KEY, (storage) => storage.set(KEY, text));
+  }
+
+  #takeNote(letter: string): void {
+    if (this.#note.includes(letter)) return;
+    this.#note += letter;
+    const text = this.#mark + this.#note;
+    this.#perform(NOTE_KEY, (storage) => storage.set(NOTE_KEY, text));
+  }
+
+  /**
+   * A storage that fails costs full handshakes, and no request. Of each key one operation after the other, as nobody says that
+   * the first one ends first; where none is under way, at once.
+   */
+  #perform(key: string, operation: (storage: Storage) => Promise<void>): void {
+    const operations = this.#operations;
+    const attempt = async () => {
+      try {
+        await operation(this.#options.storage);
+      } catch {
+        // The storage is the app's: it may throw.
+      }
+    };
+    const before = operations.get(key);
+    const done: Promise<void> = (before ? before.then(attempt) : attempt()).then(() => {
+      if (operations.get(key) === done) operations.delete(key);
+    });
+    operations.set(key, done);
   }
 
   /** The check value that a record must have. */
@@ -233,14 +318,14 @@ export class SessionStore {
 /** Deletes what is stored, whoever has stored it. */
 export async function forgetSession(storage: Storage): Promise<void> {
   await storage.delete(KEY);
-  await storage.delete(RESUMED_KEY);
+  await storage.delete(NOTE_KEY);
 }
 
 /** Whether NVS has room for a session in the place of the one that is stored. */
 async function hasRoom(storage: Storage): Promise<boolean> {
-  let entries = entriesOf(MAX_CHARACTERS) + RESUMED_ENTRIES;
+  let entries = entriesOf(MAX_CHARACTERS) + NOTE_ENTRIES;
   for (const key of await storage.keys()) {
-    if (key !== KEY && key !== RESUMED_KEY) entries += entriesOf(utf8((await storage.get(key)) ?? "").length);
+    if (key !== KEY && key !== NOTE_KEY) entries += entriesOf(utf8((await storage.get(key)) ?? "").length);
   }
   return entries <= MAX_ENTRIES;
 }
@@ -248,15 +333,6 @@ async function hasRoom(storage: Storage): Promise<boolean> {
 /** Entries of NVS that a string takes. */
 function entriesOf(bytes: number): number {
   return 1 + Math.ceil((bytes + 1) / 32);
-}
-
-/** A storage that fails costs full handshakes, and no request. */
-function attempt(operation: () => Promise<void>): void {
-  try {
-    operation().catch(() => {});
-  } catch {
-    // The storage is the app's: it may throw.
-  }
 }
 
 /** The record of a session, but for its origin and check value; undefined if it is too long. */

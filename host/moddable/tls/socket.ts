@@ -217,6 +217,9 @@ export class TlsTransport implements Transport, TransportEvents {
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;
     const fault = describe(error);
+    // RFC 5246 section 7.2.2: a session is not resumed after a fatal alert, of either side.
+    const isAlert = error instanceof PeerAlert || error instanceof TlsFault;
+    if (isAlert && this.#state === "established") this.#resumption?.clear();
     // Without the session that was offered, or with the request at its usual time, it may be another story.
     const isWorthAnother = this.#state === "early" || (this.#state === "handshake" && this.#handshake.isResuming);
     this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR, isWorthAnother);

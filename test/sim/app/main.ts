@@ -23,6 +23,10 @@ import { isSignature } from "tencent-iothub-xs/host/moddable/tls/verify";
 import { Attempt, type PhaseTimeouts } from "tencent-iothub-xs/src/request/lifecycle";
 import type { SocketClass } from "tencent-iothub-xs/test/support/tcp-io.cases";
 
+/** Of the machine, after a collection: heap.c. */
+declare function native(name: string): () => number;
+const heapUsed = native("xs_test_heapUsed");
+
 const LIMIT_MS = 300000;
 const control = createHost({ storage: false });
 let host: ModdableHost | undefined;
@@ -91,6 +95,24 @@ const operations: Record<string, (command: any) => Promise<object>> = {
       outcomes.push(await attempt(() => (device as Device).publish(message, { timeoutMs })));
     }
     return { outcomes };
+  },
+  /** Wakes one after the other: a host and a device each, which publish once. The session of an earlier one is forgotten. */
+  async wakes({ host: hostOptions, device: deviceOptions, count }) {
+    await operations.host({ options: hostOptions });
+    await (host as ModdableHost).forget();
+    const resumed: (boolean | undefined)[] = [];
+    for (let i = 0; i < count; i++) {
+      await operations.host({ options: hostOptions });
+      await operations.device({ options: deviceOptions });
+      const { timing } = await (device as Device).publish({ topic: "data", payload: `${i}`, qos: 1 });
+      resumed.push(timing.resumed);
+    }
+    const openBytes = heapUsed();
+    device?.close();
+    host?.close();
+    device = host = undefined;
+    const heapBytes = heapUsed();
+    return { resumed, heapBytes, heldBytes: openBytes - heapBytes };
   },
   /** Several at once. */
   async burst({ messages, timeoutMs }) {
