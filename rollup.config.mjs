@@ -155,7 +155,7 @@ const targets = {
   core: (dist) => library(dist, "core", { index: "src/index.ts", topics: TOPICS }, "src"),
   node: (dist) => library(dist, "node", { index: "host/node/index.ts", topics: TOPICS }, "host/node", /^node:/),
   moddable: (dist) => firmware(dist, "moddable", "host/moddable/index.ts", "manifest.json", "sdk-tls.json"),
-  plain: (dist) => firmware(dist, "plain", "host/moddable/plain.ts", "manifest-http.json", "sdk.json"),
+  http: (dist) => firmware(dist, "http", "host/moddable/index-http.ts", "manifest-http.json", "sdk.json"),
   // One script without imports for engines that load no modules: everything under one global name.
   xs: async (dist) => ({
     input: "src/index.ts",
@@ -225,7 +225,7 @@ function commandLine(folder, external, plugins) {
       generatedCode: "es2015",
       // What only `gateway` and `demo` load: the gateway and the server library under it.
       chunkFileNames: ({ moduleIds }) =>
-        moduleIds.some((id) => id.includes("/mocks/gateway/")) ? "local-gateway.js" : "[name].js",
+        moduleIds.some((id) => id.includes("/tools/gateway/")) ? "local-gateway.js" : "[name].js",
       hoistTransitiveImports: false,
     },
     onwarn(warning, warn) {

@@ -113,11 +113,11 @@ const ID = "f4da4f1f-d72e-40f1-8c7a-2e7b6c1a0d11";
 const host = `
     var requests = 0, timers = 0;
     var headers = { "content-type": "application/json" };
-    var answer = '{"Response":{"RequestId":"${ID.slice(0, -2)}';
+    var response = '{"Response":{"RequestId":"${ID.slice(0, -2)}';
     var host = {
       http: {
         send: function () {
-          var body = new Uint8Array(ArrayBuffer.fromString(answer + (10 + requests++ % 80) + '"}}'));
+          var body = new Uint8Array(ArrayBuffer.fromString(response + (10 + requests++ % 80) + '"}}'));
           return Promise.resolve({ status: 200, headers: headers, body: body });
         },
         close: function () {},

@@ -80,7 +80,7 @@ export function table(results) {
 
 const publishNames = {
   request: "`publishBody` and `signRequest`, prepared signer",
-  portable: "`Device.publish` that is answered at once",
+  portable: "`Device.publish` with an immediate response",
   default: "the same in the heap that mcconfig gives an app by default",
   native: "the same with a hash that costs nothing: what is left is ours",
   cold: "from `createDigest` over `new Device` to the first publish, with such a hash",

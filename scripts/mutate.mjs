@@ -100,7 +100,7 @@ const survey = await surveyTests();
 for (const path of paths) await mutate(path);
 process.exit(values.strict && survived > 0 ? 1 : 0);
 
-/** A process for the tests, which is killed when it does not answer in time. */
+/** A process for the tests, which is killed when it does not respond in time. */
 function worker() {
   let child;
   let finish;
@@ -138,12 +138,12 @@ function worker() {
   return {
     async ask(question) {
       if (child === undefined) await start();
-      const answer = await new Promise((resolve) => {
+      const reply = await new Promise((resolve) => {
         finish = resolve;
         child.send(question);
       });
-      if (answer.busy || answer.verdict === "late") stop();
-      return answer;
+      if (reply.busy || reply.verdict === "late") stop();
+      return reply;
     },
     stop,
   };
@@ -254,13 +254,13 @@ async function tryOne(path, source, blocks, mutant, tester) {
   const { plan, omitted } = planFor(path, blocks, mutant);
   if (plan.length === 0) return { verdict: "unreached" };
   const question = { judge: { path, source: apply(source, mutant), plan } };
-  let answer = await tester.ask(question);
+  let reply = await tester.ask(question);
   // It may have come from the mutant before.
-  if (answer.unhandled) {
+  if (reply.unhandled) {
     tester.stop();
-    answer = await tester.ask(question);
+    reply = await tester.ask(question);
   }
-  const { verdict, by, why } = answer;
+  const { verdict, by, why } = reply;
   if (verdict === "killed") kills.set(by, (kills.get(by) ?? 0) + 1);
   return { verdict, by, why, omitted: omitted || undefined };
 }

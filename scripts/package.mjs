@@ -18,7 +18,7 @@ const dist = values.dist ?? join(root, "dist");
 const output = values.output ?? join(root, "build/package");
 
 /** Where the parts of the package come from. */
-const manifests = { "manifest.json": "moddable", "manifest-http.json": "plain" };
+const manifests = { "manifest.json": "moddable", "manifest-http.json": "http" };
 const others = ["README.md", "LICENSE", "CHANGELOG.md", "docs"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
@@ -30,7 +30,7 @@ rmSync(output, { recursive: true, force: true });
 mkdirSync(output, { recursive: true });
 cpSync(dist, join(output, "dist"), {
   recursive: true,
-  filter: (path) => !/[\\/]types[\\/]host[\\/]moddable[\\/]entry[^\\/]*$|[\\/](moddable|plain)[\\/]package$/.test(path),
+  filter: (path) => !/[\\/]types[\\/]host[\\/]moddable[\\/]entry[^\\/]*$|[\\/](moddable|http)[\\/]package$/.test(path),
 });
 for (const [name, folder] of Object.entries(manifests)) {
   cpSync(join(dist, folder, "package", name), join(output, name));

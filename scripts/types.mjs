@@ -5,7 +5,17 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = ["src", "host/node", "host/node/cli", "host/moddable", "mocks", "test/conformance", "test", "bench"];
+const projects = [
+  "src",
+  "host/node",
+  "host/node/cli",
+  "host/moddable",
+  "mocks",
+  "tools",
+  "test/conformance",
+  "test",
+  "bench",
+];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting());
 let failed = 0;
@@ -40,7 +50,7 @@ function againstSdk(sdk) {
       .map((name) => `${folder}/${name}`)
       .filter((app) => existsSync(`${root}${app}/manifest.json`) && sourceOf(`${root}${app}/main`)),
   );
-  apps.push(plainApp());
+  apps.push(httpApp());
   const projects = new Map();
   for (const app of apps) {
     for (const platform of ["esp32", "esp32/esp32c3", "esp32/esp32s3", "sim"]) {
@@ -97,8 +107,8 @@ function compilerOptions(sdk, app, platform, project) {
 }
 
 /** None of the examples does without TLS. */
-function plainApp() {
-  const app = `${cache}/plain`;
+function httpApp() {
+  const app = `${cache}/http`;
   mkdirSync(`${root}${app}`, { recursive: true });
   const manifest = {
     include: ["$(MODDABLE)/examples/manifest_base.json", `${root}manifest-http.json`],

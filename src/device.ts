@@ -8,7 +8,7 @@ import {
   publishEndpoint,
   REPORT_LOG,
 } from "./endpoints.js";
-import { AnswerError, type ErrorClass, IotHubError } from "./errors.js";
+import { type ErrorClass, IotHubError, ResponseError } from "./errors.js";
 import { type DeviceStats, Heartbeat, type HeartbeatOptions, readVitals, waitState } from "./health.js";
 import type { Host, Storage } from "./host.js";
 import { Log, type LogLevel, type LogOptions, MAX_LOG_BYTES } from "./log.js";
@@ -294,7 +294,7 @@ export class Device {
       } catch (error) {
         const errorClass = this.#classify(error as IotHubError);
         // What cannot be sent at all is not kept. A rejection may pass, or needs evidence, as that of a reading does.
-        if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof AnswerError))) throw error;
+        if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof ResponseError))) throw error;
       }
     }
     if (!outbox.isHalfEmpty) {
@@ -308,7 +308,7 @@ export class Device {
     const { topic } = content;
     const body = encode(this, content);
     const bodyBytes = body.length;
-    return this.#client.post(path, body, options).then(({ answer: { requestId, status }, attempts, timing }) => {
+    return this.#client.post(path, body, options).then(({ result: { requestId, status }, attempts, timing }) => {
       // Log lines have no topic.
       if (topic !== "") this.#published++;
       return { requestId, status, topic, bodyBytes, attempts, timing };
@@ -414,7 +414,7 @@ function levelWarnings(onEvent: NonNullable<ClientOptions["onEvent"]>, region: R
     last = topic;
     const message = `The topic has ${slashes} slashes; the platform takes ${most}.`;
     try {
-      onEvent({ phase: "warning", code: "TOPIC_LEVELS", message, topic });
+      onEvent({ type: "warning", code: "TOPIC_LEVELS", message, topic });
     } catch {
       // A throwing callback must not affect delivery.
     }

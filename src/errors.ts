@@ -200,15 +200,15 @@ export const errorTable = Object.freeze({
   /** HTTP error without a response of the gateway */
   HTTP_STATUS: "unreadable",
   /** response has no body */
-  ANSWER_EMPTY: "unreadable",
+  RESPONSE_EMPTY: "unreadable",
   /** response is not JSON, for instance a captive portal's page */
-  ANSWER_NOT_JSON: "unreadable",
+  RESPONSE_NOT_JSON: "unreadable",
   /** response is JSON of an unknown shape */
-  ANSWER_UNKNOWN: "unreadable",
+  RESPONSE_UNEXPECTED: "unreadable",
   /** response carries the RequestId of an earlier one */
-  ANSWER_REPEATED: "server",
+  RESPONSE_REPEATED: "server",
   /** response says success, and came before the request was written whole */
-  ANSWER_EARLY: "server",
+  RESPONSE_EARLY: "server",
 } satisfies Record<string, ErrorClass>);
 
 export type ErrorCode = keyof typeof errorTable;
@@ -220,10 +220,15 @@ export type NetworkErrorCode = Extract<
   | "TLS_FAILED"
   | "TIMEOUT"
   | "NETWORK_FAILED"
+  | "RESPONSE_TOO_LARGE"
+  | "RESPONSE_MALFORMED"
+  | "RESPONSE_TRUNCATED"
   | `CONNECTION_${string}`
-  | `RESPONSE_${string}`
 >;
-export type AnswerErrorCode = Extract<ErrorCode, "GATEWAY_REJECTED" | "HTTP_STATUS" | `ANSWER_${string}`>;
+export type ResponseErrorCode = Exclude<
+  Extract<ErrorCode, "GATEWAY_REJECTED" | "HTTP_STATUS" | `RESPONSE_${string}`>,
+  NetworkErrorCode
+>;
 
 /**
  * Codes that Tencent Cloud publishes for the API of the same product (iotcloud, version 2021-04-08) and for all of its
@@ -284,6 +289,20 @@ export const gatewayCodes: Readonly<Record<string, ErrorClass>> = Object.freeze(
   "InvalidAction.*": "protocol",
 });
 
+/** Options of an {@link IotHubError}. */
+export interface IotHubErrorOptions {
+  /** What the host or the engine reported, kept for debugging. */
+  readonly cause?: unknown;
+}
+
+/** Options of a {@link NetworkError}. */
+export interface NetworkErrorOptions extends IotHubErrorOptions {
+  /** See {@link NetworkError.stale}. @default false */
+  readonly stale?: boolean;
+}
+
+const noOptions: NetworkErrorOptions = Object.freeze({});
+
 /** The base of every error that this library throws or rejects with. */
 export class IotHubError extends Error {
   /** Stable, for programs. */
@@ -294,16 +313,14 @@ export class IotHubError extends Error {
   /**
    * @param code stable code, from the table in the README
    * @param message one clear sentence without secrets
-   * @param cause what the host or the engine reported, kept for debugging
-   * @param errorClass class in place of the code's own
    */
-  constructor(code: ErrorCode, message: string, cause?: unknown, errorClass: ErrorClass = errorTable[code]) {
+  constructor(code: ErrorCode, message: string, { cause }: IotHubErrorOptions = noOptions) {
     super(message);
     // `cause` in the constructor's options is ES2022, yet XS 13.3 takes it only from there on Error itself; an own
     // property is the same on every engine.
     if (cause !== undefined) Object.defineProperty(this, "cause", { value: cause, configurable: true, writable: true });
     this.code = code;
-    this.errorClass = errorClass;
+    this.errorClass = errorTable[code];
   }
 
   /** True if the same request may succeed later without any change by the caller. */
@@ -333,10 +350,10 @@ export class NetworkError extends IotHubError {
    */
   readonly stale: boolean;
 
-  constructor(code: NetworkErrorCode, phase: RequestPhase, message: string, cause?: unknown, stale = false) {
-    super(code, message, cause);
+  constructor(code: NetworkErrorCode, phase: RequestPhase, message: string, options: NetworkErrorOptions = noOptions) {
+    super(code, message, options);
     this.phase = phase;
-    this.stale = stale;
+    this.stale = options.stale === true;
   }
 
   override get name(): string {
@@ -361,7 +378,7 @@ export class ThrottledError extends IotHubError {
 }
 
 /** What is known of a response that is not a success. */
-export interface AnswerDetails {
+export interface ResponseDetails {
   /** HTTP status. */
   readonly status: number;
   /** `Error.Code`, `code` or `returnCode` of the response, exactly as it came. */
@@ -380,8 +397,8 @@ export interface AnswerDetails {
 }
 
 /** The gateway responded, and the response is not a success. */
-export class AnswerError extends IotHubError implements AnswerDetails {
-  declare readonly code: AnswerErrorCode;
+export class ResponseError extends IotHubError implements ResponseDetails {
+  declare readonly code: ResponseErrorCode;
   readonly status: number;
   readonly gatewayCode?: string | number;
   readonly gatewayMessage?: string;
@@ -391,14 +408,16 @@ export class AnswerError extends IotHubError implements AnswerDetails {
   readonly dateMs?: number;
   readonly early?: boolean;
 
-  constructor(code: AnswerErrorCode, message: string, details: AnswerDetails) {
-    super(code, message, undefined, classOfResponse(code, details));
+  constructor(code: ResponseErrorCode, message: string, details: ResponseDetails) {
+    super(code, message);
+    // Derived and not passed: what a rejection means follows from `gatewayCode` and `status`.
+    (this as { -readonly [K in "errorClass"]: ErrorClass }).errorClass = classOfResponse(code, details);
     this.status = details.status;
     Object.assign(this, details);
   }
 
   override get name(): string {
-    return "AnswerError";
+    return "ResponseError";
   }
 }
 
@@ -412,9 +431,9 @@ export function isTransient(errorClass: ErrorClass): boolean {
   return errorClasses[errorClass].transient;
 }
 
-function classOfResponse(code: AnswerErrorCode, { status, gatewayCode, requestId }: AnswerDetails): ErrorClass {
+function classOfResponse(code: ResponseErrorCode, { status, gatewayCode, requestId }: ResponseDetails): ErrorClass {
   // Whatever it says, it says it of another request, or may do so.
-  if (code === "ANSWER_REPEATED" || code === "ANSWER_EARLY") return errorTable[code];
+  if (code === "RESPONSE_REPEATED" || code === "RESPONSE_EARLY") return errorTable[code];
   // RFC 6585 section 4, RFC 9110 sections 15.5.9 and 15.6: the status says that the same request may succeed later.
   if (status === 429) return "throttled";
   if (status === 408) return "timeout";

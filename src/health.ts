@@ -1,7 +1,7 @@
 /** What a device tells of itself: its statistics, what it waits for, and heartbeats. */
 
 import type { ErrorClass, ErrorCode } from "./errors.js";
-import type { CancelSignal, Clock, HttpCounters, Random, Timer, Vitals } from "./host.js";
+import type { AbortSignalLike, Clock, HttpCounters, Random, Timer, Vitals } from "./host.js";
 import type { DropReason, FlushOptions, FlushResult } from "./outbox/outbox.js";
 import { unit } from "./request/backoff.js";
 import type { LimitedStorage } from "./storage/limits.js";
@@ -138,7 +138,7 @@ export interface HeartbeatParts {
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
   canPublish(): boolean;
-  send(timeoutMs: number | undefined, signal?: CancelSignal): Promise<unknown>;
+  send(timeoutMs: number | undefined, signal?: AbortSignalLike): Promise<unknown>;
   /**
    * Where the time of the last heartbeat is kept: then one follows a flush when it is due, and no timer runs. For devices
    * that sleep between flushes.
@@ -193,7 +193,7 @@ export class Heartbeat {
     }, delayMs);
   }
 
-  async #sendIfDue(storage: LimitedStorage, timeoutMs: number, signal: CancelSignal | undefined): Promise<void> {
+  async #sendIfDue(storage: LimitedStorage, timeoutMs: number, signal: AbortSignalLike | undefined): Promise<void> {
     const { key } = this.#parts;
     // What cannot be read may be due.
     const last = Number(await storage.get(key).catch(() => undefined));
@@ -205,7 +205,7 @@ export class Heartbeat {
   }
 
   /** Whatever goes wrong is a rejection: a payload is made on the way. */
-  async #send(timeoutMs: number | undefined, signal?: CancelSignal): Promise<void> {
+  async #send(timeoutMs: number | undefined, signal?: AbortSignalLike): Promise<void> {
     await this.#parts.send(timeoutMs, signal);
   }
 

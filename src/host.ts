@@ -5,8 +5,8 @@
 
 import type { ConnectionPhase } from "./errors.js";
 
-/** Cancels a request. An AbortSignal fits; so does the `signal` of {@link Canceller}, which needs no platform. */
-export interface CancelSignal {
+/** Cancels a request. An AbortSignal fits; so does the `signal` of {@link Aborter}, which needs no platform. */
+export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
   addEventListener(type: "abort", listener: () => void): void;
@@ -33,7 +33,7 @@ export interface HttpContext {
    * Aborted when the request is given up: by a limit, by the caller, or as the device is closed. The host then ends the
    * request's connection at once and rejects with the signal's `reason`.
    */
-  readonly signal: CancelSignal;
+  readonly signal: AbortSignalLike;
   /** Bytes that the response's body may have. */
   readonly maxResponseBytes: number;
   /** True: close kept connections first, they may be out of sync. */

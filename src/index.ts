@@ -20,8 +20,8 @@ export {
   type DroppedMessage,
   type DropReason,
   type EnqueueResult,
-  type FlushEnd,
   type FlushOptions,
+  type FlushReason,
   type FlushReport,
   type FlushResult,
   Outbox,
@@ -49,11 +49,11 @@ export {
   type RegistrationContent,
   register,
 } from "./provisioning/register.js";
-export { Canceller } from "./request/abort.js";
+export { Aborter } from "./request/abort.js";
 export { backoffMs } from "./request/backoff.js";
 export type {
-  ClientEvent,
   ClientOptions,
+  DeviceEvent,
   FailureDetails,
   RequestOptions,
   RequestTiming,
@@ -62,7 +62,7 @@ export type {
 export type { ClockCorrectionOptions } from "./request/clock-offset.js";
 export type { Endpoint, Region } from "./request/endpoint.js";
 export { type RateLimit, TokenBucket } from "./request/rate-limit.js";
-export { type Answer, readAnswer } from "./request/response.js";
+export { type GatewayResponse, readResponse } from "./request/response.js";
 export { type RetryOptions, retryDefaults } from "./request/retry.js";
 export {
   type Algorithm,
@@ -71,10 +71,10 @@ export {
   type KeyCredential,
   type RequestToSign,
   type SecretCredential,
-  type SignatureTime,
   type SignedRequest,
   type Signer,
   type SignerOptions,
+  type SigningParameters,
   type StringToSignParts,
   type SyncSigner,
   signedHost,

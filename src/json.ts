@@ -33,7 +33,7 @@ export function jsonText(root: object, maxBytes: number): string {
     if (json !== undefined) return json;
   } catch (cause) {
     if (cause instanceof IotHubError) throw cause;
-    throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", cause);
+    throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", { cause });
   }
   throw new IotHubError("INVALID_PAYLOAD", "The payload's toJSON gives nothing that JSON can express.");
 }

@@ -1,7 +1,7 @@
 /** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
-import { type AnswerError, type ErrorClass, IotHubError } from "./errors.js";
+import { type ErrorClass, IotHubError, type ResponseError } from "./errors.js";
 import type { Random, Timer } from "./host.js";
 import { checkOptions, logRules } from "./options.js";
 import { nextRunMs, unit } from "./request/backoff.js";
@@ -184,7 +184,7 @@ export class Log {
       const error = cause as IotHubError;
       this.#failures++;
       const needed = roundsNeeded(error, this.#parts.classify(error));
-      if (needed === undefined || (error as AnswerError).early) throw error;
+      if (needed === undefined || (error as ResponseError).early) throw error;
       if (needed > 0) {
         // Lines that are rejected after others are no evidence against these: they are suspects together.
         if (from > 0) this.#suspect = undefined;

@@ -3,7 +3,7 @@ import { Digest } from "crypt";
 import config from "mc/config";
 import PKCS1_5 from "pkcs1_5";
 import { createDigest } from "tencent-iothub-xs/host/moddable/digest";
-import { ArithmeticRsa } from "tencent-iothub-xs/host/moddable/rsa";
+import { SdkRsa } from "tencent-iothub-xs/host/moddable/rsa";
 import { hex } from "tencent-iothub-xs/src/crypto/hex";
 import { hmacPads } from "tencent-iothub-xs/src/crypto/hmac";
 import { readRsaPrivateKey } from "tencent-iothub-xs/src/crypto/key";
@@ -76,7 +76,7 @@ const pkcs1 = new PKCS1_5(
 const hashed = digestOf(message);
 check("rsa.native", hex(new Uint8Array(pkcs1.sign(hashed))), signature);
 time("rsa.native", () => pkcs1.sign(hashed), 50);
-const host = createSigner({ privateKey: pem }, { digest, rsa: new ArithmeticRsa(digest) });
+const host = createSigner({ privateKey: pem }, { digest, rsa: new SdkRsa(digest) });
 time("rsa.host", () => host.sign(text), 50);
 const core = createSigner({ privateKey: pem });
 time("rsa.core", () => core.sign(text), 30);

@@ -27,35 +27,35 @@ export function describe(error) {
 
 /**
  * For `onEvent`: prints each failed attempt with its reason.
- * @param {import("tencent-iothub-xs").ClientEvent} event
+ * @param {import("tencent-iothub-xs").DeviceEvent} event
  */
 export function printEvent(event) {
   if (isStorageStopped(event)) trace(`${describe(event)}\n`);
-  if (event.phase !== "retry" && event.phase !== "error") return;
+  if (event.type !== "retry" && event.type !== "error") return;
   const { requestPhase, status, gatewayCode } = event;
   let where = "";
   if (requestPhase !== undefined) where = ` (while: ${requestPhase})`;
   else if (status !== undefined) where = ` (HTTP ${status}${gatewayCode === undefined ? "" : `, ${gatewayCode}`})`;
-  const next = event.phase === "retry" ? `; attempt ${event.attempt + 1} in ${seconds(event.delayMs)}` : "";
+  const next = event.type === "retry" ? `; attempt ${event.attempt + 1} in ${seconds(event.delayMs)}` : "";
   trace(`${describe(event)}${where}${next}\n`);
 }
 
 /**
  * Whether flash takes no more writes until the board is restarted.
- * @param {{ readonly phase: string }} event
+ * @param {{ readonly type: string }} event
  */
 export function isStorageStopped(event) {
-  return event.phase === "storage";
+  return event.type === "storage";
 }
 
 /**
  * For `outbox.onFlushed`: prints why messages still wait, and when they are sent again.
  * @param {import("tencent-iothub-xs").FlushReport} report
  */
-export function printFlush({ ended, kept, error, nextFlushMs }) {
-  if (ended === "empty" || ended === "closed") return;
+export function printFlush({ reason, remaining, error, nextFlushMs }) {
+  if (reason === "empty" || reason === "closed") return;
   const next = nextFlushMs === undefined ? "" : `; sent again in ${seconds(nextFlushMs)}`;
-  trace(`${kept} readings wait, ${ended}${error ? ` (${describe(error)})` : ""}${next}\n`);
+  trace(`${remaining} readings wait, ${reason}${error ? ` (${describe(error)})` : ""}${next}\n`);
 }
 
 /** @param {number} ms */

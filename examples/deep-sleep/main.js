@@ -39,14 +39,14 @@ async function wake() {
   const temperature = new Thermometer().read();
   if (temperature !== undefined) await device.enqueue({ topic: "data", payload: { temperature } });
   await startNetwork();
-  const { delivered, kept } = await device.flush({ deadlineMs: AWAKE_MS - 5000 });
-  trace(`${delivered} delivered, ${kept} kept, ${Time.delta(start)} ms awake\n`);
+  const { delivered, remaining } = await device.flush({ deadlineMs: AWAKE_MS - 5000 });
+  trace(`${delivered} delivered, ${remaining} remaining, ${Time.delta(start)} ms awake\n`);
 }
 
-/** @param {import("tencent-iothub-xs").ClientEvent} event */
+/** @param {import("tencent-iothub-xs").DeviceEvent} event */
 function onEvent(event) {
   printEvent(event);
-  if (event.phase !== "answer" || event.timing === undefined) return;
+  if (event.type !== "response" || event.timing === undefined) return;
   const { connectMs = 0, tlsMs = 0, totalMs, resumed } = event.timing;
   const acknowledgedMs = Time.delta(start);
   const sentMs = Math.round(acknowledgedMs - totalMs + connectMs + tlsMs);

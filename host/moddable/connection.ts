@@ -70,7 +70,7 @@ export class Connection implements TransportEvents {
   readonly #unsent: Uint8Array[] = [];
   #reader: ResponseReader | undefined;
   /** Whether a byte of a response came. */
-  #isAnswered = false;
+  #hasResponded = false;
   /** Whether the final response began before the request was written whole. */
   #isEarly = false;
 
@@ -100,7 +100,7 @@ export class Connection implements TransportEvents {
       this.#pending = pending;
       this.#isReused = !isNew;
       this.#isResumed = undefined;
-      this.#isAnswered = this.#isEarly = false;
+      this.#hasResponded = this.#isEarly = false;
       this.#reader = new ResponseReader(pending.maxResponseBytes);
       const { request } = pending;
       const { body } = request;
@@ -174,7 +174,7 @@ export class Connection implements TransportEvents {
       return;
     }
     try {
-      this.#isAnswered = true;
+      this.#hasResponded = true;
       if (this.#state === "waiting") this.#move("reading");
       const used = reader.feed(bytes);
       if (this.#state !== "reading" && reader.status >= 200) {
@@ -269,7 +269,7 @@ export class Connection implements TransportEvents {
         this.#fail(
           error instanceof IotHubError
             ? error
-            : new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, error),
+            : new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, { cause: error }),
         );
       },
     });
@@ -324,21 +324,29 @@ export class Connection implements TransportEvents {
     if (error === undefined || error instanceof AbruptEnd) {
       return phase === "connect"
         ? new NetworkError("CONNECTION_REFUSED", phase, `${host} does not accept connections on port ${port}.`)
-        : this.#reset(phase, isStale || (this.#isReused && !this.#isAnswered));
+        : this.#reset(phase, isStale || (this.#isReused && !this.#hasResponded));
     }
     const reason = textOf(error);
     if (phase === "tls") {
-      return new NetworkError("TLS_FAILED", phase, `The TLS handshake with ${host} failed: ${reason}.`, error);
+      return new NetworkError("TLS_FAILED", phase, `The TLS handshake with ${host} failed: ${reason}.`, {
+        cause: error,
+      });
     }
     if (isSecure && phase !== "connect") {
-      return new NetworkError("TLS_FAILED", phase, `The TLS connection to ${host} failed: ${reason}.`, error, isStale);
+      return new NetworkError("TLS_FAILED", phase, `The TLS connection to ${host} failed: ${reason}.`, {
+        cause: error,
+        stale: isStale,
+      });
     }
-    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${reason}.`, error, isStale);
+    return new NetworkError("NETWORK_FAILED", phase, `The connection to ${host} failed: ${reason}.`, {
+      cause: error,
+      stale: isStale,
+    });
   }
 
   #reset(phase: ConnectionPhase, isStale: boolean): NetworkError {
     const message = `${this.#endpoint.host} closed the connection ${until[phase]}.`;
-    return new NetworkError("CONNECTION_RESET", phase, message, undefined, isStale);
+    return new NetworkError("CONNECTION_RESET", phase, message, { stale: isStale });
   }
 }
 

@@ -5,7 +5,7 @@ import { completeOptions, completeProvisioning } from "./config.js";
 import type { ModdableHost } from "./host.js";
 
 /** A device that completes its options from the firmware's settings, and makes itself a host if it is given none. */
-export abstract class HostedDevice extends PortableDevice {
+export abstract class HostDevice extends PortableDevice {
   /** Makes the host of a device that is given none. */
   static createHost(): ModdableHost {
     throw new Error("The device needs a host.");
@@ -20,12 +20,12 @@ export abstract class HostedDevice extends PortableDevice {
    * options leave out comes from the firmware's settings.
    * @throws {IotHubError} what `provision` and the constructor throw
    */
-  static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostedDevice> {
+  static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostDevice> {
     // biome-ignore-start lint/complexity/noThisInStatic: the subclass that is called makes the host and the device
     const own = host ? undefined : this.createHost();
     const used = host ?? (own as ModdableHost);
     try {
-      const device = new (this as unknown as new (options: Partial<DeviceOptions>, host: Host) => HostedDevice)(
+      const device = new (this as unknown as new (options: Partial<DeviceOptions>, host: Host) => HostDevice)(
         await provisionOptions(completeProvisioning(options), used),
         used,
       );
@@ -58,7 +58,7 @@ export abstract class HostedDevice extends PortableDevice {
    */
   async forget(): Promise<void> {
     // The storage of a host that was closed has been closed with it.
-    const another = this.#own && this.#isClosed ? (this.constructor as typeof HostedDevice).createHost() : undefined;
+    const another = this.#own && this.#isClosed ? (this.constructor as typeof HostDevice).createHost() : undefined;
     super.close();
     try {
       const host = another ?? this.#host;

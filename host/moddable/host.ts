@@ -4,12 +4,12 @@ import { checkOptions, type Rules } from "../../src/options.js";
 import { type ClockOptions, ModdableClock } from "./clock.js";
 import { Http, type HttpOptions } from "./http.js";
 import { macAddress, readVitals } from "./platform.js";
-import { PooledRandom } from "./random.js";
+import { HashDrbg } from "./random.js";
 import { Resolver } from "./resolver.js";
 import { KeyValueStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
-export interface PlainHostOptions
+export interface HttpHostOptions
   extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
   readonly clock?: Omit<ClockOptions, "storage">;
   /**
@@ -27,20 +27,20 @@ export interface ModdableHost extends Host {
   close(): void;
   /**
    * Deletes the TLS session and the server's address that `resumption: "storage"` has stored, whatever this host's own
-   * setting is, and drops the sessions in memory. {@link HostedDevice.forget} does so, too.
+   * setting is, and drops the sessions in memory. {@link HostDevice.forget} does so, too.
    * @throws {IotHubError} STORAGE_FAILED
    */
   forget(): Promise<void>;
 }
 
-export const plainHostRules = Object.freeze({
+export const httpHostRules = Object.freeze({
   clock: "object",
   storage: "any",
   addresses: "object",
   keepAliveMs: "number 0 86400000",
   maxConnections: "integer 1 16",
   maxWaiting: "integer 0 1000",
-} satisfies Rules<PlainHostOptions>);
+} satisfies Rules<HttpHostOptions>);
 
 const clockRules = Object.freeze({
   servers: "any",
@@ -51,11 +51,11 @@ const clockRules = Object.freeze({
 } satisfies Rules<Omit<ClockOptions, "storage">>);
 
 /** What every host of this platform has; TLS and native code come from the caller. */
-export function assembleHost(
-  options: PlainHostOptions,
+export function createHostWith(
+  options: HttpHostOptions,
   parts: (
     clock: ModdableClock,
-    random: PooledRandom,
+    random: HashDrbg,
     storage: Storage | undefined,
   ) => Pick<HttpOptions, "secure"> & {
     digest?: NativeDigest;
@@ -70,7 +70,7 @@ export function assembleHost(
   const { addresses, keepAliveMs, maxConnections, maxWaiting } = options;
   const resolver = new Resolver(addresses);
   const clock = new ModdableClock({ ...options.clock, storage }, resolver);
-  const random = new PooledRandom(storage);
+  const random = new HashDrbg(storage);
   const { secure, digest, rsa, forget } = parts(clock, random, storage);
   const http = new Http({
     secure,
@@ -88,7 +88,7 @@ export function assembleHost(
     storage,
     digest,
     rsa,
-    deviceName: boardName,
+    deviceName: macDeviceName,
     vitals: () => ({ uptimeMs: Math.round(clock.monotonicMs()), ...readVitals() }),
     close() {
       http.close();
@@ -102,11 +102,11 @@ export function assembleHost(
   };
 }
 
-function openStorage(storage: PlainHostOptions["storage"]): KeyValueStorage | undefined {
+function openStorage(storage: HttpHostOptions["storage"]): KeyValueStorage | undefined {
   return storage === undefined || typeof storage === "string" ? new KeyValueStorage(storage) : undefined;
 }
 
-function appStorage(storage: PlainHostOptions["storage"]): Storage | undefined {
+function appStorage(storage: HttpHostOptions["storage"]): Storage | undefined {
   if (storage === false) return undefined;
   if (typeof storage === "object" && typeof storage?.get === "function") return storage;
   throw new IotHubError("INVALID_OPTION", "storage must be a path, a storage, or false.");
@@ -116,7 +116,7 @@ function appStorage(storage: PlainHostOptions["storage"]): Storage | undefined {
  * The MAC address in lower-case hex without colons.
  * @throws {IotHubError} INVALID_DEVICE_NAME while it is not known: on ESP32 until Wi-Fi is started
  */
-function boardName(): string {
+function macDeviceName(): string {
   const address = macAddress();
   if (!address) {
     throw new IotHubError(

@@ -96,7 +96,7 @@ export class Http implements HttpClient {
       pending.fail(
         error instanceof IotHubError
           ? error
-          : new NetworkError("NETWORK_FAILED", "connect", "The connection cannot be prepared.", error),
+          : new NetworkError("NETWORK_FAILED", "connect", "The connection cannot be prepared.", { cause: error }),
       );
       return pending.promise;
     }
@@ -118,7 +118,7 @@ export class Http implements HttpClient {
       throw new IotHubError(
         "INVALID_OPTION",
         "This build has no TLS: include manifest.json instead of manifest-http.json (with mcpack, import " +
-          '"tencent-iothub-xs" instead of "tencent-iothub-xs/plain"), or set an http url.',
+          '"tencent-iothub-xs" instead of "tencent-iothub-xs/http"), or set an http url.',
       );
     }
   }

@@ -9,10 +9,10 @@ import { utf8 } from "../../src/crypto/utf8.js";
 import { IotHubError } from "../../src/errors.js";
 import { checkOptions, type Rules } from "../../src/options.js";
 import { version } from "../../src/version.js";
-import { HostedDevice } from "./device.js";
+import { HostDevice } from "./device.js";
 import { createDigest } from "./digest.js";
-import { assembleHost, type ModdableHost, type PlainHostOptions, plainHostRules } from "./host.js";
-import { ArithmeticRsa } from "./rsa.js";
+import { createHostWith, type HttpHostOptions, httpHostRules, type ModdableHost } from "./host.js";
+import { SdkRsa } from "./rsa.js";
 import { defaultAnchors } from "./tls/anchors.js";
 import { Certificate } from "./tls/certificate.js";
 import { checkAnchor, type Trust } from "./tls/chain.js";
@@ -32,7 +32,7 @@ export type { ModdableHost, PemOrDer };
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
 export type Bytes = Uint8Array | ArrayBuffer | { readonly byteLength: number };
 
-export interface ModdableHostOptions extends PlainHostOptions {
+export interface ModdableHostOptions extends HttpHostOptions {
   /**
    * Trust anchors: chains must end in one of them, and nothing else is trusted. DER bytes or PEM, as text or bytes, with
    * any number of certificates in it; one or a list. DER in a `Resource` stays in flash, PEM is decoded into memory.
@@ -90,7 +90,7 @@ export interface ModdableHostOptions extends PlainHostOptions {
 }
 
 const hostRules = Object.freeze({
-  ...plainHostRules,
+  ...httpHostRules,
   trustAnchors: "any",
   pins: "any",
   clientCertificate: "any",
@@ -126,13 +126,13 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   if (resumption === "storage" && options.storage === false) {
     throw new IotHubError("INVALID_OPTION", 'resumption: "storage" needs a host with storage.');
   }
-  return assembleHost(options, (clock, random, storage) => {
+  return createHostWith(options, (clock, random, storage) => {
     const digest = createDigest();
     let trust: Trust | undefined;
     let store: SessionStore | undefined;
     return {
       digest,
-      rsa: digest && new ArithmeticRsa(digest),
+      rsa: digest && new SdkRsa(digest),
       forget: async () => {
         await store?.forget();
         if (storage) await forgetSession(storage);
@@ -174,7 +174,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
 }
 
 /** A device; what its options leave out comes from the firmware's settings, a host from {@link createHost}. */
-export class Device extends HostedDevice {
+export class Device extends HostDevice {
   static override createHost(): ModdableHost {
     return createHost();
   }
@@ -202,7 +202,7 @@ function readChain(option: string, given: unknown, check: (der: Uint8Array) => v
       check(der);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new IotHubError("INVALID_OPTION", `${what} cannot be used: ${reason}.`, error);
+      throw new IotHubError("INVALID_OPTION", `${what} cannot be used: ${reason}.`, { cause: error });
     }
   }
   return ders;
@@ -216,7 +216,7 @@ function readKey(given: PemOrDer<Bytes>): RsaPrivateKey {
   try {
     return readRsaPrivateKey(typeof given === "string" ? given : (viewOf(given) ?? new Uint8Array(0)));
   } catch (error) {
-    throw new IotHubError("INVALID_OPTION", `clientKey cannot be used. ${(error as Error).message}`, error);
+    throw new IotHubError("INVALID_OPTION", `clientKey cannot be used. ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -228,7 +228,7 @@ function checkPair(leaf: Uint8Array, { n }: RsaPrivateKey): void {
   } catch (error) {
     cause = error;
   }
-  throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.", cause);
+  throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.", { cause });
 }
 
 /** PrivateKeyInfo (RFC 5958 section 2) around an RSAPrivateKey, whose length always takes two octets. */

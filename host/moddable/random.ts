@@ -13,7 +13,7 @@ const KEY = "random.seed";
  * hardware's. On a simulator it repeats one sequence at every start; there the pool also takes in the MAC address and a
  * seed that every start leaves to the next one.
  */
-export class PooledRandom implements Random {
+export class HashDrbg implements Random {
   readonly #storage: Storage | undefined;
   #pool: Uint8Array | undefined;
   #seeding: Promise<void> | undefined;

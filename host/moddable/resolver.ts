@@ -103,7 +103,7 @@ export class Resolver {
 
   /** Called from native code. */
   #done(host: string, address: string | undefined, error?: unknown): void {
-    // After a name that was given up as stuck, its answer may still come.
+    // After a name that was given up as stuck, its response may still come.
     if (this.#asking !== host) return;
     const askers = this.#askers;
     this.#askers = [];
@@ -113,7 +113,7 @@ export class Resolver {
     this.#next();
   }
 
-  /** Sees to it that a name for which no answer ever comes does not hold up the others. */
+  /** Sees to it that a name for which no response ever comes does not hold up the others. */
   #watch(): void {
     if (this.#asking === undefined || this.#waiting.length === 0) {
       Timer.clear(this.#stuck);

@@ -5,7 +5,7 @@ import type { NativeDigest, NativeRsa } from "../../src/host.js";
 import { encodePkcs1 } from "./pkcs1.js";
 
 /** RSA of the SDK, which TLS brings along: CRT over native big integers. */
-export class ArithmeticRsa implements NativeRsa {
+export class SdkRsa implements NativeRsa {
   readonly #digest: NativeDigest;
 
   constructor(digest: NativeDigest) {

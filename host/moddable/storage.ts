@@ -55,7 +55,7 @@ export class KeyValueStorage implements Storage {
     try {
       value = values.read(key);
     } catch (error) {
-      throw new IotHubError("STORAGE_FAILED", `The stored value ${key} could not be read.`, error);
+      throw new IotHubError("STORAGE_FAILED", `The stored value ${key} could not be read.`, { cause: error });
     }
     if (value === undefined || typeof value === "string") return value;
     throw new IotHubError("STORAGE_FAILED", `The stored value ${key} is not text.`);
@@ -80,7 +80,9 @@ export class KeyValueStorage implements Storage {
       try {
         stored = values.read(key);
       } catch (error) {
-        throw new IotHubError("STORAGE_FAILED", `The value ${key} was written, but could not be read back.`, error);
+        throw new IotHubError("STORAGE_FAILED", `The value ${key} was written, but could not be read back.`, {
+          cause: error,
+        });
       }
       if (stored === text) return;
       if (attempts === 2) throw this.#failed(new Error("the value read back differs from the one written"));
@@ -94,7 +96,7 @@ export class KeyValueStorage implements Storage {
     try {
       values.delete(key);
     } catch (error) {
-      throw new IotHubError("STORAGE_FAILED", `The stored value ${key} could not be deleted.`, error);
+      throw new IotHubError("STORAGE_FAILED", `The stored value ${key} could not be deleted.`, { cause: error });
     }
   }
 
@@ -104,7 +106,7 @@ export class KeyValueStorage implements Storage {
     try {
       return values.keys();
     } catch (error) {
-      throw new IotHubError("STORAGE_FAILED", "The keys of the storage could not be listed.", error);
+      throw new IotHubError("STORAGE_FAILED", "The keys of the storage could not be listed.", { cause: error });
     }
   }
 
@@ -135,12 +137,13 @@ export class KeyValueStorage implements Storage {
   /** What a failed write is; on ESP32 it may be the last one of this life. */
   #failed(error: unknown): IotHubError {
     const failure = readStorageFailure(error);
-    if (failure === "full") return new IotHubError("STORAGE_FULL", "The storage has no room.", error);
-    if (failure === "failed") return new IotHubError("STORAGE_FAILED", "The storage could not be written.", error);
+    if (failure === "full") return new IotHubError("STORAGE_FULL", "The storage has no room.", { cause: error });
+    if (failure === "failed")
+      return new IotHubError("STORAGE_FAILED", "The storage could not be written.", { cause: error });
     this.#stopped = new IotHubError(
       "STORAGE_STOPPED",
       "The storage takes no more writes after a failure: restart the board; what is stored is safe.",
-      error,
+      { cause: error },
     );
     return this.#stopped;
   }

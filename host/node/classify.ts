@@ -25,7 +25,7 @@ export function classify(
   const code = error.code ?? "";
   const host = peer.proxy ? `the proxy ${peer.host}` : peer.host;
   const { port } = peer;
-  const make = (kind: NetworkErrorCode, message: string) => new NetworkError(kind, phase, message, error);
+  const make = (kind: NetworkErrorCode, message: string) => new NetworkError(kind, phase, message, { cause: error });
   if (["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"].includes(code)) {
     return make("NAME_RESOLUTION", `The name ${peer.proxy ? `of ${host}` : host} could not be resolved (${code}).`);
   }
@@ -55,7 +55,7 @@ export function classify(
     // Node says ECONNRESET for a peer that hung up in the middle of the handshake, too.
     if (phase === "tls") return make("TLS_FAILED", `The connection to ${host} was closed during the TLS handshake.`);
     const message = `The connection to ${host} was closed before the response was whole.`;
-    return new NetworkError("CONNECTION_RESET", phase, message, error, kept && phase !== "read");
+    return new NetworkError("CONNECTION_RESET", phase, message, { cause: error, stale: kept && phase !== "read" });
   }
   return make("NETWORK_FAILED", `The request to ${host} failed${code ? ` (${code})` : ""}.`);
 }

@@ -61,7 +61,7 @@ interface Link {
   /** Whether a response has come whole on it: only a failure on such a socket may be blamed on its idle time. */
   proven: boolean;
   /** The request under way. */
-  exchange: Exchange | undefined;
+  pending: PendingRequest | undefined;
   /** Bytes came that no request had asked for. */
   onSurplus(): void;
 }
@@ -85,7 +85,7 @@ class NodeHttp implements HttpClient {
   /** For HTTPS through the proxy, made at its first request. */
   #tunnels: TunnelAgent | undefined;
   readonly #proxyFor: ProxyRule;
-  readonly #exchanges = new Set<Exchange>();
+  readonly #pending = new Set<PendingRequest>();
   #closed = false;
   #surplus = 0;
   readonly #counters = { connections: 0, fullHandshakes: 0, resumedHandshakes: 0 };
@@ -113,8 +113,8 @@ class NodeHttp implements HttpClient {
 
   close(): void {
     this.#closed = true;
-    for (const exchange of this.#exchanges) {
-      exchange.fail(new IotHubError("CANCELLED", "The HTTP client was closed while the request was under way."));
+    for (const pending of this.#pending) {
+      pending.fail(new IotHubError("CANCELLED", "The HTTP client was closed while the request was under way."));
     }
     this.#plain.destroy();
     this.#secure.destroy();
@@ -134,20 +134,20 @@ class NodeHttp implements HttpClient {
       }
       const proxy = this.#proxyFor(request);
       if (context.fresh) this.#dropKept(request.scheme);
-      const exchange: Exchange = new Exchange(
+      const pending: PendingRequest = new PendingRequest(
         request,
         context,
         proxy,
         (socket) => this.#linkOf(socket),
         (error, response) => {
-          this.#exchanges.delete(exchange);
+          this.#pending.delete(pending);
           if (error instanceof NetworkError && error.stale) this.#dropKept(request.scheme);
           if (response !== undefined) resolve(response);
           else reject(error);
         },
       );
-      this.#exchanges.add(exchange);
-      const start = () => exchange.start(() => this.#open(request, context, proxy, exchange));
+      this.#pending.add(pending);
+      const start = () => pending.start(() => this.#open(request, context, proxy, pending));
       // What waits on a kept connection is read before it is used: it belongs to no request, and ends the connection.
       if (this.#hasKept()) afterNextPoll(start);
       else start();
@@ -158,7 +158,7 @@ class NodeHttp implements HttpClient {
     request: HttpRequest,
     { connectTimeoutMs }: HttpContext,
     proxy: HttpProxy | undefined,
-    exchange: Exchange,
+    pending: PendingRequest,
   ): http.ClientRequest {
     const secure = request.scheme === "https";
     const headers: http.OutgoingHttpHeaders = { ...request.headers, "Content-Length": request.body.length };
@@ -176,7 +176,7 @@ class NodeHttp implements HttpClient {
     };
     if (secure) {
       options.agent = proxy === undefined ? this.#secure : this.#tunnelsTo(proxy);
-      options.onTunnel = (tunnel) => exchange.opening(tunnel);
+      options.onTunnel = (tunnel) => pending.opening(tunnel);
       return https.request(options);
     }
     if (proxy === undefined) return http.request(options);
@@ -234,7 +234,7 @@ class NodeHttp implements HttpClient {
     if (known !== undefined) return known;
     const link: Link = {
       proven: false,
-      exchange: undefined,
+      pending: undefined,
       onSurplus: () => {
         this.#surplus++;
         socket.destroy();
@@ -244,7 +244,7 @@ class NodeHttp implements HttpClient {
     this.#count(socket);
     // Before Node's parser, after which a response is complete that this very chunk completes.
     socket.prependListener("data", (chunk: Buffer) => {
-      if (link.exchange?.isOpen === true || socket.destroyed) return;
+      if (link.pending?.isOpen === true || socket.destroyed) return;
       // A server may say on an idle connection that it is about to close it; no more than that follows.
       if (isTimeout(chunk)) socket.destroy();
       else link.onSurplus();
@@ -287,7 +287,7 @@ function secureContext(options: NodeHttpOptions): SecureContext {
       ...identity,
     });
   } catch (cause) {
-    throw new IotHubError("INVALID_OPTION", "The certificates or the key cannot be used for TLS.", cause);
+    throw new IotHubError("INVALID_OPTION", "The certificates or the key cannot be used for TLS.", { cause });
   }
 }
 
@@ -297,7 +297,7 @@ function readChain(option: string, given: unknown): X509Certificate[] {
     try {
       return new X509Certificate(der);
     } catch (cause) {
-      throw new IotHubError("INVALID_OPTION", `A certificate in ${option} cannot be read.`, cause);
+      throw new IotHubError("INVALID_OPTION", `A certificate in ${option} cannot be read.`, { cause });
     }
   });
 }
@@ -324,7 +324,7 @@ type LinkOf = (socket: Socket) => Link;
  * One request and its response: reports the phases, settles once. What it hangs on a socket or a signal
  * goes when it settles: both outlive it, a kept connection by many thousand requests.
  */
-class Exchange {
+class PendingRequest {
   readonly #request: HttpRequest;
   readonly #context: HttpContext;
   readonly #proxy: HttpProxy | undefined;
@@ -369,7 +369,7 @@ class Exchange {
     try {
       outgoing = open();
     } catch (cause) {
-      this.fail(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", cause));
+      this.fail(new NetworkError("NETWORK_FAILED", "connect", "The request could not be started.", { cause }));
       return;
     }
     this.#outgoing = outgoing;
@@ -406,7 +406,7 @@ class Exchange {
     if (this.#settled) return;
     this.#socket = socket;
     this.#link = this.#linkOf(socket);
-    this.#link.exchange = this;
+    this.#link.pending = this;
     // Not `reusedSocket`: a connection that another request gave up while it was made is in the pool, too.
     this.#reused = this.#link.proven;
     if (this.#reused) {
@@ -505,6 +505,6 @@ class Exchange {
     this.#context.signal.removeEventListener("abort", this.#abort);
     this.#socket?.off("connect", this.#onConnect);
     this.#socket?.off("secureConnect", this.#onSecureConnect);
-    if (this.#link?.exchange === this) this.#link.exchange = undefined;
+    if (this.#link?.pending === this) this.#link.pending = undefined;
   }
 }

@@ -366,5 +366,5 @@ function checkText(text: string): Uint8Array {
 }
 
 function failed(what: string, cause: unknown, code: "STORAGE_FAILED" | "STORAGE_FULL" = "STORAGE_FAILED"): IotHubError {
-  return new IotHubError(code, `${what}: ${describeFileError(cause)}.`, cause);
+  return new IotHubError(code, `${what}: ${describeFileError(cause)}.`, { cause });
 }

@@ -120,15 +120,15 @@ async function judge({ path, source, plan }) {
 }
 
 process.on("message", async (message) => {
-  let answer;
+  let reply;
   try {
-    answer = message.survey ? { tests: await survey(message.survey) } : await judge(message.judge);
+    reply = message.survey ? { tests: await survey(message.survey) } : await judge(message.judge);
   } catch (error) {
-    answer = { verdict: "broken", why: text(error.error ?? error) };
+    reply = { verdict: "broken", why: text(error.error ?? error) };
   }
   await new Promise(setImmediate);
   // What still runs would go on beside the next mutant.
   const busy = process.getActiveResourcesInfo().some((name) => /^(Immediate|Timeout|TCP)/.test(name));
-  await say({ ended: { ...answer, busy } });
+  await say({ ended: { ...reply, busy } });
 });
 await say({ ready: true });

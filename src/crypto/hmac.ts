@@ -1,7 +1,7 @@
 /** HMAC, RFC 2104, with the key's two blocks hashed once. */
 
 import { bytesOf } from "./bytes.js";
-import { type Beginning, BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./md.js";
+import { type Beginning, BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./merkle-damgard.js";
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
 

@@ -193,7 +193,7 @@ function readNumbers(version: Uint8Array, numbers: DerReader, der: Uint8Array): 
 }
 
 function malformed(reason: string, cause?: unknown): IotHubError {
-  return new IotHubError("KEY_MALFORMED", `The private key cannot be read: ${reason}.`, cause);
+  return new IotHubError("KEY_MALFORMED", `The private key cannot be read: ${reason}.`, { cause });
 }
 
 function encrypted(): IotHubError {

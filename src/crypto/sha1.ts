@@ -1,7 +1,7 @@
 /** SHA-1, FIPS 180-4 section 6.1. For `hmacsha1` alone, where the protocol asks for it: it is not collision-resistant. */
 
 import { bytesOf } from "./bytes.js";
-import { type HashFunction, hashEnd, Md } from "./md.js";
+import { type HashFunction, hashEnd, MerkleDamgard } from "./merkle-damgard.js";
 
 export const SHA1: HashFunction = Object.freeze({
   // FIPS 180-4 section 5.3.1.
@@ -40,7 +40,7 @@ function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, t
 }
 
 /** SHA-1 over bytes that come in pieces. */
-export class Sha1 extends Md {
+export class Sha1 extends MerkleDamgard {
   constructor() {
     super(SHA1);
   }

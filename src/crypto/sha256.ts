@@ -2,7 +2,7 @@
 
 import { bytesOf } from "./bytes.js";
 import { hexOfWords } from "./hex.js";
-import { type HashFunction, hashEnd, Md } from "./md.js";
+import { type HashFunction, hashEnd, MerkleDamgard } from "./merkle-damgard.js";
 import { sha256Blocks } from "./sha256-block.js";
 
 export const SHA256: HashFunction = Object.freeze({
@@ -21,7 +21,7 @@ export const SHA256: HashFunction = Object.freeze({
 });
 
 /** SHA-256 over bytes that come in pieces. */
-export class Sha256 extends Md {
+export class Sha256 extends MerkleDamgard {
   constructor() {
     super(SHA256);
   }

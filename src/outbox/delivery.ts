@@ -5,8 +5,8 @@
  * evidence.ts). All rounds of evidence fall into one flush, so that a board that sleeps needs no memory of them.
  */
 
-import { type AnswerError, type ErrorClass, IotHubError } from "../errors.js";
-import type { CancelSignal, Clock } from "../host.js";
+import { type ErrorClass, IotHubError, type ResponseError } from "../errors.js";
+import type { AbortSignalLike, Clock } from "../host.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
 import { countRejection, payloadFault, roundsNeeded, type Suspect } from "../request/evidence.js";
 import type { DroppedMessage } from "./outbox.js";
@@ -19,13 +19,13 @@ const MAX_REJECTIONS = 4;
 /** Messages that are read in search of one with another topic. */
 const MAX_SEARCHED = 16;
 const MAX_MS = 2147483647;
-const EMPTY: DeliveryEnd = Object.freeze({ ended: "empty" });
+const EMPTY: DeliveryEnd = Object.freeze({ reason: "empty" });
 
 /** Why a flush ended. */
-export type FlushEnd = "empty" | "deadline" | "closed" | "storage" | ErrorClass;
+export type FlushReason = "empty" | "deadline" | "closed" | "storage" | ErrorClass;
 
 export interface DeliveryEnd {
-  readonly ended: FlushEnd;
+  readonly reason: FlushReason;
   readonly error?: IotHubError;
 }
 
@@ -85,7 +85,7 @@ export class Delivery<Result> {
   /** What is being sent. */
   held: Held | undefined;
   readonly #endMs: number;
-  readonly #signal: CancelSignal;
+  readonly #signal: AbortSignalLike;
   // Made when they are needed: most flushes meet no rejection.
   #suspects: Map<number, SuspectMessage> | undefined;
   /** Messages that are passed over until the next flush. */
@@ -104,7 +104,7 @@ export class Delivery<Result> {
   #last: DeliveryEnd = EMPTY;
 
   /** @param endMs when to end, in the monotonic time of the context */
-  constructor(context: DeliveryContext<Result>, endMs: number, signal: CancelSignal) {
+  constructor(context: DeliveryContext<Result>, endMs: number, signal: AbortSignalLike) {
     this.#context = context;
     this.#endMs = endMs;
     this.#signal = signal;
@@ -149,7 +149,7 @@ export class Delivery<Result> {
     } finally {
       this.held = undefined;
     }
-    return { ended: "deadline" };
+    return { reason: "deadline" };
   }
 
   /** Not an async function: each frame that waits costs a device half a kilobyte. */
@@ -171,13 +171,13 @@ export class Delivery<Result> {
 
   /** Not an async function, as #send. */
   #unreadable(sequence: number, read: Exclude<Read, StoredMessage>): Promise<void> | undefined {
-    if (read === "corrupt") return this.#settle(sequence, { as: "dropped", dropped: { reason: "damaged" } });
+    if (read === "corrupt") return this.#settle(sequence, { as: "dropped", dropped: { reason: "corrupt" } });
     if (read === "absent" && this.#context.queue.isLost(sequence)) {
       return this.#settle(sequence, { as: "dropped", dropped: { reason: "lost" } });
     }
     this.#pass(sequence);
     const error = new IotHubError("STORAGE_FAILED", "The storage has a message that cannot be read.");
-    this.#last = { ended: "storage", error };
+    this.#last = { reason: "storage", error };
     return undefined;
   }
 
@@ -187,14 +187,14 @@ export class Delivery<Result> {
     error: IotHubError,
     errorClass: ErrorClass,
   ): Promise<DeliveryEnd | undefined> {
-    const end = { ended: errorClass, error };
+    const end = { reason: errorClass, error };
     const needed = roundsNeeded(error, errorClass);
     // An early rejection may be the verdict on another message.
-    if (needed !== undefined && (error as AnswerError).early) {
+    if (needed !== undefined && (error as ResponseError).early) {
       this.#pass(sequence);
     } else if (needed !== undefined) {
       if (needed === 0 || this.#count(sequence, message, error) >= needed) {
-        await this.#settle(sequence, { as: "dropped", dropped: { reason: "refused", message, error } });
+        await this.#settle(sequence, { as: "dropped", dropped: { reason: "rejected", message, error } });
         return undefined;
       }
     } else if (errorClass === "console") {
@@ -217,7 +217,7 @@ export class Delivery<Result> {
     const { length } = messages;
     const first = messages[0].sequence;
     const last = messages[length - 1].sequence;
-    const end = { ended: errorClass, error };
+    const end = { reason: errorClass, error };
     const fault = payloadFault(error);
     if (fault !== undefined || (errorClass === "unreadable" && first <= this.#pieceEnd)) {
       if (fault === "size") this.#context.packer?.lower(bytes);

@@ -6,32 +6,32 @@
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
 import type { OutboxStats, WaitReason } from "../health.js";
-import type { CancelSignal, Random, Storage, Timer } from "../host.js";
+import type { AbortSignalLike, Random, Storage, Timer } from "../host.js";
 import { batchRules, checkOptions, flushRules } from "../options.js";
-import { AbortForwarder, Canceller } from "../request/abort.js";
+import { Aborter, AbortForwarder } from "../request/abort.js";
 import type { PostOptions, RetryNotice } from "../request/client.js";
 import { defaultOutboxLimits, deviceClosed, LimitedStorage, storageError } from "../storage/limits.js";
-import { Delivery, type FlushEnd, type Settled, type Verdict } from "./delivery.js";
+import { Delivery, type FlushReason, type Settled, type Verdict } from "./delivery.js";
 import { type Batch, Packer, type PackOptions } from "./pack.js";
 import type { PowerOnClock, PowerOns } from "./power-on.js";
 import { StoredQueue } from "./queue.js";
 import { decodeRecord, encodeRecordAt, type OutboxMessage, type StoredMessage, type StoredRecord } from "./record.js";
 import { Schedule } from "./schedule.js";
 
-export type { FlushEnd, OutboxMessage, StoredMessage };
+export type { FlushReason, OutboxMessage, StoredMessage };
 
 /** Why a message will not be delivered from this outbox. */
 export type DropReason =
   /** The outbox was full, and this was the oldest. */
-  | "full"
+  | "evicted"
   /**
    * The gateway rejected this very message: with a code that speaks of the message, again after it had acknowledged
    * another one; with an unknown code, or an unreadable response that is the same each time, three times over with three
    * others. Or it cannot be sent at all.
    */
-  | "refused"
+  | "rejected"
   /** What lay in storage was read twice and made no sense. */
-  | "damaged"
+  | "corrupt"
   /** It was stored, and is absent: in two flushes, while others could be read. Nothing was deleted. */
   | "lost"
   /** A later version of this library stored it. It is left in storage for that version. */
@@ -101,18 +101,18 @@ export interface EnqueueResult {
 export interface FlushOptions {
   /** The promise is resolved no later than so many milliseconds from now; 300 000 unless given. */
   readonly deadlineMs?: number;
-  readonly signal?: CancelSignal;
+  readonly signal?: AbortSignalLike;
 }
 
 export interface FlushResult {
   /** Messages that the gateway acknowledged. */
   readonly delivered: number;
   /** Messages that wait still. */
-  readonly kept: number;
+  readonly remaining: number;
   /** Messages that left the outbox without being delivered: rejected on evidence, corrupt, or lost. */
   readonly dropped: number;
   /** Why it ended: the outbox is empty, the time is up, the device was closed, or the class of `error`. */
-  readonly ended: FlushEnd;
+  readonly reason: FlushReason;
   /** What the last message met that could not be delivered. */
   readonly error?: IotHubError;
 }
@@ -128,7 +128,7 @@ export interface FlushReport extends FlushResult {
 
 /** The storage takes no more writes in this life: restart the board. What is stored is safe. */
 export interface StorageEvent {
-  readonly phase: "storage";
+  readonly type: "storage";
   /** STORAGE_STOPPED */
   readonly code: ErrorCode;
   readonly message: string;
@@ -136,7 +136,7 @@ export interface StorageEvent {
 
 /** Readings could not be encoded as one message, and are sent one by one. */
 export interface BatchEvent {
-  readonly phase: "batch";
+  readonly type: "batch";
   /** INVALID_PAYLOAD or PAYLOAD_TOO_LARGE */
   readonly code: ErrorCode;
   readonly message: string;
@@ -328,7 +328,7 @@ export class Outbox<Result = unknown> {
    * @throws {IotHubError} STORAGE_FAILED, DEVICE_CLOSED
    */
   open(): Promise<void> {
-    return this.#settling(this.#open());
+    return this.#rejectOnClose(this.#open());
   }
 
   /**
@@ -359,7 +359,7 @@ export class Outbox<Result = unknown> {
   }
 
   async #enqueueOpened(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
-    await this.#settling(this.#open());
+    await this.#rejectOnClose(this.#open());
     return this.#enqueueDated(powerOns, message);
   }
 
@@ -408,7 +408,7 @@ export class Outbox<Result = unknown> {
       if (this.#flight !== undefined && this.#waiting.length > 1 + MAX_BEHIND) this.#flight.giveUp();
     });
     this.#storeWaiting();
-    return this.#settling(
+    return this.#rejectOnClose(
       stored.then((sequence) => {
         this.#schedule.update();
         return { sequence, size: this.size };
@@ -458,7 +458,7 @@ export class Outbox<Result = unknown> {
   }
 
   /** Flushes, tells the schedule how it ended, and reports it. */
-  #start(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
+  #start(deadlineMs: number, signal: AbortSignalLike | undefined, planned: boolean): Promise<FlushResult> {
     return this.#flush(deadlineMs, signal, planned).then(
       (result) => {
         this.#ended(result, planned);
@@ -467,36 +467,36 @@ export class Outbox<Result = unknown> {
       (cause) => {
         const error = storageError(cause);
         const ended = this.#closed ? "closed" : "storage";
-        this.#ended({ delivered: 0, dropped: 0, kept: this.size, ended, error }, planned);
+        this.#ended({ delivered: 0, dropped: 0, remaining: this.size, reason: ended, error }, planned);
         throw error;
       },
     );
   }
 
   #ended(result: FlushResult, planned: boolean): void {
-    this.#hasFailed = result.delivered === 0 && result.ended !== "empty";
+    this.#hasFailed = result.delivered === 0 && result.reason !== "empty";
     this.#schedule.ended(result, planned);
     const { nextMs: nextFlushMs } = this.#schedule;
     this.#call(() => this.#options.onFlushed?.(nextFlushMs === undefined ? result : { ...result, nextFlushMs }));
   }
 
-  #flush(deadlineMs: number, signal: CancelSignal | undefined, planned: boolean): Promise<FlushResult> {
+  #flush(deadlineMs: number, signal: AbortSignalLike | undefined, planned: boolean): Promise<FlushResult> {
     const { timer, clock } = this.#context;
     const end = clock.monotonicMs() + deadlineMs;
     const tally = { delivered: 0, dropped: 0 };
-    const canceller = new Canceller();
+    const aborter = new Aborter();
     return new Promise((resolve, reject) => {
       let over = false;
-      const finish = (ended: FlushResult["ended"], error?: IotHubError) => {
+      const finish = (ended: FlushResult["reason"], error?: IotHubError) => {
         if (over) return;
         clear();
-        const done = () => resolve({ ...tally, kept: this.size, ended, error });
+        const done = () => resolve({ ...tally, remaining: this.size, reason: ended, error });
         if (this.#storeAfterMs === 0 || this.#waiting === undefined) done();
         else this.#storeNow().then(done);
-        canceller.cancel();
+        aborter.abort();
       };
       const closed = () => finish("closed");
-      const aborted = { cancel: () => finish("cancelled") };
+      const aborted = { abort: () => finish("cancelled") };
       this.#flushing++;
       const clear = () => {
         over = true;
@@ -519,7 +519,7 @@ export class Outbox<Result = unknown> {
           if (this.#powerOns !== undefined) await this.#learnTime();
           if (this.#storeAfterMs > 0) tally.delivered += await this.#sendWaiting();
           if (over) return;
-          const { ended, error } = await this.#deliver(tally, end, canceller.signal, planned);
+          const { reason: ended, error } = await this.#deliver(tally, end, aborter.signal, planned);
           if (this.#powerOns !== undefined) await this.#learnTime();
           if (this.#waiting !== undefined) this.#storeWaiting();
           finish(ended, error);
@@ -536,9 +536,9 @@ export class Outbox<Result = unknown> {
   #deliver(
     tally: { delivered: number; dropped: number },
     end: number,
-    signal: CancelSignal,
+    signal: AbortSignalLike,
     planned: boolean,
-  ): Promise<Pick<FlushResult, "ended" | "error">> {
+  ): Promise<Pick<FlushResult, "reason" | "error">> {
     const { onRetried } = this.#options;
     const settle = (settled: Settled<Result>) => this.#settle(tally, settled);
     const packer = this.#packer;
@@ -571,7 +571,7 @@ export class Outbox<Result = unknown> {
       },
       (error) => {
         this.#isDelivering = false;
-        return { ended: "storage", error: this.#failed(storageError(error)) };
+        return { reason: "storage", error: this.#failed(storageError(error)) };
       },
     );
   }
@@ -598,7 +598,7 @@ export class Outbox<Result = unknown> {
     const isLarge = cause instanceof IotHubError && cause.code === "PAYLOAD_TOO_LARGE";
     const code = isLarge ? cause.code : "INVALID_PAYLOAD";
     const message = isLarge ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
-    this.#call(() => this.#context.onEvent?.({ phase: "batch", code, message, readings }));
+    this.#call(() => this.#context.onEvent?.({ type: "batch", code, message, readings }));
   }
 
   /** Deletes each message unless it is lost, and reports what it came to once that has been done. */
@@ -744,7 +744,7 @@ export class Outbox<Result = unknown> {
           },
           (error) => {
             this.#hasFailed = true;
-            this.#schedule.ended({ ended: this.#context.classify(error), delivered: 0, error }, false);
+            this.#schedule.ended({ reason: this.#context.classify(error), delivered: 0, error }, false);
           },
         )
         .then(() => {
@@ -821,7 +821,7 @@ export class Outbox<Result = unknown> {
 
   #stop(error: IotHubError): IotHubError {
     const { code, message } = error;
-    if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ phase: "storage", code, message }));
+    if (this.#stopped === undefined) this.#call(() => this.#context.onEvent?.({ type: "storage", code, message }));
     this.#stopped ??= error;
     return error;
   }
@@ -835,7 +835,7 @@ export class Outbox<Result = unknown> {
         resolve(sequence);
         this.#delivered(message, result);
       },
-      (error) => reject(new IotHubError("STORAGE_STOPPED", stopped.message, error)),
+      (error) => reject(new IotHubError("STORAGE_STOPPED", stopped.message, { cause: error })),
     );
   }
 
@@ -896,7 +896,7 @@ export class Outbox<Result = unknown> {
     const read = await queue.read(index);
     const sequence = queue.sequenceAt(index) as number;
     const message = typeof read === "string" ? undefined : read;
-    const evicting: DroppedMessage = { sequence, reason: read === "corrupt" ? "damaged" : "full", message };
+    const evicting: DroppedMessage = { sequence, reason: read === "corrupt" ? "corrupt" : "evicted", message };
     this.#evicting = evicting;
     try {
       await queue.remove(index);
@@ -942,7 +942,7 @@ export class Outbox<Result = unknown> {
   }
 
   /** The promise, or DEVICE_CLOSED as soon as the device is closed, even if the storage never calls back. */
-  #settling<T>(promise: Promise<T>): Promise<T> {
+  #rejectOnClose<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const closed = () => {
         this.#pending.delete(closed);

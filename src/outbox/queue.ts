@@ -34,7 +34,7 @@ const NO_ROOM_MS = 3600000;
 export interface Corrupt {
   readonly sequence: number;
   /** `unsupported`: written by a later version of this library. It stays in the storage for that version. */
-  readonly reason: "damaged" | "unsupported";
+  readonly reason: "corrupt" | "unsupported";
 }
 
 /** Sequence numbers of what is being sent, which must not be evicted. */
@@ -194,7 +194,7 @@ export class StoredQueue {
       let read: Found | "absent" | "corrupt" | "newer" = text === undefined ? "absent" : this.#decode(sequence, text);
       if (read === "corrupt") read = await this.#read(sequence);
       if (read === "corrupt") {
-        this.#find(sequence, "damaged");
+        this.#find(sequence, "corrupt");
         await this.#storage.delete(this.#key(sequence));
       } else if (read === "newer") {
         this.#find(sequence, "unsupported");

@@ -1,10 +1,10 @@
 /** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
 
-import { AnswerError, type IotHubError } from "../errors.js";
+import { type IotHubError, ResponseError } from "../errors.js";
 import type { WaitReason } from "../health.js";
 import type { Clock, Random, Timer } from "../host.js";
 import { flushPauseMs, MAX_BACKOFF_MS, nextRunMs, unit } from "../request/backoff.js";
-import type { FlushEnd } from "./delivery.js";
+import type { FlushReason } from "./delivery.js";
 
 const MAX_MS = 2147483647;
 
@@ -15,7 +15,7 @@ export interface ScheduleOptions {
 }
 
 interface Outcome {
-  readonly ended: FlushEnd;
+  readonly reason: FlushReason;
   readonly delivered: number;
   readonly error?: IotHubError;
 }
@@ -40,7 +40,7 @@ export class Schedule {
   /** Flushes in a row that delivered nothing. */
   #failures = 0;
   /** Flushes in a row that the gateway turned away with a pause. */
-  #refusals = 0;
+  #rejections = 0;
   /** When the pause ends that the gateway asked for, in monotonic time. */
   #notBeforeMs = 0;
 
@@ -94,13 +94,13 @@ export class Schedule {
   }
 
   /** Takes in how a flush ended. @param planned whether the schedule had started it */
-  ended({ ended, delivered, error }: Outcome, planned: boolean): void {
+  ended({ reason: ended, delivered, error }: Outcome, planned: boolean): void {
     const { retryAfterSeconds } = (error ?? {}) as { readonly retryAfterSeconds?: number };
-    if (delivered > 0 || retryAfterSeconds === undefined) this.#refusals = 0;
+    if (delivered > 0 || retryAfterSeconds === undefined) this.#rejections = 0;
     if (retryAfterSeconds !== undefined) {
       // Where nothing was sent because of a pause, the gateway has not refused again.
-      if (error instanceof AnswerError) this.#refusals++;
-      const pause = flushPauseMs(retryAfterSeconds * 1000, this.#refusals, unit(this.#parts.random));
+      if (error instanceof ResponseError) this.#rejections++;
+      const pause = flushPauseMs(retryAfterSeconds * 1000, this.#rejections, unit(this.#parts.random));
       this.#notBeforeMs = this.#parts.clock.monotonicMs() + pause;
     }
     if (delivered > 0 || ended === "empty") this.#failures = 0;

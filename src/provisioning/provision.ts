@@ -13,7 +13,7 @@ import { hex } from "../crypto/hex.js";
 import { Sha256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
 import type { DeviceOptions } from "../device.js";
-import { AnswerError, classifyError, IotHubError, isTransient } from "../errors.js";
+import { classifyError, IotHubError, isTransient, ResponseError } from "../errors.js";
 import type { Host, NativeDigest, Storage } from "../host.js";
 import type { Identity } from "../message.js";
 import { checkOptions, provisionedDeviceRules, provisionRules } from "../options.js";
@@ -51,15 +51,15 @@ export interface Provisioned extends Identity {
 const VERSION = "1";
 const HEAD = "cred";
 const PART = "cred.";
-const MARK = "registering";
+const PENDING = "registering";
 const HASH_BYTES = 16;
 /** Version, generation, parts, hash. */
 const HEAD_LENGTH = 3 + 2 * HASH_BYTES;
 /** 60 000 bytes and more: more than any chain of certificates that a device can use. */
 const MAX_PARTS = 15;
 const NO_GENERATION = 2;
-/** Another version's mark: of a registration that this one knows nothing of. */
-const OTHER_MARK = -1;
+/** Another version's marker: of a registration that this one knows nothing of. */
+const OTHER_PENDING = -1;
 
 /**
  * Resolves with the device's credential: the stored one, or, where there is none, one that is registered and stored
@@ -75,40 +75,40 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   readOwnCertificate(options);
   const store = new CredentialStore(host, options.storageTimeoutMs);
   let stored = await store.load();
-  const mark = await store.readMark();
-  // A registration whose credential was stored ended well, even if the mark is still there.
-  let cutShort = mark !== undefined && mark === stored.generation;
+  const pending = await store.readPending();
+  // A registration whose credential was stored ended well, even if the marker is still there.
+  let cutShort = pending !== undefined && pending === stored.generation;
   const { productSecret, force = false } = options;
 
   if (stored.record !== undefined && !force) {
     checkOwner(stored.record, identity);
     if (!cutShort || productSecret === undefined) {
       // What cannot be tidied up now does no harm: the credential is good.
-      if (mark !== undefined && !cutShort) await store.clean(stored).catch(() => {});
+      if (pending !== undefined && !cutShort) await store.clean(stored).catch(() => {});
       return provisioned(stored.record, identity, options);
     }
   }
-  await store.checkAbsent(stored, mark);
-  if (productSecret === undefined) throw stored.damaged ? damaged() : notProvisioned();
+  await store.checkAbsent(stored, pending);
+  if (productSecret === undefined) throw stored.isCorrupt ? corruptCredential() : notProvisioned();
 
-  // Before the mark: a registration that cannot be sent has not been cut short.
+  // Before the marker: a registration that cannot be sent has not been cut short.
   reachableEndpoint(options, host.http);
-  // What cannot be read may be the credential that the mark speaks of, and must not go on without it.
-  const replaced = stored.record === undefined && (mark === 0 || mark === 1) ? mark : stored.generation;
+  // What cannot be read may be the credential that the marker speaks of, and must not go on without it.
+  const replaced = stored.record === undefined && (pending === 0 || pending === 1) ? pending : stored.generation;
   // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
-  if (mark !== replaced) await store.writeMark(replaced);
+  if (pending !== replaced) await store.writePending(replaced);
   if (stored.record === undefined) {
     // A storage that is short of memory may have said that nothing is stored.
     stored = await store.load();
     await store.checkAbsent(stored, replaced);
     if (stored.record !== undefined) {
       if (!force) checkOwner(stored.record, identity);
-      cutShort = mark === stored.generation;
+      cutShort = pending === stored.generation;
       if (!force && !cutShort) {
-        await store.deleteMark().catch(() => {});
+        await store.deletePending().catch(() => {});
         return provisioned(stored.record, identity, options);
       }
-      if (!cutShort) await store.writeMark(stored.generation);
+      if (!cutShort) await store.writePending(stored.generation);
     }
   }
   const { force: _, ...registering } = options;
@@ -121,8 +121,9 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
       return provisioned(stored.record, identity, options);
     }
     // The gateway has said no for good.
-    const isFinal = error instanceof AnswerError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass);
-    if (isFinal && !cutShort) await store.deleteMark();
+    const isFinal =
+      error instanceof ResponseError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass);
+    if (isFinal && !cutShort) await store.deletePending();
     throw error;
   }
   const record = makeRecord(identity, registration, options);
@@ -208,7 +209,7 @@ interface Stored {
   /** Number of parts beyond the head. */
   readonly parts: number;
   /** Something is stored, and it cannot be read. */
-  readonly damaged: boolean;
+  readonly isCorrupt: boolean;
   /** The key that reads as absent where there should be a credential. */
   readonly absent?: string;
 }
@@ -232,13 +233,13 @@ class CredentialStore {
   /** What is stored. It is damaged only if that is read twice. */
   async load(from: Storage = this.#storage): Promise<Stored> {
     const first = await this.#load(from);
-    return first.damaged ? this.#load(from) : first;
+    return first.isCorrupt ? this.#load(from) : first;
   }
 
   /** Rejects if the storage lists what it says is absent, as one may that is short of memory. */
-  async checkAbsent({ absent }: Stored, mark: number | undefined): Promise<void> {
+  async checkAbsent({ absent }: Stored, pending: number | undefined): Promise<void> {
     const keys = await attempt(() => this.#storage.keys());
-    if ((absent !== undefined && keys.includes(absent)) || (mark === undefined && keys.includes(MARK))) {
+    if ((absent !== undefined && keys.includes(absent)) || (pending === undefined && keys.includes(PENDING))) {
       throw new IotHubError("STORAGE_FAILED", "The storage has a credential that cannot be read.");
     }
   }
@@ -246,40 +247,40 @@ class CredentialStore {
   async #load(from: Storage): Promise<Stored> {
     const none = { generation: NO_GENERATION, parts: 0 };
     const head = await attempt(() => from.get(HEAD));
-    if (head === undefined) return { ...none, damaged: false, absent: HEAD };
-    const damagedRecord = { ...none, damaged: true };
-    if (!/^1[01][0-9a-f][0-9a-f]{32}/.test(head)) return damagedRecord;
+    if (head === undefined) return { ...none, isCorrupt: false, absent: HEAD };
+    const corruptRecord = { ...none, isCorrupt: true };
+    if (!/^1[01][0-9a-f][0-9a-f]{32}/.test(head)) return corruptRecord;
     const generation = Number(head[1]);
     const parts = Number.parseInt(head[2], 36);
     const pieces = [head.slice(HEAD_LENGTH)];
     for (let n = 0; n < parts; n++) {
       const part = await attempt(() => from.get(partKey(generation, n)));
-      if (part === undefined) return { ...damagedRecord, absent: partKey(generation, n) };
+      if (part === undefined) return { ...corruptRecord, absent: partKey(generation, n) };
       pieces.push(part);
     }
     const content = utf8(pieces.join(""));
     const isWhole = this.#hash(head.slice(0, 3), content) === head.slice(3, HEAD_LENGTH);
     const record = isWhole ? (parseObject(content) as CredentialRecord | undefined) : undefined;
     content.fill(0);
-    return record === undefined ? damagedRecord : { record, generation, parts, damaged: false };
+    return record === undefined ? corruptRecord : { record, generation, parts, isCorrupt: false };
   }
 
   /** The generation that was stored when a registration began. It is another's only if that is read twice. */
-  async readMark(): Promise<number | undefined> {
-    const mark = await this.#readMark();
-    return mark === OTHER_MARK ? this.#readMark() : mark;
+  async readPending(): Promise<number | undefined> {
+    const pending = await this.#readPending();
+    return pending === OTHER_PENDING ? this.#readPending() : pending;
   }
 
-  async #readMark(): Promise<number | undefined> {
-    const mark = await attempt(() => this.#storage.get(MARK));
-    if (mark === undefined) return undefined;
-    return /^1[012]$/.test(mark) ? Number(mark[1]) : OTHER_MARK;
+  async #readPending(): Promise<number | undefined> {
+    const pending = await attempt(() => this.#storage.get(PENDING));
+    if (pending === undefined) return undefined;
+    return /^1[012]$/.test(pending) ? Number(pending[1]) : OTHER_PENDING;
   }
 
-  async writeMark(generation: number): Promise<void> {
-    const mark = `${VERSION}${generation}`;
-    await attempt(() => this.#storage.set(MARK, mark));
-    if ((await attempt(() => this.#storage.get(MARK))) !== mark) {
+  async writePending(generation: number): Promise<void> {
+    const pending = `${VERSION}${generation}`;
+    await attempt(() => this.#storage.set(PENDING, pending));
+    if ((await attempt(() => this.#storage.get(PENDING))) !== pending) {
       throw new IotHubError(
         "STORAGE_FAILED",
         "The storage did not keep what it was given; no credential is safe there.",
@@ -287,8 +288,8 @@ class CredentialStore {
     }
   }
 
-  async deleteMark(): Promise<void> {
-    await attempt(() => this.#storage.delete(MARK));
+  async deletePending(): Promise<void> {
+    await attempt(() => this.#storage.delete(PENDING));
   }
 
   /** @param replaced generation of what is stored, which stays until the new one is whole */
@@ -317,13 +318,13 @@ class CredentialStore {
     await this.clean({ generation, parts }).catch(() => {});
   }
 
-  /** Deletes the parts of other credentials, then the mark. */
+  /** Deletes the parts of other credentials, then the marker. */
   async clean({ generation, parts }: Pick<Stored, "generation" | "parts">): Promise<void> {
     const used = Array.from({ length: parts }, (_, n) => partKey(generation, n));
     for (const key of await attempt(() => this.#storage.keys())) {
       if (key.startsWith(PART) && !used.includes(key)) await attempt(() => this.#storage.delete(key));
     }
-    await this.deleteMark();
+    await this.deletePending();
   }
 
   async wipe(): Promise<void> {
@@ -382,7 +383,7 @@ function notProvisioned(): IotHubError {
   );
 }
 
-function damaged(): IotHubError {
+function corruptCredential(): IotHubError {
   return new IotHubError(
     "STORED_CREDENTIAL_DAMAGED",
     "The stored credential does not match its checksum, and registering another needs the productSecret.",

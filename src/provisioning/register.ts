@@ -9,7 +9,7 @@ import { toBytes } from "../crypto/bytes.js";
 import { certificatePem, type PemOrDer, readCertificates } from "../crypto/pem.js";
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
-import type { CancelSignal, Host } from "../host.js";
+import type { AbortSignalLike, Host } from "../host.js";
 import { checkIdentity, type Identity } from "../message.js";
 import { checkOptions, registerRules } from "../options.js";
 import { Client, type ClientOptions } from "../request/client.js";
@@ -46,7 +46,7 @@ export interface RegisterOptions extends ClientOptions {
    */
   readonly clientCertificateMembers?: "documented" | "c-sdk";
   /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
-  readonly signal?: CancelSignal;
+  readonly signal?: AbortSignalLike;
 }
 
 /** A psk of the device's own. */
@@ -94,13 +94,13 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const { http, clock, random, timer } = host;
   const client = new Client(endpoint, signer, { http, clock, random, timer }, { ...options, retry: false });
   try {
-    const { answer } = await client.post("/device/register", registerBody(identity, certificate, options), {
+    const { result } = await client.post("/device/register", registerBody(identity, certificate, options), {
       signal: options.signal,
     });
-    const { Payload: payload, Len: length, State: state } = answer.content;
+    const { Payload: payload, Len: length, State: state } = result.content;
     if (typeof payload !== "string" || typeof length !== "number") throw incomplete("Payload and Len");
     const content = openRegistrationPayload(productSecret, payload, length);
-    const said: { requestId: string; state?: 0 | 1 } = { requestId: answer.requestId };
+    const said: { requestId: string; state?: 0 | 1 } = { requestId: result.requestId };
     if (state === 0 || state === 1) said.state = state;
     if (content.encryptionType === 2) return { ...secretCredential(content.psk, algorithm), ...said };
     if (content.clientKey !== undefined) {

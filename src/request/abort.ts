@@ -1,18 +1,18 @@
 /** A cancellation signal for engines that have no AbortController. */
 
 import { IotHubError } from "../errors.js";
-import type { CancelSignal } from "../host.js";
+import type { AbortSignalLike } from "../host.js";
 
-/** Cancels what its `signal` was given to; the first call of `cancel` counts. */
-export class Canceller {
-  readonly signal: CancelSignal = new Signal();
+/** Cancels what its `signal` was given to; the first call of `abort` counts. */
+export class Aborter {
+  readonly signal: AbortSignalLike = new Signal();
 
-  cancel(reason?: unknown): void {
+  abort(reason?: unknown): void {
     (this.signal as Signal).abort(reason);
   }
 }
 
-class Signal implements CancelSignal {
+class Signal implements AbortSignalLike {
   // Mostly there is one listener, or none: no array for it.
   #first: (() => void) | undefined;
   #others: (() => void)[] | undefined;
@@ -56,12 +56,13 @@ class Signal implements CancelSignal {
  * Node warns of a leak, and an app may well give one signal to everything that it has under way.
  */
 export class AbortForwarder {
-  #entries: { readonly signal: CancelSignal; readonly targets: Set<Cancellable>; readonly listener: () => void }[] = [];
+  #entries: { readonly signal: AbortSignalLike; readonly targets: Set<Abortable>; readonly listener: () => void }[] =
+    [];
 
   /** Cancels the target with CANCELLED when the signal is aborted, or at once if it is already. */
-  add(signal: CancelSignal, target: Cancellable): void {
+  add(signal: AbortSignalLike, target: Abortable): void {
     if (signal.aborted) {
-      target.cancel(cancelled(signal));
+      target.abort(cancelled(signal));
       return;
     }
     const known = this.#entries.find((e) => e.signal === signal);
@@ -72,19 +73,19 @@ export class AbortForwarder {
     const targets = new Set([target]);
     const listener = () => {
       this.#drop(signal);
-      for (const one of targets) one.cancel(cancelled(signal));
+      for (const one of targets) one.abort(cancelled(signal));
     };
     this.#entries.push({ signal, targets, listener });
     signal.addEventListener("abort", listener);
   }
 
   /** Forgets a target, and the signal with its last one. */
-  remove(signal: CancelSignal, target: Cancellable): void {
+  remove(signal: AbortSignalLike, target: Abortable): void {
     const targets = this.#entries.find((e) => e.signal === signal)?.targets;
     if (targets?.delete(target) && targets.size === 0) this.#drop(signal);
   }
 
-  #drop(signal: CancelSignal): void {
+  #drop(signal: AbortSignalLike): void {
     for (const { listener } of this.#entries.filter((e) => e.signal === signal)) {
       signal.removeEventListener("abort", listener);
     }
@@ -93,14 +94,14 @@ export class AbortForwarder {
 }
 
 /** What an {@link AbortForwarder} cancels; must not throw. */
-type Cancellable = Pick<Canceller, "cancel">;
+type Abortable = Pick<Aborter, "abort">;
 
-function cancelled(signal: CancelSignal): IotHubError {
-  return new IotHubError("CANCELLED", "The request was cancelled.", signal.reason);
+function cancelled(signal: AbortSignalLike): IotHubError {
+  return new IotHubError("CANCELLED", "The request was cancelled.", { cause: signal.reason });
 }
 
 /** Settles as the promise does, or at once with the signal's reason. */
-export function unlessCancelled<T>(promise: Promise<T>, signal: CancelSignal): Promise<T> {
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignalLike): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => {
       signal.removeEventListener("abort", abort);

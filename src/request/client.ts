@@ -1,30 +1,30 @@
 /** Signed requests and their responses, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
 
 import {
-  AnswerError,
   type ErrorClass,
   IotHubError,
   isTransient,
   NetworkError,
   type RequestPhase,
+  ResponseError,
   ThrottledError,
 } from "../errors.js";
 import type { LastError, WaitReason } from "../health.js";
-import type { CancelSignal, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
+import type { AbortSignalLike, Host, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
 import { checkOptions, clockCorrectionRules, phaseTimeoutRules } from "../options.js";
-import { type SignatureTime, type SignedRequest, type Signer, signWith } from "../signing/hmac-signer.js";
+import { type SignedRequest, type Signer, type SigningParameters, signWith } from "../signing/hmac-signer.js";
 import { MAX_TIMESTAMP } from "../signing/string-to-sign.js";
 import { buildDateMs } from "../version.js";
-import { AbortForwarder, Canceller, unlessCancelled } from "./abort.js";
+import { Aborter, AbortForwarder, unlessAborted } from "./abort.js";
 import { backoffMs, nextRunMs, pauseMs, unit } from "./backoff.js";
-import { type ClockCorrectionOptions, ClockSkew } from "./clock-offset.js";
+import { type ClockCorrectionOptions, ClockOffset } from "./clock-offset.js";
 import type { Endpoint } from "./endpoint.js";
 import { roundsNeeded } from "./evidence.js";
 import { Attempt, type PhaseTimeouts } from "./lifecycle.js";
 import { NonceSource } from "./nonce.js";
 import { OwnResponses } from "./own-response.js";
 import { type RateLimit, TokenBucket } from "./rate-limit.js";
-import { type Answer, readAnswer, readDate } from "./response.js";
+import { type GatewayResponse, readDate, readResponse } from "./response.js";
 import {
   classifyBy,
   RetryBudget,
@@ -42,17 +42,17 @@ export interface FailureDetails {
   readonly message: string;
   /** Where the request was; only of a {@link NetworkError}. */
   readonly requestPhase?: RequestPhase;
-  /** HTTP status; only of an {@link AnswerError}. */
+  /** HTTP status; only of a {@link ResponseError}. */
   readonly status?: number;
-  /** Error code in the gateway's response, unchanged; only of an {@link AnswerError}. */
+  /** Error code in the gateway's response, unchanged; only of a {@link ResponseError}. */
   readonly gatewayCode?: string | number;
 }
 
 /** What an app sees of a request while it happens. Never contains a key, a signature or a payload. */
-export type ClientEvent =
-  | { readonly phase: "clock"; readonly path: string }
+export type DeviceEvent =
+  | { readonly type: "clock"; readonly path: string }
   | {
-      readonly phase: "sign";
+      readonly type: "sign";
       readonly path: string;
       readonly host: string;
       readonly algorithm: string;
@@ -60,16 +60,16 @@ export type ClientEvent =
       readonly nonce: number;
       readonly bodyBytes: number;
     }
-  | { readonly phase: "send"; readonly path: string; readonly host: string; readonly port: number }
+  | { readonly type: "send"; readonly path: string; readonly host: string; readonly port: number }
   | {
-      readonly phase: "answer";
+      readonly type: "response";
       readonly path: string;
       readonly status: number;
       readonly bodyBytes: number;
       readonly timing?: HttpTiming;
     }
   | ({
-      readonly phase: "retry";
+      readonly type: "retry";
       readonly path: string;
       /** Number of the attempt that failed, from 1. */
       readonly attempt: number;
@@ -79,29 +79,29 @@ export type ClientEvent =
       readonly delayMs: number;
       readonly errorClass: ErrorClass;
     } & FailureDetails)
-  | { readonly phase: "clock-correction"; readonly path: string; readonly offsetMs: number }
+  | { readonly type: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | {
       /** A proxy mixes up responses: for a while, each request takes a new connection. */
-      readonly phase: "new-connections";
+      readonly type: "new-connections";
       readonly path: string;
       /** `repeated`: a response came again. `surplus`: bytes came that no request had asked for. */
       readonly reason: "repeated" | "surplus";
       /** For how long, in milliseconds. */
       readonly durationMs: number;
     }
-  | { readonly phase: "done"; readonly path: string; readonly requestId: string }
+  | { readonly type: "done"; readonly path: string; readonly requestId: string }
   /**
    * Something that may go wrong, and is sent all the same. `TOPIC_LEVELS`: the topic has more than 6 slashes, the limit of
    * the platform, or more than 10 for a region other than `ap-guangzhou`, the limit of its international site
    * (cloud.tencent.com/document/product/634/15241, tencentcloud.com/document/product/1105/41464); once until another
    * topic has as many.
    */
-  | { readonly phase: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
+  | { readonly type: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
   /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
-  | { readonly phase: "storage"; readonly code: string; readonly message: string }
+  | { readonly type: "storage"; readonly code: string; readonly message: string }
   /** Readings could not be encoded as one message and are sent one by one: INVALID_PAYLOAD or PAYLOAD_TOO_LARGE. */
-  | { readonly phase: "batch"; readonly code: string; readonly message: string; readonly readings: number }
-  | ({ readonly phase: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
+  | { readonly type: "batch"; readonly code: string; readonly message: string; readonly readings: number }
+  | ({ readonly type: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
 /** What {@link RequestOptions.onRetry} gets before each retry. */
 export interface RetryNotice {
@@ -119,7 +119,7 @@ export interface RequestOptions {
   /** For everything: its turn, the clock, all attempts and the time between them. Milliseconds. */
   readonly timeoutMs?: number;
   /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
-  readonly signal?: CancelSignal;
+  readonly signal?: AbortSignalLike;
   /** In place of the device's; `false` for a single attempt. Its `budget` has no effect here. */
   readonly retry?: RetryOptions | false;
   /** Called before each retry. What it throws is ignored. */
@@ -171,7 +171,7 @@ export interface ClientOptions {
    */
   readonly storageTimeoutMs?: number;
   /** Called as a request goes through its phases. What it throws is ignored. */
-  readonly onEvent?: (event: ClientEvent) => void;
+  readonly onEvent?: (event: DeviceEvent) => void;
 }
 
 /** Where the time of a request went. What the host reports is that of the last attempt, except for the total. */
@@ -184,8 +184,8 @@ export interface RequestTiming extends Partial<HttpTiming> {
   readonly totalMs: number;
 }
 
-export interface Exchange {
-  readonly answer: Answer;
+export interface PublishOutcome {
+  readonly result: GatewayResponse;
   /** How often the request was sent. */
   readonly attempts: number;
   readonly timing: RequestTiming;
@@ -208,8 +208,8 @@ interface PendingRequest {
   readonly timeoutMs: number;
   readonly policy: RetryPolicy;
   readonly options: PostOptions;
-  readonly signal: CancelSignal;
-  readonly canceller: RequestCanceller;
+  readonly signal: AbortSignalLike;
+  readonly aborter: RequestAborter;
   /** What the attempt sends. */
   sent: HttpRequest | undefined;
   readonly startMs: number;
@@ -226,13 +226,13 @@ interface PendingRequest {
 }
 
 /** Cancels a request and, with it, the attempt that is under way. */
-class RequestCanceller extends Canceller {
+class RequestAborter extends Aborter {
   /** The attempt that is under way: its limit ends no later than the request's. */
   attempt: Attempt | undefined;
 
-  override cancel(reason: unknown): void {
-    super.cancel(reason);
-    this.attempt?.cancel(reason);
+  override abort(reason: unknown): void {
+    super.abort(reason);
+    this.attempt?.abort(reason);
   }
 }
 
@@ -247,8 +247,8 @@ export class Client {
   readonly #policy: RetryPolicy;
   readonly #budget: RetryBudget;
   readonly #bucket: TokenBucket | undefined;
-  readonly #skew: ClockSkew | undefined;
-  readonly #pending = new Set<Canceller>();
+  readonly #clockOffset: ClockOffset | undefined;
+  readonly #pending = new Set<Aborter>();
   readonly #waiting: (() => void)[] = [];
   #aborts: AbortForwarder | undefined;
   #busy = false;
@@ -285,7 +285,7 @@ export class Client {
     if (phaseTimeoutsMs !== undefined) checkOptions("phaseTimeoutsMs", phaseTimeoutsMs, phaseTimeoutRules);
     if (clockCorrection !== false) {
       checkOptions("clockCorrection", clockCorrection, clockCorrectionRules);
-      this.#skew = new ClockSkew(host.clock, host.storage, clockCorrection.maxStepMs);
+      this.#clockOffset = new ClockOffset(host.clock, host.storage, clockCorrection.maxStepMs);
     }
     this.#endpoint = endpoint;
     this.#signer = signer;
@@ -301,35 +301,35 @@ export class Client {
 
   /** The time that requests are signed with, in milliseconds since 1970. */
   nowMs(): number {
-    const skew = this.#skew;
+    const clockOffset = this.#clockOffset;
     const nowMs = this.#host.clock.nowMs();
-    return skew === undefined || skew.learnedMs === 0 ? nowMs : nowMs + skew.offsetMs;
+    return clockOffset === undefined || clockOffset.learnedMs === 0 ? nowMs : nowMs + clockOffset.offsetMs;
   }
 
   /** Whether {@link nowMs} is the real time, as far as is known. */
   get isTimeKnown(): boolean {
     const { clock } = this.#host;
-    return (clock.synchronized !== false && clock.nowMs() >= buildDateMs) || this.#skew?.isConfirmed === true;
+    return (clock.synchronized !== false && clock.nowMs() >= buildDateMs) || this.#clockOffset?.isConfirmed === true;
   }
 
   /**
    * Signs and sends a body, and reads the response; sends it again where that may help.
-   * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readAnswer} throw; TIMEOUT,
+   * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readResponse} throw; TIMEOUT,
    * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
-  async post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<Exchange> {
+  async post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<PublishOutcome> {
     if (this.#closed) throw deviceClosed();
     const { timer, clock } = this.#host;
     const { signal } = options;
-    const canceller = new RequestCanceller();
+    const aborter = new RequestAborter();
     const request: PendingRequest = {
       path,
       body,
       timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? 20000,
       policy: options.policy ?? readRetryOptions(options.retry, this.#policy),
       options,
-      signal: canceller.signal,
-      canceller,
+      signal: aborter.signal,
+      aborter,
       sent: undefined,
       startMs: clock.monotonicMs(),
       signMs: 0,
@@ -340,11 +340,11 @@ export class Client {
       corrected: false,
       resent: false,
     };
-    if (signal !== undefined) this.#follow(signal, canceller);
-    this.#pending.add(canceller);
+    if (signal !== undefined) this.#follow(signal, aborter);
+    this.#pending.add(aborter);
     const late = timer.set(() => {
       // An attempt has a limit that ends no later, and names the phase.
-      if (canceller.attempt === undefined) canceller.cancel(timedOut(request.timeoutMs));
+      if (aborter.attempt === undefined) aborter.abort(timedOut(request.timeoutMs));
     }, request.timeoutMs);
     try {
       // Here the stack begins anew: with all callers below, it would not fit into the 6 KB that an ESP32 has by default.
@@ -360,18 +360,18 @@ export class Client {
           if (ready !== undefined) await ready;
           try {
             if (options.renew !== undefined) {
-              request.body = await unlessCancelled(options.renew(), request.signal);
+              request.body = await unlessAborted(options.renew(), request.signal);
             }
             const signing = this.#begin(request);
             const attempt = signing instanceof Promise ? await signing : signing;
             const response = await attempt.send(request.sent as HttpRequest);
-            const exchange = this.#end(request, attempt, response);
+            const outcome = this.#end(request, attempt, response);
             if (options.renew !== undefined && !this.isTimeKnown) {
-              await this.#skew?.confirm(readDate(response.headers.date));
+              await this.#clockOffset?.confirm(readDate(response.headers.date));
             }
             this.#over(request);
-            if (this.#onEvent) this.#emit({ phase: "done", path, requestId: exchange.answer.requestId });
-            return exchange;
+            if (this.#onEvent) this.#emit({ type: "done", path, requestId: outcome.result.requestId });
+            return outcome;
           } catch (cause) {
             this.#over(request);
             if (request.signal.aborted) throw cause;
@@ -384,14 +384,14 @@ export class Client {
         this.#next();
       }
     } catch (cause) {
-      const error = typed(canceller.signal.aborted ? canceller.signal.reason : cause);
+      const error = typed(aborter.signal.aborted ? aborter.signal.reason : cause);
       this.#remember(error);
-      this.#emit({ phase: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
+      this.#emit({ type: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
       throw error;
     } finally {
       timer.clear(late);
-      this.#pending.delete(canceller);
-      if (signal !== undefined) this.#aborts?.remove(signal, canceller);
+      this.#pending.delete(aborter);
+      if (signal !== undefined) this.#aborts?.remove(signal, aborter);
     }
   }
 
@@ -422,7 +422,7 @@ export class Client {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const canceller of this.#pending) canceller.cancel(deviceClosed());
+    for (const aborter of this.#pending) aborter.abort(deviceClosed());
     this.#signer.close();
   }
 
@@ -432,9 +432,9 @@ export class Client {
     this.lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
   }
 
-  #follow(signal: CancelSignal, canceller: Canceller): void {
+  #follow(signal: AbortSignalLike, aborter: Aborter): void {
     this.#aborts ??= new AbortForwarder();
-    this.#aborts.add(signal, canceller);
+    this.#aborts.add(signal, aborter);
   }
 
   /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
@@ -442,11 +442,15 @@ export class Client {
     const { path, policy, signal, attempts: attempt } = request;
     const errorClass = classifyBy(policy.classify, error);
     this.#fresh = !isInOrder(error, errorClass);
-    if (!request.corrected && (errorClass === "clock" || errorClass === "credential") && error instanceof AnswerError) {
+    if (
+      !request.corrected &&
+      (errorClass === "clock" || errorClass === "credential") &&
+      error instanceof ResponseError
+    ) {
       request.corrected = true;
-      const skew = this.#skew;
-      if (skew && (await unlessCancelled(skew.learn(error.dateMs, LEAST_STEP_MS[errorClass]), signal))) {
-        this.#emit({ phase: "clock-correction", path, offsetMs: skew.offsetMs });
+      const clockOffset = this.#clockOffset;
+      if (clockOffset && (await unlessAborted(clockOffset.update(error.dateMs, LEAST_STEP_MS[errorClass]), signal))) {
+        this.#emit({ type: "clock-correction", path, offsetMs: clockOffset.offsetMs });
         return 0;
       }
     }
@@ -459,11 +463,11 @@ export class Client {
     const again =
       isTransient(errorClass) &&
       (retryUnreadable || errorClass !== "unreadable") &&
-      (waitForPause || (error as AnswerError).retryAfterSeconds === undefined);
+      (waitForPause || (error as ResponseError).retryAfterSeconds === undefined);
     const retriesLeft = policy.maxAttempts - request.retries;
     // Better the true reason now than a timeout later.
     if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
-    this.#emit({ phase: "retry", path, attempt, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
+    this.#emit({ type: "retry", path, attempt, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
     try {
       onRetry?.({ attempt, retriesLeft, delayMs, errorClass, error });
     } catch {
@@ -493,14 +497,14 @@ export class Client {
     }
     const signed = signWith({ host: this.#endpoint.host, path, body }, this.#signer, time);
     return signed instanceof Promise
-      ? unlessCancelled(signed, request.signal).then((later) => this.#signed(request, later, time, begunMs))
+      ? unlessAborted(signed, request.signal).then((later) => this.#signed(request, later, time, begunMs))
       : this.#signed(request, signed, time, begunMs);
   }
 
   #signed(
     request: PendingRequest,
     { headers }: SignedRequest,
-    { timestampSeconds, nonce }: SignatureTime,
+    { timestampSeconds, nonce }: SigningParameters,
     begunMs: number,
   ): Attempt {
     const { path, body, signal, options, policy } = request;
@@ -518,40 +522,40 @@ export class Client {
     };
     if (this.#onEvent) {
       const { algorithm } = this.#signer;
-      this.#emit({ phase: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
-      this.#emit({ phase: "send", path, host, port });
+      this.#emit({ type: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      this.#emit({ type: "send", path, host, port });
     }
     // No host unpacks a compressed body. The headers were made for this request.
     (headers as Record<string, string>)["Accept-Encoding"] = "identity";
     const attempt = new Attempt(this.#host, limits);
     request.sent = { scheme, host, port, method: "POST", path, headers, body };
-    request.canceller.attempt = attempt;
+    request.aborter.attempt = attempt;
     // An app may have given up while it was asked for the time, or told of an event.
     if (signal.aborted) throw signal.reason;
     return attempt;
   }
 
   /** Reads the response to an attempt. */
-  #end(request: PendingRequest, attempt: Attempt, response: HttpResponse): Exchange {
+  #end(request: PendingRequest, attempt: Attempt, response: HttpResponse): PublishOutcome {
     const { path, sent, signedMs, attempts } = request;
     const timing = attempt.timing(sent as HttpRequest, response);
     this.#fresh = false;
     if (this.#onEvent) {
-      this.#emit({ phase: "answer", path, status: response.status, bodyBytes: response.body.length, timing });
+      this.#emit({ type: "response", path, status: response.status, bodyBytes: response.body.length, timing });
     }
-    const answer = this.#read(path, response, response.reused ?? !attempt.fresh);
+    const result = this.#read(path, response, response.reused ?? !attempt.fresh);
     this.#budget.refund();
     const endedMs = this.#host.clock.monotonicMs();
     this.succeededMs = endedMs;
-    return { answer, attempts, timing: this.#timing(request, timing, endedMs - signedMs) };
+    return { result, attempts, timing: this.#timing(request, timing, endedMs - signedMs) };
   }
 
   /** Ends the limits of an attempt, if one was made. */
   #over(request: PendingRequest): void {
-    const { attempt } = request.canceller;
+    const { attempt } = request.aborter;
     if (attempt === undefined) return;
     attempt.end();
-    request.canceller.attempt = undefined;
+    request.aborter.attempt = undefined;
     request.sendMs += this.#host.clock.monotonicMs() - request.signedMs;
   }
 
@@ -561,26 +565,29 @@ export class Client {
   }
 
   /** Reads a response, once it is known to be the request's own. */
-  #read(path: string, response: HttpResponse, kept: boolean): Answer {
-    let answer: Answer | AnswerError;
+  #read(path: string, response: HttpResponse, kept: boolean): GatewayResponse {
+    let result: GatewayResponse | ResponseError;
     try {
-      answer = readAnswer(response, response.headers["retry-after"] === undefined ? undefined : this.nowMs());
+      result = readResponse(response, response.headers["retry-after"] === undefined ? undefined : this.nowMs());
     } catch (error) {
-      if (!(error instanceof AnswerError)) throw error;
-      answer = error;
+      if (!(error instanceof ResponseError)) throw error;
+      result = error;
     }
-    const { status, requestId = "" } = answer;
+    const { status, requestId = "" } = result;
     const whose = this.#own.take(requestId, kept);
     if (whose === "repeated") {
-      throw new AnswerError("ANSWER_REPEATED", "The response is that of an earlier request.", { status, requestId });
+      throw new ResponseError("RESPONSE_REPEATED", "The response is that of an earlier request.", {
+        status,
+        requestId,
+      });
     }
     if (whose === "after repeated") this.#distrust("repeated", path);
-    if (answer instanceof AnswerError) throw answer;
+    if (result instanceof ResponseError) throw result;
     if (response.early) {
       const message = "The response came before the request was written.";
-      throw new AnswerError("ANSWER_EARLY", message, { status, requestId, early: true });
+      throw new ResponseError("RESPONSE_EARLY", message, { status, requestId, early: true });
     }
-    return answer;
+    return result;
   }
 
   /** Not in #attempt, whose frame waits: each of its constants costs a device memory meanwhile. */
@@ -595,7 +602,7 @@ export class Client {
     const now = this.#host.clock.monotonicMs();
     const isNew = now >= this.#freshUntil;
     this.#freshUntil = now + NEW_CONNECTIONS_MS;
-    if (isNew) this.#emit({ phase: "new-connections", path, reason, durationMs: NEW_CONNECTIONS_MS });
+    if (isNew) this.#emit({ type: "new-connections", path, reason, durationMs: NEW_CONNECTIONS_MS });
   }
 
   /**
@@ -605,7 +612,7 @@ export class Client {
   #ready(request: PendingRequest): Promise<void> | undefined {
     const { clock, random } = this.#host;
     const now = clock.monotonicMs();
-    const isPrepared = (random.ready === undefined || this.#isRandomReady) && this.#skew?.isLoaded !== false;
+    const isPrepared = (random.ready === undefined || this.#isRandomReady) && this.#clockOffset?.isLoaded !== false;
     if (!isPrepared || this.#pausedUntil > now || (this.#bucket?.take(now) ?? 0) > 0) return this.#becomeReady(request);
     return this.#clockReady(request);
   }
@@ -624,10 +631,10 @@ export class Client {
       await this.#sleep(waitMs, signal);
     }
     if (random.ready && !this.#isRandomReady) {
-      await unlessCancelled(random.ready(), signal);
+      await unlessAborted(random.ready(), signal);
       this.#isRandomReady = true;
     }
-    if (this.#skew !== undefined) await unlessCancelled(this.#skew.load(), signal);
+    if (this.#clockOffset !== undefined) await unlessAborted(this.#clockOffset.load(), signal);
     await this.#clockReady(request);
   }
 
@@ -641,15 +648,15 @@ export class Client {
 
   async #waitForClock({ path, signal }: PendingRequest, waiting: Promise<void>): Promise<void> {
     const { clock, random } = this.#host;
-    this.#emit({ phase: "clock", path });
+    this.#emit({ type: "clock", path });
     this.#isClockAwaited = true;
     try {
-      await unlessCancelled(waiting, signal).finally(() => {
+      await unlessAborted(waiting, signal).finally(() => {
         this.#isClockAwaited = false;
       });
     } catch (error) {
       // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
-      if (signal.aborted || this.#skew === undefined || this.#endpoint.scheme === "https") throw error;
+      if (signal.aborted || this.#clockOffset === undefined || this.#endpoint.scheme === "https") throw error;
       this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
     }
     if (signal.aborted) throw signal.reason;
@@ -658,14 +665,14 @@ export class Client {
   /** The delay before the next retry; what the gateway asked for holds for all requests. */
   #retryAfter(error: IotHubError, policy: RetryPolicy, retry: number, random: number): number {
     const delayMs = backoffMs(retry, policy, random);
-    if (!(error instanceof AnswerError) || error.retryAfterSeconds === undefined) return delayMs;
+    if (!(error instanceof ResponseError) || error.retryAfterSeconds === undefined) return delayMs;
     const pause = pauseMs(error.retryAfterSeconds * 1000, policy.maxRetryAfterMs, unit(this.#host.random));
     this.#pausedUntil = Math.max(this.#pausedUntil, this.#host.clock.monotonicMs() + pause);
     return Math.max(delayMs, pause);
   }
 
   /** Waits until no other request is under way; undefined if there is none. */
-  #turn(signal: CancelSignal): Promise<void> | undefined {
+  #turn(signal: AbortSignalLike): Promise<void> | undefined {
     if (!this.#busy && !signal.aborted) {
       this.#busy = true;
       return undefined;
@@ -698,23 +705,23 @@ export class Client {
     else give();
   }
 
-  #backOff(delayMs: number, signal: CancelSignal): Promise<void> {
+  #backOff(delayMs: number, signal: AbortSignalLike): Promise<void> {
     this.#backoffUntil = this.#host.clock.monotonicMs() + delayMs;
     return this.#sleep(delayMs, signal).finally(() => {
       this.#backoffUntil = 0;
     });
   }
 
-  #sleep(delayMs: number, signal: CancelSignal): Promise<void> {
+  #sleep(delayMs: number, signal: AbortSignalLike): Promise<void> {
     const { timer } = this.#host;
     let handle: unknown;
     const slept = new Promise<void>((resolve) => {
       handle = timer.set(resolve, delayMs);
     });
-    return unlessCancelled(slept, signal).finally(() => timer.clear(handle));
+    return unlessAborted(slept, signal).finally(() => timer.clear(handle));
   }
 
-  #emit(event: ClientEvent): void {
+  #emit(event: DeviceEvent): void {
     try {
       this.#onEvent?.(event);
     } catch {
@@ -728,7 +735,7 @@ export class Client {
  * page. One that may cost a message needs an id, or else a connection on which no earlier response can come.
  */
 function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
-  if (!(error instanceof AnswerError) || error.early) return false;
+  if (!(error instanceof ResponseError) || error.early) return false;
   if ((error.code !== "GATEWAY_REJECTED" && error.code !== "HTTP_STATUS") || isIdleTimeout(error)) return false;
   return error.requestId !== undefined || roundsNeeded(error, errorClass) === undefined;
 }
@@ -740,18 +747,18 @@ function isStale(error: IotHubError): boolean {
 
 /** RFC 9110 section 15.5.9: the server had waited too long, and has not read the request; it may be sent again. */
 function isIdleTimeout(error: IotHubError): boolean {
-  return error.code === "HTTP_STATUS" && (error as AnswerError).status === 408;
+  return error.code === "HTTP_STATUS" && (error as ResponseError).status === 408;
 }
 
 /** The response was not the request's own, or may not have been. */
 function isAnothers({ code }: IotHubError): boolean {
-  return code === "ANSWER_REPEATED" || code === "ANSWER_EARLY";
+  return code === "RESPONSE_REPEATED" || code === "RESPONSE_EARLY";
 }
 
 function detailsOf(error: IotHubError): FailureDetails {
   const { code, message } = error;
   if (error instanceof NetworkError) return { code, message, requestPhase: error.phase };
-  if (!(error instanceof AnswerError)) return { code, message };
+  if (!(error instanceof ResponseError)) return { code, message };
   const { status, gatewayCode } = error;
   return gatewayCode === undefined ? { code, message, status } : { code, message, status, gatewayCode };
 }
@@ -759,7 +766,7 @@ function detailsOf(error: IotHubError): FailureDetails {
 function typed(error: unknown): IotHubError {
   if (error instanceof IotHubError) return error;
   const message = "The request failed for an unknown reason.";
-  return new NetworkError("NETWORK_FAILED", "total", message, error);
+  return new NetworkError("NETWORK_FAILED", "total", message, { cause: error });
 }
 
 function deviceClosed(): IotHubError {

@@ -27,7 +27,7 @@ const SAVE_INTERVAL_MS = 3600000;
 const CONFIRMED_MS = 2000;
 const LIFETIME_MS = 20 * 365.25 * 86400000;
 
-export class ClockSkew {
+export class ClockOffset {
   readonly #clock: Clock;
   readonly #storage: Storage | undefined;
   readonly #maxStepMs: number;
@@ -70,7 +70,7 @@ export class ClockSkew {
     const { nowMs } = this.#read();
     const isRight = Math.abs(dateMs - nowMs - this.offsetMs) < CONFIRMED_MS && nowMs + this.offsetMs >= buildDateMs;
     if (isRight) this.#confirmed = true;
-    else await this.learn(dateMs, 0);
+    else await this.update(dateMs, 0);
   }
 
   /** Reads what an earlier start has learned, once. A storage that fails counts as empty. */
@@ -92,7 +92,7 @@ export class ClockSkew {
    * @param leastMs what is not worth a correction
    * @returns whether there is a new offset to sign with
    */
-  async learn(dateMs: number | undefined, leastMs: number): Promise<boolean> {
+  async update(dateMs: number | undefined, leastMs: number): Promise<boolean> {
     if (dateMs === undefined) return false;
     const { nowMs, unset } = this.#read();
     const offsetMs = dateMs - nowMs;

@@ -4,7 +4,7 @@
  * rejected again for the same reason.
  */
 
-import { AnswerError, type ErrorClass, type IotHubError } from "../errors.js";
+import { type ErrorClass, type IotHubError, ResponseError } from "../errors.js";
 
 /** For a code that speaks of the message. */
 const ROUNDS_MESSAGE = 1;
@@ -28,7 +28,7 @@ export interface Suspect {
  * nothing of what was sent.
  */
 export function roundsNeeded(error: IotHubError, errorClass: ErrorClass): number | undefined {
-  const isResponse = error instanceof AnswerError;
+  const isResponse = error instanceof ResponseError;
   if (errorClass === "message") return isResponse ? ROUNDS_MESSAGE : 0;
   return errorClass === "unreadable" || (isResponse && errorClass === "unknown") ? ROUNDS_UNKNOWN : undefined;
 }
@@ -42,7 +42,7 @@ const SIZE_CODES = Object.freeze([".PayloadOverLimit", ".InvalidMsgLen", "Reques
  * intermediary may say so, too: 413 and 422 (RFC 9110 sections 15.5.14 and 15.5.21).
  */
 export function payloadFault(error: IotHubError): "size" | "content" | undefined {
-  if (!(error instanceof AnswerError)) return undefined;
+  if (!(error instanceof ResponseError)) return undefined;
   const { code, status } = error;
   if (code !== "GATEWAY_REJECTED" && code !== "HTTP_STATUS") return undefined;
   const gatewayCode = String(error.gatewayCode);
@@ -66,6 +66,6 @@ export function countRejection(suspect: Suspect, error: IotHubError): number {
 
 /** What makes two rejections the same: the gateway's code, or the status and the beginning of the page. */
 function reasonOf(error: IotHubError): string {
-  const { code, status, gatewayCode, excerpt = "" } = error as AnswerError;
+  const { code, status, gatewayCode, excerpt = "" } = error as ResponseError;
   return code === "GATEWAY_REJECTED" ? `${code} ${gatewayCode}` : `${code} ${status} ${excerpt}`;
 }

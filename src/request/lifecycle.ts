@@ -5,8 +5,8 @@
  */
 
 import { type ConnectionPhase, NetworkError } from "../errors.js";
-import type { CancelSignal, Host, HttpContext, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
-import { Canceller } from "./abort.js";
+import type { AbortSignalLike, Host, HttpContext, HttpRequest, HttpResponse, HttpTiming } from "../host.js";
+import { Aborter } from "./abort.js";
 
 /** Limits of an attempt in milliseconds. */
 export interface AttemptLimits {
@@ -35,7 +35,7 @@ const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
 export class Attempt implements HttpContext {
   readonly #host: Pick<Host, "clock" | "http" | "timer">;
   readonly #limits: AttemptLimits;
-  readonly #canceller = new Canceller();
+  readonly #aborter = new Aborter();
   #spentMs: { -readonly [Phase in ConnectionPhase]?: number } | undefined;
   #startMs = 0;
   #phase: ConnectionPhase = "connect";
@@ -49,8 +49,8 @@ export class Attempt implements HttpContext {
     this.#limits = limits;
   }
 
-  get signal(): CancelSignal {
-    return this.#canceller.signal;
+  get signal(): AbortSignalLike {
+    return this.#aborter.signal;
   }
 
   get maxResponseBytes(): number {
@@ -76,7 +76,7 @@ export class Attempt implements HttpContext {
   /**
    * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
    * does not obey. Not an async function: each frame that waits costs a device half a kilobyte.
-   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of {@link cancel}
+   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of {@link abort}
    */
   send(request: HttpRequest): Promise<HttpResponse> {
     const { clock, http } = this.#host;
@@ -96,8 +96,8 @@ export class Attempt implements HttpContext {
   }
 
   /** Gives up: aborts the signal that the host has, and rejects `send` with the reason. */
-  cancel(reason: unknown): void {
-    this.#canceller.cancel(reason);
+  abort(reason: unknown): void {
+    this.#aborter.abort(reason);
     this.#reject?.(reason);
   }
 
@@ -122,7 +122,7 @@ export class Attempt implements HttpContext {
 
   #timedOut(limitMs: number): void {
     const message = `${unfinished[this.#phase]} within ${Math.round(limitMs)} ms.`;
-    this.cancel(new NetworkError("TIMEOUT", this.#phase, message));
+    this.abort(new NetworkError("TIMEOUT", this.#phase, message));
   }
 
   /** Where the time went. */

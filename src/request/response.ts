@@ -1,11 +1,11 @@
 /** Reads the gateway's response: today's shape and the two retired ones; everything else is a typed error. */
 
 import { utf8Decode } from "../crypto/utf8.js";
-import { type AnswerDetails, AnswerError } from "../errors.js";
+import { type ResponseDetails, ResponseError } from "../errors.js";
 import type { HttpResponse } from "../host.js";
 import { buildDateMs } from "../version.js";
 
-export interface Answer {
+export interface GatewayResponse {
   readonly requestId: string;
   /** HTTP status. */
   readonly status: number;
@@ -23,10 +23,10 @@ const MAX_SECONDS = 2147483647;
  * The gateway's success, or its rejection as an error. What counts is the JSON, not its label: a response of the gateway
  * that is sent as text/plain is read like any other. Success needs a RequestId, and HTTP status 200 to 299.
  * @param nowMs the own clock, in milliseconds since 1970, for a Retry-After date in a response that has no Date
- * @throws {AnswerError} GATEWAY_REJECTED with the gateway's own code and message; HTTP_STATUS, ANSWER_EMPTY,
- * ANSWER_NOT_JSON, ANSWER_UNKNOWN with the beginning of what came instead
+ * @throws {ResponseError} GATEWAY_REJECTED with the gateway's own code and message; HTTP_STATUS, RESPONSE_EMPTY,
+ * RESPONSE_NOT_JSON, RESPONSE_UNEXPECTED with the beginning of what came instead
  */
-export function readAnswer(response: HttpResponse, nowMs?: number): Answer {
+export function readResponse(response: HttpResponse, nowMs?: number): GatewayResponse {
   const { status, body } = response;
   const text = body.length === 0 ? undefined : readText(body);
   const root = text === undefined ? undefined : parseText(text);
@@ -42,10 +42,10 @@ function failure(
   nowMs: number | undefined,
   root: object | undefined,
   read: Shape | undefined,
-): AnswerError {
+): ResponseError {
   // Read here and not before: a success needs no dates, and on XS each regular expression is compiled at each use.
   const dateMs = readDate(headers.date);
-  const details: { -readonly [K in keyof AnswerDetails]: AnswerDetails[K] } = { status };
+  const details: { -readonly [K in keyof ResponseDetails]: ResponseDetails[K] } = { status };
   if (dateMs !== undefined) details.dateMs = dateMs;
   const retryAfterSeconds = readRetryAfter(headers["retry-after"], dateMs ?? nowMs);
   if (retryAfterSeconds !== undefined) details.retryAfterSeconds = retryAfterSeconds;
@@ -56,14 +56,15 @@ function failure(
     if (read.message !== undefined) details.gatewayMessage = read.message;
     const said = read.message ? ` (${printable(read.message).replace(/\.$/, "")})` : "";
     const message = `The gateway rejected the request: ${printable(String(read.code))}${said}.`;
-    return new AnswerError("GATEWAY_REJECTED", message, details);
+    return new ResponseError("GATEWAY_REJECTED", message, details);
   }
   if (body.length > 0) details.excerpt = excerpt(body);
   // A proxy's or a captive portal's page is not the gateway's verdict; the same request may succeed later.
-  if (status < 200 || status > 299) return new AnswerError("HTTP_STATUS", `Unexpected HTTP status ${status}.`, details);
-  if (body.length === 0) return new AnswerError("ANSWER_EMPTY", "The response is empty.", details);
-  if (root === undefined) return new AnswerError("ANSWER_NOT_JSON", "The response is not JSON.", details);
-  return new AnswerError("ANSWER_UNKNOWN", "The response has none of the known shapes.", details);
+  if (status < 200 || status > 299)
+    return new ResponseError("HTTP_STATUS", `Unexpected HTTP status ${status}.`, details);
+  if (body.length === 0) return new ResponseError("RESPONSE_EMPTY", "The response is empty.", details);
+  if (root === undefined) return new ResponseError("RESPONSE_NOT_JSON", "The response is not JSON.", details);
+  return new ResponseError("RESPONSE_UNEXPECTED", "The response has none of the known shapes.", details);
 }
 
 interface Shape {

@@ -7,7 +7,7 @@ import { base64 } from "../crypto/base64.js";
 import { toBytes } from "../crypto/bytes.js";
 import { hexOfWords } from "../crypto/hex.js";
 import { Hmac } from "../crypto/hmac.js";
-import { Beginning, BLOCK_BYTES, blockText } from "../crypto/md.js";
+import { Beginning, BLOCK_BYTES, blockText } from "../crypto/merkle-damgard.js";
 import { SHA1 } from "../crypto/sha1.js";
 import { SHA256 } from "../crypto/sha256.js";
 import { utf8 } from "../crypto/utf8.js";
@@ -46,7 +46,7 @@ export interface SyncSigner extends Signer {
   sign(text: string): string;
 }
 
-export interface SignatureTime {
+export interface SigningParameters {
   /** Seconds since 1970, an integer from 0 to 253402300799 (the end of the year 9999). */
   readonly timestampSeconds: number;
   /** An integer from 0 to 2^53 - 1; the official SDKs draw from 0 to 2147483646. */
@@ -89,16 +89,16 @@ export interface RequestToSign {
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNER_CLOSED;
  * SIGNING_FAULT if the signer fails for a reason of its own. A signer that returns a promise has it rejected with these
  */
-export function signWith(request: RequestToSign, signer: SyncSigner, time: SignatureTime): SignedRequest;
+export function signWith(request: RequestToSign, signer: SyncSigner, time: SigningParameters): SignedRequest;
 export function signWith(
   request: RequestToSign,
   signer: Signer,
-  time: SignatureTime,
+  time: SigningParameters,
 ): SignedRequest | Promise<SignedRequest>;
 export function signWith(
   { host, path, body }: RequestToSign,
   signer: Signer,
-  time: SignatureTime,
+  time: SigningParameters,
 ): SignedRequest | Promise<SignedRequest> {
   const bytes = typeof body === "string" ? utf8(body) : toBytes(body);
   if (bytes === undefined) throw new IotHubError("INVALID_BODY", "The body must be text or bytes.");
@@ -151,7 +151,7 @@ function checked(signature: string, algorithm: Algorithm): string {
 
 function signingFault(cause: unknown): IotHubError {
   if (cause instanceof IotHubError) return cause;
-  return new IotHubError("SIGNING_FAULT", "The signer did not sign.", cause);
+  return new IotHubError("SIGNING_FAULT", "The signer did not sign.", { cause });
 }
 
 /** A signer of ours: it checks a host and a path once as long as they stay the same. */

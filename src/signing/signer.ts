@@ -13,9 +13,9 @@ import {
   PreparedSigner,
   type RequestToSign,
   type SecretCredential,
-  type SignatureTime,
   type SignedRequest,
   type Signer,
+  type SigningParameters,
   type SyncSigner,
   signWith,
 } from "./hmac-signer.js";
@@ -25,9 +25,9 @@ import type { Algorithm } from "./string-to-sign.js";
 export type {
   RequestToSign,
   SecretCredential,
-  SignatureTime,
   SignedRequest,
   Signer,
+  SigningParameters,
   SyncSigner,
 } from "./hmac-signer.js";
 export { type Algorithm, type StringToSignParts, signedHost, stringToSign } from "./string-to-sign.js";
@@ -72,17 +72,17 @@ export function createSigner(credential: Credential, options: SignerOptions = {}
 export function signRequest(
   request: RequestToSign,
   credentialOrSigner: Credential | SyncSigner,
-  time: SignatureTime,
+  time: SigningParameters,
 ): SignedRequest;
 export function signRequest(
   request: RequestToSign,
   credentialOrSigner: Credential | Signer,
-  time: SignatureTime,
+  time: SigningParameters,
 ): SignedRequest | Promise<SignedRequest>;
 export function signRequest(
   request: RequestToSign,
   credentialOrSigner: Credential | Signer,
-  time: SignatureTime,
+  time: SigningParameters,
 ): SignedRequest | Promise<SignedRequest> {
   if (isSigner(credentialOrSigner)) return signWith(request, credentialOrSigner, time);
   const signer = createSigner(credentialOrSigner);

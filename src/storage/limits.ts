@@ -92,7 +92,7 @@ export class LimitedStorage implements Storage {
 /** Whatever a storage rejects with becomes STORAGE_FAILED, unless it says more. */
 export function storageError(error: unknown): IotHubError {
   if (error instanceof IotHubError) return error;
-  return new IotHubError("STORAGE_FAILED", "The storage could not be used.", error);
+  return new IotHubError("STORAGE_FAILED", "The storage could not be used.", { cause: error });
 }
 
 export function deviceClosed(): IotHubError {

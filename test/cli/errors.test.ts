@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { describe, expect, test } from "@jest/globals";
-import { startGateway } from "../../mocks/gateway/index.js";
+import { startGateway } from "../../tools/gateway/index.js";
 import { devices, file, folder, gateway, PRODUCT, PSK, refused, sensor1, wrong } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 
@@ -14,19 +14,19 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
   });
 
   test("a wrong psk", async () => {
-    const around = { env: { ...env(), TENCENT_IOTHUB_PSK: wrong } };
+    const surroundings = { env: { ...env(), TENCENT_IOTHUB_PSK: wrong } };
     const stderr = await refused(
       ["publish", "x"],
       3,
       /^error: GATEWAY_REJECTED: .*AuthFailure\.SignatureFailure/,
-      around,
+      surroundings,
     );
     expect(stderr).toContain("The psk, private key or ProductSecret is not the right one");
   });
 
   test("a psk that lost its = signs", async () => {
-    const around = { env: { ...env(), TENCENT_IOTHUB_PSK: PSK.replace(/=+$/, "") } };
-    await refused(["publish", "x"], 3, /^error: INVALID_CREDENTIAL: .*lost its trailing = signs/, around);
+    const surroundings = { env: { ...env(), TENCENT_IOTHUB_PSK: PSK.replace(/=+$/, "") } };
+    await refused(["publish", "x"], 3, /^error: INVALID_CREDENTIAL: .*lost its trailing = signs/, surroundings);
     expect(gateway.received).toEqual([]);
   });
 

@@ -1,8 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { classHints, exitCodes, explain, gatewayCodeHints } from "../../host/node/cli/failure.js";
 import {
-  AnswerError,
-  type AnswerErrorCode,
   type ErrorClass,
   type ErrorCode,
   errorClasses,
@@ -10,6 +8,8 @@ import {
   IotHubError,
   NetworkError,
   type NetworkErrorCode,
+  ResponseError,
+  type ResponseErrorCode,
 } from "../../src/errors.js";
 
 const NOW_MS = 1_800_000_000_000;
@@ -21,7 +21,7 @@ function hintFor(gatewayCode: string | number, gatewayMessage?: string, skewSeco
     ...(gatewayMessage === undefined ? {} : { gatewayMessage }),
     ...(skewSeconds === undefined ? {} : { dateMs: NOW_MS - skewSeconds * 1000 }),
   };
-  return explain(new AnswerError("GATEWAY_REJECTED", "refused", details), NOW_MS).hint;
+  return explain(new ResponseError("GATEWAY_REJECTED", "refused", details), NOW_MS).hint;
 }
 
 describe("the hint for a code of the gateway", () => {
@@ -105,11 +105,11 @@ describe("the exit code", () => {
     expect(Object.keys(expectedExits)).toEqual(Object.keys(errorClasses));
     for (const [name, [local, response]] of Object.entries(expectedExits)) {
       const errorClass = name as ErrorClass;
-      const error = new IotHubError("INVALID_OPTION", "x", undefined, errorClass);
+      const error = Object.assign(new IotHubError("INVALID_OPTION", "x"), { errorClass });
       expect([name, explain(error).exitCode]).toEqual([name, local]);
-      const answer = new AnswerError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode: "X" });
-      Object.defineProperty(answer, "errorClass", { value: errorClass });
-      expect([name, explain(answer).exitCode]).toEqual([name, response]);
+      const reply = new ResponseError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode: "X" });
+      Object.defineProperty(reply, "errorClass", { value: errorClass });
+      expect([name, explain(reply).exitCode]).toEqual([name, response]);
     }
   });
 
@@ -120,7 +120,7 @@ describe("the exit code", () => {
       const errors = [
         new IotHubError(code, "x"),
         new NetworkError(code as NetworkErrorCode, "connect", "x"),
-        new AnswerError(code as AnswerErrorCode, "x", { status: 200 }),
+        new ResponseError(code as ResponseErrorCode, "x", { status: 200 }),
       ];
       const [local, response] = expectedExits[errorTable[code]];
       // A rejection without a code is not known.
@@ -136,7 +136,7 @@ describe("the exit code", () => {
     ["FailedOperation.AccountIsolated", 5],
     ["Code.Of.Tomorrow", 5],
   ])("of %s is %i", (gatewayCode, exitCode) => {
-    const error = new AnswerError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode, requestId: "r" });
+    const error = new ResponseError("GATEWAY_REJECTED", "x", { status: 200, gatewayCode, requestId: "r" });
     expect(explain(error).exitCode).toBe(exitCode);
   });
 });

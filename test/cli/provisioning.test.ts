@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Gateway, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, makeClientCertificate, startGateway } from "../../tools/gateway/index.js";
 import { productSecret } from "../support/keys.js";
 import { run } from "../support/run-cli.js";
 
@@ -44,8 +44,8 @@ const register = (productId: string, ...more: string[]) => [
 const device = (productId: string) => ["--url", gateway.url, "--product-id", productId, "--device-name", "sensor1"];
 
 /** No ProductSecret and no psk on either stream. */
-async function quiet(args: readonly string[], around = {}) {
-  const result = await run(args, around);
+async function quiet(args: readonly string[], surroundings = {}) {
+  const result = await run(args, surroundings);
   expect(result.stdout + result.stderr).not.toContain(productSecret);
   return result;
 }

@@ -97,7 +97,7 @@ describe("publish", () => {
   test("shows events with --debug, and no secret", async () => {
     const { code, stderr } = await run(sensor1("--topic", "data", "--debug", "hello"));
     expect(code).toBe(0);
-    expect(stderr).toContain('debug: {"phase":"sign"');
+    expect(stderr).toContain('debug: {"type":"sign"');
     expect(stderr).not.toContain(PSK);
     expect(stderr).not.toContain(gateway.received[0].headers["x-tc-signature"]);
   });

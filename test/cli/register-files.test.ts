@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { explain, type Failure } from "../../host/node/cli/failure.js";
-import type { Io } from "../../host/node/cli/io.js";
+import type { Streams } from "../../host/node/cli/io.js";
 import { registerDevice } from "../../host/node/cli/register.js";
 import type { FileSystem } from "../../host/node/file-system.js";
-import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { type FileCall, fileError, intercepted, unsynchronized } from "../support/file-systems.js";
 
 const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
@@ -47,11 +47,11 @@ async function register(
   productId: string,
   fs: FileSystem,
   more: { force?: boolean; printOnFailure?: boolean; json?: boolean } = {},
-  onInterrupt: Io["onInterrupt"] = () => {},
+  onInterrupt: Streams["onInterrupt"] = () => {},
 ): Promise<Result> {
   let stdout = "";
   let stderr = "";
-  const io: Io = {
+  const io: Streams = {
     stdin: (async function* () {})(),
     stdout: { write: (text) => (stdout += text) },
     stderr: { write: (text) => (stderr += text) },
@@ -182,7 +182,7 @@ test("an interruption while the gateway is silent leaves no file", async () => {
   });
   try {
     let interrupt = () => {};
-    const io: Io = {
+    const io: Streams = {
       stdin: (async function* () {})(),
       stdout: { write: () => {} },
       stderr: { write: () => {} },

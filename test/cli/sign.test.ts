@@ -26,11 +26,11 @@ describe("sign", () => {
       const time = ["--timestamp", String(timestamp), "--nonce", String(nonce)];
       const { code, stdout } = await run(["sign", ...args, ...time, ...key, "--json"]);
       expect(code).toBe(0);
-      const answer = JSON.parse(stdout);
-      expect(Object.keys(answer)).toEqual(["stringToSign", "signature", "headers"]);
-      expect(answer.stringToSign).toBe(string_to_sign);
-      expect(answer.signature).toBe(signature);
-      expect(answer.headers["X-TC-Signature"]).toBe(signature);
+      const reply = JSON.parse(stdout);
+      expect(Object.keys(reply)).toEqual(["stringToSign", "signature", "headers"]);
+      expect(reply.stringToSign).toBe(string_to_sign);
+      expect(reply.signature).toBe(signature);
+      expect(reply.headers["X-TC-Signature"]).toBe(signature);
       counted++;
     }
     expect(counted).toBe(signing.length);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Gateway, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, makeClientCertificate, startGateway } from "../../tools/gateway/index.js";
 import { run } from "../support/run-cli.js";
 
 const PRODUCT = "ABCDE12345";

@@ -1,12 +1,9 @@
-import {
-  aes128CbcDecrypt,
-  base64Decode,
-  hex,
-  hexDecode,
-  openRegistrationPayload,
-  readAnswer,
-  utf8,
-} from "../../src/index.js";
+import { aes128CbcDecrypt } from "../../src/crypto/aes.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { openRegistrationPayload } from "../../src/provisioning/register.js";
+import { readResponse } from "../../src/request/response.js";
 import type { Case } from "./case.js";
 import { pattern } from "./hash.cases.js";
 
@@ -19,7 +16,7 @@ interface KnownAnswer {
 
 interface Registration {
   readonly productSecret: string;
-  readonly answer: string;
+  readonly reply: string;
   /** The content, or the code of the error. */
   readonly content: object | string;
 }
@@ -59,9 +56,9 @@ export const cases: readonly Case[] = [
   {
     name: "official SDKs",
     each: true,
-    run(check, { productSecret, answer, content }: Registration) {
+    run(check, { productSecret, reply, content }: Registration) {
       const open = () => {
-        const { Payload, Len } = readAnswer({ status: 200, headers: {}, body: utf8(answer) }).content;
+        const { Payload, Len } = readResponse({ status: 200, headers: {}, body: utf8(reply) }).content;
         return openRegistrationPayload(productSecret, Payload as string, Len as number);
       };
       if (typeof content === "string") check.throws(content, open);

@@ -1,4 +1,5 @@
-import { base64, base64Decode, utf8 } from "../../src/index.js";
+import { base64, base64Decode } from "../../src/crypto/base64.js";
+import { utf8 } from "../../src/crypto/utf8.js";
 import type { Case } from "./case.js";
 import { pattern } from "./hash.cases.js";
 

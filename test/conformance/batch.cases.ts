@@ -1,3 +1,4 @@
+import { utf8Decode } from "../../src/crypto/utf8.js";
 import {
   type BatchReading,
   columns,
@@ -5,7 +6,6 @@ import {
   Device,
   type Host,
   type OutboxOptions,
-  utf8Decode,
 } from "../../src/index.js";
 import { fakeHost, response } from "../support/fake-host.js";
 import type { Case } from "./case.js";

@@ -1,14 +1,13 @@
+import { utf8Decode } from "../../src/crypto/utf8.js";
 import {
-  Canceller,
-  type ClientEvent,
+  Aborter,
   createMemoryStorage,
-  createSigner,
   Device,
+  type DeviceEvent,
   type DeviceOptions,
   NetworkError,
-  signRequest,
-  utf8Decode,
 } from "../../src/index.js";
+import { createSigner, signRequest } from "../../src/signing/signer.js";
 import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
@@ -69,7 +68,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "a host that never answers: timeout, cancellation, close",
+    name: "a host that never responds: timeout, cancellation, close",
     stackBytes,
     async run(check) {
       const { host, device } = create(never);
@@ -78,9 +77,9 @@ export const cases: readonly Case[] = [
       host.advance(2000);
       await check.rejects("TIMEOUT", () => late);
 
-      const canceller = new Canceller();
-      const cancelled = device.publish(message, { signal: canceller.signal });
-      canceller.cancel();
+      const aborter = new Aborter();
+      const cancelled = device.publish(message, { signal: aborter.signal });
+      aborter.abort();
       await check.rejects("CANCELLED", () => cancelled);
 
       const pending = device.publish(message);
@@ -101,8 +100,8 @@ export const cases: readonly Case[] = [
       };
       const { host, device } = create(() => response(success), { onEvent });
       await device.publish({ topic: "data", payload: "PAYLOAD" });
-      const phases = events.map((each) => JSON.parse(each).phase);
-      check.equal(phases, ["sign", "send", "answer", "done"]);
+      const phases = events.map((each) => JSON.parse(each).type);
+      check.equal(phases, ["sign", "send", "response", "done"]);
       const all = events.join("\n");
       for (const hidden of [secret, "PAYLOAD", host.sent[0].request.headers["X-TC-Signature"]]) {
         check.ok(!all.includes(hidden), "it is told");
@@ -114,8 +113,8 @@ export const cases: readonly Case[] = [
     stackBytes: 16_384,
     async run(check) {
       const warnings: string[] = [];
-      const onEvent = (event: ClientEvent) => {
-        if (event.phase !== "warning") return;
+      const onEvent = (event: DeviceEvent) => {
+        if (event.type !== "warning") return;
         warnings.push(`${event.code} ${event.topic} ${event.message}`);
         throw new Error("an app's fault");
       };

@@ -1,8 +1,10 @@
-import { createMemoryStorage, Device, type DroppedMessage, type HttpResponse, utf8Decode } from "../../src/index.js";
+import { utf8Decode } from "../../src/crypto/utf8.js";
+import type { HttpResponse } from "../../src/host.js";
+import { createMemoryStorage, Device, type DroppedMessage } from "../../src/index.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
-/** An outbox whose gateway answers each payload as `reply` says, and otherwise takes it. */
+/** An outbox whose gateway responds to each payload as `reply` says, and otherwise takes it. */
 function create(reply: (payload: string, times: number) => HttpResponse | undefined) {
   const dropped: DroppedMessage[] = [];
   const payloads: string[] = [];
@@ -46,7 +48,7 @@ export const cases: readonly Case[] = [
       for (const code of ["InvalidParameterValue.PayloadOverLimit", "FailedOperation.InvalidMsgLen"]) {
         const box = create((payload) => (payload === "bad" ? refused(code) : undefined));
         await box.fill("bad", "a", "b");
-        const { delivered, dropped, kept, ended } = await box.device.flush();
+        const { delivered, dropped, remaining: kept, reason: ended } = await box.device.flush();
         check.equal([delivered, dropped, kept, ended], [2, 1, 0, "empty"], code);
         check.equal(box.payloads, ["bad", "b", "bad", "a"]);
         check.equal(box.dropped.length, 1);
@@ -60,14 +62,14 @@ export const cases: readonly Case[] = [
     stackBytes,
     heapBytes,
     async run(check) {
-      for (const answer of [() => refused("Code.Of.Tomorrow"), () => page(413), () => page(200)]) {
-        const box = create((payload) => (payload === "bad" ? answer() : undefined));
+      for (const reply of [() => refused("Code.Of.Tomorrow"), () => page(413), () => page(200)]) {
+        const box = create((payload) => (payload === "bad" ? reply() : undefined));
         await box.fill("bad", "a", "b");
         const first = await box.device.flush();
-        check.equal([first.delivered, first.dropped, first.kept], [2, 0, 1]);
+        check.equal([first.delivered, first.dropped, first.remaining], [2, 0, 1]);
         await box.fill("c", "d", "e");
         const second = await box.device.flush();
-        check.equal([second.delivered, second.dropped, second.kept], [3, 1, 0]);
+        check.equal([second.delivered, second.dropped, second.remaining], [3, 1, 0]);
         check.equal(box.payloads.slice(-7), ["bad", "e", "bad", "d", "bad", "c", "bad"]);
         box.device.close();
       }
@@ -82,7 +84,7 @@ export const cases: readonly Case[] = [
         payload === "bad" ? refused(times === 3 ? "Code.Of.Others" : "Code.Of.Tomorrow") : undefined,
       );
       await box.fill("bad", "a", "b", "c", "d");
-      const { delivered, dropped, kept, ended } = await box.device.flush();
+      const { delivered, dropped, remaining: kept, reason: ended } = await box.device.flush();
       check.equal([delivered, dropped, kept, ended], [4, 0, 1, "unknown"]);
       box.device.close();
     },

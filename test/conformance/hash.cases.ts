@@ -1,4 +1,7 @@
-import { hex, hexDecode, Sha1, Sha256, sha1, sha256, utf8 } from "../../src/index.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { Sha1, sha1 } from "../../src/crypto/sha1.js";
+import { Sha256, sha256 } from "../../src/crypto/sha256.js";
+import { utf8 } from "../../src/crypto/utf8.js";
 import type { Case } from "./case.js";
 
 /** Any bytes, the same on both sides: the data files compute with the same formula. */

@@ -1,14 +1,14 @@
+import { utf8Decode } from "../../src/crypto/utf8.js";
+import type { Vitals } from "../../src/host.js";
 import {
-  type AnswerError,
-  type CancelSignal,
+  type AbortSignalLike,
   createMemoryStorage,
   Device,
   type DeviceOptions,
   type Host,
   IotHubError,
   NetworkError,
-  utf8Decode,
-  type Vitals,
+  type ResponseError,
 } from "../../src/index.js";
 import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
@@ -79,7 +79,7 @@ export const cases: readonly Case[] = [
       for (const payload of ["1", "2", "3"]) await device.enqueue({ topic: "data", payload });
       host.advance(500);
       const { outbox, dropped } = device.stats();
-      check.equal([outbox?.size, outbox?.oldestAgeMs, dropped], [2, 500, { full: 1 }]);
+      check.equal([outbox?.size, outbox?.oldestAgeMs, dropped], [2, 500, { evicted: 1 }]);
       await device.flush();
       check.equal([device.stats().published, device.stats().outbox?.bytes], [3, 0]);
       // Times are those of the clock as it is known by now.
@@ -235,7 +235,7 @@ export const cases: readonly Case[] = [
         { heartbeat: { intervalMs: 60_000, topic: "beat" } },
       );
       const error = await check.rejects("HTTP_STATUS", () => device.publish(message));
-      check.equal((error as AnswerError).retryAfterSeconds, 100);
+      check.equal((error as ResponseError).retryAfterSeconds, 100);
       isPaused = false;
       host.advance(60_000);
       await settle();
@@ -254,14 +254,14 @@ export const cases: readonly Case[] = [
     async run(check) {
       const storage = createMemoryStorage();
       let counted = 0;
-      const wake = async (afterMs: number, respond: Respond = ok, signal?: CancelSignal) => {
+      const wake = async (afterMs: number, respond: Respond = ok, signal?: AbortSignalLike) => {
         const host = fakeHost(respond, { storage }, START + afterMs);
         const device = new Device(
           { ...base, outbox: { flushIntervalMs: 0 }, heartbeat: { intervalMs: 3_600_000, topic: "beat" } },
           host,
         );
         await device.enqueue(message);
-        const { ended } = await device.flush({ deadlineMs: 20_000, signal });
+        const { reason: ended } = await device.flush({ deadlineMs: 20_000, signal });
         device.close();
         check.equal(host.timers, 0);
         counted = beats(host).length;
@@ -301,7 +301,7 @@ export const cases: readonly Case[] = [
         await device.enqueue(message);
         let ended = "";
         const flushed = device.flush({ deadlineMs: 5000 }).then((result) => {
-          ended = result.ended;
+          ended = result.reason;
         });
         await settle();
         check.equal(ended, "", part);

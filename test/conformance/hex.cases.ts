@@ -1,4 +1,4 @@
-import { hex, hexDecode } from "../../src/index.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
 import type { Case } from "./case.js";
 
 export const cases: readonly Case[] = [

@@ -1,4 +1,5 @@
-import { Hmac, hex, hexDecode, hmac } from "../../src/index.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { Hmac, hmac } from "../../src/crypto/hmac.js";
 import type { Case } from "./case.js";
 import { pattern } from "./hash.cases.js";
 

@@ -1,6 +1,6 @@
 import { ResponseReader, requestHead } from "../../host/moddable/http-codec.js";
-import { utf8 } from "../../src/crypto/utf8.js";
-import { type IotHubError, utf8Decode } from "../../src/index.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import type { IotHubError } from "../../src/index.js";
 import type { Case } from "./case.js";
 
 /** What came of reading bytes: a response, an error's code, or nothing yet. */

@@ -1,4 +1,6 @@
-import { base64, publishBody, utf8, utf8Decode } from "../../src/index.js";
+import { base64 } from "../../src/crypto/base64.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import { publishBody } from "../../src/message.js";
 import type { Case } from "./case.js";
 
 const identity = Object.freeze({ productId: "G8N9VAAAHB", deviceName: "AAAAAA" });

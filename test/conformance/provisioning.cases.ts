@@ -1,20 +1,12 @@
-import {
-  Device,
-  forget,
-  type HttpResponse,
-  type ProvisionOptions,
-  provision,
-  type Storage,
-  storageLimits,
-  utf8,
-  utf8Decode,
-} from "../../src/index.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import { type HttpResponse, storageLimits } from "../../src/host.js";
+import { Device, forget, type ProvisionOptions, provision, type Storage } from "../../src/index.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";
 
 interface Registration {
   readonly productSecret: string;
-  readonly answer: string;
+  readonly reply: string;
   readonly secret?: string;
   readonly privateKey?: string;
   readonly certificate?: string;
@@ -46,9 +38,9 @@ export const cases: readonly Case[] = [
     stackBytes,
     // A psk takes 20 KB. A chain with its key has 5 KB and is there as Base64, bytes, text and objects at once.
     heapBytes: 98_304,
-    async run(check, { productSecret, answer, secret, privateKey, certificate }: Registration) {
+    async run(check, { productSecret, reply, secret, privateKey, certificate }: Registration) {
       const storage = memory();
-      const registered: HttpResponse = response(utf8(answer));
+      const registered: HttpResponse = response(utf8(reply));
       const host = fakeHost((request) => (request.path === "/device/register" ? registered : response(success)), {
         storage,
       });

@@ -1,4 +1,5 @@
-import { base64Decode, utf8, utf8Decode } from "../../src/index.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
 import { decodeRecord, encodeRecord, type StoredMessage, storedBytes } from "../../src/outbox/record.js";
 import type { Case } from "./case.js";
 

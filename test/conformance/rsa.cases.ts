@@ -1,4 +1,7 @@
-import { base64, createSigner, hexDecode, IotHubError, signRequest } from "../../src/index.js";
+import { base64 } from "../../src/crypto/base64.js";
+import { hexDecode } from "../../src/crypto/hex.js";
+import { IotHubError } from "../../src/index.js";
+import { createSigner, signRequest } from "../../src/signing/signer.js";
 import type { Case } from "./case.js";
 import { keyForm } from "./signature.cases.js";
 

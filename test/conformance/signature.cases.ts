@@ -1,4 +1,8 @@
-import { base64Decode, createSigner, hex, sha256, signRequest, stringToSign, utf8 } from "../../src/index.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { hex } from "../../src/crypto/hex.js";
+import { sha256 } from "../../src/crypto/sha256.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { createSigner, signRequest, stringToSign } from "../../src/signing/signer.js";
 import type { Case } from "./case.js";
 
 interface PeerVector {

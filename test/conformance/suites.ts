@@ -1,5 +1,4 @@
 import * as aes from "./aes.cases.js";
-import * as answer from "./answer.cases.js";
 import * as base64 from "./base64.cases.js";
 import * as batch from "./batch.cases.js";
 import type { Case } from "./case.js";
@@ -14,6 +13,7 @@ import * as http from "./http.cases.js";
 import * as message from "./message.cases.js";
 import * as provisioning from "./provisioning.cases.js";
 import * as record from "./record.cases.js";
+import * as response from "./response.cases.js";
 import * as rsa from "./rsa.cases.js";
 import * as signature from "./signature.cases.js";
 import * as tls from "./tls.cases.js";
@@ -23,7 +23,7 @@ import * as utf8 from "./utf8.cases.js";
 /** Every `<suite>.cases.ts` of this folder, by the name of its suite; a test sees to it that none is forgotten. */
 export const suites: Readonly<Record<string, readonly Case[]>> = Object.freeze({
   aes: aes.cases,
-  answer: answer.cases,
+  response: response.cases,
   base64: base64.cases,
   batch: batch.cases,
   device: device.cases,

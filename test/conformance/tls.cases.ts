@@ -5,8 +5,11 @@ import { MAX_MESSAGE_BYTES, MessageReader, RecordReader } from "../../host/modda
 import { type KeptSession, MAX_TICKET_BYTES, Resumption } from "../../host/moddable/tls/resumption.js";
 import { decodeRecord, encodeRecord, SessionStore } from "../../host/moddable/tls/session-store.js";
 import type { SignaturePrimitives } from "../../host/moddable/tls/verify.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { sha256 } from "../../src/crypto/sha256.js";
+import { utf8 } from "../../src/crypto/utf8.js";
 import type { Storage } from "../../src/host.js";
-import { hex, hexDecode, sha256, utf8 } from "../../src/index.js";
+
 import {
   certificateRequest,
   certificates,

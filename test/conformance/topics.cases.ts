@@ -1,4 +1,5 @@
-import { Device, utf8Decode } from "../../src/index.js";
+import { utf8Decode } from "../../src/crypto/utf8.js";
+import { Device } from "../../src/index.js";
 import { topics } from "../../src/topics/topics.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 import type { Case } from "./case.js";

@@ -1,4 +1,5 @@
-import { hex, hexDecode, utf8, utf8Decode } from "../../src/index.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
 import type { Case } from "./case.js";
 
 export const cases: readonly Case[] = [

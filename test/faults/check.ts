@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import type { Gateway } from "../../mocks/gateway/index.js";
+import type { Gateway } from "../../tools/gateway/index.js";
 import { useLimits } from "../support/limits.js";
 import {
   type Cell,

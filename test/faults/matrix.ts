@@ -5,14 +5,6 @@
 
 import { createPrivateKey, sign } from "node:crypto";
 import {
-  type CertificateSet,
-  type Fault,
-  type Gateway,
-  makeCertificates,
-  startGateway,
-  strikesConnection,
-} from "../../mocks/gateway/index.js";
-import {
   createMemoryStorage,
   Device,
   type DeviceOptions,
@@ -20,6 +12,14 @@ import {
   IotHubError,
   type PublishResult,
 } from "../../src/index.js";
+import {
+  type CertificateSet,
+  type Fault,
+  type Gateway,
+  makeCertificates,
+  startGateway,
+  strikesConnection,
+} from "../../tools/gateway/index.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
 import { LIMIT_MS, limits } from "../support/limits.js";
 
@@ -85,9 +85,9 @@ export const faults: readonly Fault[] = [
   { kind: "bad-chunk" },
   { kind: "garbage" },
   { kind: "interim" },
-  { kind: "other-answer" },
+  { kind: "other-response" },
   { kind: "repeated" },
-  { kind: "two-answers" },
+  { kind: "two-responses" },
   { kind: "early" },
   { kind: "early", status: 503 },
   { kind: "early", status: 503, keepOpen: true },
@@ -224,16 +224,16 @@ async function single(cell: Cell, host: HostUnderTest, shared: Shared, gateway: 
     const struck = device.publish({ topic: "data", payload: "struck" }, { timeoutMs: LIMIT_MS });
     const { result, error } = await limits.passWhen(isDue, settle(struck));
     if (result && result.requestId !== idOf(gateway, "struck")) {
-      // The answer of another request cannot be told from one's own before two answers have been seen.
-      const untold = cell.fault.kind === "other-answer" && cell.connection === "new";
+      // The response of another request cannot be told from one's own before two responses have been seen.
+      const untold = cell.fault.kind === "other-response" && cell.connection === "new";
       // A gateway that says it took what it never read cannot be told from one that did.
-      if (!untold && cell.fault.kind !== "early") wrong.push("took another's answer");
+      if (!untold && cell.fault.kind !== "early") wrong.push("took another's response");
     }
     // A connection that is dead without a word can only be found out by the time it takes.
     const retry = { attemptTimeoutMs: LIMIT_MS, baseDelayMs: 1, maxDelayMs: 2, maxAttempts: 3 };
     const following = device.publish({ topic: "data", payload: "next" }, { retry });
     const next = await limits.passWhen(isDue, settle(following));
-    if (next.result && next.result.requestId !== idOf(gateway, "next")) wrong.push("the next took another's answer");
+    if (next.result && next.result.requestId !== idOf(gateway, "next")) wrong.push("the next took another's response");
     if (next.error) wrong.push(`the next failed: ${next.error.code}`);
     return { once: error ? error.code : "delivered", onceTaken: taken(gateway, "struck") };
   } finally {
@@ -273,18 +273,18 @@ async function boxed(
     const accepted = () => gateway.received.filter((one) => one.accepted).map(({ payload }) => String(payload));
     // A message that is rejected is passed over: the second may then be the first.
     const passedOver = accepted().includes("second") && accepted().lastIndexOf("first") > accepted().indexOf("second");
-    const how = (flush.error === undefined && !passedOver) || flush.kept === 2 ? "" : "passed over, ";
-    if (flush.ended !== "empty") {
-      if (flush.kept !== (flush.delivered > 0 ? 1 : 2)) wrong.push(`${flush.kept} kept`);
-      outbox = `${how}kept (${flush.ended}), delivered by the next flush`;
-      if ((await device.flush({ deadlineMs })).kept > 0) wrong.push("the next flush kept some");
+    const how = (flush.error === undefined && !passedOver) || flush.remaining === 2 ? "" : "passed over, ";
+    if (flush.reason !== "empty") {
+      if (flush.remaining !== (flush.delivered > 0 ? 1 : 2)) wrong.push(`${flush.remaining} kept`);
+      outbox = `${how}kept (${flush.reason}), delivered by the next flush`;
+      if ((await device.flush({ deadlineMs })).remaining > 0) wrong.push("the next flush kept some");
     } else if (dropped.length > 0) {
       if (dropped.join() !== "first refused") wrong.push(`dropped ${dropped.join()}`);
       outbox = "handed back";
     } else {
       outbox = `${how}delivered by attempt ${results.get("first")?.attempts}`;
     }
-    // What happens to a connection once it was answered on, happens to the next message.
+    // What happens to a connection once it had a response on, happens to the next message.
     const most = cell.fault.kind === "half-open" ? 2 : 1;
     if (taken(gateway, "second") < 1 || taken(gateway, "second") > most)
       wrong.push(`the second was taken ${taken(gateway, "second")} times`);

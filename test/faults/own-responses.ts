@@ -6,10 +6,10 @@
 import net from "node:net";
 import tls from "node:tls";
 import { expect, test } from "@jest/globals";
-import { type CertificateSet, makeCertificates } from "../../mocks/gateway/index.js";
 import { createMemoryStorage, Device, type DeviceOptions, type IotHubError } from "../../src/index.js";
+import { type CertificateSet, makeCertificates } from "../../tools/gateway/index.js";
 import { psk } from "../support/keys.js";
-import { answer } from "../support/servers.js";
+import { httpResponse } from "../support/servers.js";
 import type { HostUnderTest } from "./matrix.js";
 
 /** What the server does with one request. */
@@ -195,7 +195,7 @@ export async function runOwnResponses(
     // What the requests should need are no retries.
     retry: { maxAttempts: 5, baseDelayMs: 1 },
     timeoutMs: 60_000,
-    onEvent: (event) => event.phase === "new-connections" && reasons.push(event.reason),
+    onEvent: (event) => event.type === "new-connections" && reasons.push(event.reason),
   };
   const device = new Device(options, { ...created, storage: createMemoryStorage() });
   const wrong: string[] = [];
@@ -308,7 +308,7 @@ async function startServer(
 
   const respond = (socket: net.Socket, n: number, does: Deed, payload: string, stop: () => void) => {
     const own = (content: object = {}) =>
-      answer(JSON.stringify({ Response: { ...content, RequestId: `request-${n}` } }));
+      httpResponse(JSON.stringify({ Response: { ...content, RequestId: `request-${n}` } }));
     if (does.does === "repeat") responses[n] = responses[n - (does as { ago: number }).ago];
     else if (does.does === "reject") responses[n] = own({ Error: { Code: REJECTION, Message: "no" } });
     else {
@@ -317,7 +317,7 @@ async function startServer(
     }
     if (does.does === "take and add" && does.afterMs < 0) responses[n] = responses[0];
     if (does.does === "take and add" && does.afterMs >= 0) {
-      const another = answer(`{"Response":{"RequestId":"another-${n}"}}`);
+      const another = httpResponse(`{"Response":{"RequestId":"another-${n}"}}`);
       const added = does.what === "the same" ? responses[n] : does.what === "another" ? another : "\0not HTTP\r\n\r\n";
       stop();
       if (does.afterMs === 0) {

@@ -3,8 +3,11 @@
  * time: real devices with their outboxes, no sockets, one queue of events for all of them.
  */
 
-import { mulberry32 } from "../../mocks/gateway/index.js";
-import { createMemoryStorage, Device, type Host, type HttpResponse, type Signer, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpResponse } from "../../src/host.js";
+import { createMemoryStorage, Device, type Host } from "../../src/index.js";
+import type { Signer } from "../../src/signing/signer.js";
+import { mulberry32 } from "../../tools/gateway/index.js";
 
 export interface FleetOptions {
   readonly boards: number;

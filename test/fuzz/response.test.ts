@@ -2,7 +2,10 @@
 
 import { expect, test } from "@jest/globals";
 import * as fc from "fast-check";
-import { AnswerError, type HttpResponse, readAnswer, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpResponse } from "../../src/host.js";
+import { ResponseError } from "../../src/index.js";
+import { readResponse } from "../../src/request/response.js";
 
 const parameters = { seed: 20261128, numRuns: 700 };
 
@@ -25,11 +28,11 @@ const headers = fc
 /** The success, or the code of the error; anything else that is thrown fails the test. */
 function outcome(response: HttpResponse): { requestId: string } | { code: string; gatewayCode: unknown } {
   try {
-    const { requestId } = readAnswer(response, 0);
+    const { requestId } = readResponse(response, 0);
     expect(typeof requestId).toBe("string");
     return { requestId };
   } catch (error) {
-    if (!(error instanceof AnswerError)) throw error;
+    if (!(error instanceof ResponseError)) throw error;
     expect(error.message.length).toBeLessThan(1000);
     return { code: error.code, gatewayCode: error.gatewayCode };
   }
@@ -38,7 +41,7 @@ function outcome(response: HttpResponse): { requestId: string } | { code: string
 const space = fc.stringMatching(/^[ \t\r\n]{0,8}$/);
 const mark = fc.constantFrom("", "\ufeff");
 /** Names that mean nothing to the library, at whatever level they stand. */
-const strangers = fc.dictionary(
+const unrelatedMembers = fc.dictionary(
   fc.string().filter((name) => !/^(__proto__|Response|code|returnCode)$/.test(name)),
   fc.jsonValue({ maxDepth: 4 }),
   { maxKeys: 4 },
@@ -89,7 +92,7 @@ test("any bytes with any status and headers are a success or a typed error", () 
 test("a success is a success, whatever stands around it", () => {
   const property = fc.property(
     id,
-    strangers,
+    unrelatedMembers,
     innerStrangers,
     order,
     mark,
@@ -110,7 +113,7 @@ test("a rejection is never a success, whatever stands around it, and keeps its c
   const property = fc.property(
     code,
     fc.option(id, { nil: undefined }),
-    strangers,
+    unrelatedMembers,
     innerStrangers,
     errorStrangers,
     order,
@@ -146,7 +149,7 @@ test("a retired rejection is never a success", () => {
     names,
     notZero,
     id,
-    strangers,
+    unrelatedMembers,
     mark,
     status,
     ([name, said], value, requestId, outside, mark, status) => {

@@ -3,23 +3,19 @@
 import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
-import { mulberry32 } from "../../mocks/gateway/faults.js";
-import { sealRegistrationPayload } from "../../mocks/gateway/registration.js";
-import {
-  base64Decode,
-  createMemoryStorage,
-  hexDecode,
-  IotHubError,
-  openRegistrationPayload,
-  readAnswer,
-  readRsaPrivateKey,
-  utf8,
-  utf8Decode,
-} from "../../src/index.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { hexDecode } from "../../src/crypto/hex.js";
+import { readRsaPrivateKey } from "../../src/crypto/key.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import { createMemoryStorage, IotHubError } from "../../src/index.js";
 import { StoredQueue } from "../../src/outbox/queue.js";
 import { decodeRecord, encodeRecord } from "../../src/outbox/record.js";
-import { ClockSkew } from "../../src/request/clock-offset.js";
+import { openRegistrationPayload } from "../../src/provisioning/register.js";
+import { ClockOffset } from "../../src/request/clock-offset.js";
 import { readEndpoint } from "../../src/request/endpoint.js";
+import { readResponse } from "../../src/request/response.js";
+import { mulberry32 } from "../../tools/gateway/faults.js";
+import { sealRegistrationPayload } from "../../tools/gateway/registration.js";
 import { samples as httpSamples, read as readHttp } from "../conformance/http.cases.js";
 import { mutate } from "./mutate.js";
 
@@ -40,7 +36,7 @@ const text = (value: unknown) => utf8(typeof value === "string" ? value : JSON.s
 const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 const secret = "hzvf5LF9S0isvBhDSauWMaIk";
 
-const answers = [
+const replies = [
   { Response: { RequestId: "f4da4f1f-d72e-40f1-0000-349fc0072ba0" } },
   { Response: { Error: { Code: "AuthFailure.SignatureFailure", Message: "签名 😀" }, RequestId: "r" } },
   { Response: { Len: 53, Payload: "abcd", State: 1, RequestId: "r" } },
@@ -92,9 +88,9 @@ const records = recordSamples();
 
 export const targets: readonly Target[] = [
   {
-    name: "answer",
+    name: "response",
     share: 28,
-    samples: answers.map(text),
+    samples: replies.map(text),
     arbitrary: fc.oneof(fc.json({ maxDepth: 8 }).map(text), fc.string({ unit: "binary" }).map(text), fc.uint8Array()),
     run(body, random) {
       const headers: Record<string, string> = {};
@@ -105,7 +101,7 @@ export const targets: readonly Target[] = [
           random() < 0.8 ? dates[Math.floor(random() * dates.length)] : latin1(body.subarray(0, 20));
       const status = statuses[Math.floor(random() * statuses.length)];
       try {
-        const { requestId } = readAnswer({ status, headers, body });
+        const { requestId } = readResponse({ status, headers, body });
         if (typeof requestId !== "string") throw new TypeError("the RequestId is no text");
       } catch (error) {
         const { excerpt = "", message } = error as { excerpt?: string; message: string };
@@ -151,7 +147,7 @@ export const targets: readonly Target[] = [
         await queue.remove(0);
       }
       if (queue.size !== 0 || queue.bytes !== 0) throw new TypeError("something is left");
-      const skew = new ClockSkew(clock, storage);
+      const skew = new ClockOffset(clock, storage);
       await skew.load();
       if (!Number.isFinite(skew.offsetMs)) throw new TypeError("an offset that is no number");
     },

@@ -11,7 +11,7 @@ import {
   makeCertificates,
   makeClientCertificate,
   startGateway,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { send } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
 

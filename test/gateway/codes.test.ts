@@ -3,15 +3,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { gatewayCodeHints } from "../../host/node/cli/failure.js";
 import {
-  answerCodes,
   type DeviceDescription,
   type DevicesDescription,
   type Gateway,
   type ProductDescription,
   parseFault,
+  responseCodes,
   startGateway,
   unpublishedCodes,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { type Call, message, send } from "../support/gateway-client.js";
 import { productSecret, psk } from "../support/keys.js";
 
@@ -53,13 +53,13 @@ const rsaCall: Call = {
 };
 
 test("the gateway gives no code that is published nowhere, apart from the exceptions with their reasons", () => {
-  const invented = answerCodes.filter((code) => !published.has(code));
+  const invented = responseCodes.filter((code) => !published.has(code));
   expect(invented.sort()).toEqual(Object.keys(unpublishedCodes).sort());
   for (const reason of Object.values(unpublishedCodes)) expect(reason).toMatch(/^[A-Z].{40,}\.$/);
 });
 
 test("no source file of the gateway holds a code outside its table", () => {
-  const folder = new URL("../../mocks/gateway/", import.meta.url);
+  const folder = new URL("../../tools/gateway/", import.meta.url);
   const groups = new Set([...published].map((code) => code.split(".")[0]));
   const literals = new Set<string>();
   for (const name of readdirSync(folder)) {
@@ -69,13 +69,13 @@ test("no source file of the gateway holds a code outside its table", () => {
     }
   }
   expect(literals.size).toBeGreaterThan(20);
-  expect([...literals].filter((code) => !(answerCodes as readonly string[]).includes(code))).toEqual([]);
+  expect([...literals].filter((code) => !(responseCodes as readonly string[]).includes(code))).toEqual([]);
 });
 
 test("the command line's hints are for published codes and the retired API's number", () => {
   const codes = Object.keys(gatewayCodeHints);
   expect(codes.filter((code) => !published.has(code))).toEqual(["1010"]);
-  const without = answerCodes.filter((code) => !codes.includes(code));
+  const without = responseCodes.filter((code) => !codes.includes(code));
   expect(without.sort()).toEqual([
     "AuthFailure.NonceReused",
     "InvalidParameterValue.CACertNotMatch",

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, jest, test } from "@jest/globals";
-import { type Fault, type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
+import { type Fault, type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway/index.js";
 import { message, send, signedHeaders } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
 
@@ -106,7 +106,7 @@ describe("a request that arrives before the response before it is finished", () 
     { kind: "content-type" },
     { kind: "slow-drip", bytes: 40, intervalMs: 1 },
     { kind: "interim" },
-    { kind: "other-answer" },
+    { kind: "other-response" },
     { kind: "early", keepOpen: true },
     { kind: "garbage" },
     { kind: "bad-chunk" },

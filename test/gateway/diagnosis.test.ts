@@ -1,6 +1,6 @@
 import { constants, createHash, generateKeyPairSync, sign } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Diagnosis, type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { type Diagnosis, type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { type Call, message, send } from "../support/gateway-client.js";
 import { productSecret, psk } from "../support/keys.js";
 

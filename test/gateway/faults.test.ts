@@ -8,7 +8,7 @@ import {
   type GatewayOptions,
   parseFault,
   startGateway,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { message, send, signedHeaders } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
 
@@ -123,7 +123,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.received[0].accepted).toBe(phase === "headers");
   });
 
-  test("hangs after the headers of the answer", async () => {
+  test("hangs after the headers of the response", async () => {
     const { gateway, line } = await struck({ kind: "hang", phase: "body" }, https);
     await line.until(() => line.text.includes("\r\n\r\n"));
     await settle(gateway);
@@ -171,7 +171,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(0);
   });
 
-  test("stops in the middle of the answer", async () => {
+  test("stops in the middle of the response", async () => {
     const { gateway, line } = await struck({ kind: "truncated" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
@@ -180,7 +180,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.received[0].accepted).toBe(true);
   });
 
-  test("keeps a connection after the answer and then ignores it", async () => {
+  test("keeps a connection after the response and then ignores it", async () => {
     const { gateway, line } = await struck({ kind: "half-open", afterwards: "ignore" }, https);
     await line.until(() => complete(line));
     const before = line.text;
@@ -192,7 +192,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(3);
   });
 
-  test("keeps a connection after the answer and resets it on the next request", async () => {
+  test("keeps a connection after the response and resets it on the next request", async () => {
     const { gateway, line } = await struck({ kind: "half-open", afterwards: "reset" }, https);
     await line.until(() => complete(line));
     const second = request();
@@ -254,9 +254,9 @@ test("a request that was refused by a fault may be sent again with the same nonc
   expect((await send(gateway, { nonce: "5" })).code).toBeUndefined();
 });
 
-test("answers that a parser has to refuse", async () => {
+test("responses that a parser has to refuse", async () => {
   const gateway = await start();
-  const answers: [Fault, (reply: Awaited<ReturnType<typeof send>>) => void][] = [
+  const replies: [Fault, (reply: Awaited<ReturnType<typeof send>>) => void][] = [
     [{ kind: "empty" }, (reply) => expect([reply.status, reply.text]).toEqual([200, ""])],
     [
       { kind: "malformed-json" },
@@ -270,14 +270,14 @@ test("answers that a parser has to refuse", async () => {
     [{ kind: "too-large", bytes: 100_000 }, (reply) => expect(reply.text.length).toBe(100_000)],
     [{ kind: "too-large" }, (reply) => expect(reply.text.length).toBe(1_048_576)],
   ];
-  for (const [fault, check] of answers) {
+  for (const [fault, check] of replies) {
     gateway.faults.next(fault);
     check(await send(gateway));
     expect(gateway.received.at(-1)).toMatchObject({ accepted: true, fault });
   }
 });
 
-test("an answer that drips", async () => {
+test("a response that drips", async () => {
   const { line } = await struck({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
   const sizes = new Set<number>();
   line.socket.on("data", () => sizes.add(line.text.length));
@@ -310,16 +310,16 @@ test("chunks and bytes that are not HTTP", async () => {
   expect(garbage.line.text.length).toBeGreaterThan(0);
 });
 
-test("an interim answer comes before the real one", async () => {
+test("an interim response comes before the real one", async () => {
   const { line } = await struck({ kind: "interim" });
   await line.until(() => line.text.includes("RequestId"));
   expect(line.text).toMatch(/^HTTP\/1.1 103 [\s\S]*\r\n\r\nHTTP\/1.1 200 /);
 });
 
-test("the answer of the request before", async () => {
+test("the response of the request before", async () => {
   const gateway = await start();
   const first = await send(gateway);
-  gateway.faults.next({ kind: "other-answer" });
+  gateway.faults.next({ kind: "other-response" });
   expect((await send(gateway)).text).toBe(first.text);
   expect(gateway.received[1]).toMatchObject({ accepted: true });
   expect((await send(gateway)).text).not.toBe(first.text);
@@ -355,15 +355,15 @@ test("a response that was sent on the connection before, in place of dealing wit
   expect(gateway.received.at(-1)).toMatchObject({ accepted: true });
 });
 
-test("two answers to one request, at once", async () => {
-  const { gateway, line } = await struck({ kind: "two-answers" });
+test("two responses to one request, at once", async () => {
+  const { gateway, line } = await struck({ kind: "two-responses" });
   await line.until(() => line.text.match(/"RequestId":"[^"]+"}}/g)?.length === 2);
   const ids = [...line.text.matchAll(/"RequestId":"([^"]+)"/g)].map((match) => match[1]);
   expect(ids[0]).toBe(gateway.received[0].requestId);
   expect(ids[1]).not.toBe(ids[0]);
 });
 
-test("an answer before the body was sent", async () => {
+test("a response before the body was sent", async () => {
   for (const [status, keepOpen] of [
     [200, false],
     [413, true],

@@ -8,7 +8,7 @@ import {
   makeCertificates,
   type ReceivedRequest,
   startGateway,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { type Call, message, type Reply, send } from "../support/gateway-client.js";
 import { makeRsaKeys, productSecret, psk } from "../support/keys.js";
 
@@ -384,10 +384,10 @@ test("another path or method is no action", async () => {
 });
 
 test("the retired shapes and mapped statuses are to be had", async () => {
-  const code = await start({ answerShape: "code" });
+  const code = await start({ responseShape: "code" });
   expect((await send(code)).json).toMatchObject({ code: 0, requestId: code.received[0].requestId });
   expect((await send(code, { secret: "x" })).json).toMatchObject({ code: 1010, message: "The signature is wrong." });
-  const returnCode = await start({ answerShape: "returnCode" });
+  const returnCode = await start({ responseShape: "returnCode" });
   expect((await send(returnCode)).json).toEqual({ returnCode: 0, returnMessage: "success" });
   expect((await send(returnCode, { secret: "x" })).json).toMatchObject({ returnCode: 1010 });
   const mapped = await start({ mapStatus: true });

@@ -11,7 +11,7 @@ import {
   type RegistrationDescription,
   sealRegistrationPayload,
   startGateway,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { type Call, message, type Reply, send } from "../support/gateway-client.js";
 import { productSecret, psk } from "../support/keys.js";
 

@@ -6,14 +6,14 @@ import fc from "fast-check";
 import { type ClockOptions, earliestMs, ModdableClock } from "../../host/moddable/clock.js";
 import { ntpTimeMs } from "../../host/moddable/sntp.js";
 import { KeyValueStorage } from "../../host/moddable/storage.js";
-import { startGateway } from "../../mocks/gateway/index.js";
 import { Device } from "../../src/index.js";
+import { startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
 import { clock, createModdableHost, flash, network, until, useMachine } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
 
@@ -161,7 +161,7 @@ describe("clock", () => {
     ["a server without time itself", (reply) => [edit(reply, () => reply.writeUInt8(0xe4, 0))]],
     ["stratum 16", (reply) => [edit(reply, () => reply.writeUInt8(16, 1))]],
     ["no time", (reply) => [reply.fill(0, 40)]],
-    ["strangers' replies", (reply) => Array(8).fill(edit(reply, () => reply.writeUInt32BE(1, 24)))],
+    ["unrelated packets", (reply) => Array(8).fill(edit(reply, () => reply.writeUInt32BE(1, 24)))],
     ["replies that are too short", (reply) => Array(8).fill(reply.subarray(0, 40))],
     ["requests sent back", (_reply, request) => Array(8).fill(request)],
     [
@@ -199,7 +199,7 @@ describe("clock", () => {
     expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
   });
 
-  test("when no server answers, each has been asked twice, and the error says why; later it can succeed", async () => {
+  test("when no server responds, each has been asked twice, and the error says why; later it can succeed", async () => {
     clock.setDate(0);
     let silent = true;
     const server = await timeServer(soon, (reply) => (silent ? [] : [reply]));
@@ -424,7 +424,9 @@ describe("clock", () => {
       clock.setDate(0);
       const server = await timeServer(soon);
       const gateway = await serve((socket) =>
-        onRequest(socket, () => socket.write(answer("{}", "200 OK", `Date: ${httpDate(soon() + 10 * 86400000)}\r\n`))),
+        onRequest(socket, () =>
+          socket.write(httpResponse("{}", "200 OK", `Date: ${httpDate(soon() + 10 * 86400000)}\r\n`)),
+        ),
       );
       const host = createModdableHost({ clock: { servers: [server.address] } });
       await host.clock.ready();

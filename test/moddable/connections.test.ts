@@ -4,11 +4,11 @@ import type net from "node:net";
 import { TLSSocket } from "node:tls";
 import { describe, expect, test } from "@jest/globals";
 import { Http } from "../../host/moddable/http.js";
-import { makeCertificates } from "../../mocks/gateway/index.js";
+import { makeCertificates } from "../../tools/gateway/index.js";
 import { failure } from "../support/failure.js";
 import { clock, createModdableHost, network, until, useMachine } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
 
@@ -24,7 +24,7 @@ describe("an idle connection", () => {
     ["until two seconds before the server's limit", {}, "Keep-Alive: timeout=30, max=100\r\n", 28000],
     ["as the option says where the server allows more", { keepAliveMs: 5000 }, "Keep-Alive: timeout=3600\r\n", 5000],
   ])("is kept %s, and closed then", async (_name, options, header, keptMs) => {
-    const server = await repeating(answer(OK, "200 OK", header));
+    const server = await repeating(httpResponse(OK, "200 OK", header));
     const host = createModdableHost(options);
     clock.stop();
     await send(host, request(server.port));
@@ -39,7 +39,7 @@ describe("an idle connection", () => {
   });
 
   test("is not used when its time is over, though its timer is late", async () => {
-    const server = await repeating(answer(OK));
+    const server = await repeating(httpResponse(OK));
     const host = createModdableHost({ keepAliveMs: 5000 });
     await send(host, request(server.port));
     // From here on time stands still for timers that were set before.
@@ -54,14 +54,14 @@ describe("an idle connection", () => {
     ["the option is 0", { keepAliveMs: 0 }, ""],
     ["the server keeps it for two seconds", {}, "Keep-Alive: timeout=2\r\n"],
   ])("is closed at once if %s", async (_name, options, header) => {
-    const server = await repeating(answer(OK, "200 OK", header));
+    const server = await repeating(httpResponse(OK, "200 OK", header));
     const host = createModdableHost(options);
     await send(host, request(server.port));
     expect(network.open).toBe(0);
   });
 
   test("carries a reading a minute, for an hour", async () => {
-    const server = await repeating(answer(OK));
+    const server = await repeating(httpResponse(OK));
     const host = createModdableHost();
     clock.stop();
     for (let minute = 0; minute < 60; minute++) {
@@ -73,7 +73,7 @@ describe("an idle connection", () => {
 });
 
 test("connections are counted, without a handshake over plain HTTP", async () => {
-  const server = await repeating(answer(OK));
+  const server = await repeating(httpResponse(OK));
   const host = createModdableHost();
   expect(host.http.counters()).toEqual({ connections: 0, fullHandshakes: 0, resumedHandshakes: 0 });
   for (const fresh of [false, false, true]) await send(host, request(server.port), { fresh });
@@ -87,12 +87,12 @@ describe("bytes that no request asked for", () => {
   const surplusOf = (host: { http: Http }) => host.http.surplus;
 
   test.each([
-    ["another response", answer("wrong")],
+    ["another response", httpResponse("wrong")],
     ["an empty line", "\r\n"],
     ["anything", "!"],
   ])("%s behind a response: it stands, the connection ends, and they are counted once", async (_name, more) => {
     const server = await serve((socket, index) =>
-      onRequest(socket, () => socket.write(answer(OK) + (index === 0 ? more : ""))),
+      onRequest(socket, () => socket.write(httpResponse(OK) + (index === 0 ? more : ""))),
     );
     const host = createModdableHost();
     expect(Buffer.from((await send(host, request(server.port))).body).toString()).toBe(OK);
@@ -102,13 +102,13 @@ describe("bytes that no request asked for", () => {
   });
 
   test.each([
-    ["another response", answer("wrong"), 1],
-    ["a 408, as servers send before they close", answer("late", "408 Request Timeout"), 0],
+    ["another response", httpResponse("wrong"), 1],
+    ["a 408, as servers send before they close", httpResponse("late", "408 Request Timeout"), 0],
   ])("%s while the connection idles", async (_name, more, counted) => {
     let served: net.Socket | undefined;
     const server = await serve((socket) => {
       served = socket;
-      onRequest(socket, () => socket.write(answer(OK)));
+      onRequest(socket, () => socket.write(httpResponse(OK)));
     });
     const host = createModdableHost();
     await send(host, request(server.port));
@@ -128,7 +128,7 @@ describe("bytes that no request asked for", () => {
         served = socket;
         onRequest(socket, (seen) => {
           requests.push(seen);
-          socket.write(answer(OK));
+          socket.write(httpResponse(OK));
         });
       };
       const server = await serve((socket) => {
@@ -142,7 +142,7 @@ describe("bytes that no request asked for", () => {
       await send(host, sent);
       // Events wait in a queue on lwIP: here they wait for the test.
       network.holdEvents = true;
-      served?.write(answer("wrong"));
+      served?.write(httpResponse("wrong"));
       await until(() => network.heldEvents > 0);
       const error = await failure(send(host, sent));
       network.holdEvents = false;
@@ -157,7 +157,7 @@ describe("a final response before the request was written whole", () => {
   const body = new Uint8Array(5000);
 
   test("says so, and ends the connection", async () => {
-    const server = await serve((socket) => socket.once("data", () => socket.write(answer(OK))));
+    const server = await serve((socket) => socket.once("data", () => socket.write(httpResponse(OK))));
     network.peerWindow = 400;
     const host = createModdableHost();
     const response = await send(host, request(server.port, { body }));
@@ -168,7 +168,7 @@ describe("a final response before the request was written whole", () => {
   test("is not meant by an interim response: the rest is written", async () => {
     const server = await serve((socket) => {
       socket.once("data", () => socket.write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"));
-      onRequest(socket, () => socket.write(answer(OK)));
+      onRequest(socket, () => socket.write(httpResponse(OK)));
     });
     const response = await send(createModdableHost(), request(server.port, { body }));
     expect([response.status, response.early]).toEqual([200, undefined]);
@@ -180,7 +180,7 @@ test("over TLS, a request of which a part of a record waits for room is not writ
   const server = await serve((raw) => {
     const socket = new TLSSocket(raw, { isServer: true, key, cert: chain, maxVersion: "TLSv1.2" });
     socket.on("error", () => {});
-    socket.on("secure", () => socket.write(answer(OK)));
+    socket.on("secure", () => socket.write(httpResponse(OK)));
   });
   // Enough for the handshake, and for a part of the request.
   network.peerWindow = 1000;
@@ -228,7 +228,7 @@ describe("a response over TLS that only the end of the connection ends", () => {
 });
 
 test("a client without a host has a resolver of its own", async () => {
-  const server = await repeating(answer(OK));
+  const server = await repeating(httpResponse(OK));
   const http = new Http({ addresses: { "near.test": "127.0.0.1" } });
   expect((await send(http, request(server.port, { host: "near.test" }))).status).toBe(200);
   http.close();

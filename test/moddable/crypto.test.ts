@@ -3,9 +3,12 @@
 import { verify } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
 import { createDigest } from "../../host/moddable/digest.js";
-import { PooledRandom } from "../../host/moddable/random.js";
-import { ArithmeticRsa } from "../../host/moddable/rsa.js";
-import { createSigner, sha256, signRequest, utf8 } from "../../src/index.js";
+import { HashDrbg } from "../../host/moddable/random.js";
+import { SdkRsa } from "../../host/moddable/rsa.js";
+import { sha256 } from "../../src/crypto/sha256.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { createSigner, signRequest } from "../../src/signing/signer.js";
+
 import { makeRsaKeys } from "../support/keys.js";
 import { Digest, RSA, useMachine } from "../support/moddable-machine.js";
 
@@ -24,7 +27,7 @@ describe("native parts", () => {
 
   test("RSA signs as Node verifies", () => {
     const digest = createDigest();
-    const rsa = new ArithmeticRsa(digest as NonNullable<typeof digest>);
+    const rsa = new SdkRsa(digest as NonNullable<typeof digest>);
     const der = Uint8Array.from(privateKey.export({ format: "der", type: "pkcs1" }));
     const signature = rsa.sign(der, utf8("message"));
     expect(verify("sha256", Buffer.from("message"), publicKey, signature)).toBe(true);
@@ -32,8 +35,8 @@ describe("native parts", () => {
 
   test("a wrong result of RSA never leaves the device", () => {
     const digest = createDigest();
-    const rsa = new ArithmeticRsa(digest as NonNullable<typeof digest>);
-    const signer = createSigner({ privateKey: pem }, { digest, rsa, random: new PooledRandom() });
+    const rsa = new SdkRsa(digest as NonNullable<typeof digest>);
+    const signer = createSigner({ privateKey: pem }, { digest, rsa, random: new HashDrbg() });
     RSA.broken = true;
     const request = { host: "h.test", path: "/device/publish", body: "{}" };
     expect(() => signRequest(request, signer, { timestampSeconds: 1, nonce: 1 })).toThrow(

@@ -1,19 +1,19 @@
 /** The Moddable host with the modules that the manifest maps on ESP32, before and after the network is started. */
 
 import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { startGateway } from "../../mocks/gateway/index.js";
 import { type IotHubError, provision } from "../../src/index.js";
+import { startGateway } from "../../tools/gateway/index.js";
 
 // Before anything imports the host.
 const platform = await import("../../host/moddable/esp32/platform.js");
 const keyValue = await import("../../host/moddable/embedded/key-value.js");
 jest.unstable_mockModule("../../host/moddable/platform.js", () => ({ ...platform }));
 jest.unstable_mockModule("../../host/moddable/key-value.js", () => ({ ...keyValue }));
-const { board, clock, createPlainModdableHost, flash, network, useMachine } = await import(
+const { board, clock, createHttpModdableHost, flash, network, useMachine } = await import(
   "../support/moddable-machine.js"
 );
-const { Device } = await import("../../host/moddable/plain.js");
-const { PooledRandom } = await import("../../host/moddable/random.js");
+const { Device } = await import("../../host/moddable/index-http.js");
+const { HashDrbg } = await import("../../host/moddable/random.js");
 
 useMachine();
 beforeEach(() => {
@@ -39,7 +39,7 @@ async function failure(promise: Promise<unknown> | undefined): Promise<IotHubErr
 
 describe("random numbers on ESP32", () => {
   test("come from the generator of the chip alone, before the network is started", () => {
-    expect(new PooledRandom().bytes(40).length).toBe(40);
+    expect(new HashDrbg().bytes(40).length).toBe(40);
     // Neither a stored seed, nor an address: useMachine() fails if that was asked for too early.
     expect(flash.steps).toBe(0);
   });
@@ -48,18 +48,18 @@ describe("random numbers on ESP32", () => {
 describe("the default DeviceName on ESP32", () => {
   test.each(["station", "station+ap"] as const)("is the station's MAC address in mode %s", (mode) => {
     network.wifi = mode;
-    expect(createPlainModdableHost().deviceName?.()).toBe("240ac4000120");
+    expect(createHttpModdableHost().deviceName?.()).toBe("240ac4000120");
   });
 
   test("is the MAC address of Ethernet on a board without Wi-Fi", () => {
     network.ethernet = true;
-    expect(createPlainModdableHost().deviceName?.()).toBe("240ac4000123");
+    expect(createHttpModdableHost().deviceName?.()).toBe("240ac4000123");
   });
 
   test.each(["off", "ap"] as const)("is an error in mode %s", async (mode) => {
     network.wifi = mode;
     const options = { productId: "P", productSecret: "s".repeat(16), url: "http://127.0.0.1:1" };
-    const error = await failure(provision(options, createPlainModdableHost()));
+    const error = await failure(provision(options, createHttpModdableHost()));
     expect([error.code, error.message]).toEqual([
       "INVALID_DEVICE_NAME",
       "The MAC address that would be the DeviceName is not known: start Wi-Fi first or set deviceName.",
@@ -72,7 +72,7 @@ describe("vitals on ESP32", () => {
   test("are what the board knows, and the signal once Wi-Fi is started", () => {
     network.values.set("RSSI", -61);
     board.resetReason = 9;
-    const host = createPlainModdableHost();
+    const host = createHttpModdableHost();
     expect(host.vitals?.()).toEqual({ uptimeMs: expect.any(Number), resetReason: "Brownout" });
     network.wifi = "station";
     board.freeMemory = 123_456;
@@ -88,7 +88,7 @@ describe("vitals on ESP32", () => {
 
 describe("a publish on ESP32", () => {
   const publish = async (url: string, more: object = {}) => {
-    const device = new Device({ ...identity, url, ...more }, createPlainModdableHost());
+    const device = new Device({ ...identity, url, ...more }, createHttpModdableHost());
     cleanups.push(() => device.close());
     return device.publish({ topic: "data", payload: "1" });
   };
@@ -105,7 +105,7 @@ describe("a publish on ESP32", () => {
 
   test("before Wi-Fi is started cannot set the clock, and the error says why", async () => {
     clock.setDate(0);
-    const error = await failure(createPlainModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready?.());
+    const error = await failure(createHttpModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready?.());
     expect(error.code).toBe("CLOCK_NOT_SET");
     expect(error.message).toContain("The network is not started: start Wi-Fi first.");
   });
@@ -114,7 +114,7 @@ describe("a publish on ESP32", () => {
     const { secret: psk } = identity.credential;
     const gateway = await startGateway({ devices: { products: { P: { devices: { D: { psk } } } } } });
     cleanups.push(() => gateway.close());
-    const onEvent = ({ phase }: { phase: string }) => {
+    const onEvent = ({ type: phase }: { type: string }) => {
       if (phase === "retry") network.wifi = "station";
     };
     const { attempts } = await publish(gateway.url, { retry: { baseDelayMs: 1 }, onEvent });

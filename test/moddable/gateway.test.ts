@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { type Fault, faultKinds, type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
 import { Device, type DeviceOptions, IotHubError } from "../../src/index.js";
+import { type Fault, faultKinds, type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
 import { clock, createModdableHost, network, turn, until, useMachine } from "../support/moddable-machine.js";
@@ -64,23 +64,23 @@ const faults: [Fault, string, string?][] = [
   [{ kind: "status", status: 429 }, "GATEWAY_REJECTED|HTTP_STATUS"],
   [{ kind: "error", code: "InternalError" }, "GATEWAY_REJECTED"],
   [{ kind: "html" }, "HTTP_STATUS"],
-  [{ kind: "empty" }, "ANSWER_EMPTY"],
+  [{ kind: "empty" }, "RESPONSE_EMPTY"],
   [{ kind: "truncated" }, "CONNECTION_RESET", "read"],
-  [{ kind: "malformed-json" }, "ANSWER_NOT_JSON"],
+  [{ kind: "malformed-json" }, "RESPONSE_NOT_JSON"],
   [{ kind: "content-type" }, "ok"],
   [{ kind: "too-large" }, "RESPONSE_TOO_LARGE"],
   [{ kind: "slow-drip", bytes: 20, intervalMs: 1 }, "ok"],
-  [{ kind: "wrong-length", length: "less" }, "ANSWER_NOT_JSON"],
+  [{ kind: "wrong-length", length: "less" }, "RESPONSE_NOT_JSON"],
   [{ kind: "wrong-length", length: "more" }, "TIMEOUT", "read"],
   [{ kind: "wrong-length", length: "negative" }, "RESPONSE_MALFORMED"],
   [{ kind: "wrong-length", length: "text" }, "RESPONSE_MALFORMED"],
-  [{ kind: "wrong-length", length: "twice" }, "ok|ANSWER_NOT_JSON|RESPONSE_MALFORMED"],
+  [{ kind: "wrong-length", length: "twice" }, "ok|RESPONSE_NOT_JSON|RESPONSE_MALFORMED"],
   [{ kind: "bad-chunk" }, "RESPONSE_MALFORMED"],
   [{ kind: "garbage" }, "RESPONSE_MALFORMED"],
   [{ kind: "interim" }, "ok"],
-  [{ kind: "other-answer" }, "ok"],
+  [{ kind: "other-response" }, "ok"],
   [{ kind: "repeated" }, "ok"],
-  [{ kind: "two-answers" }, "ok"],
+  [{ kind: "two-responses" }, "ok"],
   [{ kind: "early" }, "ok"],
   [{ kind: "early", status: 413, keepOpen: true }, "GATEWAY_REJECTED|HTTP_STATUS"],
   [{ kind: "half-open", afterwards: "ignore" }, "ok"],
@@ -130,7 +130,7 @@ test.each(rows)("%j: %s %s, and the next publish gets through", async (fault, co
   expect(codes.split("|")).toContain(result.code);
   if (phase) expect(result.phase).toBe(phase);
   if (fault.kind === "half-open" && fault.afterwards === "ignore") {
-    // Nobody can know that a kept connection is dead but by the lack of an answer.
+    // Nobody can know that a kept connection is dead but by the lack of a response.
     expect(await publish(true)).toMatchObject({ code: "TIMEOUT", phase: "first-byte" });
   }
   expect((await publish()).code).toBe("ok");

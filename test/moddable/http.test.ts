@@ -3,22 +3,15 @@
 import type net from "node:net";
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import type { ModdableHost } from "../../host/moddable/host.js";
-import { Device as PlainDevice } from "../../host/moddable/plain.js";
-import {
-  Canceller,
-  Device,
-  type HttpRequest,
-  type HttpResponse,
-  IotHubError,
-  provision,
-  register,
-  utf8,
-} from "../../src/index.js";
+import { Device as HttpDevice } from "../../host/moddable/index-http.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpRequest, HttpResponse } from "../../src/host.js";
+import { Aborter, Device, IotHubError, provision, register } from "../../src/index.js";
 import { failure } from "../support/failure.js";
 import {
   clock,
+  createHttpModdableHost,
   createModdableHost,
-  createPlainModdableHost,
   flash,
   network,
   turn,
@@ -26,7 +19,7 @@ import {
   useMachine,
 } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 
 useMachine();
 
@@ -51,7 +44,7 @@ describe.each([
     const server = await serve((socket) =>
       onRequest(socket, (received) => {
         seen = received;
-        socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\n"));
+        socket.write(httpResponse(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\n"));
       }),
     );
     const response = await send(client(), request(server.port), limit);
@@ -70,7 +63,7 @@ describe.each([
     const server = await serve((socket) =>
       onRequest(socket, (received) => {
         seen = received;
-        socket.write(answer(OK));
+        socket.write(httpResponse(OK));
       }),
     );
     const body = Uint8Array.from({ length: 30000 }, (_, i) => 32 + (i % 90));
@@ -81,7 +74,7 @@ describe.each([
   });
 
   test("ten requests take one connection, and say so", async () => {
-    const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
+    const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
     const host = client();
     const reused: (boolean | undefined)[] = [];
     for (let i = 0; i < 10; i++) {
@@ -97,8 +90,8 @@ describe.each([
 
   const large = "z".repeat(3000);
   const shapes: [string, string, string][] = [
-    ["of known length", answer(OK), OK],
-    ["larger than the receive buffer", answer(large), large],
+    ["of known length", httpResponse(OK), OK],
+    ["larger than the receive buffer", httpResponse(large), large],
     ["without a body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""],
     ["with an empty header", `HTTP/1.1 200 OK\r\nX-Empty:\r\nContent-Length: 2\r\n\r\nok`, "ok"],
     ["with a folded header", `HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok`, "ok"],
@@ -113,7 +106,7 @@ describe.each([
       OK,
     ],
   ];
-  test.each(shapes)("an answer %s, whole or byte by byte, keeps the connection", async (_name, bytes, body) => {
+  test.each(shapes)("a response %s, whole or byte by byte, keeps the connection", async (_name, bytes, body) => {
     const server = await serve((socket) => {
       socket.setNoDelay(true);
       let first = true;
@@ -131,21 +124,21 @@ describe.each([
     }
   });
 
-  test("an answer that only the end of the connection ends", async () => {
+  test("a response that only the end of the connection ends", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${large}`)));
     const host = client();
     for (let i = 0; i < 2; i++) expect(text(await send(host, request(server.port), limit))).toBe(large);
     expect(server.connections).toBe(2);
   });
 
-  test("an answer that never has a body", async () => {
+  test("a response that never has a body", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write("HTTP/1.1 204 No Content\r\n\r\n")));
     const response = await send(client(), request(server.port), limit);
     expect([response.status, response.body.length]).toEqual([204, 0]);
   });
 
-  test("an answer that announces the end of the connection", async () => {
-    const bytes = answer(OK, "200 OK", "Connection: close\r\n");
+  test("a response that announces the end of the connection", async () => {
+    const bytes = httpResponse(OK, "200 OK", "Connection: close\r\n");
     const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
     const host = client();
     for (let i = 0; i < 2; i++) {
@@ -154,9 +147,11 @@ describe.each([
     expect(server.connections).toBe(2);
   });
 
-  test("bytes that nobody asked for are not taken for the next answer", async () => {
+  test("bytes that nobody asked for are not taken for the next response", async () => {
     const server = await serve((socket, index) =>
-      onRequest(socket, () => socket.write(index === 0 ? answer(OK) + answer("wrong") : answer("right"))),
+      onRequest(socket, () =>
+        socket.write(index === 0 ? httpResponse(OK) + httpResponse("wrong") : httpResponse("right")),
+      ),
     );
     const host = client();
     expect(text(await send(host, request(server.port), limit))).toBe(OK);
@@ -169,7 +164,7 @@ describe.each([
       let served: net.Socket | undefined;
       const server = await serve((socket) => {
         served = socket;
-        onRequest(socket, () => socket.write(answer(OK)));
+        onRequest(socket, () => socket.write(httpResponse(OK)));
       });
       const host = client();
       await send(host, request(server.port), limit);
@@ -183,7 +178,7 @@ describe.each([
         let count = 0;
         onRequest(socket, () => {
           if (index === 0 && count++ === 1) socket[how]();
-          else socket.write(answer(OK));
+          else socket.write(httpResponse(OK));
         });
       });
       const host = client();
@@ -195,10 +190,12 @@ describe.each([
       expect(server.connections).toBe(2);
     });
 
-    test("one that breaks in the middle of an answer is not stale", async () => {
+    test("one that breaks in the middle of a response is not stale", async () => {
       const server = await serve((socket) => {
         let count = 0;
-        onRequest(socket, () => (count++ === 1 ? socket.end(answer(OK).slice(0, -5)) : socket.write(answer(OK))));
+        onRequest(socket, () =>
+          count++ === 1 ? socket.end(httpResponse(OK).slice(0, -5)) : socket.write(httpResponse(OK)),
+        );
       });
       const host = client();
       await send(host, request(server.port), limit);
@@ -224,7 +221,7 @@ describe.each([
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "write", false]);
     });
 
-    test.each(["resetAndDestroy", "end"] as const)("%s instead of an answer", async (how) => {
+    test.each(["resetAndDestroy", "end"] as const)("%s instead of a response", async (how) => {
       const server = await serve((socket) => onRequest(socket, () => socket[how]()));
       const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.phase, error.stale]).toEqual(["CONNECTION_RESET", "first-byte", false]);
@@ -232,16 +229,16 @@ describe.each([
 
     test.each(["resetAndDestroy", "end"] as const)("%s in the middle of the headers", async (how) => {
       const server = await serve((socket) =>
-        onRequest(socket, () => socket.write(answer(OK).slice(0, 30), () => setImmediate(() => socket[how]()))),
+        onRequest(socket, () => socket.write(httpResponse(OK).slice(0, 30), () => setImmediate(() => socket[how]()))),
       );
       const error = await failure(send(client(), request(server.port), limit));
       expect(error.code).toBe("CONNECTION_RESET");
       if (how === "end") expect(error.phase).toBe("read");
     });
 
-    test("an answer that ends too early", async () => {
+    test("a response that ends too early", async () => {
       const server = await serve((socket) =>
-        onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
+        onRequest(socket, () => socket.end(httpResponse(OK).replace("Content-Length: 30", "Content-Length: 99"))),
       );
       const error = await failure(send(client(), request(server.port), limit));
       expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
@@ -265,8 +262,8 @@ describe.each([
       await until(() => network.open === 0);
     });
 
-    test("an answer over the limit, by length, by chunks, by end, by headers", async () => {
-      const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
+    test("a response over the limit, by length, by chunks, by end, by headers", async () => {
+      const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse("x".repeat(1001)))));
       const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
       expect([error.code, error.errorClass]).toEqual(["RESPONSE_TOO_LARGE", "unreadable"]);
       const exact = await send(client(), request(server.port), { ...limit, maxResponseBytes: 1001 });
@@ -289,14 +286,14 @@ describe.each([
     });
   });
 
-  describe("an answer that comes before the request is out", () => {
+  describe("a response that comes before the request is out", () => {
     const body = new Uint8Array(5000);
 
     test("is read, and no more is written", async () => {
       let early = true;
       const server = await serve((socket) =>
         socket.on("data", () => {
-          if (early) socket.write(answer(OK, "413 Too Large"));
+          if (early) socket.write(httpResponse(OK, "413 Too Large"));
           early = false;
         }),
       );
@@ -306,7 +303,7 @@ describe.each([
     });
 
     test("is read, though the connection ends with it", async () => {
-      const server = await serve((socket) => socket.once("data", () => socket.end(answer(OK, "413 Too Large"))));
+      const server = await serve((socket) => socket.once("data", () => socket.end(httpResponse(OK, "413 Too Large"))));
       network.peerWindow = 400;
       const response = await send(client(), request(server.port, { body }), limit);
       expect([response.status, text(response)]).toEqual([413, OK]);
@@ -319,7 +316,7 @@ describe("names", () => {
 
   test("are resolved by the network", async () => {
     const server = await serve((socket) =>
-      onRequest(socket, (seen) => socket.write(answer(/host: (.*):\d+\r/i.exec(seen)?.[1] ?? ""))),
+      onRequest(socket, (seen) => socket.write(httpResponse(/host: (.*):\d+\r/i.exec(seen)?.[1] ?? ""))),
     );
     network.names.set("gateway.test", "127.0.0.1");
     expect(text(await send(client(), request(server.port, named), limit))).toBe("gateway.test");
@@ -340,7 +337,7 @@ describe("names", () => {
   });
 
   test("https is refused where the build has no TLS", async () => {
-    const host = createPlainModdableHost();
+    const host = createHttpModdableHost();
     expect((await failure(send(host, request(1, { scheme: "https" }), limit))).code).toBe("INVALID_OPTION");
   });
 });
@@ -365,9 +362,9 @@ describe("an endpoint that cannot be reached", () => {
   test.each(cases)("is refused by the constructor: %s", (_name, endpoint, expected) => {
     const options = { ...identity, credential, ...endpoint };
     for (const make of [
-      () => new PlainDevice(options),
-      () => new Device(options, createPlainModdableHost()),
-      () => new PlainDevice(options, createPlainModdableHost()),
+      () => new HttpDevice(options),
+      () => new Device(options, createHttpModdableHost()),
+      () => new HttpDevice(options, createHttpModdableHost()),
     ]) {
       expect(make).toThrow(expect.objectContaining(expected));
     }
@@ -375,9 +372,9 @@ describe("an endpoint that cannot be reached", () => {
 
   test.each(cases)("is refused before a registration: %s", async (_name, endpoint, expected) => {
     const options = { ...identity, productSecret, ...endpoint };
-    await expect(PlainDevice.fromProvisioning(options)).rejects.toMatchObject(expected);
-    await expect(provision(options, createPlainModdableHost())).rejects.toMatchObject(expected);
-    await expect(register(options, createPlainModdableHost())).rejects.toMatchObject(expected);
+    await expect(HttpDevice.fromProvisioning(options)).rejects.toMatchObject(expected);
+    await expect(provision(options, createHttpModdableHost())).rejects.toMatchObject(expected);
+    await expect(register(options, createHttpModdableHost())).rejects.toMatchObject(expected);
     // No mark of a registration that was cut short.
     expect(flash.steps).toBe(0);
   });
@@ -419,11 +416,11 @@ describe("time limits, on a stopped clock", () => {
     "the first byte": { phase: "first-byte", on: (socket, reached) => onRequest(socket, reached) },
     "the headers": {
       phase: "read",
-      on: (socket, reached) => onRequest(socket, () => socket.write(answer(OK).slice(0, 20), reached)),
+      on: (socket, reached) => onRequest(socket, () => socket.write(httpResponse(OK).slice(0, 20), reached)),
     },
     "the body": {
       phase: "read",
-      on: (socket, reached) => onRequest(socket, () => socket.write(answer(OK).slice(0, -3), reached)),
+      on: (socket, reached) => onRequest(socket, () => socket.write(httpResponse(OK).slice(0, -3), reached)),
     },
     "the end of the connection": {
       phase: "read",
@@ -471,19 +468,19 @@ describe("time limits, on a stopped clock", () => {
 });
 
 describe("giving up", () => {
-  test("cancelled before, while connecting, while waiting for the answer", async () => {
+  test("cancelled before, while connecting, while waiting for the response", async () => {
     const server = await serve(() => {});
     const reason = new IotHubError("CANCELLED", "enough");
-    const before = new Canceller();
-    before.cancel(reason);
+    const before = new Aborter();
+    before.abort(reason);
     const host = client();
     expect(await failure(send(host, request(server.port), { ...limit, signal: before.signal }))).toBe(reason);
     expect(network.opened).toBe(0);
     for (const wait of [() => true, () => server.connections > 0]) {
-      const during = new Canceller();
+      const during = new Aborter();
       const sent = failure(send(host, request(server.port), { ...limit, signal: during.signal }));
       await until(wait);
-      during.cancel(reason);
+      during.abort(reason);
       expect(await sent).toBe(reason);
       await until(() => network.open === 0);
     }
@@ -497,18 +494,18 @@ describe("giving up", () => {
       onRequest(socket, (seen) => bodies.push(seen.slice(-1)));
     });
     const host = client();
-    const canceller = new Canceller();
+    const aborter = new Aborter();
     const body = (letter: string) => request(server.port, { body: utf8(letter) });
     const first = send(host, body("a"), limit);
-    const second = failure(send(host, body("b"), { ...limit, signal: canceller.signal }));
+    const second = failure(send(host, body("b"), { ...limit, signal: aborter.signal }));
     const third = send(host, body("c"), limit);
     await until(() => bodies.length === 1);
-    canceller.cancel(new IotHubError("CANCELLED", "enough"));
+    aborter.abort(new IotHubError("CANCELLED", "enough"));
     expect((await second).code).toBe("CANCELLED");
-    sockets[0].write(answer("1"));
+    sockets[0].write(httpResponse("1"));
     expect(text(await first)).toBe("1");
     await until(() => bodies.length === 2);
-    sockets[0].write(answer("3"));
+    sockets[0].write(httpResponse("3"));
     expect(text(await third)).toBe("3");
     expect(bodies).toEqual(["a", "c"]);
     expect(server.connections).toBe(1);
@@ -533,7 +530,7 @@ describe("queueing", () => {
     const server = await serve((socket) =>
       onRequest(socket, (seen) => {
         bodies.push(seen.slice(-1));
-        socket.write(answer(seen.slice(-1)));
+        socket.write(httpResponse(seen.slice(-1)));
       }),
     );
     const host = client();
@@ -554,7 +551,7 @@ describe("queueing", () => {
 
   test("a failure does not harm those that wait", async () => {
     const server = await serve((socket, index) =>
-      onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(answer(OK)))),
+      onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(httpResponse(OK)))),
     );
     const host = client();
     const first = failure(send(host, request(server.port), limit));
@@ -565,7 +562,7 @@ describe("queueing", () => {
 
   test("connections to several origins are kept up to the limit, the one unused longest goes", async () => {
     const servers = await Promise.all(
-      [0, 1, 2].map(() => serve((socket) => onRequest(socket, () => socket.write(answer(OK))))),
+      [0, 1, 2].map(() => serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))))),
     );
     const host = client();
     const reused: (boolean | undefined)[] = [];

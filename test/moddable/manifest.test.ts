@@ -19,7 +19,7 @@ const notPreloaded: Record<string, { full: string[]; http: string[] }> = {
   esp32: { full: [], http: [] },
   lin: {
     full: [...importingPreference, "host/moddable/index", ""],
-    http: [...importingPreference, "host/moddable/plain", ""],
+    http: [...importingPreference, "host/moddable/index-http", ""],
   },
 };
 const platforms = Object.keys(notPreloaded);

@@ -8,7 +8,7 @@ const keyValue = await import("../../host/moddable/embedded/key-value.js");
 jest.unstable_mockModule("../../host/moddable/platform.js", () => ({ ...platform }));
 jest.unstable_mockModule("../../host/moddable/key-value.js", () => ({ ...keyValue }));
 const { flash, useMachine } = await import("../support/moddable-machine.js");
-const { KeyValueStorage } = await import("../../host/moddable/plain.js");
+const { KeyValueStorage } = await import("../../host/moddable/index-http.js");
 const { start, survivesRestarts } = await import("../support/outbox-storages.js");
 
 useMachine();

@@ -2,8 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { completeProvisioning } from "../../host/moddable/config.js";
-import { Device } from "../../host/moddable/plain.js";
-import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { Device } from "../../host/moddable/index-http.js";
+import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { productSecret } from "../support/keys.js";
 import { config, flash, network, until, useMachine } from "../support/moddable-machine.js";
 

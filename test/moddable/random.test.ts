@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { PooledRandom } from "../../host/moddable/random.js";
+import { HashDrbg } from "../../host/moddable/random.js";
 import { KeyValueStorage } from "../../host/moddable/storage.js";
 import type { Storage } from "../../src/host.js";
 import { NonceSource } from "../../src/request/nonce.js";
@@ -25,7 +25,7 @@ describe("random", () => {
       return state / 2147483647;
     };
     try {
-      const random = new PooledRandom(storage);
+      const random = new HashDrbg(storage);
       await random.ready();
       const source = new NonceSource(random);
       return Array.from({ length: count }, () => source.next());
@@ -58,7 +58,7 @@ describe("random", () => {
 
   test("the next seed is stored before `ready` resolves, once a start, whoever waits", async () => {
     const storage = new KeyValueStorage();
-    const random = new PooledRandom(storage);
+    const random = new HashDrbg(storage);
     expect(await storage.get("random.seed")).toBeUndefined();
     await Promise.all([random.ready(), random.ready()]);
     const { steps } = flash;
@@ -75,7 +75,7 @@ describe("random", () => {
     });
     const storage = { ...empty, set: () => kept };
     let isReady = false;
-    const ready = new PooledRandom(storage).ready().then(() => {
+    const ready = new HashDrbg(storage).ready().then(() => {
       isReady = true;
     });
     await turn();
@@ -87,7 +87,7 @@ describe("random", () => {
   test("a seed that cannot be read or written does no harm", async () => {
     const storage = new KeyValueStorage();
     flash.cutPowerAfter(0);
-    const random = new PooledRandom(storage);
+    const random = new HashDrbg(storage);
     await random.ready();
     expect(random.bytes(40).length).toBe(40);
   });
@@ -96,14 +96,14 @@ describe("random", () => {
     clock.stop();
     clock.setDate(1000);
     const storage = new KeyValueStorage();
-    const random = new PooledRandom(storage);
+    const random = new HashDrbg(storage);
     expect(random.bytes(40).length).toBe(40);
     await random.ready();
     expect(await storage.get("random.seed")).toBeDefined();
   });
 
   test("output has every length and no repetition", () => {
-    const random = new PooledRandom();
+    const random = new HashDrbg();
     for (const length of [0, 1, 31, 32, 33, 100]) expect(random.bytes(length).length).toBe(length);
     const blocks = Array.from({ length: 100 }, () => Buffer.from(random.bytes(16)).toString("hex"));
     expect(new Set(blocks).size).toBe(100);

@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "@jest/globals";
 import { completeOptions, readSettings } from "../../host/moddable/config.js";
-import { Device as ModdableDevice } from "../../host/moddable/plain.js";
-import { startGateway } from "../../mocks/gateway/index.js";
+import { Device as ModdableDevice } from "../../host/moddable/index-http.js";
 import Preference from "../../mocks/moddable/preference.js";
+import { startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { psk } from "../support/keys.js";
 import { config, network, until, useMachine } from "../support/moddable-machine.js";

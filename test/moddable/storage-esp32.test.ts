@@ -7,8 +7,8 @@ const platform = await import("../../host/moddable/esp32/platform.js");
 const keyValue = await import("../../host/moddable/embedded/key-value.js");
 jest.unstable_mockModule("../../host/moddable/platform.js", () => ({ ...platform }));
 jest.unstable_mockModule("../../host/moddable/key-value.js", () => ({ ...keyValue }));
-const { createPlainModdableHost, flash, network, useMachine } = await import("../support/moddable-machine.js");
-const { KeyValueStorage } = await import("../../host/moddable/plain.js");
+const { createHttpModdableHost, flash, network, useMachine } = await import("../support/moddable-machine.js");
+const { KeyValueStorage } = await import("../../host/moddable/index-http.js");
 const { failure } = await import("../support/failure.js");
 
 useMachine();
@@ -30,7 +30,7 @@ async function fill(storage: InstanceType<typeof KeyValueStorage>, length = 1300
 
 describe("storage on ESP32", () => {
   test("opens one handle, at the start", async () => {
-    const host = createPlainModdableHost();
+    const host = createHttpModdableHost();
     expect(flash.opened).toBe(1);
     await host.storage?.set("a", "1");
     await host.storage?.get("a");
@@ -133,7 +133,7 @@ describe.each(forms)("a set that fails, with errors in the form: %s", (form) => 
 
 test("clock, seed and outbox of one host share what has stopped", async () => {
   network.esp32 = true;
-  const host = createPlainModdableHost();
+  const host = createHttpModdableHost();
   flash.failWrites("ESP_ERR_NO_MEM");
   expect((await failure(host.storage?.set("a", "1") as Promise<void>)).code).toBe("STORAGE_STOPPED");
   await host.random.ready?.();
@@ -142,7 +142,7 @@ test("clock, seed and outbox of one host share what has stopped", async () => {
 });
 
 test("no seed is stored where the machine has a generator of its own", async () => {
-  const host = createPlainModdableHost();
+  const host = createHttpModdableHost();
   const { steps } = flash;
   await host.random.ready?.();
   expect(host.random.bytes(40).length).toBe(40);

@@ -8,7 +8,7 @@ import { KeyValueStorage } from "../../host/moddable/storage.js";
 import type { Storage } from "../../src/host.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
-import { createModdableHost, createPlainModdableHost, flash, useMachine } from "../support/moddable-machine.js";
+import { createHttpModdableHost, createModdableHost, flash, useMachine } from "../support/moddable-machine.js";
 
 useMachine();
 
@@ -105,7 +105,7 @@ describe("the host's option storage", () => {
   });
 
   test.each([[5], [null], [{}], ["a path that is too long"]])("rejects %j", (storage) => {
-    expect(() => createPlainModdableHost({ storage: storage as never })).toThrow(
+    expect(() => createHttpModdableHost({ storage: storage as never })).toThrow(
       expect.objectContaining({ code: "INVALID_OPTION" }),
     );
   });
@@ -121,7 +121,7 @@ describe("the host's option storage", () => {
       keys: async () => [...values.keys()],
       close: () => void closed++,
     };
-    const host = createPlainModdableHost({ storage: own });
+    const host = createHttpModdableHost({ storage: own });
     expect(host.storage).toBe(own);
     await host.random.ready?.();
     expect(await own.keys()).toEqual(["random.seed"]);

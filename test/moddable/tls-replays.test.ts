@@ -8,8 +8,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { Duplex } from "node:stream";
 import { createServer, TLSSocket, type TlsOptions } from "node:tls";
 import { afterAll, expect, test } from "@jest/globals";
-import { makeCertificates, makeClientCertificate } from "../../mocks/gateway/index.js";
 import { removeGlobals } from "../../mocks/moddable/index.js";
+import { makeCertificates, makeClientCertificate } from "../../tools/gateway/index.js";
 import { type Replay, ReplayClient, replay } from "../support/tls-replay.js";
 
 const file = new URL("../vectors/tls-replays.json", import.meta.url);

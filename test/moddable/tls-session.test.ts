@@ -6,18 +6,18 @@ import { Duplex } from "node:stream";
 import { createServer, TLSSocket, type TLSSocketOptions } from "node:tls";
 import { describe, expect, jest, test } from "@jest/globals";
 import type { ModdableHostOptions } from "../../host/moddable/index.js";
-import { makeCertificates } from "../../mocks/gateway/index.js";
 import RNG from "../../mocks/moddable/rng.js";
 import Session from "../../mocks/moddable/ssl-session.js";
 import type { ConnectionPhase } from "../../src/errors.js";
-import type { CancelSignal } from "../../src/host.js";
+import type { AbortSignalLike } from "../../src/host.js";
 import { Device, IotHubError } from "../../src/index.js";
-import { Canceller } from "../../src/request/abort.js";
+import { Aborter } from "../../src/request/abort.js";
+import { makeCertificates } from "../../tools/gateway/index.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
 import { clock, createModdableHost, network, restart, until, useMachine } from "../support/moddable-machine.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 import {
   changeCipherSpec,
   extension,
@@ -60,7 +60,7 @@ function wire(raw: net.Socket): Duplex {
   return stream;
 }
 
-/** A server of TLS 1.2 that answers each request; its errors are kept. */
+/** A server of TLS 1.2 that responds to each request; its errors are kept. */
 async function server({ before, respond, ...options }: Options = {}) {
   const errors: string[] = [];
   const { key, chain } = certificates;
@@ -72,7 +72,7 @@ async function server({ before, respond, ...options }: Options = {}) {
     for (const event of ["error", "_tlsError"]) {
       socket.on(event, (error: NodeJS.ErrnoException) => errors.push(error.code ?? error.message));
     }
-    onRequest(socket, () => (respond ? respond(socket, raw) : socket.write(answer(OK))));
+    onRequest(socket, () => (respond ? respond(socket, raw) : socket.write(httpResponse(OK))));
   });
   return { port, errors };
 }
@@ -105,7 +105,7 @@ describe("a full handshake", () => {
     const { port } = await serve((raw) => {
       const socket = new TLSSocket(raw, { isServer: true, key, cert: chain, maxVersion: "TLSv1.2" });
       socket.setMaxSendFragment(bytes);
-      onRequest(socket, () => socket.write(answer(payload)));
+      onRequest(socket, () => socket.write(httpResponse(payload)));
     });
     const { body } = await send(host(), secure(port));
     expect(Buffer.from(body).toString()).toBe(payload);
@@ -152,7 +152,7 @@ describe("a session", () => {
     const tls = createServer({ key, cert: chain, maxVersion: "TLSv1.2", secureOptions }, (socket) => {
       state.resumed.push(socket.isSessionReused());
       socket.on("error", () => {});
-      onRequest(socket, () => socket.write(answer(OK)));
+      onRequest(socket, () => socket.write(httpResponse(OK)));
     });
     tls.on("newSession", (id: Buffer, data: Buffer, done: () => void) => {
       kept.set(id.toString("hex"), data);
@@ -206,7 +206,7 @@ describe("a ticket", () => {
     const tls = createServer({ key, cert: chain, maxVersion: "TLSv1.2", secureOptions }, (socket) => {
       state.resumed.push(socket.isSessionReused());
       socket.on("error", () => {});
-      onRequest(socket, () => socket.write(answer(OK)));
+      onRequest(socket, () => socket.write(httpResponse(OK)));
     });
     tls.on("tlsClientError", () => {});
     const { port } = await serve((raw, index) => {
@@ -289,7 +289,7 @@ describe("a ticket", () => {
     client: ReturnType<typeof host>,
     port: number,
     onPhase: (phase: ConnectionPhase) => void,
-    signal: CancelSignal = new AbortController().signal,
+    signal: AbortSignalLike = new AbortController().signal,
   ) =>
     client.http.send(secure(port), { signal, maxResponseBytes: 1000, fresh: false, connectTimeoutMs: 60000, onPhase });
 
@@ -347,7 +347,7 @@ describe("a ticket", () => {
   });
 
   test("a request that was given up in between is not sent", async () => {
-    const canceller = new AbortController();
+    const aborter = new AbortController();
     const { port, state } = await ticketing(0, {
       1: (raw) => raw.end(record(21, [2, 40])),
     });
@@ -357,9 +357,9 @@ describe("a ticket", () => {
       client,
       port,
       (phase) => {
-        if (phase === "connect") canceller.abort(new Error("given up"));
+        if (phase === "connect") aborter.abort(new Error("given up"));
       },
-      canceller.signal,
+      aborter.signal,
     );
     await expect(sent).rejects.toThrow("given up");
     await send(client, secure(port));
@@ -393,7 +393,7 @@ describe("False Start", () => {
       for (const event of ["error", "_tlsError"]) socket.on(event, () => {});
       onRequest(socket, () => {
         seen.requests++;
-        socket.write(answer(OK));
+        socket.write(httpResponse(OK));
       });
     });
     return { port, seen };
@@ -452,7 +452,7 @@ describe("False Start", () => {
       };
       const options = { isServer: true, key, cert: chain, maxVersion: "TLSv1.2", secureOptions: NO_TICKET } as const;
       const socket = new TLSSocket(stream, options);
-      onRequest(socket, () => socket.write(answer(OK)));
+      onRequest(socket, () => socket.write(httpResponse(OK)));
     });
     const { status, early } = await send(host(), secure(port));
     expect([status, early, network.writes.length]).toEqual([200, undefined, 2]);
@@ -520,10 +520,10 @@ describe("False Start", () => {
       if (index > 0) raw.write(flight);
     });
     const client = host();
-    const canceller = new Canceller();
-    const failed = failure(send(client, secure(port), { signal: canceller.signal }));
+    const aborter = new Aborter();
+    const failed = failure(send(client, secure(port), { signal: aborter.signal }));
     await until(() => seen.requests === 1);
-    canceller.cancel(new IotHubError("CANCELLED", "enough"));
+    aborter.abort(new IotHubError("CANCELLED", "enough"));
     expect((await failed).code).toBe("CANCELLED");
     client.close();
     restart();

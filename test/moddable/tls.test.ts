@@ -12,6 +12,7 @@ import { Certificate } from "../../host/moddable/tls/certificate.js";
 import { type Trust, verifyChain } from "../../host/moddable/tls/chain.js";
 import { sdkPrimitives } from "../../host/moddable/tls/primitives.js";
 import { Rejection } from "../../host/moddable/tls/rejection.js";
+import { Device, type DeviceOptions } from "../../src/index.js";
 import {
   type CertificateKind,
   type CertificateOptions,
@@ -24,8 +25,7 @@ import {
   makeCertificates,
   makeClientCertificate,
   startGateway,
-} from "../../mocks/gateway/index.js";
-import { Device, type DeviceOptions } from "../../src/index.js";
+} from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
@@ -355,7 +355,7 @@ describe("certificates", () => {
 
 describe("faults of TLS", () => {
   const faults: [string, Fault, Partial<HttpsOptions>, string][] = [
-    ["an alert instead of an answer", { kind: "tls-alert" }, {}, "TLS_FAILED"],
+    ["an alert instead of a response", { kind: "tls-alert" }, {}, "TLS_FAILED"],
     ["the end of the connection at once", { kind: "tls-close" }, {}, "TLS_FAILED|CONNECTION_RESET"],
     [
       "the end of the connection within the handshake",

@@ -5,13 +5,13 @@ import net from "node:net";
 import { createServer, type TlsOptions } from "node:tls";
 import { describe, expect, jest, test } from "@jest/globals";
 import type { ModdableHostOptions } from "../../host/moddable/index.js";
-import { makeCertificates, makeClientCertificate } from "../../mocks/gateway/index.js";
 import type { Storage } from "../../src/host.js";
+import { makeCertificates, makeClientCertificate } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 import { record } from "../support/tls-wire.js";
 
 // Before anything imports the host: the module that the manifest maps on ESP32.
@@ -55,7 +55,7 @@ async function gateway(
   const tls = createServer(settings, (socket) => {
     seen.resumed.push(socket.isSessionReused());
     socket.on("error", () => {});
-    onRequest(socket, () => socket.write(answer(OK)));
+    onRequest(socket, () => socket.write(httpResponse(OK)));
   });
   tls.on("tlsClientError", () => {});
   const accept = (raw: net.Socket): void => {
@@ -519,7 +519,7 @@ describe("a session that is stored", () => {
 
   test("is the one before or the one after, or none, wherever the power is cut", async () => {
     const server = await gateway();
-    /** What wakes write, the power being cut at a step of the flash; the next one gets through and is answered. */
+    /** What wakes write, the power being cut at a step of the flash; the next one gets through and is responded. */
     const cut = async (steps: number, how: "clean" | "torn") => {
       flash.clear();
       for (const seconds of [0, 10]) await wake(server, seconds, { storage: undefined });

@@ -4,24 +4,21 @@
  * gives the same history.
  */
 
-import { mulberry32 } from "../../mocks/gateway/index.js";
+import { base64Decode } from "../../src/crypto/base64.js";
+import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
+import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
 import {
-  base64Decode,
-  type ClientEvent,
   Device,
+  type DeviceEvent,
   type DroppedMessage,
-  type HttpContext,
-  type HttpRequest,
-  type HttpResponse,
   IotHubError,
   NetworkError,
   type OutboxOptions,
   type Storage,
   type StoredMessage,
-  utf8,
-  utf8Decode,
 } from "../../src/index.js";
 import { decodeRecord, storedBytes } from "../../src/outbox/record.js";
+import { mulberry32 } from "../../tools/gateway/index.js";
 import { hang, page, refused, taken, virtualHost } from "../support/virtual-host.js";
 
 /** How a storage misbehaves, in episodes. */
@@ -441,8 +438,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         clockCorrection: false,
         storageTimeoutMs: STORAGE_TIMEOUT_MS,
         retry: { baseDelayMs: 1, budget: 2 },
-        onEvent: (event: ClientEvent) => {
-          if (event.phase === "storage") life.events++;
+        onEvent: (event: DeviceEvent) => {
+          if (event.type === "storage") life.events++;
         },
         log: { maxLines: 5, maxLineBytes: 64, intervalMs: HOUR_MS },
         outbox: {
@@ -455,7 +452,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
           onDelivered: ({ payload, payloadEncoding }) => {
             const [item] = itemsIn(payload, payloadEncoding);
             const reading = readings[numberOfItem(item)];
-            if (reading.dropped.includes("full") && trouble !== "forgetful")
+            if (reading.dropped.includes("evicted") && trouble !== "forgetful")
               wrong.push(`${reading.n} was evicted in flight`);
             if (reading.received === 0) wrong.push(`${reading.n} was called delivered`);
             // Until here a power cut may have kept it.
@@ -472,15 +469,15 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   }
 
   function onDropped(life: Life, { reason, message, sequence }: DroppedMessage): void {
-    if (reason === "damaged") wrong.push(`${sequence} was called damaged`);
+    if (reason === "corrupt") wrong.push(`${sequence} was called damaged`);
     // Without a message it could not be read, and is known by what was just deleted.
     const n = message === undefined ? numberOf(life.lastDeleted ?? "") : messageNumber(message);
     const reading = reason === "lost" ? undefined : readings[n];
     if (reading === undefined) return;
     reading.dropped.push(reason);
-    if (reason === "refused" && reading.rejected < 2)
+    if (reason === "rejected" && reading.rejected < 2)
       wrong.push(`${n} was given up, rejected ${reading.rejected} times`);
-    if (reason !== "full") return;
+    if (reason !== "evicted") return;
     evictions++;
     const waitingLogs = [...values.values()].filter(isLog).length;
     // One may be in flight.
@@ -641,7 +638,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   life.operationsLeft = Number.POSITIVE_INFINITY;
   const last = await life.device.flush();
   life.device.close();
-  if (last.ended !== "empty") wrong.push(`not empty: ${last.ended} ${last.error?.message}`);
+  if (last.reason !== "empty") wrong.push(`not empty: ${last.reason} ${last.error?.message}`);
   if (values.size > 0) wrong.push(`left in storage: ${[...values.keys()].join(" ")}`);
   for (const { n, accepted, received, doubts, dropped, excused } of readings) {
     const isTold = dropped.length > 0 || excused;

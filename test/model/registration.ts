@@ -5,15 +5,9 @@
  */
 
 import { createHash, createHmac } from "node:crypto";
-import { mulberry32, sealRegistrationPayload } from "../../mocks/gateway/index.js";
-import {
-  type HttpResponse,
-  IotHubError,
-  NetworkError,
-  type Provisioned,
-  provision,
-  type Storage,
-} from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { IotHubError, NetworkError, type Provisioned, provision, type Storage } from "../../src/index.js";
+import { mulberry32, sealRegistrationPayload } from "../../tools/gateway/index.js";
 import { response } from "../support/fake-host.js";
 import { productSecret } from "../support/keys.js";
 import { refused, virtualHost } from "../support/virtual-host.js";

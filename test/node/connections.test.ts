@@ -9,11 +9,11 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, jest, test } from "@jest/globals";
 import { createHost, createMemoryStorage, Device, type DeviceOptions, type Host } from "../../host/node/index.js";
-import { startGateway } from "../../mocks/gateway/index.js";
-import type { GatewayCounts } from "../../mocks/gateway/received.js";
+import { startGateway } from "../../tools/gateway/index.js";
+import type { GatewayCounts } from "../../tools/gateway/received.js";
 import { cleanups } from "../support/cleanups.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, rawServer, request } from "../support/servers.js";
+import { httpResponse, onRequest, rawServer, request } from "../support/servers.js";
 import { startWaitingBytes } from "../support/waiting-bytes.js";
 
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
@@ -108,7 +108,7 @@ describe("listeners", () => {
     controller.abort();
     expect(getEventListeners(signal, "abort")).toHaveLength(0);
     expect(await Promise.all(failures)).toEqual(Array(25).fill("CANCELLED"));
-    expect((await Promise.all(flushes)).map(({ ended }) => ended)).toEqual(Array(5).fill("cancelled"));
+    expect((await Promise.all(flushes)).map(({ reason: ended }) => ended)).toEqual(Array(5).fill("cancelled"));
   });
 });
 
@@ -202,7 +202,7 @@ describe("connections", () => {
       const sockets: net.Socket[] = [];
       const server = await rawServer((socket) => {
         sockets.push(socket);
-        onRequest(socket, () => socket.write(answer("{}")));
+        onRequest(socket, () => socket.write(httpResponse("{}")));
       });
       cleanups.push(() => server.close());
       const { http } = nodeHost();
@@ -218,7 +218,7 @@ describe("connections", () => {
     const server = await rawServer((socket) => {
       socket.once("data", () => {
         socket.pause();
-        socket.write(answer('{"Response":{"RequestId":"early"}}'));
+        socket.write(httpResponse('{"Response":{"RequestId":"early"}}'));
       });
     });
     cleanups.push(() => server.close());
@@ -267,7 +267,7 @@ test("an address that needs longer than 250 ms is not given up for another", asy
   const wake = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(
     `const { parentPort, workerData } = require("node:worker_threads");
-     const reply = ${JSON.stringify(answer('{"Response":{"RequestId":"slow"}}'))};
+     const reply = ${JSON.stringify(httpResponse('{"Response":{"RequestId":"slow"}}'))};
      const server = require("node:net").createServer((socket) => {
        socket.on("error", () => {});
        socket.on("data", () => socket.end(reply));
@@ -280,7 +280,7 @@ test("an address that needs longer than 250 ms is not given up for another", asy
   );
   cleanups.push(() => worker.terminate());
   const [port] = await once(worker, "message");
-  // The queue takes two connections; from the third on, nobody answers until the worker wakes.
+  // The queue takes two connections; from the third on, nobody responds until the worker wakes.
   const queued = Array.from({ length: 4 }, () => net.connect(port, "127.0.0.1").on("error", () => {}));
   cleanups.push(() => {
     for (const socket of queued) socket.destroy();

@@ -10,8 +10,8 @@ import {
   type DeviceOptions,
   type NodeHostOptions,
 } from "../../host/node/index.js";
-import { type GatewayOptions, makeClientCertificate, startGateway } from "../../mocks/gateway/index.js";
 import type { NativeDigest, NativeRsa } from "../../src/host.js";
+import { type GatewayOptions, makeClientCertificate, startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { makeRsaKeys, psk } from "../support/keys.js";

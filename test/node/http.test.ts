@@ -1,12 +1,13 @@
 import type net from "node:net";
 import { describe, expect, test } from "@jest/globals";
 import { createHttp } from "../../host/node/http.js";
-import { Canceller, type HttpClient, IotHubError } from "../../src/index.js";
+import type { HttpClient } from "../../src/host.js";
+import { Aborter, IotHubError } from "../../src/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { LIMIT_MS, limits, quiet, turn, useLimits } from "../support/limits.js";
 import { send } from "../support/send.js";
-import { answer, onRequest, request, serve } from "../support/servers.js";
+import { httpResponse, onRequest, request, serve } from "../support/servers.js";
 
 useLimits();
 
@@ -24,7 +25,7 @@ test("sends the bytes as they are and reads status, headers and body", async () 
   const server = await serve((socket) =>
     onRequest(socket, (text) => {
       seen = text;
-      socket.write(answer(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\nX-One: b\r\n"));
+      socket.write(httpResponse(OK, "201 Made", "Content-Type: application/json\r\nX-One: a\r\nX-One: b\r\n"));
     }),
   );
   const response = await send(client(), request(server.port), limit);
@@ -42,7 +43,7 @@ test("the Host header has no dot at the end of its name, and the port unless it 
   const server = await serve((socket) =>
     onRequest(socket, (text) => {
       seen.push(/^Host: (.*)\r$/im.exec(text)?.[1]);
-      socket.write(answer(OK));
+      socket.write(httpResponse(OK));
     }),
   );
   const lookup = (_name: string, options: { all?: boolean }, callback: (...args: unknown[]) => void) =>
@@ -55,7 +56,7 @@ test("the Host header has no dot at the end of its name, and the port unless it 
 });
 
 test("ten requests take one connection, and say so", async () => {
-  const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
+  const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (let i = 0; i < 10; i++) {
@@ -68,7 +69,7 @@ test("ten requests take one connection, and say so", async () => {
 });
 
 test("a fresh request takes none of the kept connections", async () => {
-  const server = await serve((socket) => onRequest(socket, () => socket.write(answer(OK))));
+  const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
   const http = client();
   const reused: (boolean | undefined)[] = [];
   for (const fresh of [false, false, true, false]) {
@@ -78,11 +79,11 @@ test("a fresh request takes none of the kept connections", async () => {
   expect(server.connections).toBe(2);
 });
 
-test("bytes that nobody asked for end the connection and are not taken for the next answer", async () => {
+test("bytes that nobody asked for end the connection and are not taken for the next response", async () => {
   const server = await serve((socket, index) =>
     onRequest(socket, () => {
-      socket.write(answer(OK));
-      if (index === 0) socket.write(answer('{"Response":{"RequestId":"late"}}'));
+      socket.write(httpResponse(OK));
+      if (index === 0) socket.write(httpResponse('{"Response":{"RequestId":"late"}}'));
     }),
   );
   const http = client();
@@ -98,7 +99,7 @@ test("a kept connection that died says so, and the next request takes a new one"
     let count = 0;
     onRequest(socket, () => {
       if (index === 0 && count++ === 1) socket.resetAndDestroy();
-      else socket.write(answer(OK));
+      else socket.write(httpResponse(OK));
     });
   });
   const http = client();
@@ -140,9 +141,9 @@ describe("failures", () => {
     expect([error.code, error.phase]).toEqual(["NAME_RESOLUTION", "connect"]);
   });
 
-  test("an answer that ends too early", async () => {
+  test("a response that ends too early", async () => {
     const server = await serve((socket) =>
-      onRequest(socket, () => socket.end(answer(OK).replace("Content-Length: 30", "Content-Length: 99"))),
+      onRequest(socket, () => socket.end(httpResponse(OK).replace("Content-Length: 30", "Content-Length: 99"))),
     );
     const error = await failure(send(client(), request(server.port), limit));
     expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
@@ -161,8 +162,8 @@ describe("failures", () => {
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
-  test("an answer over the limit, by length and by chunks", async () => {
-    const server = await serve((socket) => onRequest(socket, () => socket.write(answer("x".repeat(1001)))));
+  test("a response over the limit, by length and by chunks", async () => {
+    const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse("x".repeat(1001)))));
     const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
     expect([error.code, error.errorClass]).toEqual(["RESPONSE_TOO_LARGE", "unreadable"]);
     const exact = await send(client(), request(server.port), { ...limit, maxResponseBytes: 1001 });
@@ -178,7 +179,7 @@ describe("failures", () => {
   });
 
   test("plain HTTP where TLS is expected", async () => {
-    const server = await serve((socket) => socket.once("data", () => socket.write(answer(OK))));
+    const server = await serve((socket) => socket.once("data", () => socket.write(httpResponse(OK))));
     const error = await failure(send(client(), request(server.port, { scheme: "https" }), limit));
     expect([error.code, error.phase]).toEqual(["TLS_FAILED", "tls"]);
   });
@@ -197,7 +198,7 @@ describe("limits", () => {
     "first-byte": { scheme: "http", on: (socket, alone) => onRequest(socket, alone) },
     read: {
       scheme: "http",
-      on: (socket, alone) => onRequest(socket, () => socket.write(answer(OK).slice(0, -3), alone)),
+      on: (socket, alone) => onRequest(socket, () => socket.write(httpResponse(OK).slice(0, -3), alone)),
     },
     write: {
       scheme: "http",
@@ -239,12 +240,12 @@ describe("limits", () => {
     const http = client();
     const options = limit;
     const reason = new IotHubError("CANCELLED", "enough");
-    const before = new Canceller();
-    before.cancel(reason);
+    const before = new Aborter();
+    before.abort(reason);
     expect(await failure(send(http, request(server.port), { ...options, signal: before.signal }))).toBe(reason);
-    const during = new Canceller();
+    const during = new Aborter();
     const sent = failure(send(http, request(server.port), { ...options, signal: during.signal }));
-    during.cancel(reason);
+    during.abort(reason);
     expect(await sent).toBe(reason);
     const open = failure(send(http, request(server.port), options));
     http.close();

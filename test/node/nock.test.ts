@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import nock from "nock";
-import { AnswerError, createHost, Device, type Host, NetworkError } from "../../host/node/index.js";
+import { createHost, Device, type Host, NetworkError, ResponseError } from "../../host/node/index.js";
 import { failure } from "../support/failure.js";
 
 const region = "ap-guangzhou";
@@ -73,14 +73,14 @@ test("every region's host", async () => {
   }
 });
 
-describe("error answers", () => {
+describe("error responses", () => {
   test("a refusal", async () => {
     const Code = "AuthFailure.SignatureFailure";
     nock(origin)
       .post("/device/publish")
       .reply(200, { Response: { Error: { Code, Message: "no" }, RequestId: "r" } });
     const error = await publishFailure();
-    expect(error).toBeInstanceOf(AnswerError);
+    expect(error).toBeInstanceOf(ResponseError);
     expect(error).toMatchObject({ code: "GATEWAY_REJECTED", gatewayCode: Code, requestId: "r", retryable: false });
   });
 
@@ -95,14 +95,14 @@ describe("error answers", () => {
     nock(origin).post("/device/publish").reply(500, "<html>", { "Content-Type": "text/html" });
     expect(await publishFailure()).toMatchObject({ code: "HTTP_STATUS", status: 500, excerpt: "<html>" });
     nock(origin).post("/device/publish").reply(200, "<html>", { "Content-Type": "text/html" });
-    expect(await publishFailure()).toMatchObject({ code: "ANSWER_NOT_JSON" });
+    expect(await publishFailure()).toMatchObject({ code: "RESPONSE_NOT_JSON" });
     nock(origin).post("/device/publish").reply(200, "");
-    expect(await publishFailure()).toMatchObject({ code: "ANSWER_EMPTY" });
+    expect(await publishFailure()).toMatchObject({ code: "RESPONSE_EMPTY" });
   });
 });
 
 describe("delays", () => {
-  test("an answer within the limit arrives, one beyond it does not", async () => {
+  test("a response within the limit arrives, one beyond it does not", async () => {
     nock(origin)
       .post("/device/publish")
       .delay(20)

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { BUILD_TIMEOUT_MS, build, run as runOnXs } from "../support/engine.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -84,7 +84,7 @@ describe("the installed package", () => {
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(bare|cli|core|moddable|node|plain|types|xs)|host\/moddable\/anchors)\//;
+    const folders = /^(dist\/(bare|cli|core|http|moddable|node|types|xs)|host\/moddable\/anchors)\//;
     const single =
       /^(README\.md|LICENSE|CHANGELOG\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
@@ -316,11 +316,11 @@ describe("for other engines", () => {
   });
 
   test("the Moddable entries import modules of its SDK alone, and bring what mcpack looks for", async () => {
-    const names = (await files()).filter((name) => /^dist\/(moddable|plain)\/.*\.js$/.test(name));
+    const names = (await files()).filter((name) => /^dist\/(moddable|http)\/.*\.js$/.test(name));
     expect(names).toEqual(
-      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/plain/host/moddable/plain.js"]),
+      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/http/host/moddable/index-http.js"]),
     );
-    for (const folder of ["dist/moddable", "dist/plain"]) {
+    for (const folder of ["dist/moddable", "dist/http"]) {
       const read = async (name: string) => JSON.parse(await readFile(join(installed, folder, name), "utf8"));
       expect(await read("package.json")).toEqual({ name: description.name, type: "module" });
       const { include, preload, platforms } = await read("manifest.json");

@@ -6,8 +6,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
 import { transformSync } from "@swc/core";
-import { type Fault, startGateway } from "../../mocks/gateway/index.js";
-import { Canceller, Device, type DeviceOptions, type Host, IotHubError, NetworkError } from "../../src/index.js";
+import { Aborter, Device, type DeviceOptions, type Host, IotHubError, NetworkError } from "../../src/index.js";
+import { type Fault, startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { psk } from "../support/keys.js";
@@ -105,12 +105,12 @@ test.each<[Fault, string]>([
 
 test("an aborted publish is cancelled, before and during the request", async () => {
   const { gateway, device } = await start({}, { kind: "hang", phase: "headers" });
-  const canceller = new Canceller();
-  const sent = failure(device.publish(message, { signal: canceller.signal }));
+  const aborter = new Aborter();
+  const sent = failure(device.publish(message, { signal: aborter.signal }));
   while (gateway.counts.requests === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  canceller.cancel(new Error("changed my mind"));
+  aborter.abort(new Error("changed my mind"));
   expect((await sent).code).toBe("CANCELLED");
-  expect((await failure(device.publish(message, { signal: canceller.signal }))).code).toBe("CANCELLED");
+  expect((await failure(device.publish(message, { signal: aborter.signal }))).code).toBe("CANCELLED");
 });
 
 test("closing the host cancels a request under way", async () => {

@@ -10,7 +10,7 @@ import {
   makeClientCertificate,
   type RegistrationDescription,
   startGateway,
-} from "../../mocks/gateway/index.js";
+} from "../../tools/gateway/index.js";
 import { productSecret } from "../support/keys.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -104,7 +104,7 @@ test("a product with a CA of its own takes the board's certificate", async () =>
   await expect(start(g.url, { deviceName: "other", force: true })).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
 });
 
-test("over HTTPS, with HMAC-SHA1, and where the answer has no State", async () => {
+test("over HTTPS, with HMAC-SHA1, and where the response has no State", async () => {
   const g = await gateway({ withoutState: true }, { https: true });
   const host = createHost({ trustAnchors: g.ca });
   cleanups.push(() => host.http.close());
@@ -127,7 +127,7 @@ test("another ProductSecret is refused by the gateway, and nothing is kept", asy
   expect(await stored()).toEqual([]);
 });
 
-test("an answer that was lost is asked for again at the next start", async () => {
+test("a response that was lost is asked for again at the next start", async () => {
   const g = await gateway({ again: "renew" });
   await start(g.url);
   g.faults.always({ kind: "reset", phase: "headers" });

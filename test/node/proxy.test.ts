@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { createHost, Device, IotHubError, type NodeHostOptions } from "../../host/node/index.js";
 import { matchesNoProxy, proxyRule } from "../../host/node/proxy.js";
-import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { startProxy, type TestProxy, type TestProxyOptions } from "../support/http-proxy.js";
 import { rawServer } from "../support/servers.js";
 

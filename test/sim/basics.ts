@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, createServer } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { makeCertificates, makeClientCertificate } from "../../mocks/gateway/index.js";
+import { makeCertificates, makeClientCertificate } from "../../tools/gateway/index.js";
 import { NtpServer } from "./ntp.js";
 import { CLOCK_LAG_MS, GENEROUS_MS, identity, PATIENCE_MS, rsa, singly, type Test } from "./session.js";
 
@@ -94,10 +94,10 @@ export const basics: Record<string, Test> = {
     const { key, chain, rootDer } = makeCertificates("chain");
     const sessions = new Map<string, Buffer>();
     const sockets = new Set<TLSSocket>();
-    const answer = JSON.stringify({ Response: { RequestId: "resumption" } });
+    const reply = JSON.stringify({ Response: { RequestId: "resumption" } });
     const options = { key, cert: chain, maxVersion: "TLSv1.2", secureOptions: constants.SSL_OP_NO_TICKET } as const;
     const server = createHttpsServer(options, (request, response) => {
-      request.resume().on("end", () => response.end(answer));
+      request.resume().on("end", () => response.end(reply));
     });
     server.on("newSession", (id: Buffer, data: Buffer, done: () => void) => {
       sessions.set(id.toString("hex"), data);

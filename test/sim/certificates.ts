@@ -1,5 +1,5 @@
 /** Chains and handshakes: which of them a client accepts, and what it says of the others. */
-import type { CertificateKind, Fault, HttpsOptions, KeyType } from "../../mocks/gateway/index.js";
+import type { CertificateKind, Fault, HttpsOptions, KeyType } from "../../tools/gateway/index.js";
 import type { Expectations, Session } from "./session.js";
 
 export interface CertificateCase {

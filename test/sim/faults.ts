@@ -1,5 +1,5 @@
 /** What goes wrong on the way, and what a caller is told. After each the next request must succeed. */
-import type { Fault, Gateway } from "../../mocks/gateway/index.js";
+import type { Fault, Gateway } from "../../tools/gateway/index.js";
 import { type Expectations, GENEROUS_MS, PATIENCE_MS, phases, type Session } from "./session.js";
 
 export interface FaultCase {
@@ -36,20 +36,20 @@ export const faultCases: readonly FaultCase[] = [
   ...both({ kind: "delay", ms: 300 }, "ok"),
   ...both({ kind: "delay", ms: 300, phase: "body" }, "ok"),
   ...both({ kind: "truncated" }, "CONNECTION_RESET", { phase: "read" }),
-  { fault: { kind: "malformed-json" }, code: "ANSWER_NOT_JSON" },
-  { fault: { kind: "empty" }, code: "ANSWER_EMPTY" },
+  { fault: { kind: "malformed-json" }, code: "RESPONSE_NOT_JSON" },
+  { fault: { kind: "empty" }, code: "RESPONSE_EMPTY" },
   { fault: { kind: "html" }, code: "HTTP_STATUS" },
   { fault: { kind: "status", status: 503 }, code: "GATEWAY_REJECTED" },
   ...both({ kind: "too-large" }, "RESPONSE_TOO_LARGE"),
   ...both({ kind: "slow-drip", intervalMs: 5 }, "ok"),
-  { fault: { kind: "wrong-length", length: "less" }, code: "ANSWER_NOT_JSON" },
+  { fault: { kind: "wrong-length", length: "less" }, code: "RESPONSE_NOT_JSON" },
   { fault: { kind: "wrong-length", length: "more" }, code: "TIMEOUT", phase: "read" },
   { fault: { kind: "wrong-length", length: "negative" }, code: "RESPONSE_MALFORMED" },
   { fault: { kind: "wrong-length", length: "text" }, code: "RESPONSE_MALFORMED" },
   ...both({ kind: "bad-chunk" }, "RESPONSE_MALFORMED"),
   ...both({ kind: "garbage" }, "RESPONSE_MALFORMED"),
   ...both({ kind: "interim" }, "ok"),
-  ...both({ kind: "two-answers" }, "ok"),
+  ...both({ kind: "two-responses" }, "ok"),
   ...both({ kind: "early" }, "ok", { bytes: 16000 }),
   { fault: { kind: "early", status: 413 }, code: "GATEWAY_REJECTED", bytes: 16000 },
   { fault: { kind: "early", keepOpen: true }, code: "ok", bytes: 16000 },

@@ -14,7 +14,7 @@ export class NtpServer {
   requests = 0;
 
   async open(): Promise<string> {
-    this.#socket.on("message", (message, sender) => this.#answer(message, sender));
+    this.#socket.on("message", (message, sender) => this.#reply(message, sender));
     this.#socket.bind(0, "127.0.0.1");
     await once(this.#socket, "listening");
     return `127.0.0.1:${this.#socket.address().port}`;
@@ -25,7 +25,7 @@ export class NtpServer {
     await once(this.#socket, "close");
   }
 
-  #answer(request: Buffer, { address, port }: RemoteInfo): void {
+  #reply(request: Buffer, { address, port }: RemoteInfo): void {
     this.requests++;
     if (this.fault === "silent") return;
     const reply = Buffer.alloc(this.fault === "short" ? 20 : 48);

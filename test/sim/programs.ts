@@ -2,7 +2,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Gateway, type GatewayOptions, makeCertificates, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, type GatewayOptions, makeCertificates, startGateway } from "../../tools/gateway/index.js";
 import { build, type Display, Simulator } from "./simulator.js";
 import { isProgram, readmeBlocks, type Workshop } from "./workshop.js";
 

@@ -11,7 +11,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { type KeyType, makeCertificates, makeClientCertificate } from "../../mocks/gateway/index.js";
+import { type KeyType, makeCertificates, makeClientCertificate } from "../../tools/gateway/index.js";
 import { type Expectations, identity, type Session, singly, type Test } from "./session.js";
 
 const ECDSA_SUITE = "ECDHE-ECDSA-AES128-GCM-SHA256";
@@ -395,12 +395,12 @@ async function openSsl(session: Session, expect: Expectations, each: ServerCase,
   const place = await Place.open(each.keyType ?? "ecdsa");
   try {
     const { program, port } = await startOpenSsl(place, path, ["-naccept", "9", ...(each.settings ?? [])]);
-    let answered = 0;
+    let responded = 0;
     // It prints what it receives, and sends what it is given.
     program.onText = () => {
       const requests = [...program.text.matchAll(/POST \/device\/publish[\s\S]*?\r\n\r\n\{[\s\S]*?\}/g)].length;
-      for (; answered < requests; answered++) {
-        const body = JSON.stringify({ Response: { RequestId: `openssl-${answered}` } });
+      for (; responded < requests; responded++) {
+        const body = JSON.stringify({ Response: { RequestId: `openssl-${responded}` } });
         program.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
       }
     };
@@ -454,10 +454,10 @@ async function oldProtocol(session: Session, expect: Expectations, path: string)
   const place = await Place.open("ecdsa");
   try {
     const { program, port } = await startOpenSsl(place, path);
-    let answered = false;
+    let responded = false;
     program.onText = () => {
-      if (answered || !program.text.includes("GET /old")) return;
-      answered = true;
+      if (responded || !program.text.includes("GET /old")) return;
+      responded = true;
       program.write("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     };
     await session.run("host", { options: place.options() });
@@ -485,7 +485,7 @@ const gnuTlsCases: readonly ServerCase[] = [
   },
 ];
 
-/** It answers GET alone, in HTTP/1.0, so each request has a connection; and it listens on all addresses. */
+/** It responds to GET alone, in HTTP/1.0, so each request has a connection; and it listens on all addresses. */
 async function gnuTls(session: Session, expect: Expectations, each: ServerCase, path: string): Promise<string> {
   const place = await Place.open(each.keyType ?? "ecdsa");
   try {

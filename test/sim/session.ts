@@ -1,6 +1,6 @@
 /** What a test of the suite gets to work with: the app on the simulator, gateways, and a list of what does not hold. */
 import { generateKeyPairSync } from "node:crypto";
-import { type Gateway, type GatewayOptions, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway/index.js";
 import type { Control } from "./control.js";
 import type { Simulator } from "./simulator.js";
 

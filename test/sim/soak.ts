@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
-import { makeCertificates } from "../../mocks/gateway/index.js";
+import { makeCertificates } from "../../tools/gateway/index.js";
 import { type Expectations, identity, type Session, singly } from "./session.js";
 
 const WAKES = Number(process.env.SIM_WAKES ?? 200);

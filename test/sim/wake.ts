@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import type { KeyType } from "../../mocks/gateway/index.js";
+import type { KeyType } from "../../tools/gateway/index.js";
 import { type Expectations, identity, type Session, singly } from "./session.js";
 
 const RUNS = 30;

@@ -5,7 +5,7 @@
  */
 
 import { createHost, Device, IotHubError } from "../../host/node/index.js";
-import { mulberry32 } from "../../mocks/gateway/faults.js";
+import { mulberry32 } from "../../tools/gateway/faults.js";
 import { type Trouble, troubledStorage } from "../support/troubled-storage.js";
 
 export interface DeviceTask {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type Fault, type Gateway, mulberry32, startGateway } from "../../mocks/gateway/index.js";
+import { type Fault, type Gateway, mulberry32, startGateway } from "../../tools/gateway/index.js";
 import { psk } from "../support/keys.js";
 import type { Trouble } from "../support/troubled-storage.js";
 import type { DeviceTask } from "./device.js";
@@ -42,7 +42,7 @@ export interface SoakResult {
   readonly lost: number;
   /** Times that a reading was received before one with a lower number. */
   readonly outOfOrder: number;
-  /** Readings received again: after a lost answer, or a kill. */
+  /** Readings received again: after a lost response, or a kill. */
   readonly duplicates: number;
   /** Readings that a lying storage found at the last start only. */
   readonly foundAtLast: number;
@@ -82,7 +82,7 @@ export const soakFaults: readonly Fault[] = [
   { kind: "bad-chunk" },
   { kind: "garbage" },
   { kind: "interim" },
-  { kind: "two-answers" },
+  { kind: "two-responses" },
   { kind: "repeated" },
   { kind: "repeated", ago: 2 },
   { kind: "repeated", ago: 8 },

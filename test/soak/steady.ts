@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
-import { startGateway } from "../../mocks/gateway/index.js";
+import { startGateway } from "../../tools/gateway/index.js";
 import type { SteadyTask } from "./steady-device.js";
 
 export interface SteadyOptions {

@@ -3,8 +3,8 @@
  * an ESP32, and a storage that keeps.
  */
 
+import type { Clock } from "../../src/host.js";
 import {
-  type Clock,
   Device,
   type DeviceOptions,
   type DroppedMessage,

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect } from "@jest/globals";
-import { type Gateway, startGateway } from "../../mocks/gateway/index.js";
+import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { makeRsaKeys } from "./keys.js";
 import { run, type Surroundings } from "./run-cli.js";
 

@@ -1,5 +1,5 @@
-/** A local gateway over HTTPS in a process of its own; answers each message with its counts. */
-import { startGateway } from "../../mocks/gateway/index.js";
+/** A local gateway over HTTPS in a process of its own; responds to each message with its counts. */
+import { startGateway } from "../../tools/gateway/index.js";
 
 const gateway = await startGateway({ devices: JSON.parse(process.argv[2]), https: true });
 process.on("message", () => process.send?.(gateway.counts));

@@ -1,6 +1,8 @@
 /** A host whose every part the test decides: responses by a function, time by hand, bytes by a counter. */
 
-import { type Host, type HttpContext, type HttpRequest, type HttpResponse, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
+import type { Host } from "../../src/index.js";
 
 export interface FakeHost extends Host {
   /** Requests, with the monotonic time at which each was sent. */

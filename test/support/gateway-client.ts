@@ -1,7 +1,7 @@
 import { createHash, createHmac, createPrivateKey, sign } from "node:crypto";
 import { type Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { type Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { Gateway } from "../../mocks/gateway/index.js";
+import type { Gateway } from "../../tools/gateway/index.js";
 import { psk } from "./keys.js";
 
 /** A client of the gateway on Node's own modules, so that the gateway's tests do not rest on the library. */

@@ -5,7 +5,7 @@
  */
 
 import { afterEach } from "@jest/globals";
-import type { Clock, Timer } from "../../src/index.js";
+import type { Clock, Timer } from "../../src/host.js";
 
 /** What the tests give as a limit. What is left of it after a part of the work was done is still one. */
 export const LIMIT_MS = 1_000_000;

@@ -3,7 +3,7 @@
 import net from "node:net";
 import { Duplex } from "node:stream";
 import { createServer } from "node:tls";
-import { makeCertificates } from "../../mocks/gateway/index.js";
+import { makeCertificates } from "../../tools/gateway/index.js";
 import { certificates, extension, join, newSessionTicket, record } from "./tls-wire.js";
 
 const NO_EXTENDED_MASTER_SECRET = 1;

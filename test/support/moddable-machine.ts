@@ -2,9 +2,9 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, expect } from "@jest/globals";
-import type { ModdableHost, PlainHostOptions } from "../../host/moddable/host.js";
+import type { HttpHostOptions, ModdableHost } from "../../host/moddable/host.js";
 import { createHost, type ModdableHostOptions } from "../../host/moddable/index.js";
-import { createHost as createPlainHost } from "../../host/moddable/plain.js";
+import { createHost as createHttpHost } from "../../host/moddable/index-http.js";
 import { aborts, flash, network, removeGlobals, resources, restart, turn } from "../../mocks/moddable/index.js";
 
 export {
@@ -34,8 +34,8 @@ export function createModdableHost(options: ModdableHostOptions = {}): ModdableH
 }
 
 /** The same of the build without TLS. */
-export function createPlainModdableHost(options: PlainHostOptions = {}): ModdableHost {
-  const host = createPlainHost(options);
+export function createHttpModdableHost(options: HttpHostOptions = {}): ModdableHost {
+  const host = createHttpHost(options);
   hosts.push(host);
   return host;
 }

@@ -5,10 +5,10 @@ import {
   type DeviceOptions,
   type DroppedMessage,
   type Host,
-  type Outbox,
   type OutboxOptions,
   type StoredMessage,
 } from "../../src/index.js";
+import type { Outbox } from "../../src/outbox/outbox.js";
 import { cleanups } from "./cleanups.js";
 import { type Reply, taken, virtualHost } from "./virtual-host.js";
 

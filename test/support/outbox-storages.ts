@@ -2,7 +2,8 @@
 
 import { expect, test } from "@jest/globals";
 import { createHost } from "../../host/node/index.js";
-import { Device, type HttpRequest, NetworkError, type Storage } from "../../src/index.js";
+import type { HttpRequest } from "../../src/host.js";
+import { Device, NetworkError, type Storage } from "../../src/index.js";
 import { taken } from "./virtual-host.js";
 
 /** A start of the device: what arrives is added to `received`. */
@@ -34,7 +35,7 @@ export function survivesRestarts(create: () => Promise<() => Storage>): void {
         expected.push(name);
         await device.enqueue({ topic: "data", payload: name.padEnd(size) });
       }
-      const { kept } = await device.flush();
+      const { remaining: kept } = await device.flush();
       expect(kept).toBe(life % 2 === 1 ? 0 : 4);
       device.close();
       await storage.close?.();

@@ -1,4 +1,4 @@
-import type { CancelSignal, Host, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
+import type { AbortSignalLike, Host, HttpClient, HttpRequest, HttpResponse, HttpTiming } from "../../src/host.js";
 import { Attempt, type PhaseTimeouts } from "../../src/request/lifecycle.js";
 import { limits } from "./limits.js";
 
@@ -7,7 +7,7 @@ export interface SendOptions {
   readonly phaseTimeoutsMs?: PhaseTimeouts;
   readonly maxResponseBytes?: number;
   readonly fresh?: boolean;
-  readonly signal?: CancelSignal;
+  readonly signal?: AbortSignalLike;
 }
 
 /** Sends one request through a host's HTTP client as the core does: with its limits, and its account of the time. */
@@ -21,7 +21,7 @@ export async function send(
   const given = { attemptTimeoutMs: timeoutMs, phaseTimeoutsMs, maxResponseBytes, fresh };
   const attempt = new Attempt(host, given);
   const { signal } = options;
-  const cancel = () => attempt.cancel(signal?.reason);
+  const cancel = () => attempt.abort(signal?.reason);
   signal?.addEventListener("abort", cancel);
   try {
     const sent = attempt.send(request);

@@ -1,7 +1,9 @@
 /** Raw servers on loopback whose every byte the test decides. */
 
 import net from "node:net";
-import { type HttpRequest, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpRequest } from "../../src/host.js";
+
 import { cleanups } from "./cleanups.js";
 
 export interface RawServer {
@@ -74,6 +76,6 @@ export function onRequest(socket: net.Socket, callback: (request: string) => voi
 }
 
 /** An HTTP response as it goes over the wire. */
-export function answer(body: string, status = "200 OK", headers = "Content-Type: application/json\r\n"): string {
+export function httpResponse(body: string, status = "200 OK", headers = "Content-Type: application/json\r\n"): string {
   return `HTTP/1.1 ${status}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }

@@ -1,6 +1,8 @@
 /** Storages for tests: one whose power can be cut at any operation, and one that waits and fails when it is told to. */
 
-import { createMemoryStorage, type Storage, storageLimits, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { storageLimits } from "../../src/host.js";
+import { createMemoryStorage, type Storage } from "../../src/index.js";
 import { storedBytes } from "../../src/outbox/record.js";
 
 /** What the operation at which the power is cut has done: a storage keeps each operation whole. */

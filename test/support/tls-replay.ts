@@ -7,7 +7,8 @@ import { Handshake } from "../../host/moddable/tls/handshake.js";
 import { sdkPrimitives } from "../../host/moddable/tls/primitives.js";
 import { RecordReader } from "../../host/moddable/tls/records.js";
 import { TlsSession } from "../../host/moddable/tls/session.js";
-import { hex, hexDecode, utf8 } from "../../src/index.js";
+import { hex, hexDecode } from "../../src/crypto/hex.js";
+import { utf8 } from "../../src/crypto/utf8.js";
 
 /** Bytes are hex. */
 export interface Replay {

@@ -1,6 +1,8 @@
 /** A fake host whose time passes only when nothing else is to be done: no test waits, and none depends on speed. */
 
-import { createMemoryStorage, type Host, type HttpContext, type HttpResponse, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpContext, HttpResponse } from "../../src/host.js";
+import { createMemoryStorage, type Host } from "../../src/index.js";
 import { type FakeHost, fakeHost, type Respond } from "./fake-host.js";
 
 export type Reply = Respond;

@@ -5,9 +5,9 @@
 
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { makeCertificates } from "../../mocks/gateway/index.js";
+import { makeCertificates } from "../../tools/gateway/index.js";
 import { cleanups } from "./cleanups.js";
-import { answer } from "./servers.js";
+import { httpResponse } from "./servers.js";
 
 export interface WaitingBytes {
   readonly port: number;
@@ -50,7 +50,14 @@ export async function startWaitingBytes(scheme: "http" | "https"): Promise<Waiti
   const shared = new SharedArrayBuffer(4);
   const written = new Int32Array(shared);
   // Without RequestIds, by which a response could be told from another's.
-  const workerData = { shared, scheme, cert, key, own: answer('{"Response":{}}'), other: answer('{"other":1}') };
+  const workerData = {
+    shared,
+    scheme,
+    cert,
+    key,
+    own: httpResponse('{"Response":{}}'),
+    other: httpResponse('{"other":1}'),
+  };
   const worker = new Worker(script, { eval: true, workerData });
   cleanups.push(() => worker.terminate());
   const [port] = await once(worker, "message");

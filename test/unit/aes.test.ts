@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { aes128CbcDecrypt, hexDecode } from "../../src/index.js";
+import { aes128CbcDecrypt } from "../../src/crypto/aes.js";
+import { hexDecode } from "../../src/crypto/hex.js";
 
 const zeroIv = new Uint8Array(16);
 

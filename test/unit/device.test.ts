@@ -4,16 +4,15 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "@jest/globals";
 import {
-  Canceller,
+  Aborter,
   createMemoryStorage,
-  createSigner,
   Device,
   type DeviceOptions,
   type Host,
   IotHubError,
   NetworkError,
-  signRequest,
 } from "../../src/index.js";
+import { createSigner, signRequest } from "../../src/signing/signer.js";
 import { failure } from "../support/failure.js";
 import { fakeHost, type Respond, response, success } from "../support/fake-host.js";
 import { psk } from "../support/keys.js";
@@ -126,7 +125,7 @@ describe("what a constructor refuses", () => {
     ["NaN", { timeoutMs: Number.NaN }, "INVALID_OPTION"],
     ["too much time", { timeoutMs: 2 ** 31 }, "INVALID_OPTION"],
     ["a limit of 0", { maxPayloadBytes: 0 }, "INVALID_OPTION"],
-    ["an answer of 0", { maxResponseBytes: 0 }, "INVALID_OPTION"],
+    ["a response of 0", { maxResponseBytes: 0 }, "INVALID_OPTION"],
     ["null for retry", { retry: null }, "INVALID_OPTION"],
     ["true for retry", { retry: true }, "INVALID_OPTION"],
     ["null for rateLimit", { rateLimit: null }, "INVALID_OPTION"],
@@ -183,7 +182,7 @@ describe("every promise settles", () => {
   });
 
   test("a clock that cannot be set", async () => {
-    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server answered."));
+    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server responded."));
     const clock = { nowMs: () => 0, monotonicMs: () => 0, ready };
     const { device: d } = device(() => response(success), {}, { clock });
     expect((await failure(d.publish(message))).code).toBe("CLOCK_NOT_SET");
@@ -191,13 +190,13 @@ describe("every promise settles", () => {
 
   test("a signal, before and during", async () => {
     const { device: d, host } = device(never);
-    const canceller = new Canceller();
-    const during = failure(d.publish(message, { signal: canceller.signal }));
+    const aborter = new Aborter();
+    const during = failure(d.publish(message, { signal: aborter.signal }));
     while (host.sent.length === 0) await Promise.resolve();
-    canceller.cancel();
+    aborter.abort();
     expect((await during).code).toBe("CANCELLED");
     expect(host.sent[0].options.signal?.aborted).toBe(true);
-    expect((await failure(d.publish(message, { signal: canceller.signal }))).code).toBe("CANCELLED");
+    expect((await failure(d.publish(message, { signal: aborter.signal }))).code).toBe("CANCELLED");
     expect(host.timers).toBe(0);
   });
 
@@ -219,7 +218,7 @@ describe("every promise settles", () => {
 });
 
 test("a stale connection costs one more signature, not the message", async () => {
-  const stale = new NetworkError("CONNECTION_RESET", "write", "The connection was closed.", undefined, true);
+  const stale = new NetworkError("CONNECTION_RESET", "write", "The connection was closed.", { stale: true });
   const once = device((_r, i) => (i === 0 ? Promise.reject(stale) : response(success)));
   await once.device.publish(message);
   const [first, second] = once.host.sent.map(({ request }) => request);
@@ -237,12 +236,12 @@ describe("onEvent", () => {
 
   test("sees the phases in their order", async () => {
     const seen: string[] = [];
-    const d = device(() => response(success), { onEvent: ({ phase }) => seen.push(phase) });
+    const d = device(() => response(success), { onEvent: ({ type: phase }) => seen.push(phase) });
     await d.device.publish(message);
-    expect(seen).toEqual(["sign", "send", "answer", "done"]);
-    const failed = device(() => response("", { status: 500 }), { onEvent: ({ phase }) => seen.push(phase) });
+    expect(seen).toEqual(["sign", "send", "response", "done"]);
+    const failed = device(() => response("", { status: 500 }), { onEvent: ({ type: phase }) => seen.push(phase) });
     await failure(failed.device.publish(message));
-    expect(seen.slice(4)).toEqual(["sign", "send", "answer", "error"]);
+    expect(seen.slice(4)).toEqual(["sign", "send", "response", "error"]);
   });
 
   test("no secret passes through it, nor through errors", async () => {

@@ -1,6 +1,8 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign as nodeSign } from "node:crypto";
 import { describe, expect, jest, test } from "@jest/globals";
-import { createSigner, IotHubError, readRsaPrivateKey, signRequest } from "../../src/index.js";
+import { readRsaPrivateKey } from "../../src/crypto/key.js";
+import { IotHubError } from "../../src/index.js";
+import { createSigner, signRequest } from "../../src/signing/signer.js";
 
 const rsa = (modulusLength: number, publicExponent = 65537) =>
   generateKeyPairSync("rsa", { modulusLength, publicExponent });

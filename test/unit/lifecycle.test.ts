@@ -142,7 +142,7 @@ describe("limits", () => {
 
   test("an attempt that is cancelled before it is sent aborts its signal", () => {
     const { attempt } = setup();
-    attempt.cancel(new Error("enough"));
+    attempt.abort(new Error("enough"));
     expect(attempt.signal.reason).toEqual(new Error("enough"));
   });
 });

@@ -1,12 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import type { Clock, HttpResponse } from "../../src/host.js";
 import {
-  type Clock,
   createMemoryStorage,
   Device,
   type DeviceOptions,
   type Host,
-  type HttpResponse,
   IotHubError,
   type LogLevel,
   NetworkError,
@@ -25,8 +24,8 @@ const rejection = (code: string) => `{"Response":{"Error":{"Code":"${code}","Mes
 const refused: Respond = () => response(rejection("InvalidParameterValue.InvalidJSON"));
 
 function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, parts: Partial<Host> = {}) {
-  let answer = respond;
-  const host = fakeHost((...args) => answer(...args), parts);
+  let reply = respond;
+  const host = fakeHost((...args) => reply(...args), parts);
   const options = { productId: "P1", deviceName: "dev1", credential: { secret: "x" }, url: "http://gateway.test" };
   // One attempt an upload, so that each of them is seen.
   const device = new Device({ ...options, retry: false, ...changes } as DeviceOptions, host);
@@ -43,7 +42,7 @@ function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, p
       });
     },
     respond(next: Respond) {
-      answer = next;
+      reply = next;
     },
     /** Lets time pass, and what it brought about come to its end. */
     async wait(ms: number) {
@@ -385,7 +384,7 @@ describe("never about itself", () => {
     const phases: string[] = [];
     const t = setUp(taken, {
       onEvent: (event) => {
-        const { phase } = event;
+        const { type: phase } = event;
         phases.push(`${"path" in event ? event.path : "storage"} ${phase}`);
         device?.log("info", phase);
         if (phase === "done") throw new Error("an app's fault");
@@ -395,11 +394,11 @@ describe("never about itself", () => {
     t.device.log("info", "a");
     for (let i = 0; i < 10; i++) await t.wait(10000);
     expect(t.uploads).toEqual([["INF|a"]]);
-    expect(phases).toEqual(["sign", "send", "answer", "done"].map((phase) => `/device/reportlog ${phase}`));
+    expect(phases).toEqual(["sign", "send", "response", "done"].map((phase) => `/device/reportlog ${phase}`));
     await t.device.publish({ topic: "data", payload: "x" });
     await t.wait(10000);
     const body = JSON.parse(Buffer.from(t.host.sent[2].request.body).toString());
-    expect(body.Message.map((line: string) => line.slice(29))).toEqual(["sign", "send", "answer", "done"]);
+    expect(body.Message.map((line: string) => line.slice(29))).toEqual(["sign", "send", "response", "done"]);
     for (let i = 0; i < 10; i++) await t.wait(10000);
     expect(t.host.sent).toHaveLength(3);
   });
@@ -454,7 +453,7 @@ describe("with an outbox", () => {
     const delivered: StoredMessage[] = [];
     const next = withOutbox(taken, { onDelivered: (message) => delivered.push(message) }, storage);
     const result = await next.device.flush();
-    expect(result).toMatchObject({ delivered: 3, kept: 0, dropped: 0, ended: "empty" });
+    expect(result).toMatchObject({ delivered: 3, remaining: 0, dropped: 0, reason: "empty" });
     expect(next.t.host.sent.map(({ request }) => request.path)).toEqual([
       "/device/reportlog",
       "/device/publish",
@@ -553,8 +552,8 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
 );
 
 test("lines that come during an upload go with the next, and two flushes share one", async () => {
-  let answer: (value: HttpResponse) => void = () => {};
-  const t = setUp(() => new Promise((resolve) => (answer = resolve)));
+  let reply: (value: HttpResponse) => void = () => {};
+  const t = setUp(() => new Promise((resolve) => (reply = resolve)));
   t.device.log("info", "a");
   const first = t.device.flushLog();
   for (let i = 0; i < 20; i++) await null;
@@ -563,10 +562,10 @@ test("lines that come during an upload go with the next, and two flushes share o
   const third = t.device.flushLog();
   for (let i = 0; i < 20; i++) await null;
   expect(t.uploads).toEqual([["INF|a"]]);
-  answer(response(success));
+  reply(response(success));
   await first;
   for (let i = 0; i < 20; i++) await null;
-  answer(response(success));
+  reply(response(success));
   await Promise.all([second, third]);
   expect(t.uploads).toEqual([["INF|a"], ["INF|b"]]);
   expect(t.host.timers).toBe(0);

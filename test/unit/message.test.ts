@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { type Message, publishBody } from "../../src/index.js";
+import type { Message } from "../../src/index.js";
+import { publishBody } from "../../src/message.js";
 
 const identity = { productId: "G8N9VAAAHB", deviceName: "AAAAAA" };
 

@@ -1,13 +1,8 @@
 /** The least and the most that an option may be, its default, and the first value beyond. */
+
 import { describe, expect, test } from "@jest/globals";
-import {
-  Device,
-  type DeviceOptions,
-  NetworkError,
-  type Outbox,
-  type OutboxOptions,
-  type RetryOptions,
-} from "../../src/index.js";
+import { Device, type DeviceOptions, NetworkError, type OutboxOptions, type RetryOptions } from "../../src/index.js";
+import type { Outbox } from "../../src/outbox/outbox.js";
 import { page, type Reply, refused, taken, virtualHost } from "../support/virtual-host.js";
 
 const MAX_MS = 2147483647;
@@ -98,7 +93,7 @@ describe("flush", () => {
       for (const reply of [() => page(status), () => refused("Something.New", {}, status)]) {
         const { device, outbox } = box({}, reply);
         await device.enqueue({ topic: "data", payload: "1" });
-        expect(await device.flush()).toMatchObject({ ended: "credential" });
+        expect(await device.flush()).toMatchObject({ reason: "credential" });
         expect(outbox.size).toBe(1);
       }
     },

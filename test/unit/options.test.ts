@@ -2,18 +2,11 @@
 
 import { describe, expect, test } from "@jest/globals";
 import { createHost } from "../../host/node/index.js";
-import {
-  createMemoryStorage,
-  Device,
-  type DeviceOptions,
-  IotHubError,
-  provision,
-  provisionOptions,
-  register,
-  TokenBucket,
-} from "../../src/index.js";
+import { createMemoryStorage, Device, type DeviceOptions, IotHubError, provision, register } from "../../src/index.js";
 import { messageRules } from "../../src/message.js";
 import * as optionTables from "../../src/options.js";
+import { provisionOptions } from "../../src/provisioning/provision.js";
+import { TokenBucket } from "../../src/request/rate-limit.js";
 import { topics } from "../../src/topics/topics.js";
 import { fakeHost, response, success } from "../support/fake-host.js";
 

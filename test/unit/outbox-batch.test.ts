@@ -1,14 +1,13 @@
 /** Many readings as one message: what is in it, what is not, and what a rejection of it costs. */
 
 import { describe, expect, test } from "@jest/globals";
+import { base64Decode } from "../../src/crypto/base64.js";
+import type { HttpRequest, HttpResponse } from "../../src/host.js";
 import {
   type BatchOptions,
   type BatchReading,
-  base64Decode,
-  type ClientEvent,
   columns,
-  type HttpRequest,
-  type HttpResponse,
+  type DeviceEvent,
   type OutboxOptions,
 } from "../../src/index.js";
 import { outboxDevice } from "../support/outbox-device.js";
@@ -29,7 +28,7 @@ function batching(
   reply: (numbers: number[], request: HttpRequest) => HttpResponse | undefined = () => undefined,
   outbox: OutboxOptions = {},
 ) {
-  const events: ClientEvent[] = [];
+  const events: DeviceEvent[] = [];
   const box = outboxDevice(
     (request) =>
       (request.path === "/device/publish" ? reply(numbers(payloadOf(request)), request) : undefined) ?? taken(),
@@ -37,7 +36,7 @@ function batching(
     {},
     {
       onEvent: (event) => {
-        if (event.phase === "batch") events.push(event);
+        if (event.type === "batch") events.push(event);
       },
     },
   );
@@ -54,7 +53,7 @@ describe("what goes out together", () => {
   test("readings of one topic, oldest first, each with its time", async () => {
     const { device, fill, payloads, delivered, host } = batching();
     await fill(3);
-    expect(await device.flush()).toMatchObject({ delivered: 3, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 3, remaining: 0, reason: "empty" });
     expect(payloads()).toEqual([
       '[{"n":0,"time":1796000000000},{"n":1,"time":1796000001000},{"n":2,"time":1796000002000}]',
     ]);
@@ -235,7 +234,7 @@ describe("encode", () => {
     expect((await device.flush()).delivered).toBe(5);
     const alone = [0, 1, 2].map((n) => JSON.stringify({ n, time: TIME + n * 1000 }));
     expect(payloads()).toEqual([...alone, "[]"]);
-    expect(events).toMatchObject([{ phase: "batch", code, readings: 3, message: expect.stringMatching(message) }]);
+    expect(events).toMatchObject([{ type: "batch", code, readings: 3, message: expect.stringMatching(message) }]);
     expect(JSON.stringify(events)).not.toContain("secret");
   });
 
@@ -283,8 +282,8 @@ describe("a rejection of many", () => {
         // Witnesses of another topic, as many as the evidence takes.
         await fill(3, 100, "event");
         const result = await device.flush();
-        expect(result).toMatchObject({ delivered: count + 2, dropped: 1, kept: 0, ended: "empty" });
-        expect(dropped).toMatchObject([{ reason: "refused", message: { payload: `{"n":${bad}}` } }]);
+        expect(result).toMatchObject({ delivered: count + 2, dropped: 1, remaining: 0, reason: "empty" });
+        expect(dropped).toMatchObject([{ reason: "rejected", message: { payload: `{"n":${bad}}` } }]);
         // Until the bad one is alone, what it takes is bounded; then a single message's evidence follows.
         const alone = groups().findIndex((group) => group.length === 1 && group[0] === bad);
         const bound = 2 * Math.ceil(Math.log2(count)) + 1;
@@ -298,7 +297,7 @@ describe("a rejection of many", () => {
       payloadOf(request).length > 400 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
     );
     await fill(40);
-    expect(await device.flush()).toMatchObject({ delivered: 40, dropped: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 40, dropped: 0, reason: "empty" });
     const rejected = payloads().filter(({ length }) => length > 400).length;
     expect(rejected).toBeLessThanOrEqual(2);
     await fill(40, 40);
@@ -330,7 +329,7 @@ describe("a rejection of many", () => {
       group.includes(3) || group.includes(4) ? refused("X.InvalidJSON") : undefined,
     );
     await fill(20);
-    expect(await device.flush()).toMatchObject({ dropped: 2, delivered: 18, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ dropped: 2, delivered: 18, reason: "empty" });
     expect(dropped.map(({ message }) => message?.payload)).toEqual(['{"n":3}', '{"n":4}']);
     expect(delivered.length).toBe(18);
   });
@@ -340,7 +339,7 @@ describe("a rejection of many", () => {
       payloadOf(request).startsWith("[") ? refused("InvalidParameterValue.InvalidJSON") : undefined,
     );
     await fill(6);
-    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, reason: "empty" });
     expect(
       groups()
         .filter(({ length }) => length === 1)
@@ -361,7 +360,7 @@ describe("a rejection of many", () => {
   test("an unknown code for everything ends the flush and keeps everything", async () => {
     const { device, fill, groups } = batching({}, () => refused("New.Code"));
     await fill(8);
-    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 8, ended: "unknown" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 8, reason: "unknown" });
     expect(groups().length).toBe(5);
   });
 
@@ -371,7 +370,7 @@ describe("a rejection of many", () => {
     );
     await fill(5);
     await fill(3, 100, "event");
-    expect(await device.flush()).toMatchObject({ delivered: 3, dropped: 0, kept: 5, ended: "console" });
+    expect(await device.flush()).toMatchObject({ delivered: 3, dropped: 0, remaining: 5, reason: "console" });
     expect(groups()).toEqual([[0, 1], [100, 101], [102]]);
   });
 
@@ -382,21 +381,21 @@ describe("a rejection of many", () => {
   ])("%s ends the flush after one request", async (_name, reply, ended) => {
     const { device, fill, groups } = batching({}, reply);
     await fill(8);
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 8, ended });
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 8, reason: ended });
     expect(groups().length).toBe(1);
   });
 
   test("a portal's page for everything costs no more requests than without batches, and one", async () => {
     const { device, fill, groups } = batching({}, () => page(200));
     await fill(20);
-    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 20, ended: "unreadable" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 20, reason: "unreadable" });
     expect(groups().length).toBe(5);
   });
 
   test("a page that stays for one reading alone: it is found by halving", async () => {
     const { device, fill, dropped, groups } = batching({}, (group) => (group.includes(11) ? page(403) : undefined));
     await fill(20);
-    expect(await device.flush()).toMatchObject({ delivered: 19, dropped: 1, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 19, dropped: 1, reason: "empty" });
     expect(dropped).toMatchObject([{ message: { payload: '{"n":11}' } }]);
     expect(groups().findIndex((group) => group.length === 1 && group[0] === 11)).toBeLessThanOrEqual(12);
   });
@@ -410,9 +409,9 @@ test("a deletion that fails after the acknowledgement: nothing of the batch is s
   let deletions = 0;
   (storage as { delete: typeof remove }).delete = (key) =>
     ++deletions === 2 ? Promise.reject(new Error("worn")) : remove(key);
-  expect((await device.flush()).ended).toBe("storage");
+  expect((await device.flush()).reason).toBe("storage");
   expect(delivered.length).toBe(1);
-  expect(await device.flush()).toMatchObject({ delivered: 3, ended: "empty" });
+  expect(await device.flush()).toMatchObject({ delivered: 3, reason: "empty" });
   expect(groups().length).toBe(1);
   expect(delivered.length).toBe(4);
 });

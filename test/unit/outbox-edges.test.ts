@@ -9,10 +9,10 @@ test.each([Number.NaN, -5000, 1e18])("a clock that shows %d loses no reading", a
   await device.enqueue({ ...reading("a"), timeMs: 0 });
   await device.enqueue({ ...reading("b"), timeMs: 0 });
   host.setNow(nowMs);
-  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 2, ended: "clock" });
+  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 2, reason: "clock" });
   expect(dropped).toEqual([]);
   host.setNow(Date.UTC(2026, 10, 3));
-  expect(await device.flush()).toMatchObject({ delivered: 2, kept: 0 });
+  expect(await device.flush()).toMatchObject({ delivered: 2, remaining: 0 });
   expect(payloads()).toEqual(["a", "b"]);
 });
 
@@ -32,7 +32,7 @@ test("a signer that cannot sign loses no reading", async () => {
     };
     const { device } = outboxDevice(undefined, {}, {}, { credential });
     await device.enqueue(reading("a"));
-    expect(await device.flush()).toMatchObject({ kept: 1, dropped: 0, ended });
+    expect(await device.flush()).toMatchObject({ remaining: 1, dropped: 0, reason: ended });
   }
 });
 
@@ -44,7 +44,7 @@ test("classify decides in place of the table", async () => {
   const { device, dropped } = outboxDevice(rejectA, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
   await device.enqueue(reading("b"));
-  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 2, ended: "server" });
+  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 2, reason: "server" });
   expect(dropped).toEqual([]);
 });
 
@@ -53,7 +53,7 @@ test("classify that returns no class is as if it were not there", async () => {
   const { device } = outboxDevice(rejectA, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
   await device.enqueue(reading("b"));
-  expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
+  expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, reason: "empty" });
 });
 
 test("classify that throws is as if it were not there", async () => {
@@ -63,8 +63,8 @@ test("classify that throws is as if it were not there", async () => {
   const { device, dropped } = outboxDevice(rejectA, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
   await device.enqueue(reading("b"));
-  expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
-  expect(dropped).toMatchObject([{ reason: "refused", error: { code: "GATEWAY_REJECTED" } }]);
+  expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, reason: "empty" });
+  expect(dropped).toMatchObject([{ reason: "rejected", error: { code: "GATEWAY_REJECTED" } }]);
 });
 
 describe("the caller's bytes", () => {
@@ -85,10 +85,10 @@ describe("what was taken and could not be deleted at once", () => {
     const { device, delivered, payloads } = outboxDevice(undefined, {}, { storage: gate.storage });
     await device.enqueue(reading("a"));
     gate.failing = true;
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 1, ended: "storage" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 1, reason: "storage" });
     expect(delivered).toEqual([]);
     gate.failing = false;
-    expect(await device.flush()).toMatchObject({ delivered: 1, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, remaining: 0, reason: "empty" });
     expect(delivered).toMatchObject([{ sequence: 0, payload: "a" }]);
     expect(payloads()).toEqual(["a"]);
   });
@@ -104,11 +104,11 @@ describe("what was taken and could not be deleted at once", () => {
     };
     const { device, dropped, payloads } = outboxDevice(reply, {}, { storage: gate.storage });
     for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
-    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 0, kept: 2, ended: "storage" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 0, remaining: 2, reason: "storage" });
     expect(dropped).toEqual([]);
     gate.failing = false;
-    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
-    expect(dropped).toMatchObject([{ reason: "refused", message: { payload: "a" } }]);
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, reason: "empty" });
+    expect(dropped).toMatchObject([{ reason: "rejected", message: { payload: "a" } }]);
     expect(payloads()).toEqual(["a", "c", "a", "b"]);
   });
 
@@ -122,7 +122,7 @@ describe("what was taken and could not be deleted at once", () => {
     await device.enqueue(reading("b"));
     expect(delivered).toMatchObject([{ payload: "a" }]);
     expect(dropped).toEqual([]);
-    expect(await device.flush()).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, reason: "empty" });
     expect(delivered).toMatchObject([{ payload: "a" }, { payload: "b" }]);
   });
 });
@@ -144,7 +144,7 @@ test("close is to the storage what a power cut is: the next device's readings ar
   await second.device.enqueue(reading("accepted"));
   for (const go of waiting) go();
   await settled();
-  expect(await second.device.flush()).toMatchObject({ delivered: 1, dropped: 0, ended: "empty" });
+  expect(await second.device.flush()).toMatchObject({ delivered: 1, dropped: 0, reason: "empty" });
   expect(second.payloads()).toEqual(["accepted"]);
 });
 
@@ -165,8 +165,8 @@ test("a message that was refused is no longer under way: the oldest makes room",
   await device.flush();
   await Promise.all(enqueued);
   expect(dropped.map(({ reason, message }) => [reason, message?.payload])).toEqual([
-    ["refused", "a"],
-    ["full", "b"],
+    ["rejected", "a"],
+    ["evicted", "b"],
   ]);
   expect(payloads()).toEqual(["a", "c", "a", "d".repeat(170)]);
 });
@@ -187,10 +187,10 @@ describe("a refusal that is not the gateway's", () => {
     const { device, dropped, payloads } = outboxDevice(() => (portal ? page(400) : taken()));
     for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
     for (let i = 0; i < 4; i++) {
-      expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 3, ended: "unknown" });
+      expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 3, reason: "unknown" });
     }
     portal = false;
-    expect(await device.flush()).toMatchObject({ delivered: 3, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 3, remaining: 0, reason: "empty" });
     expect(dropped).toEqual([]);
     expect(payloads().slice(-3)).toEqual(["a", "b", "c"]);
   });
@@ -219,8 +219,8 @@ test("what is damaged is reported once, however often the storage fails while it
     const next = outboxDevice(undefined, {}, { storage });
     for (let i = 0; i < 3; i++) await next.device.flush().catch(() => {});
     expect(next.dropped.map(({ sequence, reason }) => [sequence, reason])).toEqual([
-      [0, "damaged"],
-      [1, "damaged"],
+      [0, "corrupt"],
+      [1, "corrupt"],
     ]);
   }
 });

@@ -75,7 +75,7 @@ async function story(seed: number): Promise<string[]> {
           flushThreshold: 3,
           onDelivered: ({ payload }) => told.push(Number.parseInt(String(payload), 10)),
           onDropped: ({ reason, sequence, message }) => {
-            if (reason === "refused") gone.add(Number.parseInt(String(message?.payload), 10));
+            if (reason === "rejected") gone.add(Number.parseInt(String(message?.payload), 10));
             else if (message !== undefined) wrong.push(`${sequence} dropped: ${reason}`);
           },
         },
@@ -115,7 +115,7 @@ async function story(seed: number): Promise<string[]> {
   fails = 0;
   device = start();
   const last = await device.flush();
-  if (last.ended !== "empty") wrong.push(`not empty: ${last.ended}`);
+  if (last.reason !== "empty") wrong.push(`not empty: ${last.reason}`);
   device.close();
   const came = new Set(arrived);
   // What was refused and deleted just as the device was closed is told to nobody.

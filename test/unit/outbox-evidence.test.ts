@@ -1,6 +1,8 @@
 /** A reading leaves the outbox only for a reason that is its own, and only on evidence. */
+
 import { describe, expect, test } from "@jest/globals";
-import { type HttpRequest, type HttpResponse, NetworkError } from "../../src/index.js";
+import type { HttpRequest, HttpResponse } from "../../src/host.js";
+import { NetworkError } from "../../src/index.js";
 import { outboxDevice, reading } from "../support/outbox-device.js";
 import { page, type Reply, refused, taken } from "../support/virtual-host.js";
 
@@ -39,26 +41,26 @@ describe("a code that speaks of the message", () => {
   ])("%s costs the message after one round of evidence", async (code) => {
     const box = rejecting((payload) => (payload === "bad" ? refused(code) : undefined));
     await fill(box, "bad", "a", "b");
-    expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 1, kept: 0, ended: "empty" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 1, remaining: 0, reason: "empty" });
     expect(box.payloads()).toEqual(["bad", "b", "bad", "a"]);
     expect(box.dropped).toMatchObject([
-      { reason: "refused", message: { payload: "bad" }, error: { gatewayCode: code } },
+      { reason: "rejected", message: { payload: "bad" }, error: { gatewayCode: code } },
     ]);
   });
 
   test("keeps a message that waits alone, until another one can be its witness", async () => {
     const box = rejecting((payload) => (payload === "bad" ? refused("X.PayloadOverLimit") : undefined));
     await fill(box, "bad");
-    expect(await box.device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 1, ended: "message" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 1, reason: "message" });
     await fill(box, "a");
-    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 1, kept: 0, ended: "empty" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 1, remaining: 0, reason: "empty" });
   });
 
   test("keeps everything while everything is rejected alike", async () => {
     const box = rejecting(() => refused("X.PayloadOverLimit"));
     await fill(box, "a", "b", "c", "d", "e", "f");
     for (let i = 0; i < 5; i++) {
-      expect(await box.device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 6, ended: "message" });
+      expect(await box.device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 6, reason: "message" });
     }
     // Four rejections end a flush.
     expect(box.host.sent.length).toBe(20);
@@ -70,7 +72,7 @@ describe("a code that speaks of the message", () => {
       payload === "a" && times === 1 ? refused("X.InvalidMsgLen") : undefined,
     );
     await fill(box, "a", "b", "c");
-    expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 0, ended: "empty" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 0, reason: "empty" });
   });
 
   test("is no evidence without a RequestId: it may be the verdict on another message", async () => {
@@ -80,7 +82,7 @@ describe("a code that speaks of the message", () => {
     });
     const box = rejecting((payload) => (payload === "bad" ? nameless() : undefined));
     await fill(box, "bad", "a");
-    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, kept: 1, ended: "unknown" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, remaining: 1, reason: "unknown" });
   });
 });
 
@@ -96,9 +98,9 @@ describe("what is not known to speak of the message", () => {
   ])("%s costs a message only after three rounds with three others", async (_name, response) => {
     const box = rejecting((payload) => (payload === "bad" ? response() : undefined));
     await fill(box, "bad", "a", "b");
-    expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 0, kept: 1 });
+    expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 0, remaining: 1 });
     await fill(box, "c", "d", "e", "f");
-    expect(await box.device.flush()).toMatchObject({ delivered: 4, dropped: 1, kept: 0, ended: "empty" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 4, dropped: 1, remaining: 0, reason: "empty" });
     expect(box.payloads().slice(-8)).toEqual(["bad", "f", "bad", "e", "bad", "d", "bad", "c"]);
   });
 
@@ -107,7 +109,7 @@ describe("what is not known to speak of the message", () => {
       payload === "bad" ? refused(times === 3 ? "Y.Other" : "X.New") : undefined,
     );
     await fill(box, "bad", "a", "b", "c", "d");
-    expect(await box.device.flush()).toMatchObject({ delivered: 4, dropped: 0, kept: 1, ended: "unknown" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 4, dropped: 0, remaining: 1, reason: "unknown" });
   });
 
   test("pages that differ are no evidence", async () => {
@@ -116,7 +118,7 @@ describe("what is not known to speak of the message", () => {
       payload === "bad" ? { ...page(200), body: Buffer.from(`<html>incident ${n++}</html>`) } : undefined,
     );
     await fill(box, "bad", "a", "b", "c", "d", "e");
-    expect(await box.device.flush()).toMatchObject({ delivered: 5, dropped: 0, kept: 1, ended: "unreadable" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 5, dropped: 0, remaining: 1, reason: "unreadable" });
   });
 
   test("a gateway that rejects half of everything at random costs few messages", async () => {
@@ -158,7 +160,12 @@ describe("account, device, console, form and service", () => {
   ])("%s ends the flush and loses nothing", async (code, ended) => {
     const box = rejecting(() => refused(code));
     await fill(box, "a", "b", "c", "d", "e");
-    expect(await box.device.flush({ deadlineMs: 60000 })).toMatchObject({ delivered: 0, dropped: 0, kept: 5, ended });
+    expect(await box.device.flush({ deadlineMs: 60000 })).toMatchObject({
+      delivered: 0,
+      dropped: 0,
+      remaining: 5,
+      reason: ended,
+    });
     expect(box.dropped).toEqual([]);
   });
 
@@ -181,7 +188,7 @@ describe("account, device, console, form and service", () => {
     await box.device.enqueue({ topic: "other", payload: "x" });
     await fill(box, "a", "b", "c", "d", "e");
     for (let i = 0; i < 3; i++) {
-      expect(await box.device.flush()).toMatchObject({ dropped: 0, kept: 1, ended });
+      expect(await box.device.flush()).toMatchObject({ dropped: 0, remaining: 1, reason: ended });
       await fill(box, "f", "g", "h", "i");
     }
     expect(box.dropped).toEqual([]);
@@ -201,7 +208,7 @@ describe("account, device, console, form and service", () => {
     ]) {
       await box.device.enqueue({ topic, payload });
     }
-    expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 0, kept: 3, ended: "console" });
+    expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 0, remaining: 3, reason: "console" });
     expect(box.payloads()).toEqual(["1", "2", "5", "6"]);
   });
 });
@@ -225,8 +232,8 @@ test("what can no longer be sent is handed back at once", async () => {
     },
     later.host,
   );
-  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 1, kept: 0, ended: "empty" });
-  expect(dropped).toMatchObject([{ reason: "refused", error: { code: "TOPIC_TOO_LONG" } }]);
+  expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 1, remaining: 0, reason: "empty" });
+  expect(dropped).toMatchObject([{ reason: "rejected", error: { code: "TOPIC_TOO_LONG" } }]);
 });
 
 describe("the outbox never falls silent", () => {
@@ -275,18 +282,18 @@ describe("the outbox never falls silent", () => {
     const respond = (_payload: string, times: number) => (times === 1 ? page(503, { "retry-after": "20" }) : undefined);
     const asked = rejecting(respond, options);
     await fill(asked, "a");
-    expect(await asked.device.flush()).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(await asked.device.flush()).toMatchObject({ delivered: 1, reason: "empty" });
     expect(asked.host.elapsedMs).toBeLessThanOrEqual(30000);
 
     reports.length = 0;
     const own = rejecting(respond, { ...options, flushIntervalMs: 1000 });
     await fill(own, "a");
     while (own.box.size > 0) await new Promise(setImmediate);
-    expect(reports[0]).toMatchObject({ delivered: 0, ended: "server", nextFlushMs: expect.any(Number) });
+    expect(reports[0]).toMatchObject({ delivered: 0, reason: "server", nextFlushMs: expect.any(Number) });
     const { nextFlushMs } = reports[0] as { nextFlushMs: number };
     expect(nextFlushMs).toBeGreaterThanOrEqual(20000);
     expect(nextFlushMs).toBeLessThanOrEqual(80000);
-    expect(reports.at(-1)).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(reports.at(-1)).toMatchObject({ delivered: 1, reason: "empty" });
   });
 });
 
@@ -364,7 +371,7 @@ describe("a log that waits in the outbox", () => {
       const box = await withLog((request) => (isLog(request) ? response() : taken()));
       for (let n = 0; n < 6; n++) {
         await fill(box, `x${n}`, `y${n}`);
-        expect(await box.device.flush()).toMatchObject({ dropped: 0, kept: 1 });
+        expect(await box.device.flush()).toMatchObject({ dropped: 0, remaining: 1 });
       }
       const readings = box.host.sent.filter(({ request }) => !isLog(request)).map(({ request }) => payloadOf(request));
       const expected = [..."abcdef", ...Array.from({ length: 6 }, (_, n) => [`x${n}`, `y${n}`]).flat()];
@@ -374,7 +381,7 @@ describe("a log that waits in the outbox", () => {
 
   test("costs no reading, which is kept whatever logs are acknowledged", async () => {
     const box = await withLog((request) => (isLog(request) ? taken() : refused("X.PayloadOverLimit")));
-    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, kept: 6 });
+    expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, remaining: 6 });
     expect(box.dropped).toEqual([]);
   });
 
@@ -388,7 +395,7 @@ describe("a log that waits in the outbox", () => {
     });
     box.device.log("info", "good");
     await box.device.flushLog();
-    expect(await box.device.flush()).toMatchObject({ dropped: 1, kept: 0, ended: "empty" });
+    expect(await box.device.flush()).toMatchObject({ dropped: 1, remaining: 0, reason: "empty" });
     expect(dropped).toEqual(["first", "second", "first"]);
     // What became of a log is no affair of the app's.
     expect(box.dropped).toEqual([]);

@@ -1,14 +1,14 @@
 /** What an outbox does when its storage lies, is full, stops, or does not end. */
+
 import { describe, expect, test } from "@jest/globals";
+import { type HttpResponse, storageLimits } from "../../src/host.js";
 import {
-  type ClientEvent,
   createMemoryStorage,
   Device,
-  type HttpResponse,
+  type DeviceEvent,
   IotHubError,
   NetworkError,
   type Storage,
-  storageLimits,
 } from "../../src/index.js";
 import { failure } from "../support/failure.js";
 import { outboxDevice, reading, settled } from "../support/outbox-device.js";
@@ -54,22 +54,22 @@ describe("a key that reads as absent", () => {
     const { device, payloads, dropped, memory, writes } = await blind((name) => isBlind && name === key(0));
     expect(await device.flush()).toMatchObject({
       delivered: 2,
-      kept: 1,
+      remaining: 1,
       dropped: 0,
-      ended: "storage",
+      reason: "storage",
       error: { code: "STORAGE_FAILED" },
     });
     expect([payloads(), dropped]).toEqual([["b", "c"], []]);
     expect(writes).toEqual([`delete ${key(1)}`, `delete ${key(2)}`]);
     isBlind = false;
-    expect(await device.flush()).toMatchObject({ delivered: 1, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, remaining: 0, reason: "empty" });
     expect(await memory.keys()).toEqual([]);
   });
 
   test("is lost if it is so at the next flush, and others could be read meanwhile", async () => {
     const { device, dropped, memory, box } = await blind((name) => name === key(0));
-    expect(await device.flush()).toMatchObject({ delivered: 2, dropped: 0, kept: 1, ended: "storage" });
-    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 1, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 2, dropped: 0, remaining: 1, reason: "storage" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 1, remaining: 0, reason: "empty" });
     expect(dropped).toEqual([{ sequence: 0, reason: "lost" }]);
     expect([box.size, box.bytes, box.oldestAgeMs]).toEqual([0, 0, 0]);
     // It may be there after all: nothing was deleted.
@@ -80,10 +80,10 @@ describe("a key that reads as absent", () => {
     let isBlind = true;
     const { device, dropped } = await blind(() => isBlind);
     for (let i = 0; i < 3; i++) {
-      expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 3, ended: "storage" });
+      expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 3, reason: "storage" });
     }
     isBlind = false;
-    expect(await device.flush()).toMatchObject({ delivered: 3, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 3, remaining: 0, reason: "empty" });
     expect(dropped).toEqual([]);
   });
 });
@@ -133,8 +133,8 @@ describe("a storage that has no room", () => {
     const { device, dropped, payloads, refusals } = limited(() => 3);
     for (const payload of ["a", "b", "c", "d", "e"]) await device.enqueue(reading(payload));
     expect(dropped).toMatchObject([
-      { sequence: 0, reason: "full", message: { payload: "a" } },
-      { sequence: 1, reason: "full", message: { payload: "b" } },
+      { sequence: 0, reason: "evicted", message: { payload: "a" } },
+      { sequence: 1, reason: "evicted", message: { payload: "b" } },
     ]);
     expect(refusals()).toBe(2);
     await device.flush();
@@ -205,9 +205,9 @@ describe("a storage that has stopped writing", () => {
       if (!isStopped) return memory.set(name, text);
       return Promise.reject(new IotHubError("STORAGE_STOPPED", "Restart the board; what is stored is safe."));
     };
-    const events: ClientEvent[] = [];
-    const onEvent = (event: ClientEvent) => {
-      if (event.phase === "storage") events.push(event);
+    const events: DeviceEvent[] = [];
+    const onEvent = (event: DeviceEvent) => {
+      if (event.type === "storage") events.push(event);
     };
     const made = outboxDevice(reply, {}, { storage }, { onEvent, retry: false });
     return { memory, events, sets: () => sets, stop: () => (isStopped = true), ...made };
@@ -223,7 +223,7 @@ describe("a storage that has stopped writing", () => {
     expect(delivered.map(({ payload }) => payload)).toEqual(["b", "c"]);
     expect(sets()).toBe(2);
     expect(events).toEqual([
-      { phase: "storage", code: "STORAGE_STOPPED", message: "Restart the board; what is stored is safe." },
+      { type: "storage", code: "STORAGE_STOPPED", message: "Restart the board; what is stored is safe." },
     ]);
   });
 
@@ -232,7 +232,7 @@ describe("a storage that has stopped writing", () => {
     await device.enqueue(reading("stored"));
     stop();
     await device.enqueue(reading("b"));
-    expect(await device.flush()).toMatchObject({ delivered: 1, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, remaining: 0, reason: "empty" });
     expect(payloads()).toEqual(["b", "stored"]);
     expect(await memory.keys()).toEqual([]);
   });
@@ -322,7 +322,7 @@ describe("a storage that does not end", () => {
     expect((await failure(device.enqueue(reading("c")))).code).toBe("STORAGE_FAILED");
     expect(dropped).toEqual([]);
     await release();
-    expect(dropped).toMatchObject([{ sequence: 0, reason: "full", message: { payload: "a" } }]);
+    expect(dropped).toMatchObject([{ sequence: 0, reason: "evicted", message: { payload: "a" } }]);
     await device.enqueue(reading("d"));
     await device.flush();
     expect(payloads()).toEqual(["b", "d"]);
@@ -342,8 +342,8 @@ describe("a deletion that fails after it took effect", () => {
     };
     await Promise.all(["c", "d"].map((payload) => device.enqueue(reading(payload))));
     expect(dropped.map(({ reason, message }) => [reason, message?.payload])).toEqual([
-      ["full", "a"],
-      ["full", "b"],
+      ["evicted", "a"],
+      ["evicted", "b"],
     ]);
     await device.flush();
     expect(payloads()).toEqual(["c", "d"]);
@@ -363,8 +363,8 @@ describe("a deletion that fails after it took effect", () => {
     expect((await failure(device.enqueue(reading("b")))).code).toBe("STORAGE_FAILED");
     expect(dropped).toEqual([]);
     Object.assign(storage, memory);
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 0, dropped: 0, ended: "empty" });
-    expect(dropped).toMatchObject([{ reason: "full", message: { payload: "a" } }]);
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 0, dropped: 0, reason: "empty" });
+    expect(dropped).toMatchObject([{ reason: "evicted", message: { payload: "a" } }]);
   });
 
   test("one that had no effect leaves the message where it was", async () => {
@@ -415,8 +415,8 @@ describe("messages that wait for their turn to be stored", () => {
     const flushed = device.flush({ deadlineMs: 5000 });
     while (host.sent.length === 0) await Promise.resolve();
     await device.enqueue(reading("b"));
-    expect(await flushed).toMatchObject({ ended: "deadline" });
-    expect(dropped).toMatchObject([{ reason: "full", message: { payload: "a" } }]);
+    expect(await flushed).toMatchObject({ reason: "deadline" });
+    expect(dropped).toMatchObject([{ reason: "evicted", message: { payload: "a" } }]);
   });
 });
 

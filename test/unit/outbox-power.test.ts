@@ -1,15 +1,9 @@
 /** The power is cut at every single operation of a storage, in every way; then the device starts again. */
 
 import { describe, expect, test } from "@jest/globals";
-import {
-  classifyError,
-  type DroppedMessage,
-  IotHubError,
-  NetworkError,
-  Outbox,
-  type Storage,
-  type StoredMessage,
-} from "../../src/index.js";
+import { classifyError } from "../../src/errors.js";
+import { type DroppedMessage, IotHubError, NetworkError, type Storage, type StoredMessage } from "../../src/index.js";
+import { Outbox } from "../../src/outbox/outbox.js";
 import { type Cut, cuts, Flash } from "../support/storage.js";
 import { virtualHost } from "../support/virtual-host.js";
 
@@ -100,8 +94,8 @@ class World {
           this.inFlight = this.inFlight.filter((name) => name !== nameOf(message));
         },
         onDropped: (dropped) => {
-          if (dropped.reason === "full") this.droppedFull.add(nameOf(dropped.message as StoredMessage));
-          if (dropped.reason === "damaged") this.falseAlarms.push(dropped);
+          if (dropped.reason === "evicted") this.droppedFull.add(nameOf(dropped.message as StoredMessage));
+          if (dropped.reason === "corrupt") this.falseAlarms.push(dropped);
         },
       },
     );
@@ -176,7 +170,7 @@ async function recover(world: World, at = Number.POSITIVE_INFINITY, cut: Cut = "
     const outbox = world.outbox(storage);
     await outbox.flush();
     await world.enqueue(outbox, `z${world.cuts}`);
-    expect((await outbox.flush()).ended).toBe("empty");
+    expect((await outbox.flush()).reason).toBe("empty");
   };
   return Promise.race([work().then(() => "done" as const), off.then(() => "cut" as const)]);
 }

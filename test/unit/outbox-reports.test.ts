@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import {
-  type ClientEvent,
   createMemoryStorage,
   Device,
+  type DeviceEvent,
   type DeviceOptions,
   type FlushReport,
   NetworkError,
@@ -22,7 +22,7 @@ afterEach(() => {
 
 function setup(reply: Reply, outbox: DeviceOptions["outbox"] = {}, options: Partial<DeviceOptions> = {}) {
   const reports: FlushReport[] = [];
-  const events: ClientEvent[] = [];
+  const events: DeviceEvent[] = [];
   const host = virtualHost(reply);
   const device = new Device(
     {
@@ -57,7 +57,12 @@ describe("onFlushed", () => {
     await device.enqueue(reading);
     await until(() => reports.length >= 2);
     const [first] = reports;
-    expect(first).toMatchObject({ ended: "network", delivered: 0, kept: 1, error: { code: "CONNECTION_REFUSED" } });
+    expect(first).toMatchObject({
+      reason: "network",
+      delivered: 0,
+      remaining: 1,
+      error: { code: "CONNECTION_REFUSED" },
+    });
     expect(first.nextFlushMs).toBeGreaterThanOrEqual(1000);
     const attempt = host.sent.find(({ atMs }) => atMs > host.sent[0].atMs);
     // It is rounded to whole milliseconds.
@@ -69,14 +74,14 @@ describe("onFlushed", () => {
     await device.enqueue(reading);
     const result = await device.flush();
     expect(reports).toEqual([result]);
-    expect(result).toMatchObject({ ended: "empty", delivered: 1, kept: 0 });
+    expect(result).toMatchObject({ reason: "empty", delivered: 1, remaining: 0 });
   });
 
   test("has no next time with flushIntervalMs 0", async () => {
     const { device, reports } = setup(() => page(503), { flushIntervalMs: 0 }, { retry: false });
     await device.enqueue(reading);
     await device.flush();
-    expect(reports).toMatchObject([{ ended: "server", kept: 1, error: { code: "HTTP_STATUS", status: 503 } }]);
+    expect(reports).toMatchObject([{ reason: "server", remaining: 1, error: { code: "HTTP_STATUS", status: 503 } }]);
     expect(reports[0]).not.toHaveProperty("nextFlushMs");
   });
 
@@ -94,7 +99,7 @@ describe("onFlushed", () => {
     );
     devices.push(device);
     await expect(device.flush()).rejects.toMatchObject({ code: "STORAGE_FAILED" });
-    expect(reports).toMatchObject([{ ended: "storage", delivered: 0, error: { code: "STORAGE_FAILED" } }]);
+    expect(reports).toMatchObject([{ reason: "storage", delivered: 0, error: { code: "STORAGE_FAILED" } }]);
   });
 
   test("reports a flush that closing the device has ended", async () => {
@@ -102,9 +107,9 @@ describe("onFlushed", () => {
     await device.enqueue(reading);
     const flushed = device.flush();
     device.close();
-    expect(await flushed).toMatchObject({ ended: "closed", kept: 1 });
+    expect(await flushed).toMatchObject({ reason: "closed", remaining: 1 });
     await until(() => reports.length > 0);
-    expect(reports).toMatchObject([{ ended: "closed" }]);
+    expect(reports).toMatchObject([{ reason: "closed" }]);
     expect(reports[0]).not.toHaveProperty("nextFlushMs");
   });
 
@@ -115,12 +120,12 @@ describe("onFlushed", () => {
       },
     });
     await device.enqueue(reading);
-    expect(await device.flush()).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 1, reason: "empty" });
   });
 });
 
 describe("retry events", () => {
-  const retries = (events: readonly ClientEvent[]) => events.filter(({ phase }) => phase === "retry");
+  const retries = (events: readonly DeviceEvent[]) => events.filter(({ type: phase }) => phase === "retry");
 
   test("carry the message and the request's phase after a network error", async () => {
     const replies = [down(), undefined];
@@ -131,7 +136,7 @@ describe("retry events", () => {
     await device.publish(reading);
     expect(retries(events)).toEqual([
       {
-        phase: "retry",
+        type: "retry",
         path: "/device/publish",
         attempt: 1,
         retriesLeft: 2,
@@ -148,7 +153,7 @@ describe("retry events", () => {
     const { device, events } = setup((_request, index) => (index < 2 ? refused("InternalError", {}, 500) : taken()));
     await device.publish(reading);
     const common = {
-      phase: "retry",
+      type: "retry",
       path: "/device/publish",
       delayMs: expect.any(Number),
       errorClass: "server",
@@ -167,6 +172,6 @@ describe("retry events", () => {
   test("and so does the error event of the last attempt", async () => {
     const { device, events } = setup(() => page(502), {}, { retry: false });
     await expect(device.publish(reading)).rejects.toMatchObject({ code: "HTTP_STATUS" });
-    expect(events.at(-1)).toMatchObject({ phase: "error", code: "HTTP_STATUS", status: 502 });
+    expect(events.at(-1)).toMatchObject({ type: "error", code: "HTTP_STATUS", status: 502 });
   });
 });

@@ -1,6 +1,9 @@
 /** What an outbox does with its storage: nothing is lost or left behind, and no operation runs beside another. */
+
 import { describe, expect, test } from "@jest/globals";
-import { createMemoryStorage, Device, type HttpResponse, type Outbox, type Storage } from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { createMemoryStorage, Device, type Storage } from "../../src/index.js";
+import type { Outbox } from "../../src/outbox/outbox.js";
 import { type Reply, taken, virtualHost } from "../support/virtual-host.js";
 
 function setup({

@@ -1,7 +1,8 @@
 /** A reading that is sent before it is stored: what writes flash, what does not, and what is safe when. */
 
 import { describe, expect, test } from "@jest/globals";
-import { type HttpResponse, NetworkError, type OutboxOptions } from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { NetworkError, type OutboxOptions } from "../../src/index.js";
 import { outboxDevice, settled } from "../support/outbox-device.js";
 import { boardLimits, Flash } from "../support/storage.js";
 import { hang, page, type Reply, refused, taken } from "../support/virtual-host.js";
@@ -42,7 +43,7 @@ describe("an online board", () => {
       expect([sequence, size]).toEqual([n, 0]);
     }
     expect([flash.writes.length, host.sent.length, delivered.length, host.timers]).toEqual([0, 50, 50, 0]);
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 0, reason: "empty" });
   });
 
   test("stores each reading first by default", async () => {
@@ -79,7 +80,7 @@ describe("what is not acknowledged in time", () => {
     await device.enqueue(at(2));
     expect([stored(), host.sent.length]).toEqual([["1", "2"], 1]);
     reply = () => taken();
-    expect(await device.flush()).toMatchObject({ delivered: 2, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 2, reason: "empty" });
     await device.enqueue(at(3));
     expect([payloads(), stored()]).toEqual([["1", "1", "2", "3"], []]);
   });
@@ -98,8 +99,8 @@ describe("what is not acknowledged in time", () => {
     await device.enqueue({ topic: "data", payload: "bad" });
     expect(stored()).toEqual(["bad"]);
     await device.enqueue(at(1));
-    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, ended: "empty" });
-    expect(dropped).toMatchObject([{ reason: "refused" }]);
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, reason: "empty" });
+    expect(dropped).toMatchObject([{ reason: "rejected" }]);
   });
 
   test("four wait behind it in memory; with the fifth all are stored, oldest first", async () => {
@@ -151,7 +152,7 @@ describe("flush", () => {
     gateway.next();
     await settled();
     gateway.next();
-    expect(await flushed).toMatchObject({ delivered: 2, kept: 0, ended: "empty" });
+    expect(await flushed).toMatchObject({ delivered: 2, remaining: 0, reason: "empty" });
     await Promise.all(enqueued);
     expect([payloads(), flash.writes]).toEqual([["1", "2"], []]);
   });
@@ -159,7 +160,7 @@ describe("flush", () => {
   test("stores what is unacknowledged before it resolves at its deadline", async () => {
     const { device, stored, host } = board((_request, _index, context) => hang(context), { storeAfterMs: 60000 });
     const enqueued = [1, 2, 3].map((n) => device.enqueue(at(n)));
-    expect(await device.flush({ deadlineMs: 2000 })).toMatchObject({ delivered: 0, kept: 3, ended: "deadline" });
+    expect(await device.flush({ deadlineMs: 2000 })).toMatchObject({ delivered: 0, remaining: 3, reason: "deadline" });
     expect([stored(), host.elapsedMs]).toEqual([["1", "2", "3"], 2000]);
     await Promise.all(enqueued);
   });
@@ -171,14 +172,14 @@ describe("flush", () => {
     const flushed = device.flush();
     await settled();
     gateway.next();
-    expect(await flushed).toMatchObject({ delivered: 1, kept: 0, ended: "empty" });
+    expect(await flushed).toMatchObject({ delivered: 1, remaining: 0, reason: "empty" });
     expect(payloads()).toEqual(["1"]);
   });
 
   test("of a device that is asleep soon: enqueued and flushed without waiting in between", async () => {
     const { device, flash } = board();
     const enqueued = device.enqueue(at(1));
-    expect(await device.flush({ deadlineMs: 10000 })).toMatchObject({ delivered: 1, ended: "empty" });
+    expect(await device.flush({ deadlineMs: 10000 })).toMatchObject({ delivered: 1, reason: "empty" });
     await enqueued;
     expect(flash.writes).toEqual([]);
   });

@@ -1,14 +1,14 @@
 import { describe, expect, test } from "@jest/globals";
+import { base64Decode } from "../../src/crypto/base64.js";
+import type { HttpResponse } from "../../src/host.js";
 import {
-  AnswerError,
-  base64Decode,
   createMemoryStorage,
   Device,
   type FlushResult,
-  type HttpResponse,
   IotHubError,
   NetworkError,
   type OutboxOptions,
+  ResponseError,
   type Storage,
 } from "../../src/index.js";
 import { failure } from "../support/failure.js";
@@ -26,7 +26,7 @@ describe("enqueue and flush", () => {
     expect(results.map(({ size }) => size)).toEqual([1, 2, 3, 4, 5]);
     expect(box.size).toBe(5);
     expect(box.bytes).toBe(5 * 32 * (1 + 1));
-    expect(await device.flush()).toEqual({ delivered: 5, kept: 0, dropped: 0, ended: "empty", error: undefined });
+    expect(await device.flush()).toEqual({ delivered: 5, remaining: 0, dropped: 0, reason: "empty", error: undefined });
     expect(payloads()).toEqual(["0", "1", "2", "3", "4"]);
     expect(delivered.map(({ sequence }) => sequence)).toEqual([0, 1, 2, 3, 4]);
     expect([box.size, box.bytes, box.oldestAgeMs, host.timers]).toEqual([0, 0, 0, 0]);
@@ -128,11 +128,11 @@ describe("what is refused, what fails", () => {
       Buffer.from(body).includes('"b"') ? refused("InvalidParameterValue.TopicName") : taken(),
     );
     for (const name of ["a", "b", "c"]) await device.enqueue(reading(name));
-    expect(await device.flush()).toMatchObject({ delivered: 2, dropped: 1, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 2, dropped: 1, remaining: 0, reason: "empty" });
     // Another message is acknowledged, so the rejection is not one of everything.
     expect(payloads()).toEqual(["a", "b", "c", "b"]);
-    expect(dropped).toMatchObject([{ sequence: 1, reason: "refused", message: { payload: "b", topic: "data" } }]);
-    expect(dropped[0].error).toBeInstanceOf(AnswerError);
+    expect(dropped).toMatchObject([{ sequence: 1, reason: "rejected", message: { payload: "b", topic: "data" } }]);
+    expect(dropped[0].error).toBeInstanceOf(ResponseError);
   });
 
   test.each<[string, HttpResponse | Error, string]>([
@@ -147,7 +147,7 @@ describe("what is refused, what fails", () => {
     });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
-    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, kept: 2, ended });
+    expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 2, reason: ended });
     expect(host.sent.length).toBe(1);
   });
 
@@ -159,20 +159,20 @@ describe("what is refused, what fails", () => {
     });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
-    expect(await device.flush({ deadlineMs: 3000 })).toMatchObject({ delivered: 0, kept: 2, dropped: 0 });
+    expect(await device.flush({ deadlineMs: 3000 })).toMatchObject({ delivered: 0, remaining: 2, dropped: 0 });
     expect(host.elapsedMs).toBeLessThanOrEqual(3000);
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 2, ended: "network" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 2, reason: "network" });
     expect(retried()).toBe(10);
     expect(box.oldestAgeMs).toBeCloseTo(host.elapsedMs, 1);
     up = true;
-    expect(await device.flush()).toMatchObject({ delivered: 2, kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 2, remaining: 0, reason: "empty" });
     expect(payloads().slice(-2)).toEqual(["a", "b"]);
   });
 
   test("never later than the deadline, whatever hangs", async () => {
     const http = outboxDevice((_r, _i, options) => hang(options));
     await http.device.enqueue(reading("a"));
-    expect(await http.device.flush({ deadlineMs: 700 })).toMatchObject({ kept: 1, ended: "deadline" });
+    expect(await http.device.flush({ deadlineMs: 700 })).toMatchObject({ remaining: 1, reason: "deadline" });
     expect(http.host.elapsedMs).toBe(700);
     await settled();
     expect(http.host.timers).toBe(0);
@@ -180,12 +180,12 @@ describe("what is refused, what fails", () => {
     const never = () => new Promise<never>(() => {});
     const deaf = outboxDevice(never);
     await deaf.device.enqueue(reading("a"));
-    expect(await deaf.device.flush({ deadlineMs: 50 })).toMatchObject({ kept: 1, ended: "deadline" });
+    expect(await deaf.device.flush({ deadlineMs: 50 })).toMatchObject({ remaining: 1, reason: "deadline" });
     expect(deaf.host.elapsedMs).toBe(50);
 
     const memory = createMemoryStorage();
     const disk = outboxDevice(undefined, {}, { storage: { ...memory, keys: never } });
-    expect(await disk.device.flush({ deadlineMs: 50 })).toMatchObject({ ended: "deadline" });
+    expect(await disk.device.flush({ deadlineMs: 50 })).toMatchObject({ reason: "deadline" });
     expect(disk.host.elapsedMs).toBe(50);
   });
 
@@ -196,7 +196,7 @@ describe("what is refused, what fails", () => {
     expect([first.delivered, second.delivered]).toEqual([4, 0]);
     const all = await Promise.allSettled(Array.from({ length: 20 }, () => device.flush()));
     expect(all.filter(({ status }) => status === "fulfilled").length).toBe(16);
-    expect((await device.flush()).ended).toBe("empty");
+    expect((await device.flush()).reason).toBe("empty");
   });
 
   test("the outbox reads what this version's format is, and ignores what version 0.1 stored", async () => {
@@ -241,8 +241,8 @@ describe("what is refused, what fails", () => {
     flash.values.set("out.00000001", "1x#data");
     const result = await device.flush();
     expect(payloads()).toEqual(["c", "d"]);
-    expect(dropped).toEqual([0, 1].map((sequence) => ({ sequence, reason: "damaged" })));
-    expect(result).toMatchObject({ delivered: 2, dropped: 1, kept: 0, ended: "empty" });
+    expect(dropped).toEqual([0, 1].map((sequence) => ({ sequence, reason: "corrupt" })));
+    expect(result).toMatchObject({ delivered: 2, dropped: 1, remaining: 0, reason: "empty" });
     expect([...flash.values.keys()]).toEqual(["other"]);
   });
 
@@ -282,20 +282,20 @@ describe("what is refused, what fails", () => {
     broken = "delete";
     expect(await device.flush()).toMatchObject({
       delivered: 0,
-      kept: 2,
-      ended: "storage",
+      remaining: 2,
+      reason: "storage",
       error: { code: "STORAGE_FAILED" },
     });
-    expect(await device.flush()).toMatchObject({ delivered: 0, kept: 2, ended: "storage" });
+    expect(await device.flush()).toMatchObject({ delivered: 0, remaining: 2, reason: "storage" });
     expect(host.sent.length).toBe(1);
     broken = undefined;
-    expect(await device.flush()).toMatchObject({ kept: 0, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ remaining: 0, reason: "empty" });
     expect(host.sent.length).toBe(2);
     broken = "keys";
     const unread = outboxDevice(undefined, {}, { storage });
     expect((await failure(unread.device.flush())).code).toBe("STORAGE_FAILED");
     broken = undefined;
-    expect((await unread.device.flush()).ended).toBe("empty");
+    expect((await unread.device.flush()).reason).toBe("empty");
   });
 });
 
@@ -304,8 +304,8 @@ describe("bounds", () => {
     const count = outboxDevice(undefined, { maxMessages: 3 });
     for (const name of ["a", "b", "c", "d", "e"]) await count.device.enqueue(reading(name));
     expect(count.dropped).toMatchObject([
-      { sequence: 0, reason: "full", message: { payload: "a" } },
-      { sequence: 1, reason: "full", message: { payload: "b" } },
+      { sequence: 0, reason: "evicted", message: { payload: "a" } },
+      { sequence: 1, reason: "evicted", message: { payload: "b" } },
     ]);
     await count.device.flush();
     expect(count.payloads()).toEqual(["c", "d", "e"]);
@@ -370,7 +370,7 @@ describe("bounds", () => {
     const flushed = device.flush();
     while (host.sent.length === 0) await Promise.resolve();
     await device.enqueue(reading("c"));
-    expect(dropped).toMatchObject([{ sequence: 1, reason: "full" }]);
+    expect(dropped).toMatchObject([{ sequence: 1, reason: "evicted" }]);
     release(taken());
     expect((await flushed).delivered).toBe(2);
     expect(payloads()).toEqual(["a", "c"]);
@@ -495,7 +495,7 @@ describe("close", () => {
     const flushes: Promise<FlushResult>[] = [device.flush(), device.flush()];
     while (host.sent.length === 0) await Promise.resolve();
     device.close();
-    for (const flush of flushes) expect(await flush).toMatchObject({ delivered: 0, kept: 1, ended: "closed" });
+    for (const flush of flushes) expect(await flush).toMatchObject({ delivered: 0, remaining: 1, reason: "closed" });
     await settled();
     expect(host.timers).toBe(0);
     expect((await failure(device.enqueue(reading("b")))).code).toBe("DEVICE_CLOSED");
@@ -518,6 +518,6 @@ describe("close", () => {
     );
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
-    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, kept: 0 });
+    expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, remaining: 0 });
   });
 });

@@ -1,6 +1,8 @@
 /** A message counts as delivered, or as rejected, by a response of its own only. */
+
 import { describe, expect, test } from "@jest/globals";
-import { type ClientEvent, Device, type DeviceOptions, type HttpResponse, NetworkError } from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { Device, type DeviceEvent, type DeviceOptions, NetworkError } from "../../src/index.js";
 import { OwnResponses } from "../../src/request/own-response.js";
 import { failure } from "../support/failure.js";
 import { outboxDevice, reading } from "../support/outbox-device.js";
@@ -10,7 +12,7 @@ const message = { topic: "data", payload: { t: 21.5 } };
 const TEN_MINUTES_MS = 600000;
 
 function setup(reply: Reply, changes: Partial<DeviceOptions> = {}) {
-  const events: ClientEvent[] = [];
+  const events: DeviceEvent[] = [];
   const host = virtualHost(reply);
   const http = { ...host.http, surplus: 0 };
   Object.assign(host, { http });
@@ -32,7 +34,7 @@ function setup(reply: Reply, changes: Partial<DeviceOptions> = {}) {
     http,
     fresh: () => host.sent.map(({ options }) => options.fresh),
     /** Why new connections were asked for, each time. */
-    reasons: () => events.flatMap((event) => (event.phase === "new-connections" ? [event.reason] : [])),
+    reasons: () => events.flatMap((event) => (event.type === "new-connections" ? [event.reason] : [])),
   };
 }
 
@@ -137,7 +139,7 @@ describe("a page with status 408", () => {
     let n = 0;
     const { device, delivered } = outboxDevice(() => (n++ % 2 === 0 ? late() : taken()), {}, {}, { retry: false });
     for (let i = 0; i < 5; i++) await device.enqueue(reading(`${i}`));
-    expect(await device.flush()).toMatchObject({ delivered: 5, ended: "empty" });
+    expect(await device.flush()).toMatchObject({ delivered: 5, reason: "empty" });
     expect(delivered.map(({ payload }) => payload)).toEqual(["0", "1", "2", "3", "4"]);
   });
 });
@@ -229,7 +231,7 @@ describe("a response before its request was written", () => {
   test("is not believed again and again, and then fails", async () => {
     const { device, host } = setup(() => ({ ...taken(), early: true, reused: false }));
     const error = await failure(device.publish(message));
-    expect(error).toMatchObject({ code: "ANSWER_EARLY", errorClass: "server", retryable: true });
+    expect(error).toMatchObject({ code: "RESPONSE_EARLY", errorClass: "server", retryable: true });
     expect(host.sent.length).toBe(2);
   });
 
@@ -256,7 +258,7 @@ describe("a response before its request was written", () => {
     });
     for (const payload of ["early", "a", "b", "c", "d", "e", "f"]) await box.device.enqueue(reading(payload));
     for (let n = 0; n < 3; n++) {
-      expect(await box.device.flush()).toMatchObject({ delivered: n === 0 ? 6 : 0, dropped: 0, kept: 1 });
+      expect(await box.device.flush()).toMatchObject({ delivered: n === 0 ? 6 : 0, dropped: 0, remaining: 1 });
     }
     expect(box.dropped).toEqual([]);
   });
@@ -289,7 +291,7 @@ describe("a rejection without a RequestId", () => {
 
 test("a request that is sent again because its connection was dead is still protected", async () => {
   const first = taken();
-  const dead = new NetworkError("CONNECTION_RESET", "first-byte", "m", undefined, true);
+  const dead = new NetworkError("CONNECTION_RESET", "first-byte", "m", { stale: true });
   const replies = [first, dead, refused("InternalError"), first, taken()];
   const { device } = setup(inTurn(...replies), { retry: { baseDelayMs: 1 } });
   await device.publish(message);

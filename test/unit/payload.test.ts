@@ -3,8 +3,9 @@
 import { runInNewContext } from "node:vm";
 import { MessageChannel } from "node:worker_threads";
 import { describe, expect, test } from "@jest/globals";
-import { type IotHubError, publishBody } from "../../src/index.js";
+import type { IotHubError } from "../../src/index.js";
 import { MAX_JSON_DEPTH } from "../../src/json.js";
+import { publishBody } from "../../src/message.js";
 
 const identity = { productId: "P", deviceName: "D" };
 

@@ -1,17 +1,10 @@
 import { createHash, createHmac } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
-import { sealRegistrationPayload } from "../../mocks/gateway/index.js";
-import {
-  forget,
-  type Host,
-  type HttpRequest,
-  hex,
-  type ProvisionOptions,
-  provision,
-  type Storage,
-  sha256,
-  storageLimits,
-} from "../../src/index.js";
+import { hex } from "../../src/crypto/hex.js";
+import { sha256 } from "../../src/crypto/sha256.js";
+import { type HttpRequest, storageLimits } from "../../src/host.js";
+import { forget, type Host, type ProvisionOptions, provision, type Storage } from "../../src/index.js";
+import { sealRegistrationPayload } from "../../tools/gateway/index.js";
 import { fakeHost, response } from "../support/fake-host.js";
 import { productSecret } from "../support/keys.js";
 
@@ -38,7 +31,7 @@ class Registrar {
       : { credential: { secret: psk, verbatim: true } };
   }
 
-  answer(request: HttpRequest) {
+  reply(request: HttpRequest) {
     expect(request.path).toBe("/device/register");
     if (this.refuse !== undefined) {
       return response(JSON.stringify({ Response: { Error: { Code: this.refuse }, RequestId: "r" } }));
@@ -115,7 +108,7 @@ class FragileStorage implements Storage {
 function powerCutAfter(registrar: Registrar): Host["http"] {
   return {
     send: async (request) => {
-      registrar.answer(request);
+      registrar.reply(request);
       throw new Error("no power");
     },
     close: () => {},
@@ -125,7 +118,7 @@ function powerCutAfter(registrar: Registrar): Host["http"] {
 /** Thousands of starts are quicker with it; the tests of what is stored do without. */
 const digest = { sha256: (...parts: Uint8Array[]) => createHash("sha256").update(Buffer.concat(parts)).digest() };
 function board(registrar: Registrar, storage: Storage, changes: Partial<Host> = {}) {
-  return fakeHost((request) => registrar.answer(request), { storage, digest, ...changes });
+  return fakeHost((request) => registrar.reply(request), { storage, digest, ...changes });
 }
 
 describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
@@ -161,7 +154,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
       http: {
         send: async (request) => {
           order.push("register");
-          return registrar.answer(request);
+          return registrar.reply(request);
         },
         close: () => {},
       },
@@ -265,7 +258,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
         }
       });
 
-    test("while the gateway's answer is under way", async () => {
+    test("while the gateway's response is under way", async () => {
       const registrar = new Registrar(kind);
       const storage = new FragileStorage();
       if (provisioned) await provision(options, board(registrar, storage));
@@ -288,7 +281,7 @@ describe("a refusal", () => {
     expect(host.sent.length).toBe(sent);
   });
 
-  test("that follows a lost answer leaves the stored credential in use, and is tried again at each start", async () => {
+  test("that follows a lost response leaves the stored credential in use, and is tried again at each start", async () => {
     const registrar = new Registrar();
     const storage = new FragileStorage();
     const host = board(registrar, storage);
@@ -595,7 +588,7 @@ test("a certificate with a comment beyond ASCII is stored in parts, and read", a
   expect((await provision(withoutSecret, host)).certificate).toBe(content.clientCert);
 });
 
-describe("a storage that does not answer", () => {
+describe("a storage that does not respond", () => {
   const never = () => new Promise<never>(() => {});
 
   test.each(["get", "keys"] as const)("fails after storageTimeoutMs in %s", async (operation) => {

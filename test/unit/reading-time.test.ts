@@ -1,7 +1,8 @@
 /** When a reading was taken: in its payload, whatever the clock did. */
 
 import { describe, expect, test } from "@jest/globals";
-import { type HttpResponse, NetworkError, type OutboxOptions } from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { NetworkError, type OutboxOptions } from "../../src/index.js";
 import { Board, WORLD_MS } from "../support/board.js";
 import { failure } from "../support/failure.js";
 import { outboxDevice } from "../support/outbox-device.js";

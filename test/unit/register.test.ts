@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { makeClientCertificate, sealRegistrationPayload } from "../../mocks/gateway/index.js";
-import { type Host, IotHubError, openRegistrationPayload, type RegisterOptions, register } from "../../src/index.js";
+import { type Host, IotHubError, type RegisterOptions, register } from "../../src/index.js";
+import { openRegistrationPayload } from "../../src/provisioning/register.js";
+import { makeClientCertificate, sealRegistrationPayload } from "../../tools/gateway/index.js";
 import { type FakeHost, fakeHost, response } from "../support/fake-host.js";
 import { productSecret, psk } from "../support/keys.js";
 
@@ -254,7 +255,7 @@ describe("register", () => {
     ["without Len", { Len: undefined }, "REGISTRATION_INCOMPLETE"],
     ["with Len as text", { Len: "53" }, "REGISTRATION_INCOMPLETE"],
     ["with damaged Base64", { Payload: "s6FB3a1BA" }, "INVALID_BASE64"],
-  ])("an answer %s is a typed error", async (_name, members, expected) => {
+  ])("a response %s is a typed error", async (_name, members, expected) => {
     const host = fakeHost(() => sealed({ encryptionType: 2, psk }, members));
     await expect(register(options, host)).rejects.toMatchObject({ code: expected });
   });

@@ -140,7 +140,11 @@ test("over HTTP, a clock that could not be set is asked again after one to two h
     },
   };
   const events: string[] = [];
-  const { device } = setup(undefined, { onEvent: ({ phase }) => phase === "clock" && events.push(phase) }, { clock });
+  const { device } = setup(
+    undefined,
+    { onEvent: ({ type: phase }) => phase === "clock" && events.push(phase) },
+    { clock },
+  );
   for (const [at, expected] of [
     [0, 1],
     [3_599_999, 1],

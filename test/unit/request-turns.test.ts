@@ -1,6 +1,9 @@
 /** Requests of one device wait for each other; none is left waiting, whatever becomes of those before it. */
+
 import { describe, expect, test } from "@jest/globals";
-import { Device, type DeviceOptions, type HttpResponse, type RequestOptions, type Signer } from "../../src/index.js";
+import type { HttpResponse } from "../../src/host.js";
+import { Device, type DeviceOptions, type RequestOptions } from "../../src/index.js";
+import type { Signer } from "../../src/signing/signer.js";
 import { taken, virtualHost } from "../support/virtual-host.js";
 
 /** A gateway that responds only when the test says so. */

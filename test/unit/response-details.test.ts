@@ -1,14 +1,18 @@
 /** What is read of a response besides its success or refusal: at its limits, and where it is wrong. */
+
 import { describe, expect, test } from "@jest/globals";
-import { AnswerError, type HttpResponse, readAnswer as readResponse, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpResponse } from "../../src/host.js";
+import { ResponseError } from "../../src/index.js";
+import { readResponse } from "../../src/request/response.js";
 
 /** The error that a response becomes. */
-function errorOf(body: string | Uint8Array, changes: Partial<HttpResponse> = {}): AnswerError {
+function errorOf(body: string | Uint8Array, changes: Partial<HttpResponse> = {}): ResponseError {
   const headers = { "content-type": "application/json", ...changes.headers };
   try {
     readResponse({ status: 200, ...changes, headers, body: typeof body === "string" ? utf8(body) : body });
   } catch (error) {
-    if (error instanceof AnswerError) return error;
+    if (error instanceof ResponseError) return error;
     throw error;
   }
   throw new Error("It was taken for a success.");

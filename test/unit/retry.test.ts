@@ -1,23 +1,22 @@
 import { describe, expect, test } from "@jest/globals";
 import * as fc from "fast-check";
+import { classifyError } from "../../src/errors.js";
+import type { HttpResponse } from "../../src/host.js";
 import {
-  AnswerError,
-  backoffMs,
-  Canceller,
-  type ClientEvent,
-  classifyError,
+  Aborter,
   createMemoryStorage,
   Device,
+  type DeviceEvent,
   type DeviceOptions,
-  type HttpResponse,
   IotHubError,
   NetworkError,
+  ResponseError,
   type RetryNotice,
-  retryDefaults,
   type ThrottledError,
-  TokenBucket,
 } from "../../src/index.js";
-import { flushPauseMs, nextRunMs, pauseMs } from "../../src/request/backoff.js";
+import { backoffMs, flushPauseMs, nextRunMs, pauseMs } from "../../src/request/backoff.js";
+import { TokenBucket } from "../../src/request/rate-limit.js";
+import { retryDefaults } from "../../src/request/retry.js";
 import { failure } from "../support/failure.js";
 import { hang, page, type Reply, refused, taken, type VirtualHost, virtualHost } from "../support/virtual-host.js";
 
@@ -26,7 +25,7 @@ const reset = () => new NetworkError("CONNECTION_RESET", "read", "The connection
 const late = () => new NetworkError("TIMEOUT", "first-byte", "The request timed out.");
 
 function setup(reply: Reply, changes: Partial<DeviceOptions> = {}, host = virtualHost(reply)) {
-  const events: ClientEvent[] = [];
+  const events: DeviceEvent[] = [];
   const device = new Device(
     {
       productId: "P",
@@ -40,7 +39,7 @@ function setup(reply: Reply, changes: Partial<DeviceOptions> = {}, host = virtua
   return { host, device, events };
 }
 
-/** Answers by turns; the last one goes on. */
+/** Responds by turns; the last one goes on. */
 function turns(...replies: (HttpResponse | Error | (() => HttpResponse))[]): Reply {
   return (_request, index) => {
     const reply = replies[Math.min(index, replies.length - 1)];
@@ -54,16 +53,16 @@ function stamps(host: VirtualHost): number[] {
 }
 
 describe("classes of errors", () => {
-  const answer = (code: string | number, status = 200) =>
-    new AnswerError("GATEWAY_REJECTED", "m", { status, gatewayCode: code, requestId: "r" });
-  const other = (status: number) => new AnswerError("HTTP_STATUS", "m", { status });
+  const reply = (code: string | number, status = 200) =>
+    new ResponseError("GATEWAY_REJECTED", "m", { status, gatewayCode: code, requestId: "r" });
+  const other = (status: number) => new ResponseError("HTTP_STATUS", "m", { status });
   test.each<[string, unknown, string]>([
     ["refused connection", new NetworkError("CONNECTION_REFUSED", "connect", "m"), "network"],
     ["name", new NetworkError("NAME_RESOLUTION", "connect", "m"), "network"],
     ["TLS", new NetworkError("TLS_FAILED", "tls", "m"), "network"],
     ["timeout", late(), "timeout"],
     ["certificate", new NetworkError("CERTIFICATE_REJECTED", "tls", "m"), "certificate"],
-    ["endless answer", new NetworkError("RESPONSE_TOO_LARGE", "read", "m"), "unreadable"],
+    ["endless response", new NetworkError("RESPONSE_TOO_LARGE", "read", "m"), "unreadable"],
     ["no HTTP", new NetworkError("RESPONSE_MALFORMED", "read", "m"), "unreadable"],
     ["what a host throws", new TypeError("x"), "network"],
     ["429", other(429), "throttled"],
@@ -72,20 +71,20 @@ describe("classes of errors", () => {
     ["413", other(413), "unknown"],
     ["a captive portal", other(302), "unreadable"],
     ["503", other(503), "server"],
-    ["limit", answer("RequestLimitExceeded"), "throttled"],
-    ["limit of a kind", answer("RequestLimitExceeded.Device"), "throttled"],
-    ["internal", new AnswerError("GATEWAY_REJECTED", "m", { status: 200, gatewayCode: "InternalError" }), "server"],
-    ["signature", answer("AuthFailure.SignatureFailure"), "credential"],
-    ["signature, retired API", answer(1010), "credential"],
-    ["expired", answer("AuthFailure.SignatureExpire"), "clock"],
-    ["timestamp", answer("InvalidParameterValue.Timestamp"), "clock"],
-    ["nonce", answer("AuthFailure.NonceReused"), "server"],
-    ["device", answer("ResourceNotFound.DeviceNotExist"), "device"],
-    ["topic", answer("InvalidParameterValue.TopicName"), "message"],
-    ["permission", answer("UnauthorizedOperation"), "console"],
-    ["a code of tomorrow", answer("Something.New"), "unknown"],
-    ["a number of tomorrow", answer(4711), "unknown"],
-    ["empty answer", new AnswerError("ANSWER_EMPTY", "m", { status: 200 }), "unreadable"],
+    ["limit", reply("RequestLimitExceeded"), "throttled"],
+    ["limit of a kind", reply("RequestLimitExceeded.Device"), "throttled"],
+    ["internal", new ResponseError("GATEWAY_REJECTED", "m", { status: 200, gatewayCode: "InternalError" }), "server"],
+    ["signature", reply("AuthFailure.SignatureFailure"), "credential"],
+    ["signature, retired API", reply(1010), "credential"],
+    ["expired", reply("AuthFailure.SignatureExpire"), "clock"],
+    ["timestamp", reply("InvalidParameterValue.Timestamp"), "clock"],
+    ["nonce", reply("AuthFailure.NonceReused"), "server"],
+    ["device", reply("ResourceNotFound.DeviceNotExist"), "device"],
+    ["topic", reply("InvalidParameterValue.TopicName"), "message"],
+    ["permission", reply("UnauthorizedOperation"), "console"],
+    ["a code of tomorrow", reply("Something.New"), "unknown"],
+    ["a number of tomorrow", reply(4711), "unknown"],
+    ["empty response", new ResponseError("RESPONSE_EMPTY", "m", { status: 200 }), "unreadable"],
     ["clock", new IotHubError("CLOCK_NOT_SET", "m"), "clock"],
     ["cancelled", new IotHubError("CANCELLED", "m"), "cancelled"],
     ["closed", new IotHubError("DEVICE_CLOSED", "m"), "cancelled"],
@@ -180,7 +179,7 @@ describe("retries", () => {
     expect(host.elapsedMs).toBe(notices[0].delayMs + notices[1].delayMs);
     expect(result.timing).toMatchObject({ waitMs: host.elapsedMs, totalMs: host.elapsedMs });
     expect(new Set(host.sent.map(({ request }) => request.headers["X-TC-Nonce"])).size).toBe(3);
-    expect(events.filter(({ phase }) => phase === "retry").length).toBe(2);
+    expect(events.filter(({ type: phase }) => phase === "retry").length).toBe(2);
     expect(host.sent.map(({ options }) => options.fresh)).toEqual([false, true, false]);
     expect(host.timers).toBe(0);
   });
@@ -267,7 +266,7 @@ describe("retries", () => {
 
   test("the app's own classes", async () => {
     const classify = (error: IotHubError) =>
-      error instanceof AnswerError && error.gatewayCode === 4711 ? ("server" as const) : undefined;
+      error instanceof ResponseError && error.gatewayCode === 4711 ? ("server" as const) : undefined;
     const { device, host } = setup(turns(refused("X"), taken), { retry: { classify } });
     await failure(device.publish(message));
     expect(host.sent.length).toBe(1);
@@ -314,11 +313,11 @@ describe("one at a time", () => {
 
   test("whoever gives up leaves the queue", async () => {
     const { device, host } = setup((_r, _i, options) => hang(options), { timeoutMs: 5000 });
-    const canceller = new Canceller();
+    const aborter = new Aborter();
     const first = failure(device.publish(message));
-    const second = failure(device.publish(message, { signal: canceller.signal }));
+    const second = failure(device.publish(message, { signal: aborter.signal }));
     const third = failure(device.publish(message, { timeoutMs: 100 }));
-    canceller.cancel();
+    aborter.abort();
     expect((await second).code).toBe("CANCELLED");
     expect((await third).code).toBe("TIMEOUT");
     expect((await first).code).toBe("TIMEOUT");
@@ -367,7 +366,7 @@ describe("clock correction", () => {
     const first = setup(turns(taken), { url: "http://gateway.test" }, host);
     expect((await first.device.publish(message)).attempts).toBe(2);
     expect(stamps(host)).toEqual([5, now / 1000]);
-    expect(first.events).toContainEqual({ phase: "clock-correction", path: "/device/publish", offsetMs: now - 5000 });
+    expect(first.events).toContainEqual({ type: "clock-correction", path: "/device/publish", offsetMs: now - 5000 });
     await first.device.publish(message);
     const second = setup(turns(taken), { url: "http://gateway.test" }, host);
     expect((await second.device.publish(message)).attempts).toBe(1);
@@ -399,8 +398,8 @@ describe("clock correction", () => {
     }
   });
 
-  test("where a time server is wanted and none answers, HTTP goes on, HTTPS does not", async () => {
-    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server answered."));
+  test("where a time server is wanted and none responds, HTTP goes on, HTTPS does not", async () => {
+    const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server responded."));
     const clock = { nowMs: () => 0, monotonicMs: () => 0, ready };
     const http = virtualHost(
       gateway(() => now),

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import type { RsaPrivateKey } from "../../src/crypto/key.js";
 import { Montgomery } from "../../src/crypto/montgomery.js";
 import { RsaSigner } from "../../src/crypto/rsa.js";
-import { createSigner } from "../../src/index.js";
+import { createSigner } from "../../src/signing/signer.js";
+
 import { makeRsaKeys } from "../support/keys.js";
 
 const { privateKey } = makeRsaKeys();

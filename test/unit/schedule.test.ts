@@ -1,7 +1,7 @@
 /** When an outbox sends by itself, to the millisecond. Random values are one half. */
 
 import { describe, expect, test } from "@jest/globals";
-import { AnswerError, IotHubError } from "../../src/errors.js";
+import { IotHubError, ResponseError } from "../../src/errors.js";
 import { Schedule, type ScheduleOptions } from "../../src/outbox/schedule.js";
 import { ManualTimer } from "../support/manual-timer.js";
 
@@ -30,12 +30,12 @@ function setup(options: Partial<ScheduleOptions> = {}, waiting: number | undefin
   return { schedule, timer, state, start };
 }
 
-const failed = { ended: "network", delivered: 0, error: new IotHubError("NETWORK_FAILED", "No network.") } as const;
+const failed = { reason: "network", delivered: 0, error: new IotHubError("NETWORK_FAILED", "No network.") } as const;
 const refused = (retryAfterSeconds: number) =>
   ({
-    ended: "server",
+    reason: "server",
     delivered: 0,
-    error: new AnswerError("HTTP_STATUS", "Later.", { status: 503, retryAfterSeconds }),
+    error: new ResponseError("HTTP_STATUS", "Later.", { status: 503, retryAfterSeconds }),
   }) as const;
 
 describe("what is planned", () => {
@@ -119,7 +119,7 @@ describe("after failures", () => {
     schedule.ended(failed, true);
     schedule.update();
     expect([state.runs, schedule.nextMs]).toEqual([1, 2000]);
-    schedule.ended({ ended: "network", delivered: 1, error: failed.error }, false);
+    schedule.ended({ reason: "network", delivered: 1, error: failed.error }, false);
     expect(state.runs).toBe(2);
   });
 
@@ -128,7 +128,7 @@ describe("after failures", () => {
     start();
     schedule.ended(failed, true);
     start();
-    schedule.ended({ ended: "empty", delivered: 0 }, true);
+    schedule.ended({ reason: "empty", delivered: 0 }, true);
     expect(schedule.nextMs).toBe(INTERVAL_MS);
   });
 
@@ -173,14 +173,14 @@ describe("a pause that the gateway asks for", () => {
     start();
     schedule.ended(refused(10), true);
     start();
-    schedule.ended({ ended: "network", delivered: 0, error: paused }, true);
+    schedule.ended({ reason: "network", delivered: 0, error: paused }, true);
     start();
     schedule.ended(refused(10), true);
     expect(schedule.nextMs).toBe(10_000 + 60_000);
   });
 
   test.each([
-    ["something was delivered", { ended: "network", delivered: 1, error: refused(10).error } as const, 40_000],
+    ["something was delivered", { reason: "network", delivered: 1, error: refused(10).error } as const, 40_000],
     ["another failure came between", failed, 3000],
   ])("begins anew after %s", (_name, between, delayMs) => {
     const { schedule, start } = setup();

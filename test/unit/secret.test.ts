@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { IotHubError, openRegistrationPayload } from "../../src/index.js";
+import { IotHubError } from "../../src/index.js";
+import { openRegistrationPayload } from "../../src/provisioning/register.js";
 import { checkPsk, secretMistake } from "../../src/signing/secret.js";
 
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";

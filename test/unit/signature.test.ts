@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
-import { signRequest } from "../../src/index.js";
+import { signRequest } from "../../src/signing/signer.js";
 
 const peers = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
 

@@ -1,6 +1,7 @@
 /** A device that publishes, with as little around it as an app has. */
 
-import { type Credential, Device, type Host, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import { type Credential, Device, type Host } from "../../src/index.js";
 
 declare function print(text: string): void;
 

@@ -47,8 +47,8 @@ export async function run(readings: number, batch: number): Promise<void> {
     for (let j = 0; j < batch; j++) {
       await device.enqueue({ topic: "data", payload: `{"t":21.5,"rh":48.2,"n":${i + j}`, qos: 1 });
     }
-    const { kept, ended } = await device.flush();
-    if (kept > 0 || ended !== "empty") throw new Error(`${kept} kept: ${ended}`);
+    const { remaining, reason } = await device.flush();
+    if (remaining > 0 || reason !== "empty") throw new Error(`${remaining} remaining: ${reason}`);
     if ((i + batch) % (readings / 10) === 0) mark(String(i + batch));
   }
   device.close();

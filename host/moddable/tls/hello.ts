@@ -194,7 +194,7 @@ export function readServerHello(body: Uint8Array, suites: readonly number[]): Se
   };
 }
 
-/** Section 7.4.1.4: a server answers only what the client has offered. */
+/** Section 7.4.1.4: a server may send only extensions that the client offered. */
 function checkExtension(type: number, contents: Uint8Array): void {
   switch (type) {
     case SERVER_NAME:

@@ -212,7 +212,7 @@ export class TlsTransport implements Transport, TransportEvents {
     if (this.#state === "closed") return;
     if (error instanceof Rejection) {
       const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
-      this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, error), error.alert);
+      this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, { cause: error }), error.alert);
       return;
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;

@@ -4,15 +4,15 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeDeviceCertificate } from "../../../mocks/gateway/certificates.js";
-import { type Gateway, type ReceivedRequest, startGateway } from "../../../mocks/gateway/index.js";
 import type { Message } from "../../../src/message.js";
-import type { ClientEvent } from "../../../src/request/client.js";
+import type { DeviceEvent } from "../../../src/request/client.js";
 import type { Credential } from "../../../src/signing/signer.js";
+import { makeDeviceCertificate } from "../../../tools/gateway/certificates.js";
+import { type Gateway, type ReceivedRequest, startGateway } from "../../../tools/gateway/index.js";
 import { describeFileError } from "../file-system.js";
 import { createHost, Device } from "../index.js";
 import { CliError, exitCodes, explain } from "./failure.js";
-import { type Colors, colorsFor, duration, type Io, printLine } from "./io.js";
+import { type Colors, colorsFor, duration, printLine, type Streams } from "./io.js";
 import { describeTiming } from "./publish.js";
 import { packReadings, type Readings, takeReadings } from "./readings.js";
 
@@ -24,7 +24,7 @@ export interface DemoArguments {
 const PRODUCT = "DEMO000001";
 const BOARD = "sensor-board";
 
-interface Publication {
+interface DemoMessage {
   readonly what: string;
   readonly message: Message;
   /** What the gateway must have received, to the byte. */
@@ -46,7 +46,7 @@ interface Outcome {
   readonly error?: string;
 }
 
-export async function demo(io: Io, { json = false, debug = false }: DemoArguments): Promise<void> {
+export async function demo(io: Streams, { json = false, debug = false }: DemoArguments): Promise<void> {
   const start = performance.now();
   const c = colorsFor(io.stdout, io.env);
   const out = (line = "") => {
@@ -78,14 +78,14 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
   });
   const folder = await mkdtemp(join(tmpdir(), "tencent-iothub-demo-"));
   const host = createHost({ trustAnchors: gateway.ca, storage: folder });
-  const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
+  const onEvent = debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
   const outcomes: Outcome[] = [];
   try {
     out(
       `${c.bold("gateway")}      ${c.cyan(gateway.url)}, certificate made just now, trusted through its own root alone`,
     );
     out(`${c.bold("this machine")} ${describeReadings(readings)}`);
-    const all = publications(readings);
+    const all = demoMessages(readings);
     for (const { name, has, credential } of devices) {
       out();
       out(`${c.bold(name)}  ${c.dim(`${PRODUCT}/${name}, a device with ${has}`)}`);
@@ -136,7 +136,7 @@ export async function demo(io: Io, { json = false, debug = false }: DemoArgument
 
 async function publishOne(
   device: Device,
-  { what, message, bytes }: Publication,
+  { what, message, bytes }: DemoMessage,
   gateway: Gateway,
   out: (line?: string) => void,
   c: Colors,
@@ -204,7 +204,7 @@ async function logOne(device: Device, gateway: Gateway, out: (line?: string) => 
 }
 
 /** Three messages: JSON, JSON with Chinese text, and bytes. */
-function publications(readings: Readings): Publication[] {
+function demoMessages(readings: Readings): DemoMessage[] {
   const { temperatureC, load1, freeMemoryBytes, uptimeSeconds, takenAtMs } = readings;
   const freeMemoryMiB = Math.round(freeMemoryBytes / 1048576);
   const json = { temperatureC, load1, freeMemoryMiB, uptimeSeconds, takenAtMs };

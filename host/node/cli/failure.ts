@@ -1,12 +1,12 @@
 /** How a failure is told: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
 
 import {
-  AnswerError,
   type ErrorClass,
   type ErrorCode,
   type ExitGroup,
   errorClasses,
   IotHubError,
+  ResponseError,
 } from "../../../src/errors.js";
 import { duration } from "./io.js";
 
@@ -99,8 +99,8 @@ const hints: Partial<Record<ErrorCode, string>> = {
   TIMEOUT: "Check the network, or allow more time with --timeout-ms.",
   RESPONSE_MALFORMED: "Is this the gateway's port? What responded does not speak HTTP; https:// is for TLS.",
   HTTP_STATUS: "Something other than the device gateway may have responded, a proxy for example.",
-  ANSWER_NOT_JSON: "Something other than the device gateway may have responded, a proxy for example.",
-  ANSWER_UNKNOWN: "Something other than the device gateway may have responded.",
+  RESPONSE_NOT_JSON: "Something other than the device gateway may have responded, a proxy for example.",
+  RESPONSE_UNEXPECTED: "Something other than the device gateway may have responded.",
 };
 
 const gatewayHints: Readonly<Record<string, string>> = {
@@ -120,7 +120,7 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     const { code, message, errorClass } = error;
     const { exit } = errorClasses[errorClass];
     const known = { code, message, exitCode: exitCodes[exit] };
-    if (!(error instanceof AnswerError)) return { ...known, hint: hints[code] ?? classHints[errorClass] };
+    if (!(error instanceof ResponseError)) return { ...known, hint: hints[code] ?? classHints[errorClass] };
     const { status, gatewayCode, gatewayMessage, requestId, excerpt } = error;
     return {
       ...known,
@@ -206,7 +206,7 @@ export const classHints: Partial<Record<ErrorClass, string>> = {
   network: "Check the network, the url, and the name server of this machine.",
   timeout: hints.TIMEOUT,
   certificate: hints.CERTIFICATE_REJECTED,
-  unreadable: hints.ANSWER_UNKNOWN,
+  unreadable: hints.RESPONSE_UNEXPECTED,
   clock: CLOCK_HINT,
   credential: KEY_HINT,
   account: gatewayCodeHints["FailedOperation.AccountIsolated"],
@@ -221,7 +221,7 @@ export const classHints: Partial<Record<ErrorClass, string>> = {
 const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
 const CLOCK_CLASSES: readonly ErrorClass[] = ["clock", "credential", "unknown"];
 
-function responseHint(error: AnswerError, nowMs: number): string | undefined {
+function responseHint(error: ResponseError, nowMs: number): string | undefined {
   if (error.code !== "GATEWAY_REJECTED") return hints[error.code] ?? classHints[error.errorClass];
   const code = String(error.gatewayCode);
   const known = Object.hasOwn(gatewayCodeHints, code) ? gatewayCodeHints[code] : undefined;

@@ -10,10 +10,10 @@ import {
   parseFault,
   type ReceivedRequest,
   startGateway,
-} from "../../../mocks/gateway/index.js";
+} from "../../../tools/gateway/index.js";
 import { describeFileError } from "../file-system.js";
 import { CliError } from "./failure.js";
-import { type Colors, colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+import { type Colors, colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 
 export interface GatewayArguments {
   readonly port?: string;
@@ -33,7 +33,7 @@ export interface GatewayArguments {
 const DEFAULT_PORT = 8080;
 const DEFAULT_HTTPS_PORT = 8443;
 
-export async function gateway(io: Io, given: GatewayArguments): Promise<void> {
+export async function gateway(io: Streams, given: GatewayArguments): Promise<void> {
   const { https = false, json = false, devices, trustAnchorsOut } = given;
   if (trustAnchorsOut !== undefined && !https) throw new CliError("USAGE", "--trust-anchors-out goes with --https.");
   const number = (text: string | undefined) => (text === undefined ? undefined : wholeNumber(text));
@@ -93,7 +93,7 @@ function sampleDevices(): Sample {
   };
 }
 
-function welcome(io: Io, running: Gateway, sample: Sample | undefined, trustAnchorsOut: string | undefined): void {
+function welcome(io: Streams, running: Gateway, sample: Sample | undefined, trustAnchorsOut: string | undefined): void {
   const c = colorsFor(io.stdout, io.env);
   const out = (line: string) => printLine(io.stdout, line);
   out(`${c.bold("gateway")} on ${c.cyan(running.url)}; Ctrl-C ends it`);

@@ -7,7 +7,7 @@ export interface Output {
   readonly isTTY?: boolean;
 }
 
-export interface Io {
+export interface Streams {
   readonly stdin: AsyncIterable<Uint8Array | string>;
   readonly stdout: Output;
   readonly stderr: Output;
@@ -22,7 +22,7 @@ export interface Io {
 export type Colors = ReturnType<typeof createColors>;
 
 /** Colours only where they are seen: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says otherwise. */
-export function colorsFor(output: Output, env: Io["env"]): Colors {
+export function colorsFor(output: Output, env: Streams["env"]): Colors {
   return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb");
 }
 

@@ -1,12 +1,12 @@
 /** `tencent-iothub log`: lines for the platform's log of a device. */
 
 import type { LogLevel } from "../../../src/log.js";
-import type { ClientEvent } from "../../../src/request/client.js";
+import type { DeviceEvent } from "../../../src/request/client.js";
 import { createHost, Device } from "../index.js";
 import { CliError } from "./failure.js";
 import { readAll, readTrustAnchors, typedText } from "./files.js";
-import { colorsFor, type Io, printLine } from "./io.js";
-import { missing, readCredential, warnOfPsk } from "./publish.js";
+import { colorsFor, printLine, type Streams } from "./io.js";
+import { missing, readCredential, warnSecretOnCommandLine } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
 
 export interface LogArguments extends Settings {
@@ -23,19 +23,19 @@ const MAX_UPLOAD_BYTES = 16000;
 /** Level, time, quotation marks and comma. */
 const OVERHEAD_BYTES = 40;
 
-export async function log(io: Io, messages: readonly string[], given: LogArguments): Promise<void> {
+export async function log(io: Streams, messages: readonly string[], given: LogArguments): Promise<void> {
   const { profile, level = "info", json = false, debug = false, ...flags } = given;
   const settings = await readSettings(flags, profile, io.env);
   const { productId, deviceName, region, url, timeoutMs } = settings;
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
-  if (given.psk !== undefined) warnOfPsk(io);
+  if (given.psk !== undefined) warnSecretOnCommandLine(io);
   const credential = await readCredential(settings);
   const lines = await readLines(io, messages);
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   const requestIds: string[] = [];
-  const onEvent = (event: ClientEvent) => {
-    if (event.phase === "done") requestIds.push(event.requestId);
+  const onEvent = (event: DeviceEvent) => {
+    if (event.type === "done") requestIds.push(event.requestId);
     if (debug) printLine(io.stderr, `debug: ${JSON.stringify(event)}`);
   };
   try {
@@ -90,7 +90,7 @@ export async function log(io: Io, messages: readonly string[], given: LogArgumen
 }
 
 /** The arguments as one line, or standard input line by line. */
-async function readLines(io: Io, messages: readonly string[]): Promise<string[]> {
+async function readLines(io: Streams, messages: readonly string[]): Promise<string[]> {
   if (messages.length === 0) {
     throw new CliError("USAGE", "The message is missing.", {
       hint: "Give it as the last argument, or - to read lines from standard input.",

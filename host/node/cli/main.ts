@@ -2,7 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
-import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
 import { version } from "./version.js";
 
@@ -71,7 +71,7 @@ Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, clo
   html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
 
 /** Runs one command; resolves with the exit code and never rejects. */
-export async function main(argv: readonly string[], io: Io): Promise<number> {
+export async function main(argv: readonly string[], io: Streams): Promise<number> {
   const flags = { json: argv.includes("--json"), debug: argv.includes("--debug") };
   if (argv.length === 0) {
     return fail(
@@ -93,7 +93,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-function fail(io: Io, { code, message, hint, exitCode, details }: Failure, json: boolean): number {
+function fail(io: Streams, { code, message, hint, exitCode, details }: Failure, json: boolean): number {
   if (json) {
     printLine(io.stderr, JSON.stringify({ error: { code, message, hint, exitCode, ...details } }));
   } else {
@@ -110,7 +110,7 @@ function fromCommander(error: CommanderError): Failure {
   return explain(new CliError("USAGE", sentence, { hint }));
 }
 
-function build(io: Io): Command {
+function build(io: Streams): Command {
   const program = new Command("tencent-iothub")
     .description(
       "Publish to Tencent Cloud IoT Hub over HTTPS, look at signatures, make types, and run a local gateway.",
@@ -227,7 +227,7 @@ function build(io: Io): Command {
     .option("--window-seconds <n>", "how far a timestamp may be off (default: 300)")
     .option("--clock-skew-seconds <n>", "let the gateway's clock be wrong")
     .option("--rate-limit <n>", "messages a second and device (default: none)")
-    .option("--map-status", "answer errors with statuses of the 400s in place of 200")
+    .option("--map-status", "report errors with statuses of the 400s in place of 200")
     .option("--fault <fault>", "misbehave at every request, see below")
     .option("--fault-header <name>", "let a request choose its fault by this header")
     .addHelpText("after", gatewayExamples + exitHelp)

@@ -1,11 +1,11 @@
 /** `tencent-iothub publish`: one message, and what became of it. */
 
-import type { ClientEvent, RequestTiming } from "../../../src/request/client.js";
+import type { DeviceEvent, RequestTiming } from "../../../src/request/client.js";
 import type { Credential } from "../../../src/signing/signer.js";
 import { createHost, Device } from "../index.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readAll, readFile, readKey, readSecret, readTrustAnchors, text } from "./files.js";
-import { colorsFor, type Io, milliseconds, printLine } from "./io.js";
+import { colorsFor, milliseconds, printLine, type Streams } from "./io.js";
 import { readSettings, type Settings } from "./settings.js";
 
 export interface PublishArguments extends Settings {
@@ -16,19 +16,23 @@ export interface PublishArguments extends Settings {
   readonly debug?: boolean;
 }
 
-export async function publish(io: Io, payloadArgument: string | undefined, given: PublishArguments): Promise<void> {
+export async function publish(
+  io: Streams,
+  payloadArgument: string | undefined,
+  given: PublishArguments,
+): Promise<void> {
   const { profile, payloadFile, base64 = false, json = false, debug = false, ...flags } = given;
   const settings = await readSettings(flags, profile, io.env);
   const { productId, deviceName, topic, qos, region, url, timeoutMs } = settings;
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
   if (topic === undefined) throw missing("the topic", "--topic", "TENCENT_IOTHUB_TOPIC");
-  if (given.psk !== undefined) warnOfPsk(io);
+  if (given.psk !== undefined) warnSecretOnCommandLine(io);
   const credential = await readCredential(settings);
   const payload = await readPayload(io, payloadArgument, payloadFile, base64);
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   try {
-    const onEvent = debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
+    const onEvent = debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
     // Once, and by the clock as it is: who calls this wants to see what the gateway says.
     const device = new Device(
       { productId, deviceName, credential, region, url, timeoutMs, onEvent, retry: false, clockCorrection: false },
@@ -55,20 +59,20 @@ export async function publish(io: Io, payloadArgument: string | undefined, given
   }
 }
 
-/** Where the time went: `31.2 ms (connect 0.8, TLS 9.1, sign 1.2, answer 3.0)`. */
+/** Where the time went: `31.2 ms (connect 0.8, TLS 9.1, sign 1.2, first byte 3.0)`. */
 export function describeTiming(timing: RequestTiming): string {
   const parts = [
     ["connect", timing.connectMs],
     ["TLS", timing.tlsMs],
     ["sign", timing.signMs],
-    ["answer", timing.firstByteMs],
+    ["first byte", timing.firstByteMs],
   ] as const;
   const known = parts.filter(([, ms]) => ms !== undefined).map(([name, ms]) => `${name} ${ms?.toFixed(1)}`);
   if (timing.reused) known.unshift("connection kept");
   return `${milliseconds(timing.totalMs)}${known.length > 0 ? ` (${known.join(", ")})` : ""}`;
 }
 
-export function warnOfPsk(io: Io): void {
+export function warnSecretOnCommandLine(io: Streams): void {
   const c = colorsFor(io.stderr, io.env);
   printLine(
     io.stderr,
@@ -88,7 +92,7 @@ export async function readCredential({ psk, pskFile, keyFile }: Settings): Promi
 
 /** Text as text; from a file or standard input, bytes that are sent as text unless Base64 was asked for. */
 async function readPayload(
-  io: Io,
+  io: Streams,
   argument: string | undefined,
   file: string | undefined,
   base64: boolean,

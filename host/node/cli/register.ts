@@ -1,13 +1,13 @@
 /** `tencent-iothub register`: a credential for a device, kept in a file before anything is printed. */
 
 import { type RegisterOptions, type Registration, register } from "../../../src/provisioning/register.js";
-import type { ClientEvent } from "../../../src/request/client.js";
+import type { DeviceEvent } from "../../../src/request/client.js";
 import { type FileSystem, nodeFileSystem } from "../file-system.js";
 import { createHost } from "../index.js";
 import { CredentialFiles, type KeptPart } from "./credential-files.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readKey, readSecret, readText, readTrustAnchors } from "./files.js";
-import { colorsFor, type Io, printLine } from "./io.js";
+import { colorsFor, printLine, type Streams } from "./io.js";
 import { missing } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
 
@@ -24,7 +24,11 @@ export interface RegisterArguments extends Settings {
 
 type Kind = "psk" | "certificate" | "own certificate";
 
-export async function registerDevice(io: Io, given: RegisterArguments, fs: FileSystem = nodeFileSystem): Promise<void> {
+export async function registerDevice(
+  io: Streams,
+  given: RegisterArguments,
+  fs: FileSystem = nodeFileSystem,
+): Promise<void> {
   const { profile, out, force = false, printOnFailure = false, clientCertificate, clientKey, ...rest } = given;
   const { json = false, debug = false, ...flags } = rest;
   const settings = await readSettings(flags, profile, io.env);
@@ -62,7 +66,7 @@ export async function registerDevice(io: Io, given: RegisterArguments, fs: FileS
     // By the clock as it is: who calls this wants to see what the gateway says.
     clockCorrection: false,
     signal: interruption.signal,
-    onEvent: debug ? (event: ClientEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined,
+    onEvent: debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined,
   };
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   // Opened before the gateway is asked: a secret that cannot be kept must not be issued.

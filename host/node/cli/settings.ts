@@ -3,7 +3,7 @@
 import { dirname, resolve } from "node:path";
 import { CliError } from "./failure.js";
 import { readText } from "./files.js";
-import { type Io, wholeNumber } from "./io.js";
+import { type Streams, wholeNumber } from "./io.js";
 
 export interface Settings {
   productId?: string;
@@ -60,7 +60,11 @@ interface Layer {
  * @param given from the command line
  * @throws {CliError} USAGE, FILE_UNREADABLE, INVALID_PROFILE
  */
-export async function readSettings(given: Settings, profile: string | undefined, env: Io["env"]): Promise<Settings> {
+export async function readSettings(
+  given: Settings,
+  profile: string | undefined,
+  env: Streams["env"],
+): Promise<Settings> {
   const layers: Layer[] = [
     { from: "the command line", settings: given },
     { from: "the environment", settings: fromEnvironment(env) },
@@ -82,7 +86,7 @@ export async function readSettings(given: Settings, profile: string | undefined,
   return settings;
 }
 
-function fromEnvironment(env: Io["env"]): Settings {
+function fromEnvironment(env: Streams["env"]): Settings {
   const settings: Record<string, unknown> = {};
   for (const name of names) {
     const { env: variable, type } = settingNames[name];

@@ -5,7 +5,7 @@ import { secretMistake } from "../../../src/signing/secret.js";
 import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signing/signer.js";
 import { CliError } from "./failure.js";
 import { readFile, readKey, readSecret } from "./files.js";
-import { colorsFor, type Io, printLine, wholeNumber } from "./io.js";
+import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 
 export interface SignArguments {
   readonly host: string;
@@ -29,7 +29,7 @@ const fieldNames = ["method", "host", "path", "query", "algorithm", "timestamp",
 
 const SHOWN_BODY_CHARACTERS = 400;
 
-export async function sign(io: Io, given: SignArguments): Promise<void> {
+export async function sign(io: Streams, given: SignArguments): Promise<void> {
   const body = await readBody(given);
   const credential = await readCredential(io, given);
   const time = {
@@ -49,7 +49,7 @@ export async function sign(io: Io, given: SignArguments): Promise<void> {
   }
 }
 
-function print(io: Io, body: string | Uint8Array, { stringToSign, signature, headers }: SignedRequest): void {
+function print(io: Streams, body: string | Uint8Array, { stringToSign, signature, headers }: SignedRequest): void {
   const c = colorsFor(io.stdout, io.env);
   const out = (line = "") => printLine(io.stdout, line);
   const lines = stringToSign.split("\n");
@@ -103,7 +103,7 @@ async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uin
   return body ?? (await readFile(bodyFile as string, "body file"));
 }
 
-async function readCredential(io: Io, given: SignArguments): Promise<Credential> {
+async function readCredential(io: Streams, given: SignArguments): Promise<Credential> {
   const { secret, secretFile, keyFile, algorithm = keyFile === undefined ? "hmacsha256" : "rsa-sha256" } = given;
   if ([secret, secretFile, keyFile].filter((value) => value !== undefined).length !== 1) {
     throw new CliError("USAGE", "Give one of --secret, --secret-file and --key-file.");
@@ -126,6 +126,6 @@ async function readCredential(io: Io, given: SignArguments): Promise<Credential>
   return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
 }
 
-function warn(io: Io, sentence: string): void {
+function warn(io: Streams, sentence: string): void {
   printLine(io.stderr, `${colorsFor(io.stderr, io.env).yellow("warning:")} ${sentence}`);
 }

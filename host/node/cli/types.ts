@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { describeFileError } from "../file-system.js";
 import { CliError } from "./failure.js";
 import { readAll, readText, typedText } from "./files.js";
-import { colorsFor, type Io, printLine } from "./io.js";
+import { colorsFor, printLine, type Streams } from "./io.js";
 import { declareModel } from "./thing-model.js";
 
 export interface TypesArguments {
@@ -14,7 +14,7 @@ export interface TypesArguments {
   readonly json?: boolean;
 }
 
-export async function types(io: Io, path: string, { out, name, json }: TypesArguments): Promise<void> {
+export async function types(io: Streams, path: string, { out, name, json }: TypesArguments): Promise<void> {
   if (!/^[A-Z][A-Za-z0-9_]{0,63}$/.test(name)) {
     throw new CliError("USAGE", "The name of the type must be letters, digits and _, with a capital at its front.");
   }

@@ -51,9 +51,9 @@ export const data = {
     return Buffer.concat([cipher.update(pattern(16 * blocks)), cipher.final()]).toString("base64");
   }),
   "official SDKs": Object.fromEntries(
-    vectors.map(({ id, product_secret: productSecret, response_json: answer, plaintext_in: plain }) => [
+    vectors.map(({ id, product_secret: productSecret, response_json: reply, plaintext_in: plain }) => [
       id,
-      { productSecret, answer, content: contents[id] ?? JSON.parse(plain ?? "") },
+      { productSecret, reply, content: contents[id] ?? JSON.parse(plain ?? "") },
     ]),
   ),
 };

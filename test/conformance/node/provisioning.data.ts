@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
-import { sealRegistrationPayload } from "../../../mocks/gateway/index.js";
+import { sealRegistrationPayload } from "../../../tools/gateway/index.js";
 
 const { rsa_test_key: keys } = JSON.parse(readFileSync(new URL("../../vectors/peers.json", import.meta.url), "utf8"));
 const productSecret = "hzvf5LF9S0isvBhDSauWMaIk";
 
-function answer(content: object): string {
+function reply(content: object): string {
   const { payload, length } = sealRegistrationPayload(productSecret, JSON.stringify(content));
   return JSON.stringify({ Response: { Len: length, Payload: payload, State: 0, RequestId: "r" } });
 }
@@ -16,10 +16,10 @@ const clientCert = `-----BEGIN CERTIFICATE-----\n${`${"A".repeat(64)}\n`.repeat(
 
 export const data = {
   "a board registers once, keeps its credential, publishes and forgets": {
-    "a psk": { productSecret, answer: answer({ encryptionType: 2, psk }), secret: psk },
+    "a psk": { productSecret, reply: reply({ encryptionType: 2, psk }), secret: psk },
     "a certificate": {
       productSecret,
-      answer: answer({ encryptionType: 1, clientCert, clientKey }),
+      reply: reply({ encryptionType: 1, clientCert, clientKey }),
       privateKey: clientKey,
       certificate: clientCert,
     },

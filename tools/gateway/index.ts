@@ -18,7 +18,6 @@
  * whether it refuses a nonce used twice), this gateway takes the strict side, and most of it can be set by an option.
  */
 
-export { type AnswerCode, type AnswerShape, answerCodes, unpublishedCodes } from "./answers.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -60,5 +59,6 @@ export {
 export type { GatewayOptions, HttpsOptions } from "./options.js";
 export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRequest } from "./received.js";
 export { sealRegistrationPayload } from "./registration.js";
+export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
 export { type SignedFieldName, type SignedFields, signedFieldNames } from "./verify.js";

@@ -1,5 +1,5 @@
-import { Refusal } from "./answers.js";
 import { type DeviceRecord, deviceNamePattern, productIdPattern } from "./devices.js";
+import { Refusal } from "./responses.js";
 import { quote } from "./verify.js";
 
 /** A message that the gateway has understood. */

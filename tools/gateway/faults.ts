@@ -4,25 +4,25 @@ import { GatewayError } from "./errors.js";
  * Where in an exchange a fault strikes:
  * - `connect`: the TCP connection was accepted, nothing was read, no TLS was spoken
  * - `read`: the request's headers were read, its body was not
- * - `headers`: the request was read and dealt with, no byte of the answer was sent
- * - `body`: the answer's headers and half of its body were sent
+ * - `headers`: the request was read and dealt with, no byte of the response was sent
+ * - `body`: the response's headers and half of its body were sent
  */
 export type FaultPhase = "connect" | "read" | "headers" | "body";
 
 /**
  * One way to misbehave.
  *
- * A request struck by a fault that damages the *answer* is dealt with as usual before, so its message counts as
- * received. One that is refused (`status`, `html`, `error`), answered early, or whose body is never read is not.
+ * A request struck by a fault that damages the *response* is dealt with as usual before, so its message counts as
+ * received. One that is refused (`status`, `html`, `error`), responded to early, or whose body is never read is not.
  */
 export type Fault =
-  /** Waits before the answer's headers, or between its headers and its body. */
+  /** Waits before the response's headers, or between its headers and its body. */
   | { readonly kind: "delay"; readonly ms: number; readonly phase?: "headers" | "body" }
-  /** Goes on forever without a sign of life. In the phase `body` the answer's headers were sent and nothing of its body. */
+  /** Goes on forever without a sign of life. In the phase `body` the response's headers were sent and nothing of its body. */
   | { readonly kind: "hang"; readonly phase: FaultPhase }
   /** Sends RST. */
   | { readonly kind: "reset"; readonly phase: FaultPhase }
-  /** Sends FIN without the (rest of the) answer. */
+  /** Sends FIN without the (rest of the) response. */
   | { readonly kind: "close"; readonly phase: FaultPhase }
   /** A status with its usual page of JSON; `retryAfter` is seconds or an HTTP date. */
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
@@ -38,7 +38,7 @@ export type Fault =
   | { readonly kind: "malformed-json" }
   /** The right body as another type, `text/plain` unless given. */
   | { readonly kind: "content-type"; readonly contentType?: string }
-  /** A right answer padded to `bytes` bytes, 1 048 576 unless given. */
+  /** A right response padded to `bytes` bytes, 1 048 576 unless given. */
   | { readonly kind: "too-large"; readonly bytes?: number }
   /** The right body in pieces: one byte every 20 ms unless given. */
   | { readonly kind: "slow-drip"; readonly bytes?: number; readonly intervalMs?: number }
@@ -48,21 +48,21 @@ export type Fault =
   | { readonly kind: "bad-chunk" }
   /** Bytes that are no HTTP. */
   | { readonly kind: "garbage" }
-  /** An interim answer (103) before the real one. */
+  /** An interim response (103) before the real one. */
   | { readonly kind: "interim" }
-  /** The answer to the request before, RequestId and all; to the first request, an answer with an invented RequestId. */
-  | { readonly kind: "other-answer" }
+  /** The response to the request before, RequestId and all; to the first request, a response with an invented RequestId. */
+  | { readonly kind: "other-response" }
   /**
    * A response that was sent on this connection before, so many requests ago, 1 unless given, in place of dealing with the
    * request: as a proxy does that repeats a response. Where there was none, the request is dealt with as usual.
    */
   | { readonly kind: "repeated"; readonly ago?: number }
-  /** The right answer, and at once another one that nobody asked for. */
-  | { readonly kind: "two-answers" }
-  /** Answers once the headers were read, without reading the body; then closes (default) or goes on. */
+  /** The right response, and at once another one that nobody asked for. */
+  | { readonly kind: "two-responses" }
+  /** Responds once the headers were read, without reading the body; then closes (default) or goes on. */
   | { readonly kind: "early"; readonly status?: number; readonly keepOpen?: boolean }
   /**
-   * Answers as if the connection were kept; then, without a word: `ignore` never reads from it again, `close` sends
+   * Responds as if the connection were kept; then, without a word: `ignore` never reads from it again, `close` sends
    * FIN, `reset` sends RST once the next request arrives.
    */
   | { readonly kind: "half-open"; readonly afterwards: "ignore" | "close" | "reset" }
@@ -72,7 +72,7 @@ export type Fault =
   | { readonly kind: "tls-alert"; readonly alert?: number }
   /** TLS: FIN after that many bytes of the server's handshake, 0 unless given. */
   | { readonly kind: "tls-close"; readonly afterBytes?: number }
-  /** TLS: reads the ClientHello and never answers. */
+  /** TLS: reads the ClientHello and never responds. */
   | { readonly kind: "tls-hang" }
   /** TLS 1.2: the signature of the ServerKeyExchange is damaged on its way. */
   | { readonly kind: "tls-key-exchange" };
@@ -233,9 +233,9 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   "bad-chunk": {},
   garbage: {},
   interim: {},
-  "other-answer": {},
+  "other-response": {},
   repeated: { ago: optional((value) => Number.isInteger(value) && (value as number) > 0 && (value as number) <= 16) },
-  "two-answers": {},
+  "two-responses": {},
   early: { status: optional(status), keepOpen: optional(isBoolean) },
   "half-open": { afterwards: oneOf("ignore", "close", "reset") },
   skew: { seconds: (value) => typeof value === "number" && Math.abs(value) < 1e11 },

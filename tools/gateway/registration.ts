@@ -1,10 +1,10 @@
 import { createCipheriv, randomBytes, X509Certificate } from "node:crypto";
-import { Refusal } from "./answers.js";
 import { makeDeviceCertificate } from "./certificates.js";
 import type { DeviceDescription, DeviceRecord, DeviceRegistry, ProductRecord } from "./devices.js";
 import { type JsonObject, text } from "./publish.js";
+import { Refusal } from "./responses.js";
 
-/** What a registration comes to: members of the answer, and whether the device was known. */
+/** What a registration comes to: members of the response, and whether the device was known. */
 export interface Registration {
   readonly members: Readonly<Record<string, unknown>>;
   readonly state: 0 | 1;

@@ -139,7 +139,7 @@ export function blockText(bytes: Uint8Array): string {
 }
 
 /** A hash over bytes that come in pieces. */
-export abstract class Md {
+export abstract class MerkleDamgard {
   readonly #hash: HashFunction;
   #state: Int32Array;
   readonly #pending = new Uint8Array(BLOCK_BYTES);
@@ -181,7 +181,7 @@ export abstract class Md {
     this.#pending.fill(0);
   }
 
-  protected copyTo<T extends Md>(other: T): T {
+  protected copyTo<T extends MerkleDamgard>(other: T): T {
     other.#state.set(this.#state);
     other.#pending.set(this.#pending);
     other.#filled = this.#filled;

@@ -1,5 +1,4 @@
 import { createHash, createHmac, verify as verifySignature } from "node:crypto";
-import { Refusal } from "./answers.js";
 import {
   type Authentication,
   type Credential,
@@ -7,6 +6,7 @@ import {
   type SignatureAlgorithm,
   signatureAlgorithms,
 } from "./devices.js";
+import { Refusal } from "./responses.js";
 
 /** The eight fields of the string to sign, in their order. */
 export interface SignedFields {

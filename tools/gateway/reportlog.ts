@@ -1,5 +1,5 @@
-import { Refusal } from "./answers.js";
 import type { JsonObject } from "./publish.js";
+import { Refusal } from "./responses.js";
 
 /** Limits of this mock; those of the service are not known. */
 const maxLines = 100;

@@ -1,17 +1,18 @@
 import { describe, expect, test } from "@jest/globals";
-import { AnswerError, readAnswer } from "../../src/index.js";
+import { ResponseError } from "../../src/index.js";
+import { readResponse } from "../../src/request/response.js";
 import { response, success } from "../support/fake-host.js";
 
 type Changes = Parameters<typeof response>[1];
 
-function refusal(body: string | Uint8Array, changes?: Changes): AnswerError {
+function refusal(body: string | Uint8Array, changes?: Changes): ResponseError {
   try {
-    readAnswer(response(body, changes));
+    readResponse(response(body, changes));
   } catch (error) {
-    expect(error).toBeInstanceOf(AnswerError);
-    return error as AnswerError;
+    expect(error).toBeInstanceOf(ResponseError);
+    return error as ResponseError;
   }
-  throw new Error("readAnswer took it");
+  throw new Error("readResponse took it");
 }
 
 describe("success", () => {
@@ -21,16 +22,16 @@ describe("success", () => {
     ["the retired code", '{"code":0,"message":"","requestId":12345}', "12345"],
     ["the retired returnCode", '{"returnCode":0,"returnMessage":"success"}', ""],
   ])("%s", (_name, body, requestId) => {
-    expect(readAnswer(response(body)).requestId).toBe(requestId);
+    expect(readResponse(response(body)).requestId).toBe(requestId);
   });
 
   test("without a Content-Type, and with text/json", () => {
-    expect(readAnswer(response(success, { headers: {} })).status).toBe(200);
-    expect(readAnswer(response(success, { headers: { "content-type": "text/json" } })).status).toBe(200);
+    expect(readResponse(response(success, { headers: {} })).status).toBe(200);
+    expect(readResponse(response(success, { headers: { "content-type": "text/json" } })).status).toBe(200);
   });
 
   test("members beyond the RequestId", () => {
-    const { content } = readAnswer(response('{"Response":{"Len":53,"Payload":"s6FB","RequestId":"r"}}'));
+    const { content } = readResponse(response('{"Response":{"Len":53,"Payload":"s6FB","RequestId":"r"}}'));
     expect(content).toMatchObject({ Len: 53, Payload: "s6FB" });
   });
 });
@@ -67,18 +68,18 @@ describe("the gateway's refusals", () => {
 
 describe("anything else", () => {
   test.each<[string, string | Uint8Array, Changes, string]>([
-    ["empty", "", {}, "ANSWER_EMPTY"],
-    ["a page", "<html>login</html>", { headers: { "content-type": "text/html" } }, "ANSWER_NOT_JSON"],
-    ["a page without type", "<html>login</html>", { headers: {} }, "ANSWER_NOT_JSON"],
-    ["truncated JSON", success.slice(0, -2), {}, "ANSWER_NOT_JSON"],
-    ["no UTF-8", Uint8Array.of(0x7b, 0xff, 0x7d), {}, "ANSWER_NOT_JSON"],
-    ["deep nesting", `{"Response":${"[".repeat(8000)}`, {}, "ANSWER_NOT_JSON"],
-    ["an array", "[]", {}, "ANSWER_NOT_JSON"],
-    ["null", "null", {}, "ANSWER_NOT_JSON"],
-    ["another object", '{"ok":true}', {}, "ANSWER_UNKNOWN"],
-    ["no RequestId", '{"Response":{}}', {}, "ANSWER_UNKNOWN"],
-    ["Error without Code", '{"Response":{"Error":{},"RequestId":"r"}}', {}, "ANSWER_UNKNOWN"],
-    ["Error as text", '{"Response":{"Error":"x","RequestId":"r"}}', {}, "ANSWER_UNKNOWN"],
+    ["empty", "", {}, "RESPONSE_EMPTY"],
+    ["a page", "<html>login</html>", { headers: { "content-type": "text/html" } }, "RESPONSE_NOT_JSON"],
+    ["a page without type", "<html>login</html>", { headers: {} }, "RESPONSE_NOT_JSON"],
+    ["truncated JSON", success.slice(0, -2), {}, "RESPONSE_NOT_JSON"],
+    ["no UTF-8", Uint8Array.of(0x7b, 0xff, 0x7d), {}, "RESPONSE_NOT_JSON"],
+    ["deep nesting", `{"Response":${"[".repeat(8000)}`, {}, "RESPONSE_NOT_JSON"],
+    ["an array", "[]", {}, "RESPONSE_NOT_JSON"],
+    ["null", "null", {}, "RESPONSE_NOT_JSON"],
+    ["another object", '{"ok":true}', {}, "RESPONSE_UNEXPECTED"],
+    ["no RequestId", '{"Response":{}}', {}, "RESPONSE_UNEXPECTED"],
+    ["Error without Code", '{"Response":{"Error":{},"RequestId":"r"}}', {}, "RESPONSE_UNEXPECTED"],
+    ["Error as text", '{"Response":{"Error":"x","RequestId":"r"}}', {}, "RESPONSE_UNEXPECTED"],
     ["success under status 500", success, { status: 500 }, "HTTP_STATUS"],
     ["404", "not found", { status: 404 }, "HTTP_STATUS"],
     ["empty 502", "", { status: 502 }, "HTTP_STATUS"],

@@ -3,17 +3,17 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, isIPv6, type Socket } from "node:net";
 import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
-import { type Answer, errorAnswer, type Refusal, successAnswer } from "./answers.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
 import { GatewayError } from "./errors.js";
-import { type Endpoint, exchange, type Rules } from "./exchange.js";
 import { type Fault, Faults, parseFault, refusesRequest, strikesConnection } from "./faults.js";
-import { answerBadly, answerWell, type Delivery } from "./misbehave.js";
+import { type Endpoint, handleRequest, type Rules } from "./handle-request.js";
+import { type Delivery, sendFaultyResponse, sendResponse } from "./misbehave.js";
 import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
+import { errorResponse, type Refusal, type ResponseContent, successResponse } from "./responses.js";
 import { readTarget } from "./target.js";
 import { NonceMemory } from "./verify.js";
 
@@ -48,11 +48,11 @@ export interface Gateway {
 
 const INJECTED = "Injected error.";
 
-/** What is known of a request between its headers and its answer. */
-interface Exchange {
+/** What is known of a request between its headers and its response. */
+interface RequestContext {
   readonly entry: ReceivedRequest;
   readonly fault: Fault | undefined;
-  readonly delivery: Omit<Delivery, "answer">;
+  readonly delivery: Omit<Delivery, "content">;
   readonly nowMs: number;
 }
 
@@ -86,7 +86,7 @@ class RunningGateway implements Gateway {
   readonly #connections: Connections;
   readonly #app: FastifyInstance;
   readonly #http: Server;
-  readonly #exchanges = new WeakMap<IncomingMessage, Exchange>();
+  readonly #requests = new WeakMap<IncomingMessage, RequestContext>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #port = 0;
   #earlier: string;
@@ -109,17 +109,17 @@ class RunningGateway implements Gateway {
       registry,
       nonces: this.#nonces,
       rateLimit: options.rateLimit === undefined ? undefined : new RateLimit(options.rateLimit),
-      style: { shape: options.answerShape ?? "response", mapStatus: options.mapStatus ?? false },
+      style: { shape: options.responseShape ?? "response", mapStatus: options.mapStatus ?? false },
       windowSeconds: options.windowSeconds ?? 300,
       maxPayloadBytes: options.maxPayloadBytes ?? 16_384,
       signedHost: options.signedHost,
     };
-    this.#earlier = successAnswer(this.#rules.style, randomUUID()).body;
+    this.#earlier = successResponse(this.#rules.style, randomUUID()).body;
     let http: Server | undefined;
     this.#app = fastify({
       bodyLimit: options.maxBodyBytes ?? 65_536,
       rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
-      clientErrorHandler: (_error, socket) => this.#answerNonsense(socket as Socket),
+      clientErrorHandler: (_error, socket) => this.#rejectNonHttp(socket as Socket),
       // Nothing but this gateway's own listener feeds the HTTP server, so that faults can come before it.
       serverFactory: (handler) => {
         http = createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000 }, handler);
@@ -264,7 +264,7 @@ class RunningGateway implements Gateway {
         entry.status = status;
       },
     };
-    this.#exchanges.set(request, { entry, fault, delivery, nowMs });
+    this.#requests.set(request, { entry, fault, delivery, nowMs });
     response.on("close", () => {
       entry.durationMs = performance.now() - startedAt;
       if (!entry.accepted) counts.refused++;
@@ -282,7 +282,7 @@ class RunningGateway implements Gateway {
     request: IncomingMessage,
     connection: Delivery["connection"],
     fault: Fault,
-    delivery: Omit<Delivery, "answer">,
+    delivery: Omit<Delivery, "content">,
     entry: ReceivedRequest,
   ): "go on" | "done" {
     if ("phase" in fault && fault.phase === "read") {
@@ -292,8 +292,8 @@ class RunningGateway implements Gateway {
       return "done";
     }
     if (fault.kind === "early") {
-      const answer = this.#madeUp(fault.status === undefined || fault.status < 300 ? undefined : fault.status, entry);
-      answerBadly({ ...delivery, answer }, fault);
+      const content = this.#madeUp(fault.status === undefined || fault.status < 300 ? undefined : fault.status, entry);
+      sendFaultyResponse({ ...delivery, content }, fault);
       if (fault.keepOpen) request.resume();
       return "done";
     }
@@ -302,64 +302,64 @@ class RunningGateway implements Gateway {
 
   /** Once the body was read. */
   #deal(request: IncomingMessage, endpoint: Endpoint, body: Buffer): void {
-    const { entry, fault, delivery, nowMs } = this.#exchanges.get(request) as Exchange;
+    const { entry, fault, delivery, nowMs } = this.#requests.get(request) as RequestContext;
     entry.body = body;
     if (fault !== undefined && refusesRequest(fault)) {
-      const answer =
+      const content =
         fault.kind === "error"
           ? this.#errorOf(entry, fault.code, fault.message ?? INJECTED, fault.status)
           : this.#madeUp(fault.kind === "status" ? fault.status : 502, entry);
-      if (fault.kind === "error") this.#answer(delivery, answer);
-      else answerBadly({ ...delivery, answer }, fault);
+      if (fault.kind === "error") this.#respond(delivery, content);
+      else sendFaultyResponse({ ...delivery, content }, fault);
       return;
     }
     const repeated = fault?.kind === "repeated" ? delivery.connection.sent.at(-(fault.ago ?? 1)) : undefined;
     if (repeated !== undefined) {
-      this.#answer(delivery, repeated);
+      this.#respond(delivery, repeated);
       return;
     }
-    const answer = exchange(this.#rules, endpoint, entry, nowMs);
+    const content = handleRequest(this.#rules, endpoint, entry, nowMs);
     if (entry.accepted) this.counts.accepted++;
-    if (fault === undefined || fault.kind === "repeated") this.#answer(delivery, answer);
-    else answerBadly({ ...delivery, answer }, fault);
-    this.#earlier = answer.body;
+    if (fault === undefined || fault.kind === "repeated") this.#respond(delivery, content);
+    else sendFaultyResponse({ ...delivery, content }, fault);
+    this.#earlier = content.body;
   }
 
   /** Sends a response as it should be, and remembers it. */
-  #answer(delivery: Omit<Delivery, "answer">, answer: Answer): void {
+  #respond(delivery: Omit<Delivery, "content">, content: ResponseContent): void {
     const { sent } = delivery.connection;
-    sent.push(answer);
+    sent.push(content);
     if (sent.length > 16) sent.shift();
-    answerWell({ ...delivery, answer });
+    sendResponse({ ...delivery, content });
   }
 
   #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {
-    const { entry, delivery } = this.#exchanges.get(request) as Exchange;
-    const answer = this.#errorOf(entry, code, message);
+    const { entry, delivery } = this.#requests.get(request) as RequestContext;
+    const content = this.#errorOf(entry, code, message);
     // Whatever of the body was not read must not be taken for the next request.
     const more: Record<string, string> = request.complete ? {} : { connection: "close" };
-    answerWell({ ...delivery, answer: { ...answer, status: Math.max(status, answer.status) } }, more);
+    sendResponse({ ...delivery, content: { ...content, status: Math.max(status, content.status) } }, more);
   }
 
-  #errorOf(entry: ReceivedRequest, code: string, message: string, status?: number): Answer {
+  #errorOf(entry: ReceivedRequest, code: string, message: string, status?: number): ResponseContent {
     entry.requestId = randomUUID();
     entry.error = { code, message };
-    return errorAnswer(this.#rules.style, entry.requestId, code, message, status);
+    return errorResponse(this.#rules.style, entry.requestId, code, message, status);
   }
 
-  /** An answer that no rule led to: a success, or an error that fits the status. */
-  #madeUp(status: number | undefined, entry: ReceivedRequest): Answer {
+  /** A response that no rule led to: a success, or an error that fits the status. */
+  #madeUp(status: number | undefined, entry: ReceivedRequest): ResponseContent {
     if (status === undefined) {
       entry.requestId = randomUUID();
-      return successAnswer(this.#rules.style, entry.requestId);
+      return successResponse(this.#rules.style, entry.requestId);
     }
     const code = status === 429 ? "RequestLimitExceeded" : status >= 500 ? "InternalError" : "InvalidAction";
     return { ...this.#errorOf(entry, code, INJECTED), status };
   }
 
-  #answerNonsense(socket: Socket): void {
+  #rejectNonHttp(socket: Socket): void {
     if (!socket.writable) return;
-    const { body } = errorAnswer(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
+    const { body } = errorResponse(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
     const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
     socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
   }

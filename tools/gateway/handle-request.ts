@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { type Answer, type AnswerCode, type AnswerStyle, errorAnswer, Refusal, successAnswer } from "./answers.js";
 import type {
   AccountState,
   Credential,
@@ -15,6 +14,14 @@ import type { RateLimit } from "./ratelimit.js";
 import type { ReceivedRequest } from "./received.js";
 import { register } from "./registration.js";
 import { readLogLines } from "./reportlog.js";
+import {
+  errorResponse,
+  Refusal,
+  type ResponseCode,
+  type ResponseContent,
+  type ResponseStyle,
+  successResponse,
+} from "./responses.js";
 import { readTarget } from "./target.js";
 import {
   checkAlgorithmFits,
@@ -32,7 +39,7 @@ export interface Rules {
   readonly registry: DeviceRegistry;
   readonly nonces: NonceMemory;
   readonly rateLimit: RateLimit | undefined;
-  readonly style: AnswerStyle;
+  readonly style: ResponseStyle;
   readonly windowSeconds: number;
   readonly maxPayloadBytes: number;
   readonly signedHost: string | undefined;
@@ -40,18 +47,23 @@ export interface Rules {
 
 export type Endpoint = "publish" | "register" | "reportlog";
 
-/** Deals with a request whose body was read: fills in what is known of it and says what to answer. */
-export function exchange(rules: Rules, endpoint: Endpoint, entry: ReceivedRequest, nowMs: number): Answer {
+/** Deals with a request whose body was read: fills in what is known of it and gives its response. */
+export function handleRequest(
+  rules: Rules,
+  endpoint: Endpoint,
+  entry: ReceivedRequest,
+  nowMs: number,
+): ResponseContent {
   const requestId = randomUUID();
   entry.requestId = requestId;
   try {
     const members = accept(rules, endpoint, entry, nowMs);
     entry.accepted = true;
-    return successAnswer(rules.style, requestId, members);
+    return successResponse(rules.style, requestId, members);
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal("InternalError", "The gateway failed.");
     entry.error = { code: refusal.code, message: refusal.message };
-    return errorAnswer(rules.style, requestId, refusal.code, refusal.message);
+    return errorResponse(rules.style, requestId, refusal.code, refusal.message);
   }
 }
 
@@ -100,7 +112,7 @@ function deliverContent(
 }
 
 const stateRefusals: Readonly<
-  Record<AccountState | ProductState | DeviceState, readonly [code: AnswerCode, message: string]>
+  Record<AccountState | ProductState | DeviceState, readonly [code: ResponseCode, message: string]>
 > = {
   isolated: ["FailedOperation.AccountIsolated", "The account is in arrears."],
   forbidden: ["UnauthorizedOperation.ProductIsForbidden", "The product is switched off."],

@@ -21,7 +21,7 @@ export interface ConnectionInfo {
 
 /**
  * One request as the gateway saw it. It holds no secret: neither keys nor what a registration handed out.
- * `accepted` counts: what was verified and understood, whether or not the answer came through.
+ * `accepted` counts: what was verified and understood, whether or not the response came through.
  */
 export interface ReceivedRequest {
   /** 1 for the gateway's first request. */
@@ -58,11 +58,11 @@ export interface ReceivedRequest {
   diagnosis?: Diagnosis;
   /** The fault that struck it. */
   fault?: Fault;
-  /** Undefined if no answer was sent. */
+  /** Undefined if no response was sent. */
   status?: number;
-  /** What the answer was meant to say. */
+  /** What the response was meant to say. */
   requestId?: string;
-  /** From the request's headers to the end of the answer, or of the connection. */
+  /** From the request's headers to the end of the response, or of the connection. */
   durationMs?: number;
 }
 
@@ -80,7 +80,7 @@ export interface GatewayCounts {
   refused: number;
   /** Requests and connections that a fault struck. */
   faults: number;
-  /** Requests on a connection that was left half open, which are not answered. */
+  /** Requests on a connection that was left half open, which get no response. */
   ignored: number;
 }
 
@@ -107,7 +107,7 @@ export function formatRequest(request: ReceivedRequest): string {
     `#${request.index}`,
     `conn ${request.connection.id}${request.connection.tls?.resumed ? " (resumed)" : ""}`,
     `${request.method} ${printable(request.url)}`,
-    String(request.status ?? "no answer"),
+    String(request.status ?? "no response"),
     device,
   ];
   if (request.topic !== undefined) {

@@ -1,4 +1,7 @@
-import { type AnswerError, type HttpResponse, readAnswer, utf8 } from "../../src/index.js";
+import { utf8 } from "../../src/crypto/utf8.js";
+import type { HttpResponse } from "../../src/host.js";
+import type { ResponseError } from "../../src/index.js";
+import { readResponse } from "../../src/request/response.js";
 import type { Case } from "./case.js";
 
 function response(body: string | Uint8Array, changes: Partial<HttpResponse> = {}): HttpResponse {
@@ -27,7 +30,7 @@ export const cases: readonly Case[] = [
         `{"code":0,"message":"","requestId":"${id}"}`,
         `{"returnCode":0,"returnMessage":"success","requestId":"${id}"}`,
       ]) {
-        check.equal(readAnswer(response(body)).requestId, id, body);
+        check.equal(readResponse(response(body)).requestId, id, body);
       }
     },
   },
@@ -41,7 +44,9 @@ export const cases: readonly Case[] = [
       ];
       for (const [body, code, message] of refusals) {
         for (const status of [200, 401, 500]) {
-          const error = check.throws("GATEWAY_REJECTED", () => readAnswer(response(body, { status }))) as AnswerError;
+          const error = check.throws("GATEWAY_REJECTED", () =>
+            readResponse(response(body, { status })),
+          ) as ResponseError;
           check.equal(error.gatewayCode, code);
           check.equal(error.gatewayMessage, message);
           check.equal(error.status, status);
@@ -52,22 +57,22 @@ export const cases: readonly Case[] = [
   {
     name: "everything else is a typed error",
     run(check) {
-      const answers: [string, HttpResponse][] = [
-        ["ANSWER_EMPTY", response("")],
-        ["ANSWER_NOT_JSON", response("<html>login</html>", { headers: { "content-type": "text/html" } })],
-        ["ANSWER_NOT_JSON", response("<html>")],
-        ["ANSWER_NOT_JSON", response('{"Response":{"RequestId":"x"')],
-        ["ANSWER_NOT_JSON", response(Uint8Array.from([0x7b, 0x22, 0xff, 0x22, 0x7d]))],
-        // A device's stack does not last for what follows; its answer must be an error, not a reset.
-        ["ANSWER_NOT_JSON", response(repeated("[", 10_000))],
-        ["ANSWER_NOT_JSON", response(repeated('{"a":', 10_000))],
-        ["ANSWER_UNKNOWN", response("{}")],
-        ["ANSWER_UNKNOWN", response('{"Response":{}}')],
-        ["ANSWER_UNKNOWN", response('{"Response":null}')],
+      const replies: [string, HttpResponse][] = [
+        ["RESPONSE_EMPTY", response("")],
+        ["RESPONSE_NOT_JSON", response("<html>login</html>", { headers: { "content-type": "text/html" } })],
+        ["RESPONSE_NOT_JSON", response("<html>")],
+        ["RESPONSE_NOT_JSON", response('{"Response":{"RequestId":"x"')],
+        ["RESPONSE_NOT_JSON", response(Uint8Array.from([0x7b, 0x22, 0xff, 0x22, 0x7d]))],
+        // A device's stack does not last for what follows; its response must be an error, not a reset.
+        ["RESPONSE_NOT_JSON", response(repeated("[", 10_000))],
+        ["RESPONSE_NOT_JSON", response(repeated('{"a":', 10_000))],
+        ["RESPONSE_UNEXPECTED", response("{}")],
+        ["RESPONSE_UNEXPECTED", response('{"Response":{}}')],
+        ["RESPONSE_UNEXPECTED", response('{"Response":null}')],
         ["HTTP_STATUS", response("Bad Gateway", { status: 502 })],
         ["HTTP_STATUS", response("", { status: 204 + 200 })],
       ];
-      for (const [code, answer] of answers) check.throws(code, () => readAnswer(answer), code);
+      for (const [code, reply] of replies) check.throws(code, () => readResponse(reply), code);
     },
   },
   {
@@ -75,7 +80,7 @@ export const cases: readonly Case[] = [
     run(check) {
       for (const text of ["漢".repeat(100), `a${"漢".repeat(100)}`, `ab${"漢".repeat(100)}`, "😀".repeat(80)]) {
         const body = utf8(text);
-        const error = check.throws("ANSWER_NOT_JSON", () => readAnswer(response(body))) as AnswerError;
+        const error = check.throws("RESPONSE_NOT_JSON", () => readResponse(response(body))) as ResponseError;
         const excerpt = error.excerpt ?? "";
         check.ok(excerpt.length > 40 && excerpt.length <= 200, "its length");
         check.ok(text.startsWith(excerpt), excerpt);
@@ -86,8 +91,8 @@ export const cases: readonly Case[] = [
     name: "the gateway's clock, and how long to wait",
     run(check) {
       const read = (headers: Record<string, string>) => {
-        const answer = response("no", { status: 429, headers });
-        const error = check.throws("HTTP_STATUS", () => readAnswer(answer)) as AnswerError;
+        const reply = response("no", { status: 429, headers });
+        const error = check.throws("HTTP_STATUS", () => readResponse(reply)) as ResponseError;
         check.ok(error.retryable, "retryable");
         return [error.dateMs, error.retryAfterSeconds];
       };
@@ -110,15 +115,15 @@ export const cases: readonly Case[] = [
       ]) {
         const wrap = (inner: string) =>
           response(`${before}{ "a": [1, {}], "Response" : ${inner} , "z": null }${after}`);
-        check.equal(readAnswer(wrap(`{"Error":null,"x":{"RequestId":"no"},"RequestId":"${id}"}`)).requestId, id);
+        check.equal(readResponse(wrap(`{"Error":null,"x":{"RequestId":"no"},"RequestId":"${id}"}`)).requestId, id);
         for (const inner of [`{${error},"RequestId":"${id}"}`, `{"RequestId":"${id}",${error}}`]) {
-          const refused = check.throws("GATEWAY_REJECTED", () => readAnswer(wrap(inner))) as AnswerError;
+          const refused = check.throws("GATEWAY_REJECTED", () => readResponse(wrap(inner))) as ResponseError;
           check.equal([refused.gatewayCode, refused.gatewayMessage, refused.requestId], ["Yes", "why", id]);
         }
       }
       // Only one mark, and only at the beginning.
       for (const body of ["\ufeff\ufeff{}", "{}\ufeff", " \ufeff{}"]) {
-        check.throws("ANSWER_NOT_JSON", () => readAnswer(response(body)), body);
+        check.throws("RESPONSE_NOT_JSON", () => readResponse(response(body)), body);
       }
     },
   },
@@ -127,9 +132,9 @@ export const cases: readonly Case[] = [
     run(check) {
       for (const text of ["[".repeat(70), "{".repeat(200), '\\"['.repeat(70), `${"\\\\".repeat(3)}${"[".repeat(70)}`]) {
         const refused = `{"Response":{"Error":{"Code":"Yes","Message":"${text}"},"RequestId":"r"}}`;
-        const error = check.throws("GATEWAY_REJECTED", () => readAnswer(response(refused)), text) as AnswerError;
+        const error = check.throws("GATEWAY_REJECTED", () => readResponse(response(refused)), text) as ResponseError;
         check.equal(error.gatewayMessage, JSON.parse(`"${text}"`));
-        check.equal(readAnswer(response(`{"Response":{"x":"${text}","RequestId":"r"}}`)).requestId, "r");
+        check.equal(readResponse(response(`{"Response":{"x":"${text}","RequestId":"r"}}`)).requestId, "r");
       }
     },
   },
@@ -138,9 +143,9 @@ export const cases: readonly Case[] = [
     run(check) {
       const nested = (levels: number) =>
         `{"Response":{"x":${"[".repeat(levels - 2)}${"]".repeat(levels - 2)},"RequestId":"r"}}`;
-      check.equal(readAnswer(response(nested(64))).requestId, "r");
-      check.throws("ANSWER_NOT_JSON", () => readAnswer(response(nested(65))));
-      check.equal(readAnswer(response(`{"Response":{"x":[${"[],".repeat(200)}0],"RequestId":"r"}}`)).requestId, "r");
+      check.equal(readResponse(response(nested(64))).requestId, "r");
+      check.throws("RESPONSE_NOT_JSON", () => readResponse(response(nested(65))));
+      check.equal(readResponse(response(`{"Response":{"x":[${"[],".repeat(200)}0],"RequestId":"r"}}`)).requestId, "r");
     },
   },
   {
@@ -148,16 +153,16 @@ export const cases: readonly Case[] = [
     run(check) {
       for (const id of ["9007199254740991", "9007199254740993", "18446744073709551615", "-9007199254740995", "7"]) {
         const success = `{"code":0,"message":"","requestId": ${id} }`;
-        check.equal(readAnswer(response(success)).requestId, id);
-        check.equal(readAnswer(response(`{"Response":{"RequestId":${id},"x":1}}`)).requestId, id);
+        check.equal(readResponse(response(success)).requestId, id);
+        check.equal(readResponse(response(`{"Response":{"RequestId":${id},"x":1}}`)).requestId, id);
       }
     },
   },
   {
     name: "a retired shape is a success only with all that it carried",
     run(check) {
-      check.equal(readAnswer(response('{"returnCode":0,"returnMessage":"success"}')).requestId, "");
-      check.equal(readAnswer(response('{"code":"0","message":"","requestId":"r"}')).requestId, "r");
+      check.equal(readResponse(response('{"returnCode":0,"returnMessage":"success"}')).requestId, "");
+      check.equal(readResponse(response('{"code":"0","message":"","requestId":"r"}')).requestId, "r");
       for (const body of [
         '{"code":0}',
         '{"code":0,"message":"ok"}',
@@ -167,7 +172,7 @@ export const cases: readonly Case[] = [
         '{"returnCode":0}',
         '{"Code":0,"Message":"","RequestId":"r"}',
       ]) {
-        check.throws("ANSWER_UNKNOWN", () => readAnswer(response(body)), body);
+        check.throws("RESPONSE_UNEXPECTED", () => readResponse(response(body)), body);
       }
     },
   },
@@ -175,8 +180,8 @@ export const cases: readonly Case[] = [
     name: "dates are read in the three forms of RFC 9110 section 5.6.7",
     run(check) {
       const read = (date: string) => {
-        const answer = response("no", { status: 503, headers: { date } });
-        return (check.throws("HTTP_STATUS", () => readAnswer(answer)) as AnswerError).dateMs;
+        const reply = response("no", { status: 503, headers: { date } });
+        return (check.throws("HTTP_STATUS", () => readResponse(reply)) as ResponseError).dateMs;
       };
       const forms = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
       for (const form of forms) {
@@ -205,8 +210,8 @@ export const cases: readonly Case[] = [
       const read = (value: string, date?: string) => {
         const headers: Record<string, string> = { "retry-after": value };
         if (date !== undefined) headers.date = date;
-        const answer = response("busy", { status: 503, headers });
-        return (check.throws("HTTP_STATUS", () => readAnswer(answer, nowMs)) as AnswerError).retryAfterSeconds;
+        const reply = response("busy", { status: 503, headers });
+        return (check.throws("HTTP_STATUS", () => readResponse(reply, nowMs)) as ResponseError).retryAfterSeconds;
       };
       const date = "Fri, 27 Dec 2024 08:05:40 GMT";
       for (const [value, seconds, own] of [

@@ -1,4 +1,4 @@
-import { Refusal } from "./answers.js";
+import { Refusal } from "./responses.js";
 
 /** At most so many messages in any second, for each device. */
 export class RateLimit {

@@ -1,9 +1,9 @@
-import type { AnswerShape } from "./answers.js";
 import type { CertificateKind, CertificateOptions, CertificateSet } from "./certificates.js";
 import type { DevicesDescription } from "./devices.js";
 import { GatewayError } from "./errors.js";
 import type { Fault, RandomFaults } from "./faults.js";
 import type { ReceivedRequest } from "./received.js";
+import type { ResponseShape } from "./responses.js";
 
 /** HTTPS. Everything has a default. */
 export interface HttpsOptions {
@@ -38,9 +38,9 @@ export interface GatewayOptions {
   readonly now?: () => number;
   /** Added to the clock, in seconds: a gateway whose clock is wrong. */
   readonly clockSkewSeconds?: number;
-  /** Shape of the answers, `"response"` unless given. */
-  readonly answerShape?: AnswerShape;
-  /** Answer business errors with statuses of the 400s; false (default): with 200. */
+  /** Shape of the responses, `"response"` unless given. */
+  readonly responseShape?: ResponseShape;
+  /** ResponseContent business errors with statuses of the 400s; false (default): with 200. */
   readonly mapStatus?: boolean;
   /** The host that clients must have signed; unless given, the one in their Host header, lower case, without port. */
   readonly signedHost?: string;
@@ -61,7 +61,7 @@ export interface GatewayOptions {
   readonly randomFaults?: RandomFaults;
   /** Let a request choose its own fault by this header, e.g. `X-Mock-Fault: hang:body`; off unless given. */
   readonly faultHeader?: string;
-  /** Called once for each request when its answer was sent or its connection ended. */
+  /** Called once for each request when its response was sent or its connection ended. */
   readonly onRequest?: (request: ReceivedRequest) => void;
 }
 

@@ -39,7 +39,7 @@ export interface DeviceDescription {
   readonly state?: DeviceState;
 }
 
-/** How a product answers `/device/register`. */
+/** How a product responds to `/device/register`. */
 export interface RegistrationDescription {
   /** What a device gets: `"psk"` (default) or a `"certificate"` with its private key. */
   readonly credential?: "psk" | "certificate";
@@ -47,19 +47,19 @@ export interface RegistrationDescription {
   readonly open?: boolean;
   /**
    * What happens when a device registers again: `"same"` returns what it has (default), `"renew"` issues a new secret
-   * and invalidates the old one, `"refuse"` answers with `UnsupportedOperation.ClientCertAlreadyGot`.
+   * and invalidates the old one, `"refuse"` responds with `UnsupportedOperation.ClientCertAlreadyGot`.
    */
   readonly again?: "same" | "renew" | "refuse";
   /** How many devices the product may have, registered or described; no limit by default. */
   readonly maxDevices?: number;
   /** PEM of the product's own CA: devices bring a certificate that it signed and get no secret. */
   readonly ownCa?: string;
-  /** Leave `State` out of the answer, as older pages show it. */
+  /** Leave `State` out of the response, as older pages show it. */
   readonly withoutState?: boolean;
 }
 
 export interface ProductDescription {
-  /** Signs registrations; at least 16 characters, of which the first 16 are the AES key of the answer. */
+  /** Signs registrations; at least 16 characters, of which the first 16 are the AES key of the response. */
   readonly productSecret?: string;
   readonly registration?: RegistrationDescription;
   /** Refuses every request of the product that is signed rightly, registrations included. */

@@ -7,8 +7,8 @@
  * gateway's own choice, so a client must pass on every code, known or not.
  */
 
-/** Which of the three documented shapes an answer has. */
-export type AnswerShape =
+/** Which of the three documented shapes a response has. */
+export type ResponseShape =
   /** `{"Response":{"RequestId":…}}` and `{"Response":{"Error":{"Code","Message"},"RequestId":…}}`: today's. */
   | "response"
   /** `{"code":1010,"message":…,"requestId":…}`: the retired HTTP API. */
@@ -71,41 +71,45 @@ const meanings = {
 } as const satisfies Record<string, Meaning>;
 
 /** The codes that this gateway gives of its own accord. */
-export type AnswerCode = keyof typeof meanings;
+export type ResponseCode = keyof typeof meanings;
 
 /** All of them. */
-export const answerCodes = Object.keys(meanings) as readonly AnswerCode[];
+export const responseCodes = Object.keys(meanings) as readonly ResponseCode[];
 
 /** The codes that are published nowhere, and why the gateway gives them all the same. */
-export const unpublishedCodes: Readonly<Partial<Record<AnswerCode, string>>> = {
+export const unpublishedCodes: Readonly<Partial<Record<ResponseCode, string>>> = {
   "AuthFailure.NonceReused":
     "Whether the service refuses a nonce that was used before is not known. A test of replayed requests needs a code " +
     "that cannot be taken for a wrong key or a wrong clock.",
 };
 
-/** A refusal on its way to becoming an answer. */
+/** A refusal on its way to becoming a response. */
 export class Refusal extends Error {
-  readonly code: AnswerCode;
+  readonly code: ResponseCode;
 
-  constructor(code: AnswerCode, message: string) {
+  constructor(code: ResponseCode, message: string) {
     super(message);
     this.code = code;
   }
 }
 
-/** HTTP status and JSON text of one answer. */
-export interface Answer {
+/** HTTP status and JSON text of one response. */
+export interface ResponseContent {
   readonly status: number;
   readonly body: string;
 }
 
-export interface AnswerStyle {
-  readonly shape: AnswerShape;
-  /** True: a status of the 400s or 500s for an error. False: 200, as the service is understood to answer. */
+export interface ResponseStyle {
+  readonly shape: ResponseShape;
+  /** True: a status of the 400s or 500s for an error. False: 200, as the service is understood to do. */
   readonly mapStatus: boolean;
 }
 
-export function successAnswer(style: AnswerStyle, requestId: string, members: Record<string, unknown> = {}): Answer {
+export function successResponse(
+  style: ResponseStyle,
+  requestId: string,
+  members: Record<string, unknown> = {},
+): ResponseContent {
   const body =
     style.shape === "response"
       ? { Response: { ...members, RequestId: requestId } }
@@ -116,17 +120,17 @@ export function successAnswer(style: AnswerStyle, requestId: string, members: Re
 }
 
 /**
- * @param code one of {@link AnswerCode}, or any other text, which then has the number 1999
+ * @param code one of {@link ResponseCode}, or any other text, which then has the number 1999
  * @param status HTTP status in place of the style's
  */
-export function errorAnswer(
-  style: AnswerStyle,
+export function errorResponse(
+  style: ResponseStyle,
   requestId: string,
   code: string,
   message: string,
   status?: number,
-): Answer {
-  const meaning: Meaning = meanings[code as AnswerCode] ?? { status: 400, number: 1999 };
+): ResponseContent {
+  const meaning: Meaning = meanings[code as ResponseCode] ?? { status: 400, number: 1999 };
   const body =
     style.shape === "response"
       ? { Response: { Error: { Code: code, Message: message }, RequestId: requestId } }

@@ -1,18 +1,18 @@
 import { Server as NetServer, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from "node:tls";
-import type { Answer } from "./answers.js";
 import type { Fault, Faults } from "./faults.js";
 import type { ConnectionInfo, GatewayCounts } from "./received.js";
+import type { ResponseContent } from "./responses.js";
 
 /** One TCP connection. */
 export interface Connection {
   readonly raw: Socket;
   info: ConnectionInfo;
-  /** Set once the gateway has silently stopped answering on it. */
+  /** Set once the gateway has silently stopped responding on it. */
   silent?: "ignore" | "reset";
   /** The last 16 responses that were sent as they should be, oldest first. */
-  readonly sent: Answer[];
+  readonly sent: ResponseContent[];
   /** How far TLS came, where it is spoken. */
   tls?: "handshake" | "secured" | "failed";
 }

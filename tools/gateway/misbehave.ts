@@ -1,17 +1,17 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Answer } from "./answers.js";
 import { type Connection, reset } from "./connections.js";
 import type { Fault } from "./faults.js";
+import type { ResponseContent } from "./responses.js";
 
-/** An answer on its way out. */
+/** A response on its way out. */
 export interface Delivery {
   readonly response: ServerResponse;
   readonly connection: Connection;
-  readonly answer: Answer;
+  readonly content: ResponseContent;
   /** Value of the Date header. */
   readonly date: string;
-  /** Body of the answer before this one. */
+  /** Body of the response before this one. */
   readonly earlier: string;
   /** Runs later unless the gateway is closed before. */
   readonly later: (ms: number, action: () => void) => void;
@@ -22,42 +22,42 @@ export interface Delivery {
 const resetDelayMs = 10;
 const json = "application/json; charset=utf-8";
 
-/** Sends an answer as it should be. */
-export function answerWell(delivery: Delivery, more: Record<string, string> = {}): void {
-  send(delivery, delivery.answer.status, Buffer.from(delivery.answer.body), more);
+/** Sends a response as it should be. */
+export function sendResponse(delivery: Delivery, more: Record<string, string> = {}): void {
+  send(delivery, delivery.content.status, Buffer.from(delivery.content.body), more);
 }
 
 /**
- * Sends the answer in the way of a fault. Faults that concern the connection or the reading are dealt with before.
+ * Sends the response in the way of a fault. Faults that concern the connection or the reading are dealt with before.
  *
  * A response has no socket until the one before it on the same connection is finished. Over TLS that regularly comes
  * after the client's next request: the client may have read every byte while the server still waits to be told that
  * they are written. So a missing socket means "not yet", never "gone".
  */
-export function answerBadly(delivery: Delivery, fault: Fault): void {
+export function sendFaultyResponse(delivery: Delivery, fault: Fault): void {
   const { response } = delivery;
   if (response.socket === null) response.once("socket", (socket: Socket) => misbehave(delivery, fault, socket));
   else misbehave(delivery, fault, response.socket);
 }
 
 function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
-  const { response, connection, answer, later } = delivery;
+  const { response, connection, content, later } = delivery;
   if (socket.destroyed) return;
-  const body = Buffer.from(answer.body);
+  const body = Buffer.from(content.body);
   const half = body.subarray(0, Math.floor(body.length / 2));
   switch (fault.kind) {
     case "delay":
       if (fault.phase !== "body") {
-        later(fault.ms, () => answerWell(delivery));
+        later(fault.ms, () => sendResponse(delivery));
         return;
       }
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       response.flushHeaders();
       later(fault.ms, () => response.end(body));
       return;
     case "hang":
       if (fault.phase !== "body") return;
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       response.flushHeaders();
       return;
     case "reset":
@@ -65,7 +65,7 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
         reset(connection);
         return;
       }
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       // Not at once: many clients report RST as a mere end while they still have bytes to read.
       response.write(half, () => later(resetDelayMs, () => setImmediate(() => reset(connection))));
       return;
@@ -74,11 +74,11 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
         socket.destroySoon();
         return;
       }
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       response.write(half, () => socket.destroySoon());
       return;
     case "truncated":
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       response.write(half, () => socket.destroySoon());
       return;
     case "status": {
@@ -96,19 +96,19 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
       send(delivery, fault.status ?? 200, Buffer.alloc(0));
       return;
     case "malformed-json":
-      send(delivery, answer.status, half);
+      send(delivery, content.status, half);
       return;
     case "content-type":
-      send(delivery, answer.status, body, { "content-type": fault.contentType ?? "text/plain" });
+      send(delivery, content.status, body, { "content-type": fault.contentType ?? "text/plain" });
       return;
     case "too-large": {
       const padding = Buffer.alloc(Math.max(0, (fault.bytes ?? 1_048_576) - body.length), " ");
-      send(delivery, answer.status, Buffer.concat([body, padding]));
+      send(delivery, content.status, Buffer.concat([body, padding]));
       return;
     }
     case "slow-drip": {
       const { bytes: step = 1, intervalMs = 20 } = fault;
-      head(delivery, answer.status, body.length);
+      head(delivery, content.status, body.length);
       response.flushHeaders();
       let sent = 0;
       const drip = (): void => {
@@ -122,33 +122,33 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
       return;
     }
     case "wrong-length":
-      answerWithWrongLength(delivery, fault.length, body, socket);
+      sendWrongLength(delivery, fault.length, body, socket);
       return;
     case "bad-chunk":
       socket.write(rawHead(delivery, ["Transfer-Encoding: chunked"]));
-      socket.write(`zz\r\n${answer.body}\r\n0\r\n\r\n`, () => socket.destroySoon());
+      socket.write(`zz\r\n${content.body}\r\n0\r\n\r\n`, () => socket.destroySoon());
       return;
     case "garbage":
       socket.write(Buffer.from("\0\xff\x16not HTTP at all\r\n\r\n", "latin1"), () => socket.destroySoon());
       return;
     case "interim":
       socket.write("HTTP/1.1 103 Early Hints\r\nLink: </>; rel=preload\r\n\r\n");
-      answerWell(delivery);
+      sendResponse(delivery);
       return;
-    case "other-answer":
+    case "other-response":
       send(delivery, 200, Buffer.from(delivery.earlier));
       return;
-    case "two-answers": {
+    case "two-responses": {
       const second = Buffer.from(delivery.earlier);
       socket.cork();
-      answerWell(delivery);
+      sendResponse(delivery);
       socket.write(rawHead(delivery, [`Content-Length: ${second.length}`]));
       socket.write(second);
       socket.uncork();
       return;
     }
     case "early":
-      send(delivery, fault.status ?? answer.status, body, fault.keepOpen ? {} : { connection: "close" });
+      send(delivery, fault.status ?? content.status, body, fault.keepOpen ? {} : { connection: "close" });
       return;
     case "half-open":
       if (fault.afterwards === "close") {
@@ -158,15 +158,15 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
         // The HTTP server would close an idle connection after a while, which is a sign of life.
         response.on("close", () => socket.setTimeout(0));
       }
-      answerWell(delivery);
+      sendResponse(delivery);
       return;
     default:
-      answerWell(delivery);
+      sendResponse(delivery);
       return;
   }
 }
 
-function answerWithWrongLength(
+function sendWrongLength(
   delivery: Delivery,
   length: "less" | "more" | "negative" | "text" | "twice",
   body: Buffer,
@@ -174,7 +174,7 @@ function answerWithWrongLength(
 ): void {
   const { response } = delivery;
   if (length === "less" || length === "more") {
-    head(delivery, delivery.answer.status, body.length + (length === "less" ? -10 : 10));
+    head(delivery, delivery.content.status, body.length + (length === "less" ? -10 : 10));
     response.end(body);
     return;
   }
