@@ -9,8 +9,13 @@ import { stripTypes, stripTypesPlugin } from "./scripts/strip-types.mjs";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 const forXs = { isForXs: true };
-/** The library's second entry, `tencent-iothub-xs/topics`, on every platform. */
-const TOPICS = "src/topics/topics.ts";
+/** The library's entries besides its root, on every platform: `tencent-iothub-xs/topics` and so on. */
+const ENTRIES = {
+  crypto: "src/entries/crypto.ts",
+  host: "src/entries/host.ts",
+  signing: "src/entries/signing.ts",
+  topics: "src/topics/topics.ts",
+};
 
 /**
  * Compiles with the options of one of the project's own tsconfigs, and so within its layer. `npm run types` checks the
@@ -43,7 +48,7 @@ async function library(dist, folder, entries, project, external) {
       dir: dist,
       format: "es",
       entryFileNames: `${folder}/[name].js`,
-      chunkFileNames: `${folder}/shared.js`,
+      chunkFileNames: `${folder}/shared/[name].js`,
       generatedCode: "es2015",
       // Each file names only what it uses itself: a firmware's linker follows the rest.
       hoistTransitiveImports: false,
@@ -65,7 +70,7 @@ async function firmware(dist, folder, entry, manifest, contribution) {
   const own = read(manifest);
   const manifests = [read("host/moddable/manifest.json"), own];
   // What is not a relative import is a module of the Moddable SDK.
-  const options = await library(dist, folder, { index: entry, topics: TOPICS }, "host/moddable", /^[^./\0]/);
+  const options = await library(dist, folder, { index: entry, ...ENTRIES }, "host/moddable", /^[^./\0]/);
   options.plugins.push({
     name: "firmware",
     async generateBundle(_options, bundle) {
@@ -102,8 +107,13 @@ async function firmware(dist, folder, entry, manifest, contribution) {
       // The module that apps import by the package's name, with the types for those written in TypeScript.
       emit(`${folder}/entry.js`, (await stripTypes(`${root}${own.modules[name]}.ts`, forXs)).code);
       modules[name] = [`./dist/${folder}/entry`, `./dist/types/${entry.replace(/\.ts$/, "")}`];
-      emit(`${folder}/entry-topics.js`, (await stripTypes(`${root}host/moddable/entry-topics.ts`, forXs)).code);
-      modules[`${name}/topics`] = [`./dist/${folder}/entry-topics`, `./dist/types/${TOPICS.replace(/\.ts$/, "")}`];
+      for (const [entry, source] of Object.entries(ENTRIES)) {
+        emit(`${folder}/entry-${entry}.js`, (await stripTypes(`${root}host/moddable/entry-${entry}.ts`, forXs)).code);
+        modules[`${name}/${entry}`] = [
+          `./dist/${folder}/entry-${entry}`,
+          `./dist/types/${source.replace(/\.ts$/, "")}`,
+        ];
+      }
       const preload = (part) =>
         manifests
           .flatMap((one) => part(one)?.preload ?? [])
@@ -151,14 +161,14 @@ async function firmware(dist, folder, entry, manifest, contribution) {
 }
 
 const targets = {
-  // Entries of one library share their modules: an error of `topics` is an instance of the IotHubError of `index`.
-  core: (dist) => library(dist, "core", { index: "src/index.ts", topics: TOPICS }, "src"),
-  node: (dist) => library(dist, "node", { index: "host/node/index.ts", topics: TOPICS }, "host/node", /^node:/),
+  // All entries share their modules: an error of any of them is an instance of the IotHubError of each.
+  es: (dist) =>
+    library(dist, "es", { core: "src/index.ts", node: "host/node/index.ts", ...ENTRIES }, "host/node", /^node:/),
   moddable: (dist) => firmware(dist, "moddable", "host/moddable/index.ts", "manifest.json", "sdk-tls.json"),
   http: (dist) => firmware(dist, "http", "host/moddable/index-http.ts", "manifest-http.json", "sdk.json"),
   // One script without imports for engines that load no modules: everything under one global name.
   xs: async (dist) => ({
-    input: "src/index.ts",
+    input: "src/script.ts",
     plugins: [stripTypesPlugin(forXs)],
     output: {
       dir: dist,

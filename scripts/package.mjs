@@ -22,7 +22,7 @@ const manifests = { "manifest.json": "moddable", "manifest-http.json": "http" };
 const others = ["README.md", "LICENSE", "CHANGELOG.md", "docs"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
-const needed = ["types", ...Object.values(manifests), ...(values.firmware ? [] : ["core", "node", "cli"])];
+const needed = ["types", ...Object.values(manifests), ...(values.firmware ? [] : ["es", "cli"])];
 for (const folder of needed) {
   if (!existsSync(join(dist, folder))) throw new Error(`${join(dist, folder)} is missing; run: npm run build`);
 }

@@ -173,6 +173,7 @@ function readme() {
     extends: "host/moddable/tsconfig.json",
     paths: {
       "tencent-iothub-xs": [`${root}host/moddable/index.ts`],
+      "tencent-iothub-xs/signing": [`${root}src/entries/signing.ts`],
       "tencent-iothub-xs/topics": [`${root}src/topics/topics.ts`],
     },
     // Without a folder, names of packages are looked up from where this configuration stands.
@@ -185,7 +186,10 @@ function readme() {
 function porting() {
   const options = {
     extends: "tsconfig.json",
-    paths: { "tencent-iothub-xs/core": [`${root}src/index.ts`] },
+    paths: {
+      "tencent-iothub-xs/core": [`${root}src/index.ts`],
+      "tencent-iothub-xs/host": [`${root}src/entries/host.ts`],
+    },
     types: [`${root}node_modules/@types/node`],
   };
   return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);

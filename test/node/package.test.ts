@@ -84,7 +84,7 @@ describe("the installed package", () => {
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(bare|cli|core|http|moddable|node|types|xs)|host\/moddable\/anchors)\//;
+    const folders = /^(dist\/(bare|cli|es|http|moddable|types|xs)|host\/moddable\/anchors)\//;
     const single =
       /^(README\.md|LICENSE|CHANGELOG\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
@@ -145,12 +145,55 @@ describe("import in Node", () => {
     expect(core).toContain("Device");
     expect(all.filter((name: string) => !core.includes(name)).sort()).toEqual(["createHost", "createStorage"]);
     expect(core.filter((name: string) => !all.includes(name))).toEqual([]);
-    for (const name of await readdir(join(installed, "dist/core"))) {
-      const code = await readFile(join(installed, "dist/core", name), "utf8");
-      expect([...code.matchAll(/(?:^import|^export\b.* from|\brequire\().*$/gm)].map(String)).toEqual(
-        [...code.matchAll(/^(?:import|export) .* from '\.\/shared\.js';$/gm)].map(String),
-      );
+    // Nothing that it reaches imports a module of Node.
+    const reached = ["core.js", "crypto.js", "host.js", "signing.js", "topics.js"];
+    for (const name of reached) {
+      const code = await readFile(join(installed, "dist/es", name), "utf8");
+      expect([name, [...code.matchAll(/\brequire\(|\bimport\(/g)].map(String)]).toEqual([name, []]);
+      for (const [, from] of code.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^']+)';/gm)) {
+        expect([name, from]).toEqual([name, expect.stringMatching(/^\.\.?\//)]);
+        const file = join(dirname(name), from);
+        if (!reached.includes(file)) reached.push(file);
+      }
     }
+    expect(reached.length).toBeGreaterThan(5);
+    expect(reached).not.toContain("node.js");
+  });
+
+  test("has one class of errors, whatever the entry", async () => {
+    const entries = ["", "/core", "/node"].map((entry) => description.name + entry);
+    const script = `
+      import { hexDecode } from "${description.name}/crypto";
+      import { NetworkError } from "${description.name}/host";
+      import { signRequest } from "${description.name}/signing";
+      import { topics } from "${description.name}/topics";
+      const thrown = (callback) => {
+        try {
+          callback();
+        } catch (error) {
+          return error;
+        }
+      };
+      const errors = [
+        new NetworkError("TIMEOUT", "read", "x"),
+        thrown(() => hexDecode("x")),
+        thrown(() => signRequest({ host: "", path: "/", body: "" }, { secret: "x" }, { timestampSeconds: 1, nonce: 1 })),
+        thrown(() => topics({ productId: "", deviceName: "" })),
+      ];
+      const found = {};
+      for (const entry of ${JSON.stringify(entries)}) {
+        const { IotHubError, Device } = await import(entry);
+        errors.push(thrown(() => new Device({}, { http: {} })));
+        found[entry] = IotHubError;
+      }
+      console.log(JSON.stringify(Object.values(found).map((c) => errors.map((e) => e instanceof c))));`;
+    const results = JSON.parse(await node(["--input-type=module", "--eval", script]));
+    expect(results).toEqual(entries.map(() => Array(7).fill(true)));
+  });
+
+  test("is imported by a CommonJS program with import()", async () => {
+    const script = `import("${description.name}").then(({ version }) => console.log(version));`;
+    expect((await node(["--input-type=commonjs", "--eval", script])).trim()).toBe(description.version);
   });
 
   test("gives topics whose errors are those of the device's entry", async () => {
@@ -328,7 +371,7 @@ describe("for other engines", () => {
       expect(existsSync(join(installed, folder, include[0]))).toBe(true);
       const modules: string[] = [...preload, ...platforms.esp32.preload];
       // What apps import by these names, mcpack maps itself.
-      const entries = [description.name, `${description.name}/topics`];
+      const entries = ["", "/crypto", "/host", "/signing", "/topics"].map((entry) => description.name + entry);
       expect(modules).toEqual(expect.arrayContaining(entries));
       for (const module of modules.filter((module) => !entries.includes(module))) {
         expect(names).toContain(`${folder}${module.slice(description.name.length)}.js`);

@@ -17,7 +17,7 @@ const platforms = ["esp32", "esp32/esp32c3", "esp32/esp32s3"];
 const examples = ["sensor", "factory", "deep-sleep"];
 const LIBRARY = "tencent-iothub-xs";
 /** Modules of ours that only other modules of ours name when they run. */
-const ENTRIES = [/\/main$/, /^main$/, new RegExp(`^${LIBRARY}(/topics)?$`)];
+const ENTRIES = [/\/main$/, /^main$/, new RegExp(`^${LIBRARY}(/(crypto|host|signing|topics))?$`)];
 
 interface Linked {
   /** Names of the modules in the image, and the bytes of each one's bytecode. */

@@ -1,0 +1,29 @@
+/** The entry `tencent-iothub-xs/host`: what a host for another platform implements and uses. */
+
+export {
+  type ConnectionPhase,
+  NetworkError,
+  type NetworkErrorCode,
+  type NetworkErrorOptions,
+  type RequestPhase,
+} from "../errors.js";
+export {
+  type AbortSignalLike,
+  type Clock,
+  type Host,
+  type HttpClient,
+  type HttpContext,
+  type HttpCounters,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpTiming,
+  type Life,
+  type NativeDigest,
+  type NativeRsa,
+  type Random,
+  type Storage,
+  storageLimits,
+  type Timer,
+  type Vitals,
+} from "../host.js";
+export { provisionOptions } from "../provisioning/provision.js";

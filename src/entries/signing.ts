@@ -1,0 +1,25 @@
+/** The entry `tencent-iothub-xs/signing`: signatures, bodies and registration responses, for programs that send themselves. */
+
+export { type Identity, publishBody } from "../message.js";
+export {
+  openRegistrationPayload,
+  type RegisteredKey,
+  type RegisteredSecret,
+  type RegistrationContent,
+} from "../provisioning/register.js";
+export {
+  type Algorithm,
+  type Credential,
+  createSigner,
+  type KeyCredential,
+  type RequestToSign,
+  type SecretCredential,
+  type SignedRequest,
+  type Signer,
+  type SignerOptions,
+  type SigningParameters,
+  type StringToSignParts,
+  type SyncSigner,
+  signRequest,
+  stringToSign,
+} from "../signing/signer.js";
