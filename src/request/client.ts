@@ -48,7 +48,10 @@ export interface FailureDetails {
   readonly gatewayCode?: string | number;
 }
 
-/** What an app sees of a request while it happens. Never contains a key, a signature or a payload. */
+/**
+ * What an app sees of a request while it happens; `type` says what. Never contains a key, a payload, or a signature that
+ * could be sent again.
+ */
 export type DeviceEvent =
   | { readonly type: "clock"; readonly path: string }
   | {
@@ -59,6 +62,10 @@ export type DeviceEvent =
       readonly timestampSeconds: number;
       readonly nonce: number;
       readonly bodyBytes: number;
+      /** Hash of the body as it was signed: the last line of the string to sign, in lower-case hex. */
+      readonly bodyHash: string;
+      /** The first 12 characters of the signature: enough to recognise it in a log, useless for a replay. */
+      readonly signature: string;
     }
   | { readonly type: "send"; readonly path: string; readonly host: string; readonly port: number }
   | {
@@ -198,6 +205,9 @@ const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
 const CLOCK_PAUSE_MS = 3600000;
 /** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
 const NEW_CONNECTIONS_MS = 600000;
+
+/** Characters of a signature that an event shows. */
+const SHOWN_SIGNATURE = 12;
 
 const noOptions: PostOptions = Object.freeze({});
 
@@ -503,7 +513,7 @@ export class Client {
 
   #signed(
     request: PendingRequest,
-    { headers }: SignedRequest,
+    { headers, stringToSign, signature }: SignedRequest,
     { timestampSeconds, nonce }: SigningParameters,
     begunMs: number,
   ): Attempt {
@@ -522,7 +532,17 @@ export class Client {
     };
     if (this.#onEvent) {
       const { algorithm } = this.#signer;
-      this.#emit({ type: "sign", path, host, algorithm, timestampSeconds, nonce, bodyBytes: body.length });
+      this.#emit({
+        type: "sign",
+        path,
+        host,
+        algorithm,
+        timestampSeconds,
+        nonce,
+        bodyBytes: body.length,
+        bodyHash: stringToSign.slice(stringToSign.lastIndexOf("\n") + 1),
+        signature: signature.slice(0, SHOWN_SIGNATURE),
+      });
       this.#emit({ type: "send", path, host, port });
     }
     // No host unpacks a compressed body. The headers were made for this request.

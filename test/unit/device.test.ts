@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -7,6 +7,7 @@ import {
   Aborter,
   createMemoryStorage,
   Device,
+  type DeviceEvent,
   type DeviceOptions,
   type Host,
   IotHubError,
@@ -242,6 +243,22 @@ describe("onEvent", () => {
     const failed = device(() => response("", { status: 500 }), { onEvent: ({ type: phase }) => seen.push(phase) });
     await failure(failed.device.publish(message));
     expect(seen.slice(4)).toEqual(["sign", "send", "response", "error"]);
+  });
+
+  test.each([
+    ["a psk", { secret: psk }],
+    ["a private key", { privateKey }],
+  ])("sign event has the hash of the body and the beginning of the signature: %s", async (_name, credential) => {
+    const seen: DeviceEvent[] = [];
+    const { device: d, host } = device(() => response(success), { credential, onEvent: (event) => seen.push(event) });
+    await d.publish(message);
+    const { headers, body } = host.sent[0].request;
+    const sign = seen.find((event) => event.type === "sign");
+    expect(sign).toMatchObject({
+      bodyHash: createHash("sha256").update(body).digest("hex"),
+      signature: headers["X-TC-Signature"].slice(0, 12),
+    });
+    expect(JSON.stringify(seen)).not.toContain(headers["X-TC-Signature"].slice(0, 13));
   });
 
   test("no secret passes through it, nor through errors", async () => {
