@@ -42,6 +42,7 @@ import { checkPsk } from "./signing/secret.js";
 import { type Credential, createSigner, isSigner, type Signer } from "./signing/signer.js";
 import { defaultOutboxLimits, LimitedStorage } from "./storage/limits.js";
 
+/** Options of a {@link Device}: who it is, where it sends, and its limits. */
 export interface DeviceOptions extends Identity, ClientOptions {
   /** The device's psk, its private key, or a signer of one's own. */
   readonly credential: Credential | Signer;
@@ -72,6 +73,7 @@ export interface Reading extends Message {
   readonly timeMs?: number;
 }
 
+/** The gateway's acknowledgement of a message, and what it took to get it. */
 export interface PublishResult {
   /** What the gateway calls this request; name it when asking the platform's support. */
   readonly requestId: string;
@@ -91,6 +93,13 @@ const MAX_FLUSH_ATTEMPTS = 1000;
 /** What a stored upload of the log has besides its lines, and a little more. */
 const LOG_HEAD_BYTES = 64;
 
+/**
+ * A device: publishes messages one at a time, keeps readings in an outbox, and sends its log.
+ * @example
+ * const device = new Device({ productId: "ABCDE12345", deviceName: "sensor1", credential: { secret: psk } });
+ * const { requestId } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+ * device.close();
+ */
 export class Device {
   readonly productId: string;
   readonly deviceName: string;

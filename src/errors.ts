@@ -211,7 +211,9 @@ export const errorTable = Object.freeze({
   RESPONSE_EARLY: "server",
 } satisfies Record<string, ErrorClass>);
 
+/** Stable code of an error: a key of {@link errorTable}. */
 export type ErrorCode = keyof typeof errorTable;
+/** Codes of a {@link NetworkError}. */
 export type NetworkErrorCode = Extract<
   ErrorCode,
   | "NAME_RESOLUTION"
@@ -225,6 +227,7 @@ export type NetworkErrorCode = Extract<
   | "RESPONSE_TRUNCATED"
   | `CONNECTION_${string}`
 >;
+/** Codes of a {@link ResponseError}. */
 export type ResponseErrorCode = Exclude<
   Extract<ErrorCode, "GATEWAY_REJECTED" | "HTTP_STATUS" | `RESPONSE_${string}`>,
   NetworkErrorCode

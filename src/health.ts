@@ -60,6 +60,7 @@ export interface OutboxStats {
   readonly oldestAgeMs: number;
 }
 
+/** Options of heartbeats: how often, and to which topic. */
 export interface HeartbeatOptions {
   /**
    * Milliseconds between heartbeats, 1000 to 2147483647. The first comes after a random part of it.

@@ -13,6 +13,7 @@ export interface AbortSignalLike {
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
+/** A signed request, to be sent exactly as it is. */
 export interface HttpRequest {
   readonly scheme: "http" | "https";
   /** Lower-case name or address without port; an IPv6 address stands in brackets. */
@@ -64,6 +65,7 @@ export interface HttpTiming {
   readonly bytesReceived: number;
 }
 
+/** A complete response, whatever its status. */
 export interface HttpResponse {
   readonly status: number;
   /** Names in lower case. A header that came more than once is joined by ", ", or the last one, as the machine has it. */
@@ -121,6 +123,7 @@ export interface HttpClient {
   close(): void;
 }
 
+/** The machine's clocks: the time of day, and time that never goes back. */
 export interface Clock {
   /** Milliseconds since 1970-01-01T00:00:00Z; may jump. */
   nowMs(): number;
@@ -159,6 +162,7 @@ export interface Life {
   readonly startMs?: number;
 }
 
+/** Source of random bytes, for nonces and backoff. */
 export interface Random {
   /** Cryptographically secure bytes, as far as the machine has them. */
   bytes(length: number): Uint8Array;
@@ -169,6 +173,7 @@ export interface Random {
   ready?(): Promise<void>;
 }
 
+/** Calls back after a delay, as setTimeout does. */
 export interface Timer {
   /** Calls back once, not before `delayMs` milliseconds. */
   set(callback: () => void, delayMs: number): unknown;
@@ -230,6 +235,7 @@ export interface Vitals {
   readonly rssiDbm?: number;
 }
 
+/** What the core needs of the machine that it runs on. */
 export interface Host {
   readonly http: HttpClient;
   readonly clock: Clock;

@@ -7,8 +7,10 @@ import { checkOptions, logRules } from "./options.js";
 import { nextRunMs, unit } from "./request/backoff.js";
 import { countRejection, roundsNeeded, type Suspect } from "./request/evidence.js";
 
+/** Severity of a log line, lowest first. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
+/** Options of {@link Device.log}: which lines are sent, how often, and how many are kept. */
 export interface LogOptions {
   /** Lines of lower levels are left out; `"info"` unless given. */
   readonly level?: LogLevel;

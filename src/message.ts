@@ -16,6 +16,7 @@ export interface Identity {
   readonly deviceName: string;
 }
 
+/** A message to publish: its topic, its payload, and its quality of service. */
 export interface Message {
   /**
    * A name without a slash, such as `"data"` or `"event"`, is completed to `<ProductId>/<DeviceName>/<name>`; a topic

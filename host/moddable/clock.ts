@@ -7,6 +7,7 @@ import { readDate } from "../../src/request/response.js";
 import { Resolver } from "./resolver.js";
 import { type NetworkTime, ntpEra, querySntp } from "./sntp.js";
 
+/** Options of the board's clock, which is set over SNTP. */
 export interface ClockOptions {
   /** NTP servers, asked in this order, names or addresses, perhaps with `:port`. Default: {@link defaultTimeServers}. */
   readonly servers?: readonly string[];

@@ -9,8 +9,10 @@ import { Resolver } from "./resolver.js";
 import { KeyValueStorage } from "./storage.js";
 import { ModdableTimer } from "./timer.js";
 
+/** Options of a host without TLS. */
 export interface HttpHostOptions
   extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
+  /** Time servers, and the limits of a synchronization. */
   readonly clock?: Omit<ClockOptions, "storage">;
   /**
    * What must survive a restart: the path of a {@link KeyValueStorage}, 1 to 15 letters, digits and _ . -, or a storage
@@ -20,6 +22,7 @@ export interface HttpHostOptions
   readonly storage?: Storage | string | false;
 }
 
+/** A host over the modules of the Moddable SDK. */
 export interface ModdableHost extends Host {
   readonly http: Http;
   readonly clock: ModdableClock;

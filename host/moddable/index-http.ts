@@ -10,7 +10,10 @@ export { readSettings } from "./config.js";
 export { KeyValueStorage } from "./storage.js";
 export type { HttpHostOptions, ModdableHost };
 
-/** @throws {IotHubError} INVALID_OPTION */
+/**
+ * A host over the modules of the Moddable SDK, without TLS.
+ * @throws {IotHubError} INVALID_OPTION
+ */
 export function createHost(options: HttpHostOptions = {}): ModdableHost {
   checkOptions("", options, httpHostRules);
   return createHostWith(options, () => ({}));

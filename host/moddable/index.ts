@@ -32,6 +32,7 @@ export type { ModdableHost, PemOrDer };
 /** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
 export type Bytes = Uint8Array | ArrayBuffer | { readonly byteLength: number };
 
+/** Options of {@link createHost}. */
 export interface ModdableHostOptions extends HttpHostOptions {
   /**
    * Trust anchors: chains must end in one of them, and nothing else is trusted. DER bytes or PEM, as text or bytes, with

@@ -23,6 +23,7 @@ import { classify, type Peer } from "./classify.js";
 import { authority, authorizationOf, type HttpProxy, type ProxyRule, proxyRule } from "./proxy.js";
 import { refusedByProxy, TunnelAgent, type TunnelOptions } from "./tunnel.js";
 
+/** Options of the HTTP client: trust, the client's certificate, name resolution and the proxy. */
 export interface NodeHttpOptions {
   /**
    * Trust anchors, and no others: PEM as text or bytes, with any number of certificates in it, or DER bytes; one or a

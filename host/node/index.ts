@@ -21,6 +21,7 @@ import { readVitals } from "./vitals.js";
 export * from "../../src/index.js";
 export { createStorage, type NodeHttpOptions, type PemOrDer };
 
+/** Options of {@link createHost}. */
 export interface NodeHostOptions extends NodeHttpOptions {
   /**
    * What must survive a restart: a folder for a {@link createStorage}, or a storage of the app's, which the app closes.
@@ -35,6 +36,7 @@ export interface NodeHostOptions extends NodeHttpOptions {
   readonly native?: boolean;
 }
 
+/** A host over Node's own modules. */
 export interface NodeHost extends Host {
   /** Closes connections, and gives the storage's folder back; resolves when another process can have it. */
   close(): Promise<void>;

@@ -5,6 +5,7 @@ import { type Beginning, BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } f
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
 
+/** Hash functions of an HMAC (RFC 2104): SHA-1 and SHA-256. */
 export type HmacHash = "sha256" | "sha1";
 
 /** HMAC with a prepared key: a message costs two compressions less than with the key at hand. */

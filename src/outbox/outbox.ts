@@ -37,6 +37,7 @@ export type DropReason =
   /** A later version of this library stored it. It is left in storage for that version. */
   | "unsupported";
 
+/** A message that left the outbox without being delivered. */
 export interface DroppedMessage {
   readonly sequence: number;
   readonly reason: DropReason;
@@ -46,6 +47,7 @@ export interface DroppedMessage {
   readonly error?: IotHubError;
 }
 
+/** Options of an outbox: its limits, when it sends, and its callbacks. */
 export interface OutboxOptions<Result = unknown> extends PackOptions {
   /**
    * Begins the keys in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` unless given. Devices that share a storage
@@ -87,23 +89,28 @@ export interface OutboxOptions<Result = unknown> extends PackOptions {
   readonly onDelivered?: (message: StoredMessage, result: Result) => void;
   /** Called before a message is sent again. */
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
+  /** Called when a message has left the outbox without being delivered. */
   readonly onDropped?: (dropped: DroppedMessage) => void;
   /** Called when a flush has ended, whether it was started by the outbox or by {@link Outbox.flush}. */
   readonly onFlushed?: (report: FlushReport) => void;
 }
 
+/** A message's number, and how many are queued. */
 export interface EnqueueResult {
   readonly sequence: number;
   /** Messages that wait, this one included. */
   readonly size: number;
 }
 
+/** Options of {@link Outbox.flush}. */
 export interface FlushOptions {
   /** The promise is resolved no later than so many milliseconds from now; 300 000 unless given. */
   readonly deadlineMs?: number;
+  /** Ends the flush when it is aborted; the result then has the reason `cancelled`. */
   readonly signal?: AbortSignalLike;
 }
 
+/** Outcome of a flush. */
 export interface FlushResult {
   /** Messages that the gateway acknowledged. */
   readonly delivered: number;

@@ -25,6 +25,7 @@ export interface BatchReading {
   readonly payload: Readonly<Record<string, unknown>> | string | Uint8Array;
 }
 
+/** Options of batches: how many readings become one message, and how they are encoded. */
 export interface BatchOptions {
   /**
    * Readings of one message, 1 to 1000.

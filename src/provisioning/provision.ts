@@ -30,6 +30,7 @@ import {
   secretCredential,
 } from "./register.js";
 
+/** Options of {@link provision}. */
 export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret"> {
   /** Needed to register; a device that has its credential does without. */
   readonly productSecret?: string;
@@ -37,6 +38,7 @@ export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret">
   readonly force?: boolean;
 }
 
+/** A device's identity with the credential that is stored. */
 export interface Provisioned extends Identity {
   readonly credential: Credential;
   /** The certificate that belongs to a private key, PEM. */

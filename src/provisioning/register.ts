@@ -20,6 +20,7 @@ import { createSigner, type KeyCredential, type SecretCredential } from "../sign
 
 const BLOCK_BYTES = 16;
 
+/** Options of {@link register}. */
 export interface RegisterOptions extends ClientOptions {
   /** `[A-Za-z0-9_]+`, usually ten characters. */
   readonly productId: string;

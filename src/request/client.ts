@@ -122,6 +122,7 @@ export interface RetryNotice {
   readonly error: IotHubError;
 }
 
+/** Options of one request, in place of the device's. */
 export interface RequestOptions {
   /** For everything: its turn, the clock, all attempts and the time between them. Milliseconds. */
   readonly timeoutMs?: number;
@@ -150,6 +151,7 @@ export interface PostOptions extends RequestOptions {
   readonly renew?: () => Promise<Uint8Array>;
 }
 
+/** Options of a device's requests: limits, retries, the rate, and the clock. */
 export interface ClientOptions {
   /** Default limit of a request in milliseconds, 1 to 2147483647; 20 000 unless given. */
   readonly timeoutMs?: number;

@@ -6,6 +6,7 @@
 import { classifyError, type ErrorClass, errorClasses, type IotHubError } from "../errors.js";
 import { checkOptions, retryRules } from "../options.js";
 
+/** Options of retries: how many, their backoff, and their budget. */
 export interface RetryOptions {
   /** How often a request is sent at most, 1 to 1000; 3 unless given. */
   readonly maxAttempts?: number;

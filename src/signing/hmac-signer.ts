@@ -46,6 +46,7 @@ export interface SyncSigner extends Signer {
   sign(text: string): string;
 }
 
+/** What a signature covers besides the request: timestamp, nonce and content type. */
 export interface SigningParameters {
   /** Seconds since 1970, an integer from 0 to 253402300799 (the end of the year 9999). */
   readonly timestampSeconds: number;
@@ -55,6 +56,7 @@ export interface SigningParameters {
   readonly contentType?: string;
 }
 
+/** A signature, and the headers that carry it. */
 export interface SignedRequest {
   readonly stringToSign: string;
   /** Base64 with padding. */
@@ -75,6 +77,7 @@ export function createSecretSigner(credential: SecretCredential): SyncSigner {
   throw invalidCredential('its algorithm must be "hmacsha256" or "hmacsha1"');
 }
 
+/** What a signature covers of a request. */
 export interface RequestToSign {
   readonly host: string;
   /** Begins with a slash, without query. */

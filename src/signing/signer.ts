@@ -37,12 +37,16 @@ export interface KeyCredential {
   readonly privateKey: string | Uint8Array;
 }
 
+/** What a device signs with: a secret, which the console calls psk, or a private key. */
 export type Credential = SecretCredential | KeyCredential;
 
 /** Parts of a host that make signing faster or harder to attack. All are optional. */
 export interface SignerOptions {
+  /** Hashes in native code. @default JavaScript */
   readonly digest?: NativeDigest;
+  /** Signs in native code. @default JavaScript */
   readonly rsa?: NativeRsa;
+  /** Mixed into the blinding of RSA signatures. @default none: the blinding follows from the key and the message */
   readonly random?: Random;
 }
 

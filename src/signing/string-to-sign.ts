@@ -5,6 +5,7 @@ import { IotHubError } from "../errors.js";
 /** The value of X-TC-Algorithm. */
 export type Algorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
 
+/** What the string to sign is made of. */
 export interface StringToSignParts {
   /** Lower-cased here, without its port and without a dot at its end. */
   readonly host: string;

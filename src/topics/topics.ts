@@ -38,6 +38,7 @@ export interface Form<Payload = object> {
   readonly payload: Payload;
 }
 
+/** Options of a property report or an event. */
 export interface ReportOptions {
   /**
    * When it was measured, or happened, in milliseconds since 1970. The C SDK's examples give seconds to events: those lie
@@ -48,6 +49,7 @@ export interface ReportOptions {
   readonly timeMs?: number;
 }
 
+/** Options of {@link topics}. */
 export interface TopicsOptions {
   /**
    * Returns the `clientToken` of the next message, which the platform's reply, over MQTT, repeats.
@@ -56,6 +58,7 @@ export interface TopicsOptions {
   readonly token?: () => string;
 }
 
+/** Payload of properties of the thing model. */
 export interface PropertyReport {
   readonly method: "report";
   readonly clientToken: string;
@@ -64,6 +67,7 @@ export interface PropertyReport {
   readonly params: object;
 }
 
+/** Payload of an event of the thing model. */
 export interface EventPost {
   readonly method: "event_post";
   readonly clientToken: string;
@@ -93,12 +97,14 @@ export interface DeviceInfo {
   readonly [member: string]: unknown;
 }
 
+/** Payload of a device's information. */
 export interface InfoReport {
   readonly method: "report_info";
   readonly clientToken: string;
   readonly params: DeviceInfo;
 }
 
+/** Payload of an update of the device shadow. */
 export interface ShadowUpdate {
   readonly type: "update";
   readonly state: { readonly reported: object };
@@ -107,6 +113,7 @@ export interface ShadowUpdate {
   readonly clientToken: string;
 }
 
+/** Payload that reports the firmware's version. */
 export interface VersionReport {
   readonly type: "report_version";
   readonly report: { readonly version: string };
@@ -122,6 +129,7 @@ export type EventArguments<Model extends ThingModel> = {
   ];
 }[keyof Model["events"] & string];
 
+/** Functions that return topic and payload of each of the platform's forms; see {@link topics}. */
 export interface Topics<Default extends ThingModel = AnyThingModel> {
   /**
    * Properties of the thing model: `$thing/up/property/<ProductId>/<DeviceName>`, method `report`.
