@@ -19,7 +19,7 @@ const output = values.output ?? join(root, "build/package");
 
 /** Where the parts of the package come from. */
 const manifests = { "manifest.json": "moddable", "manifest-http.json": "http" };
-const others = ["README.md", "LICENSE", "CHANGELOG.md", "docs"];
+const others = ["README.md", "LICENSE", "CHANGELOG.md", "api.md", "docs"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
 const needed = ["types", ...Object.values(manifests), ...(values.firmware ? [] : ["es", "cli"])];

@@ -1,7 +1,7 @@
 import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync, readdirSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -86,7 +86,7 @@ describe("the installed package", () => {
     }
     const folders = /^(dist\/(bare|cli|es|http|moddable|types|xs)|host\/moddable\/anchors)\//;
     const single =
-      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
+      /^(README\.md|LICENSE|CHANGELOG\.md|api\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
     const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
@@ -219,30 +219,48 @@ describe("import in Node", () => {
       topic: "$thing/up/property/ABCDE12345/sensor1",
     });
   });
+});
 
-  test("is typed, strictly", async () => {
+// Each is a project as users have them: with every check of TypeScript, of the library's declarations, too.
+describe("the types of the installed package hold", () => {
+  const fixtures = join(root, "test/fixtures/types");
+  /** What a project has installed besides the library. */
+  const typings: Record<string, readonly string[]> = {
+    bundler: [],
+    "bundler-moddable": ["@moddable/typings"],
+    "moddable-sdk": ["@moddable/typings"],
+  };
+
+  test("in every fixture", async () => {
+    expect((await readdir(fixtures)).length).toBeGreaterThanOrEqual(9);
+  });
+
+  test.each(readdirSync(fixtures))("in a project of the kind %s", async (name) => {
+    const project = join(folder, "typed", name);
+    await cp(join(fixtures, name), project, { recursive: true });
     await writeFile(
-      join(app, "main.ts"),
-      `import { Device, IotHubError, type PublishResult } from "${description.name}";
-       import { Device as Portable, type Host } from "${description.name}/core";
-       import { topics } from "${description.name}/topics";
-       const options = { productId: "A", deviceName: "b", credential: { secret: "c" } };
-       export const result: Promise<PublishResult> = new Device(options).publish({ topic: "data", payload: {} });
-       export const portable = (host: Host) => new Portable(options, host);
-       // @ts-expect-error the portable Device needs a host
-       export const without = () => new Portable(options);
-       interface Model { properties: { temperature: number }; events: object }
-       export const form = topics(new Device(options)).propertyReport<Model>({ temperature: 21.5 });
-       export const sent = new Device(options).publish(form);
-       // @ts-expect-error a text in place of a number
-       export const text = topics(new Device(options)).propertyReport<Model>({ temperature: "21" });
-       // @ts-expect-error a code that does not exist
-       export const no = new IotHubError("NO_SUCH_CODE", "");`,
+      join(project, "package.json"),
+      JSON.stringify({ private: true, type: name === "commonjs" ? "commonjs" : "module" }),
     );
-    const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types"), "--skipLibCheck"];
-    const strict = ["--module", "NodeNext", "--strict", "--noEmit", "--target", "ES2022"];
+    for (const needed of typings[name] ?? ["@types/node", "undici-types"]) {
+      await mkdir(join(project, "node_modules", dirname(needed)), { recursive: true });
+      await symlink(join(root, "node_modules", needed), join(project, "node_modules", needed));
+    }
+    // A copy: through a link, TypeScript would look for typings beside the link's target.
+    await cp(installed, join(project, "node_modules", description.name), { recursive: true });
     const tsc = join(root, "node_modules/typescript/bin/tsc");
-    succeed(spawnSync(process.execPath, [tsc, ...types, ...strict, "main.ts"], { cwd: app }));
+    succeed(spawnSync(process.execPath, [tsc, "-p", "."], { cwd: project }));
+  });
+
+  test("not in a project whose code has another type", async () => {
+    const project = join(folder, "typed", "nodenext");
+    await writeFile(
+      join(project, "wrong.ts"),
+      'import { TokenBucket } from "tencent-iothub-xs";\nnew TokenBucket({});\n',
+    );
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const { status, stdout } = spawnSync(process.execPath, [tsc, "-p", "."], { cwd: project, encoding: "utf8" });
+    expect([status, stdout]).toEqual([2, expect.stringContaining("no exported member 'TokenBucket'")]);
   });
 });
 
