@@ -10,7 +10,7 @@ import { IotHubError } from "./errors.js";
  * - `"integer 1 1000"`, `"number 0 60000"`: a number within these bounds
  * - `"signal"`: an AbortSignal, or anything of its shape
  * - `"switch"`: an object with further options, or `false`
- * - `"any"`: its reader checks it, and has an error code of its own
+ * - `"any"`: its reader checks it, and has a specific error code
  */
 export type Rule =
   | "any"
@@ -37,7 +37,7 @@ export function checkOptions(what: string, options: unknown, rules: Readonly<Rec
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
     const rule = rules[name];
-    // What every object inherits is no rule.
+    // Inherited members are not rules.
     if (typeof rule !== "string") throw unknown(what, name, Object.keys(rules));
     if (rule !== "any") checkValue(what === "" ? name : `${what}.${name}`, (options as never)[name], rule);
   }

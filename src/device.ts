@@ -44,13 +44,13 @@ import { defaultOutboxLimits, LimitedStorage } from "./storage/limits.js";
 
 /** Options of a {@link Device}: who it is, where it sends, and its limits. */
 export interface DeviceOptions extends Identity, ClientOptions {
-  /** The device's psk, its private key, or a signer of one's own. */
+  /** The device's psk, its private key, or a custom signer. */
   readonly credential: Credential | Signer;
   /** `"ap-guangzhou"` unless a region or a url is given. */
   readonly region?: Region;
-  /** Scheme, host and port of a deployment of one's own, or of a local gateway. */
+  /** Scheme, host and port of a private deployment or a local gateway. */
   readonly url?: string;
-  /** Limit of a payload in bytes before Base64; 16 384 unless given. */
+  /** Limit of a payload in bytes before Base64. @default 16384 */
   readonly maxPayloadBytes?: number;
   /** Limits of {@link Device.log}. */
   readonly log?: LogOptions;

@@ -40,7 +40,7 @@ export const errorClasses = Object.freeze({
   timeout: row(true, true, "network"),
   /** Too many requests: of this device, or for the gateway. */
   throttled: row(true, true, "rejected"),
-  /** The gateway has a temporary failure of its own. */
+  /** Temporary failure of the gateway. */
   server: row(true, true, "rejected"),
   /** The clock is not set, or the gateway found the timestamp too far from its own. */
   clock: row(true, false, "other"),
@@ -395,7 +395,7 @@ export interface ResponseDetails {
   readonly retryAfterSeconds?: number;
   /** The gateway's own clock, from its Date header, in milliseconds since 1970. */
   readonly dateMs?: number;
-  /** True if it came before the request was written whole: it is no evidence against the message. */
+  /** True if it came before the request was written whole: it does not count as evidence against the message. */
   readonly early?: boolean;
 }
 

@@ -28,7 +28,7 @@ export interface HttpRequest {
   readonly body: Uint8Array;
 }
 
-/** What a host gets with a request. It keeps no other limits and no timers of its own. */
+/** What a host gets with a request. It keeps no other limits and no timers. */
 export interface HttpContext {
   /**
    * Aborted when the request is given up: by a limit, by the caller, or as the device is closed. The host then ends the
@@ -195,7 +195,7 @@ export interface Storage {
   readonly maxValueBytes: number;
   /** What the outbox may use unless the app says otherwise. */
   readonly outboxLimits?: { readonly maxBytes: number; readonly maxQueued: number };
-  /** `undefined` means known to be absent; what cannot be told rejects. */
+  /** `undefined` means known to be absent; if that cannot be determined, the promise rejects. */
   get(key: string): Promise<string | undefined>;
   set(key: string, text: string): Promise<void>;
   delete(key: string): Promise<void>;
@@ -223,7 +223,7 @@ export interface NativeRsa {
   sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
 }
 
-/** What a machine knows of its own state; what it does not know is absent. */
+/** State of the machine; what it does not know is absent. */
 export interface Vitals {
   /** Milliseconds since the program, or the board, was started. */
   readonly uptimeMs?: number;

@@ -1,5 +1,5 @@
 /**
- * The root entry of the portable core: what an app uses. The parts underneath have entries of their own: see
+ * The root entry of the portable core: what an app uses. Lower-level parts have separate entries: see
  * entries/signing.ts, entries/crypto.ts, entries/host.ts and topics/topics.ts.
  */
 

@@ -12,13 +12,13 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Options of {@link Device.log}: which lines are sent, how often, and how many are kept. */
 export interface LogOptions {
-  /** Lines of lower levels are left out; `"info"` unless given. */
+  /** Lines of lower levels are left out. @default "info" */
   readonly level?: LogLevel;
-  /** How long lines are gathered before they are sent together, in milliseconds, 100 to 3 600 000; 10 000 unless given. */
+  /** How long lines are gathered before they are sent together, in milliseconds, 100 to 3 600 000. @default 10000 */
   readonly intervalMs?: number;
-  /** Lines in one upload, and in memory, 1 to 100; 50 unless given. */
+  /** Lines in one upload, and in memory, 1 to 100. @default 50 */
   readonly maxLines?: number;
-  /** What is longer is cut, in bytes of UTF-8, 64 to 4096; 512 unless given. */
+  /** What is longer is cut, in bytes of UTF-8, 64 to 4096. @default 512 */
   readonly maxLineBytes?: number;
 }
 

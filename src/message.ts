@@ -34,7 +34,7 @@ export interface Message {
    *   out, and undefined in an array is null, as JSON has it.
    */
   readonly payload: string | ArrayBuffer | ArrayBufferView | object;
-  /** 0 or 1; 1 unless given. The platform has no QoS 2. */
+  /** 0 or 1. The platform has no QoS 2. @default 1 */
   readonly qos?: 0 | 1;
   /** `"Base64"`: text, too, is sent as Base64 of its UTF-8 bytes. */
   readonly encoding?: "Base64";

@@ -13,7 +13,7 @@ export interface ClockOptions {
   readonly servers?: readonly string[];
   /**
    * Whether the system's clock counts as right once it stands at or after the date of the build: it has then been set
-   * by somebody. True unless given.
+   * by somebody. @default true
    */
   readonly trustSystemClock?: boolean;
   /**

@@ -209,7 +209,7 @@ export class Connection implements TransportEvents {
           new NetworkError(
             "RESPONSE_TRUNCATED",
             "read",
-            "The response has no length, and the TLS connection broke off before its end was told.",
+            "The response has no length, and the TLS connection broke off before it was closed in order.",
           ),
         );
       } else {

@@ -129,7 +129,7 @@ export class ResponseReader {
 
   /**
    * Tells that the connection has ended.
-   * @returns true if that ended the body, as its length had not been told; false if the response is not whole
+   * @returns true if that ended the body, as its length was not announced; false if the response is not whole
    */
   end(): boolean {
     if (this.#remaining === Number.POSITIVE_INFINITY) this.#finish();

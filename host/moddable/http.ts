@@ -157,7 +157,7 @@ export class Http implements HttpClient {
     this.checkEndpoint(request);
     const { scheme, host: name, port } = request;
     const { secure, keepAliveMs = KEEP_ALIVE_MS } = this.#options;
-    // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
+    // The name as it is signed: a dot at its end is not part of the Host header, of SNI or of a certificate.
     const host = name.replace(/\.$/, "");
     const common = { host, port, resolver: this.#resolver, keepAliveMs };
     if (scheme === "http" || secure === undefined) {

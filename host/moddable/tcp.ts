@@ -59,7 +59,7 @@ export class TcpTransport implements Transport {
     try {
       room = this.#socket.write(count === bytes.length ? bytes : bytes.subarray(0, count));
     } catch {
-      // As a failure that is told by what is returned.
+      // As a failure that the return value signals.
     }
     if (room === undefined) {
       this.#room = 0;

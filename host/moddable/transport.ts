@@ -28,7 +28,7 @@ export interface TransportEvents {
    * The connection is closed.
    * @param error undefined if the peer ended in order (over TLS, by close_notify), {@link AbruptEnd} if it did not say
    * so, or what went wrong
-   * @param isWorthAnother true if another connection, made at once, does without what may be the reason
+   * @param isWorthAnother true if another connection, made at once, leaves out what may be the reason
    */
   onClose(error: unknown, isWorthAnother?: boolean): void;
 }

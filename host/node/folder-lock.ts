@@ -4,7 +4,7 @@
  * container.
  *
  * A socket file that outlives its process cannot simply be replaced: of two processes that find it dead, the slower one
- * would delete the socket that the faster one has just made. So every taker listens on a socket of its own, under a name
+ * would delete the socket that the faster one has just made. So every taker listens on its own socket, under a name
  * that never comes again, and only then looks for others. Of two that are both looking, the later one to begin listening
  * sees the other; the one with the higher name withdraws, and the lower one waits until the higher has done so. A socket
  * that refuses connections is dead for good, and anybody may delete it.
@@ -28,7 +28,7 @@ export interface FolderLock {
 export interface LockMachine {
   /** Listens on a path. */
   listen(server: Server, path: string): Promise<void>;
-  /** Name of a pipe that the kernel deletes with its owner, where sockets are no files: on Windows. */
+  /** Name of a pipe that the kernel deletes with its owner, where sockets are not files: on Windows. */
   pipeOf?(folder: string): string;
   /** Where a short path to the folder is made, and where its lock is if the folder can hold no socket. */
   readonly temporary: string;
@@ -143,7 +143,7 @@ interface Candidate extends FolderLock {
   decide(): void;
 }
 
-/** Listens under a name of its own in a folder. */
+/** Listens under a unique name in a folder. */
 async function standIn(place: Place, machine: LockMachine): Promise<Candidate> {
   for (let attempts = 1; ; attempts++) {
     const id = randomBytes(6).toString("hex");
@@ -159,7 +159,7 @@ async function standIn(place: Place, machine: LockMachine): Promise<Candidate> {
       await server.listen(join(place.short, unfinished), machine);
       // Another user's process must be able to find out that nobody listens any more.
       await chmod(join(place.folder, unfinished), 0o666).catch(() => {});
-      // Between binding and listening it refuses connections, and would be taken for dead under its final name.
+      // Between binding and listening it refuses connections, and would be considered dead under its final name.
       await rename(join(place.folder, unfinished), file);
       keepUntilExit(file);
       // There are file systems that hold sockets and connect to none.
@@ -235,7 +235,7 @@ async function isTaken(place: Place, own: string): Promise<boolean> {
 }
 
 /**
- * Whether a process listens. What cannot be told counts as alive.
+ * Whether a process listens. If that cannot be determined, it counts as alive.
  * @param replyMs milliseconds to wait for what the process decides; undefined: do not wait
  */
 function probe(path: string, replyMs?: number): Promise<"alive" | "dead" | "gone"> {

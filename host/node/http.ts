@@ -164,7 +164,7 @@ class NodeHttp implements HttpClient {
     const secure = request.scheme === "https";
     const headers: http.OutgoingHttpHeaders = { ...request.headers, "Content-Length": request.body.length };
     const options: TunnelOptions = {
-      // The name as it is signed: a dot at its end is no part of the Host header, of SNI or of a certificate.
+      // The name as it is signed: a dot at its end is not part of the Host header, of SNI or of a certificate.
       host: request.host.replace(/^\[|\]$|\.$/g, ""),
       port: request.port,
       method: request.method,

@@ -11,7 +11,7 @@ function fromString(text: string): ArrayBuffer {
   return Uint8Array.from(bytes).buffer;
 }
 
-/** As XS does: overlong forms and surrogates pass, what is no UTF-8 otherwise does not. */
+/** As XS does: overlong forms and surrogates pass, anything else that is not UTF-8 does not. */
 function fromArrayBuffer(buffer: ArrayBuffer, start = 0, length = buffer.byteLength - start): string {
   const bytes = new Uint8Array(buffer, start, length);
   let text = "";

@@ -31,7 +31,7 @@ export default class Timer {
     else timer.#start(delayMs, repeatMs);
   }
 
-  /** Of what is no timer, or has ended, nothing happens. */
+  /** Ignores anything but a running timer. */
   static clear(timer?: Timer | null): void {
     if (!timer || !(#cancel in timer)) return;
     timer.#cancel?.();

@@ -19,7 +19,7 @@ export function reverse(bytes: Uint8Array): void {
  * anything else. Memory that is shared is copied, since it may change between two looks at it.
  */
 export function toBytes(value: unknown): Uint8Array | undefined {
-  // By far the most frequent: bytes of this realm in memory of their own, which has not been transferred.
+  // By far the most frequent: bytes of this realm in memory that they do not share and that has not been transferred.
   if (value instanceof Uint8Array && value.buffer instanceof ArrayBuffer && value.length > 0) return value;
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value;
@@ -64,7 +64,7 @@ export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array
   return new Uint8Array(size === length - from ? copy : copy.transfer(size));
 }
 
-/** Bytes one after the other, in memory of their own. */
+/** Concatenates bytes into new memory. */
 export function joinBytes(first: Uint8Array, second: Uint8Array, third: Uint8Array): Uint8Array {
   const buffer = first.buffer as ArrayBuffer & Concatenable;
   if (buffer.concat !== undefined && [first, second, third].every((part) => part.length === part.buffer.byteLength)) {

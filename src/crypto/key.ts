@@ -26,7 +26,7 @@ export interface RsaPrivateKey {
 const RSA_ENCRYPTION = "2a864886f70d010101";
 // RFC 2315 section 14, pkcs-7: what a PFX (RFC 7292 section 4) begins with after its version, 3.
 const PKCS7 = "06092a864886f70d0107";
-// A 4096-bit key in PEM has 3.3 KB; what is far larger is no key, and reading it would only cost memory.
+// A 4096-bit key in PEM has 3.3 KB; what is far larger is not a key, and reading it would only cost memory.
 const MAX_PEM_LENGTH = 16384;
 const BEGIN = "-----BEGIN ";
 
@@ -56,7 +56,7 @@ export function readRsaPrivateKey(key: string | Uint8Array): RsaPrivateKey {
 
 /** A SEQUENCE whose length is one of DER, or indefinite as some programs write PKCS#12. */
 function isDer(bytes: Uint8Array): boolean {
-  // No text begins so: 0 and the octets above are no text, and a PEM file with the letter 0 has no such length.
+  // No text begins so: 0 and the octets above are not text, and a PEM file with the letter 0 has no such length.
   return bytes[0] === SEQUENCE && bytes.length > 1 && (bytes[1] >= 0x80 || bytes[1] === bytes.length - 2);
 }
 
@@ -148,7 +148,7 @@ function readDer(der: Uint8Array): RsaPrivateKey {
     // SubjectPublicKeyInfo, a certificate (a third element), or EncryptedPrivateKeyInfo (RFC 5958 section 3).
     if (outer.peek() === OCTET_STRING) throw encrypted();
     if (outer.peek() === BIT_STRING || outer.peek() === SEQUENCE) throw notPrivate();
-    throw malformed("it is no private key");
+    throw malformed("it is not a private key");
   }
   const version = outer.unsigned();
   if (outer.peek() === OCTET_STRING) throw notRsa(); // ECPrivateKey, RFC 5915

@@ -42,7 +42,7 @@ export class RsaSigner {
   /**
    * @param random mixed into the blinding; without it a computation is blinded differently each time, but not
    * unforeseeably to whoever knows the key's secret
-   * @throws {IotHubError} KEY_INCONSISTENT if the numbers of the key do not belong together
+   * @throws {IotHubError} KEY_INCONSISTENT if the parameters of the key do not match
    */
   constructor(key: RsaPrivateKey, random?: Random) {
     if (key.n < 3n || (key.n & 1n) === 0n || key.e < 3n || (key.e & 1n) === 0n || key.e >= key.n) throw inconsistent();
@@ -173,5 +173,5 @@ function gcd(a: bigint, b: bigint): bigint {
 }
 
 function inconsistent(): IotHubError {
-  return new IotHubError("KEY_INCONSISTENT", "The numbers of the RSA key do not belong together.");
+  return new IotHubError("KEY_INCONSISTENT", "Inconsistent RSA key: the parameters do not match.");
 }

@@ -34,7 +34,7 @@ export type Verdict<Result> =
   | { readonly as: "delivered"; readonly message: StoredMessage; readonly result: Result }
   | { readonly as: "dropped"; readonly dropped: Omit<DroppedMessage, "sequence"> };
 
-/** Messages of which the gateway has said its last word, one after the other. */
+/** Messages already acknowledged or rejected and not yet deleted, one after the other. */
 export interface Settled<Result> {
   readonly sequence: number;
   readonly verdict: Verdict<Result>;

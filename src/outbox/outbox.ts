@@ -50,7 +50,7 @@ export interface DroppedMessage {
 /** Options of an outbox: its limits, when it sends, and its callbacks. */
 export interface OutboxOptions<Result = unknown> extends PackOptions {
   /**
-   * Begins the keys in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` unless given. Devices that share a storage
+   * Key prefix in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` by default. Devices that share a storage
    * need different ones.
    */
   readonly name?: string;
@@ -76,7 +76,7 @@ export interface OutboxOptions<Result = unknown> extends PackOptions {
    * @default 30000
    */
   readonly flushIntervalMs?: number;
-  /** Sends at once when so many messages wait; 10 unless given. Has no effect if `flushIntervalMs` is 0. */
+  /** Number of queued messages that starts a flush at once. Has no effect if `flushIntervalMs` is 0. @default 10 */
   readonly flushThreshold?: number;
   /**
    * Sends a reading at once while nothing waits and nothing has failed, and stores it only if it is not acknowledged within
@@ -104,7 +104,7 @@ export interface EnqueueResult {
 
 /** Options of {@link Outbox.flush}. */
 export interface FlushOptions {
-  /** The promise is resolved no later than so many milliseconds from now; 300 000 unless given. */
+  /** Maximum duration of the flush, in milliseconds. @default 300000 */
   readonly deadlineMs?: number;
   /** Ends the flush when it is aborted; the result then has the reason `cancelled`. */
   readonly signal?: AbortSignalLike;
@@ -908,7 +908,7 @@ export class Outbox<Result = unknown> {
     try {
       await queue.remove(index);
     } catch (error) {
-      // What cannot be told now is found out before the next operation.
+      // What is unknown now is read before the next operation.
       if (!(await this.#mend(evicting).catch(() => false))) throw error;
       return bytes;
     }

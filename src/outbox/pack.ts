@@ -41,7 +41,7 @@ export interface BatchOptions {
    * Makes the payload of one or more readings of one topic, oldest first. Text, bytes and arrays, too, then go out in
    * batches. If it throws, or gives more than `maxBytes`, these readings are sent one by one, and `onEvent` gets the phase
    * `batch`.
-   * @default a JSON array of the objects, each with its time; what is no object is sent alone
+   * @default a JSON array of the objects, each with its time; anything but an object is sent alone
    */
   readonly encode?: (readings: readonly BatchReading[]) => Message["payload"];
 }
@@ -231,7 +231,7 @@ export class Packer {
 /**
  * For {@link BatchOptions.encode}: `{"t0":1796000000000,"dt":[0,10000],"temperature":[21.5,21.6]}`. `dt` are milliseconds
  * since `t0`, the time of the first reading that has one; what a reading lacks is null.
- * @throws {IotHubError} INVALID_PAYLOAD for members `t0` and `dt`, and for what is no object
+ * @throws {IotHubError} INVALID_PAYLOAD for members `t0` and `dt`, and for anything but an object
  */
 export function columns(readings: readonly BatchReading[]): string {
   const lists = new Map<string, unknown[]>();

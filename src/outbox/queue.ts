@@ -6,7 +6,7 @@
  * nothing but the messages is written, so a storage that is full can be emptied.
  *
  * A storage that is short of memory may say that a key is absent which is not. So a key that the queue knows is never
- * taken for gone by that alone, and no key is written before it was found free.
+ * considered gone by that alone, and no key is written before it was found free.
  */
 
 import { utf8 } from "../crypto/utf8.js";
@@ -61,7 +61,7 @@ export class StoredQueue {
   #begin = 0;
   #end = 0;
   #bytes = 0;
-  /** Messages that are no readings. */
+  /** Messages that are not readings. */
   #others = 0;
   /** Messages that were listed and read as absent. */
   #unread = 0;

@@ -32,7 +32,7 @@ import {
 
 /** Options of {@link provision}. */
 export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret"> {
-  /** Needed to register; a device that has its credential does without. */
+  /** Needed to register; not needed by a device that has its credential. */
   readonly productSecret?: string;
   /** Registers even if a credential is stored; what is stored is replaced once the new one has come. */
   readonly force?: boolean;
@@ -174,7 +174,7 @@ interface CredentialRecord {
   /** PEM. */
   readonly privateKey?: string;
   readonly certificate?: string;
-  /** With a CA of one's own, the app keeps the key and the certificate; this says that they were registered. */
+  /** With a private CA, the app keeps the key and the certificate; this says that they were registered. */
   readonly ownCertificate?: true;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Dynamic registration, POST /device/register (Tencent Cloud, 634/47225): a device that knows only its product's secret
- * gets a credential of its own.
+ * gets its credential.
  */
 
 import { aes128CbcDecrypt } from "../crypto/aes.js";
@@ -24,15 +24,15 @@ const BLOCK_BYTES = 16;
 export interface RegisterOptions extends ClientOptions {
   /** `[A-Za-z0-9_]+`, usually ten characters. */
   readonly productId: string;
-  /** `[A-Za-z0-9:_-]`, 1 to 48 characters; {@link Host.deviceName} (on an ESP32 its MAC address) unless given. */
+  /** `[A-Za-z0-9:_-]`, 1 to 48 characters; {@link Host.deviceName} (on an ESP32 its MAC address) by default. */
   readonly deviceName?: string;
   /** The product's secret as it stands in the console, 16 to 256 printable ASCII characters. */
   readonly productSecret: string;
-  /** `"hmacsha256"` unless given: for the registration's signature and for the psk that it brings. */
+  /** HMAC of the registration's signature, and of the psk that it returns. @default "hmacsha256" */
   readonly algorithm?: "hmacsha256" | "hmacsha1";
   /** `"ap-guangzhou"` unless a region or a url is given. */
   readonly region?: Region;
-  /** Scheme, host and port of a deployment of one's own, or of a local gateway. */
+  /** Scheme, host and port of a private deployment or a local gateway. */
   readonly url?: string;
   /**
    * For a product with a private CA: the device's certificate, as PEM text of at most 8192 characters or as DER bytes,
@@ -42,7 +42,7 @@ export interface RegisterOptions extends ClientOptions {
   /** The private key of `clientCertificate`: PEM text or DER bytes. It is not sent; it becomes the credential. */
   readonly clientKey?: PemOrDer;
   /**
-   * How the certificate is sent: `"documented"`, unless given, as `EncryptionType` and `ClientCert`; `"c-sdk"` as the
+   * How the certificate is sent: `"documented"`, the default, as `EncryptionType` and `ClientCert`; `"c-sdk"` as the
    * official C SDK does, `clientCert` alone.
    */
   readonly clientCertificateMembers?: "documented" | "c-sdk";

@@ -153,7 +153,7 @@ export interface PostOptions extends RequestOptions {
 
 /** Options of a device's requests: limits, retries, the rate, and the clock. */
 export interface ClientOptions {
-  /** Default limit of a request in milliseconds, 1 to 2147483647; 20 000 unless given. */
+  /** Default limit of a request in milliseconds, 1 to 2147483647. @default 20000 */
   readonly timeoutMs?: number;
   /**
    * Limits of the phases of an attempt, in milliseconds, 1 to 2147483647: `connect` (name resolution and TCP), `tls`,
@@ -161,9 +161,9 @@ export interface ClientOptions {
    * @default each may take what is left of `retry.attemptTimeoutMs`
    */
   readonly phaseTimeoutsMs?: PhaseTimeouts;
-  /** Limit of a response's body in bytes, 16 384 unless given. */
+  /** Limit of a response's body in bytes. @default 16384 */
   readonly maxResponseBytes?: number;
-  /** `application/json; charset=utf-8` unless given. */
+  /** Content-Type of the requests. @default "application/json; charset=utf-8" */
   readonly contentType?: string;
   /** When a request is sent again; `false` for a single attempt. A message that is sent again may arrive twice. */
   readonly retry?: RetryOptions | false;
@@ -171,7 +171,7 @@ export interface ClientOptions {
   readonly rateLimit?: RateLimit | false;
   /** Whether timestamps follow the gateway's Date header when the own clock is wrong; `false` never to. */
   readonly clockCorrection?: ClockCorrectionOptions | false;
-  /** Requests that may wait for the one under way, 32 unless given. */
+  /** Requests that may wait for the one under way. @default 32 */
   readonly maxQueued?: number;
   /**
    * Limit of one operation of the host's storage in milliseconds, 1 to 2147483647. What is given a credential to keep is
@@ -493,7 +493,7 @@ export class Client {
   }
 
   /**
-   * Signs with the time as it is now and a nonce of its own, and makes the attempt that is to send; a promise where a
+   * Signs with the current time and a new nonce, and makes the attempt that is to send; a promise where a
    * secure element takes its time.
    */
   #begin(request: PendingRequest): Attempt | Promise<Attempt> {
@@ -552,7 +552,7 @@ export class Client {
     const attempt = new Attempt(this.#host, limits);
     request.sent = { scheme, host, port, method: "POST", path, headers, body };
     request.aborter.attempt = attempt;
-    // An app may have given up while it was asked for the time, or told of an event.
+    // An app may have given up while it was asked for the time, or handled an event.
     if (signal.aborted) throw signal.reason;
     return attempt;
   }

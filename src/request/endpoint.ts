@@ -1,4 +1,4 @@
-/** Where the gateway is: a region of the public service, or the URL of a deployment of one's own. */
+/** Where the gateway is: a region of the public service, or the URL of a private deployment. */
 
 import { IotHubError } from "../errors.js";
 import type { HttpClient } from "../host.js";

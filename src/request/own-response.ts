@@ -3,7 +3,7 @@
  * before belongs to an earlier request, if the connection is one on which that response can still be under way.
  */
 
-/** Responses that are remembered: a proxy that mixes them up does so with those of its own buffers. */
+/** Responses that are remembered: a proxy that mixes them up does so with those in its buffers. */
 const MAX_IDS = 16;
 /** Of a longer id, both ends are kept. */
 const MAX_ID_LENGTH = 64;

@@ -3,9 +3,12 @@
 import { checkOptions, rateLimitRules } from "../options.js";
 
 export interface RateLimit {
-  /** Messages a second, 0.001 to 1 000 000; 20 unless given, the lower of the two limits that the platform states. */
+  /**
+   * Messages a second, 0.001 to 1 000 000; the default is the lower of the two limits that the platform states.
+   * @default 20
+   */
   readonly perSecond?: number;
-  /** How many may follow each other at once after a pause, 1 to 1 000 000; 10 unless given. */
+  /** How many may follow each other at once after a pause, 1 to 1 000 000. @default 10 */
   readonly burst?: number;
 }
 

@@ -8,18 +8,18 @@ import { checkOptions, retryRules } from "../options.js";
 
 /** Options of retries: how many, their backoff, and their budget. */
 export interface RetryOptions {
-  /** How often a request is sent at most, 1 to 1000; 3 unless given. */
+  /** How often a request is sent at most, 1 to 1000. @default 3 */
   readonly maxAttempts?: number;
-  /** Upper limit of the first delay, in milliseconds; it doubles with each retry. 500 unless given. */
+  /** Upper limit of the first delay, in milliseconds; it doubles with each retry. @default 500 */
   readonly baseDelayMs?: number;
-  /** Upper limit of every delay, in milliseconds; 30 000 unless given. */
+  /** Upper limit of every delay, in milliseconds. @default 30000 */
   readonly maxDelayMs?: number;
-  /** Upper limit of what a Retry-After header is obeyed for, in milliseconds; 300 000 unless given. */
+  /** Upper limit of what a Retry-After header is obeyed for, in milliseconds. @default 300000 */
   readonly maxRetryAfterMs?: number;
-  /** Limit of a single attempt, in milliseconds; 10 000 unless given. The request's own limit holds for all attempts. */
+  /** Limit of a single attempt, in milliseconds. The request's own limit holds for all attempts. @default 10000 */
   readonly attemptTimeoutMs?: number;
   /**
-   * Retries that all requests of a device share; 10 unless given. A retry costs one, a success brings half a one back,
+   * Retries that all requests of a device share, 10 by default. A retry costs one, a success brings half a one back,
    * so an outage does not multiply the requests.
    */
   readonly budget?: number;

@@ -17,7 +17,7 @@ import { type Algorithm, checkTime, headToSign } from "./string-to-sign.js";
 /** A device's psk or a ProductSecret. Its text is the key, as it stands in the console: it is not Base64-decoded. */
 export interface SecretCredential {
   readonly secret: string;
-  /** `"hmacsha256"` unless given. */
+  /** HMAC of the signature. @default "hmacsha256" */
   readonly algorithm?: "hmacsha256" | "hmacsha1";
   /**
    * True for a secret that was not copied by a person, or that really has white space, quotes or another length than
@@ -52,7 +52,7 @@ export interface SigningParameters {
   readonly timestampSeconds: number;
   /** An integer from 0 to 2^53 - 1; the official SDKs draw from 0 to 2147483646. */
   readonly nonce: number;
-  /** `application/json; charset=utf-8` unless given. Not part of the signature. */
+  /** Content-Type of the request; not part of the signature. @default "application/json; charset=utf-8" */
   readonly contentType?: string;
 }
 
@@ -90,7 +90,7 @@ export interface RequestToSign {
  * Signs one request with a signer. The same input gives the same result; nothing is sent.
  * @returns a promise where the signer's `sign` returns one
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNER_CLOSED;
- * SIGNING_FAULT if the signer fails for a reason of its own. A signer that returns a promise has it rejected with these
+ * SIGNING_FAULT if the signer fails. A signer that returns a promise has it rejected with these
  */
 export function signWith(request: RequestToSign, signer: SyncSigner, time: SigningParameters): SignedRequest;
 export function signWith(

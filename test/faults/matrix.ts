@@ -14,11 +14,11 @@ import {
 } from "../../src/index.js";
 import {
   type CertificateSet,
+  concernsConnection,
   type Fault,
   type Gateway,
   makeCertificates,
   startGateway,
-  strikesConnection,
 } from "../../tools/gateway/index.js";
 import { makeRsaKeys, psk } from "../support/keys.js";
 import { LIMIT_MS, limits } from "../support/limits.js";
@@ -115,7 +115,7 @@ function isLeftAlone({ fault }: Cell, gateway: Gateway): (() => boolean) | undef
   const count = () => {
     if (fault.kind === "half-open") return gateway.counts.ignored;
     // Where the gateway takes the message, it has come that far only then.
-    if (strikesConnection(fault) || ("phase" in fault && fault.phase === "read")) return gateway.counts.faults;
+    if (concernsConnection(fault) || ("phase" in fault && fault.phase === "read")) return gateway.counts.faults;
     return gateway.received.filter(({ fault: own, accepted }) => own !== undefined && accepted).length;
   };
   let passed = count();
@@ -133,7 +133,7 @@ export function cellsOf(fault: Fault, schemes: HostUnderTest["schemes"]): Cell[]
   const all: Cell[] = [];
   for (const scheme of schemes) {
     if (fault.kind.startsWith("tls-") && scheme === "http") continue;
-    for (const connection of strikesConnection(fault) ? (["new"] as const) : (["new", "kept"] as const)) {
+    for (const connection of concernsConnection(fault) ? (["new"] as const) : (["new", "kept"] as const)) {
       for (const credential of ["key", "certificate"] as const) all.push({ fault, scheme, connection, credential });
     }
   }

@@ -169,7 +169,7 @@ describe("keys that are refused, by what they are", () => {
     }
   });
 
-  test("numbers that do not belong together", () => {
+  test("parameters of an RSA key that do not match", () => {
     const whole = der(privateKey, "pkcs1");
     // A bit of each of the numbers: the modulus starts near the front, the coefficient ends at the back.
     for (const at of [100, 800, 950, 1080, whole.length - 1]) {

@@ -49,7 +49,7 @@ export const certificateKinds = {
   unknownRoot: "issued by a root that is not the trusted one, though of the same name",
   selfSigned: "the leaf signed itself",
   forgedLeaf: "a genuine intermediate is sent, but the leaf was signed by another key",
-  issuerNotCa: "the intermediate is no CA",
+  issuerNotCa: "the intermediate is not a CA",
   issuerWithoutConstraints: "the intermediate has no basicConstraints at all",
   expiredInChain: "the leaf under the intermediate is out of date",
   expiredIntermediate: "the intermediate is out of date",
@@ -71,11 +71,11 @@ export type CertificateKind = keyof typeof certificateKinds;
 export type KeyType = "ecdsa" | "rsa" | "ecdsa-p384" | "ecdsa-p521";
 
 export interface CertificateOptions {
-  /** DNS names and IP addresses of the leaf, `localhost` and `127.0.0.1` unless given. */
+  /** DNS names and IP addresses of the leaf. @default `localhost` and `127.0.0.1` */
   readonly hosts?: readonly string[];
-  /** Of all keys in the chain, or of each; `ecdsa` unless given. RSA keys have 2048 bits. */
+  /** Of all keys in the chain, or of each; RSA keys have 2048 bits. @default ecdsa */
   readonly keyType?: KeyType | { readonly root?: KeyType; readonly intermediate?: KeyType; readonly leaf?: KeyType };
-  /** The time around which certificates are valid, milliseconds since 1970; now unless given. */
+  /** The time around which certificates are valid, milliseconds since 1970. @default now */
   readonly nowMs?: number;
 }
 
@@ -103,7 +103,7 @@ const day = 86_400_000;
  */
 export function makeCertificates(kind: CertificateKind, options: CertificateOptions = {}): CertificateSet {
   if (!Object.hasOwn(certificateKinds, kind)) {
-    throw new GatewayError("INVALID_OPTION", `There are no certificates of the kind ${JSON.stringify(kind)}.`);
+    throw new GatewayError("INVALID_OPTION", `Unknown kind of certificates: ${JSON.stringify(kind)}.`);
   }
   const nowMs = options.nowMs ?? Date.now();
   const types = typeof options.keyType === "object" ? options.keyType : undefined;
@@ -225,7 +225,7 @@ export function makeClientCertificate(options: ClientCertificateOptions = {}): C
   return finish("client", key, [leaf], trusted, []);
 }
 
-/** A device's certificate with an RSA key of its own, as a registration hands out. */
+/** A device's certificate with a new RSA key, as a registration hands out. */
 export function makeDeviceCertificate(name: string, nowMs: number): CertificateSet {
   const ca: Issuer = { name: "Gateway Mock Device CA", key: keyOf("ecdsa", "device root") };
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });

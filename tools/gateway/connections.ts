@@ -190,7 +190,7 @@ export class Connections {
     });
     raw.on("end", () => between.push(null));
     raw.on("close", () => between.destroy());
-    // A server of its own, for one connection: no session of another one can be resumed here, which would skip the
+    // A separate server for one connection: no session of another one can be resumed here, which would skip the
     // messages to be changed, and the connection is known without looking at ports.
     const server = createTlsServer({ ...this.#tls, maxVersion: "TLSv1.2" });
     server.on("secureConnection", (socket) => this.#secured(connection, socket));
@@ -231,7 +231,7 @@ export class Connections {
   }
 }
 
-/** Node resumes by tickets of its own accord, yet small devices may know session identifiers only (RFC 5246, 7.3). */
+/** Node resumes by tickets, yet small devices may know session identifiers only (RFC 5246, 7.3). */
 function keepSessions(server: ReturnType<typeof createTlsServer>): void {
   const maxSessions = 100;
   const sessions = new Map<string, Buffer>();

@@ -15,7 +15,7 @@ import {
 /**
  * Why a signature is wrong. Holds no secret: what is known of the key is said in words.
  *
- * An HMAC cannot be opened. A wrong key is told from a request that was changed after it was signed only where the
+ * An HMAC cannot be opened. A wrong key can be distinguished from a request that was changed after it was signed only where the
  * original can be guessed from what was received: another form of the same host, path, body or time, or one of few known
  * values. Another nonce, payload or host name leaves no trace, and looks the same as another key. An RSA signature gives
  * its hash back, so there the key is certain and only the text is guessed.
@@ -153,7 +153,7 @@ function diagnoseHmac(
     expected,
     message:
       "wrong signature: no known mistake leads to it; either the key is another one, or something was changed after it " +
-      "was signed (body, host, path, timestamp or nonce), which cannot be told apart",
+      "was signed (body, host, path, timestamp or nonce), which cannot be distinguished",
   };
 }
 

@@ -1,7 +1,7 @@
 import { GatewayError } from "./errors.js";
 
 /**
- * Where in an exchange a fault strikes:
+ * Where in a request a fault is injected:
  * - `connect`: the TCP connection was accepted, nothing was read, no TLS was spoken
  * - `read`: the request's headers were read, its body was not
  * - `headers`: the request was read and dealt with, no byte of the response was sent
@@ -12,7 +12,7 @@ export type FaultPhase = "connect" | "read" | "headers" | "body";
 /**
  * One way to misbehave.
  *
- * A request struck by a fault that damages the *response* is dealt with as usual before, so its message counts as
+ * A request with a fault that damages the *response* is dealt with as usual before, so its message counts as
  * received. One that is refused (`status`, `html`, `error`), responded to early, or whose body is never read is not.
  */
 export type Fault =
@@ -28,32 +28,32 @@ export type Fault =
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
   /** A business error with any code, e.g. `InternalError`; by default with the status that other errors have. */
   | { readonly kind: "error"; readonly code: string; readonly status?: number; readonly message?: string }
-  /** A proxy's error page; status 502 unless given. */
+  /** A proxy's error page. @default status 502 */
   | { readonly kind: "html"; readonly status?: number }
-  /** A body of no bytes; status 200 unless given. */
+  /** A body of no bytes. @default status 200 */
   | { readonly kind: "empty"; readonly status?: number }
   /** Content-Length tells the whole, half is sent, then the connection is closed. */
   | { readonly kind: "truncated" }
   /** The JSON ends in its middle, yet Content-Length is right. */
   | { readonly kind: "malformed-json" }
-  /** The right body as another type, `text/plain` unless given. */
+  /** The right body as another type. @default text/plain */
   | { readonly kind: "content-type"; readonly contentType?: string }
-  /** A right response padded to `bytes` bytes, 1 048 576 unless given. */
+  /** A right response padded to `bytes` bytes. @default 1048576 */
   | { readonly kind: "too-large"; readonly bytes?: number }
-  /** The right body in pieces: one byte every 20 ms unless given. */
+  /** The right body in pieces. @default one byte every 20 ms */
   | { readonly kind: "slow-drip"; readonly bytes?: number; readonly intervalMs?: number }
   /** A Content-Length that is not the body's. `less` and `more` keep the connection open, as a confused server does. */
   | { readonly kind: "wrong-length"; readonly length: "less" | "more" | "negative" | "text" | "twice" }
-  /** Chunked, with a chunk size that is no number. */
+  /** Chunked, with a chunk size that is not a number. */
   | { readonly kind: "bad-chunk" }
-  /** Bytes that are no HTTP. */
+  /** Non-HTTP bytes. */
   | { readonly kind: "garbage" }
   /** An interim response (103) before the real one. */
   | { readonly kind: "interim" }
   /** The response to the request before, RequestId and all; to the first request, a response with an invented RequestId. */
   | { readonly kind: "other-response" }
   /**
-   * A response that was sent on this connection before, so many requests ago, 1 unless given, in place of dealing with the
+   * A response that was sent on this connection before, so many requests ago, 1 by default, in place of dealing with the
    * request: as a proxy does that repeats a response. Where there was none, the request is dealt with as usual.
    */
   | { readonly kind: "repeated"; readonly ago?: number }
@@ -68,9 +68,9 @@ export type Fault =
   | { readonly kind: "half-open"; readonly afterwards: "ignore" | "close" | "reset" }
   /** The Date header and the timestamp's window are off by so many seconds. */
   | { readonly kind: "skew"; readonly seconds: number }
-  /** TLS: a fatal alert instead of a ServerHello; handshake_failure (40) unless given. */
+  /** TLS: a fatal alert instead of a ServerHello. @default handshake_failure (40) */
   | { readonly kind: "tls-alert"; readonly alert?: number }
-  /** TLS: FIN after that many bytes of the server's handshake, 0 unless given. */
+  /** TLS: FIN after that many bytes of the server's handshake. @default 0 */
   | { readonly kind: "tls-close"; readonly afterBytes?: number }
   /** TLS: reads the ClientHello and never responds. */
   | { readonly kind: "tls-hang" }
@@ -80,7 +80,7 @@ export type Fault =
 export type FaultKind = Fault["kind"];
 
 /** True for faults that strike a connection, not a request: they wait for the next connection to be opened. */
-export function strikesConnection(fault: Fault): boolean {
+export function concernsConnection(fault: Fault): boolean {
   return fault.kind.startsWith("tls-") || ("phase" in fault && fault.phase === "connect");
 }
 
@@ -93,7 +93,7 @@ export function refusesRequest(fault: Fault | undefined): boolean {
 
 /** Picks faults at random, repeatably. */
 export interface RandomFaults {
-  /** 0 to 1: the share of requests (and, for faults that strike connections, of connections) that are struck. */
+  /** 0 to 1: the share of requests (and, for faults of connections, of connections) into which one is injected. */
   readonly probability: number;
   /** Among which to choose, each as likely as the others. */
   readonly among: readonly Fault[];
@@ -101,7 +101,7 @@ export interface RandomFaults {
   readonly seed: number;
 }
 
-/** The switchboard of faults: what is queued comes first, then what is always on, then chance. */
+/** Fault injector: what is queued comes first, then what is always on, then chance. */
 export class Faults {
   #connections: Fault[] = [];
   #requests: Fault[] = [];
@@ -117,13 +117,13 @@ export class Faults {
   }
 
   /**
-   * Queues a fault for the next request, or, if it strikes connections, for the next connection.
+   * Queues a fault for the next request, or, if it concerns connections, for the next connection.
    *
-   * @param times how often it strikes, 1 unless given
+   * @param times how often it is injected, 1 by default
    */
   next(fault: Fault, times = 1): void {
     this.#check(fault);
-    const queue = strikesConnection(fault) ? this.#connections : this.#requests;
+    const queue = concernsConnection(fault) ? this.#connections : this.#requests;
     for (let i = 0; i < times; i++) queue.push(fault);
   }
 
@@ -175,14 +175,14 @@ export class Faults {
   }
 
   #standing(connection: boolean): Fault | undefined {
-    if (this.#always !== undefined && strikesConnection(this.#always) === connection) return this.#always;
+    if (this.#always !== undefined && concernsConnection(this.#always) === connection) return this.#always;
     const random = this.#random;
-    const among = random?.among.filter((fault) => strikesConnection(fault) === connection) ?? [];
+    const among = random?.among.filter((fault) => concernsConnection(fault) === connection) ?? [];
     if (random === undefined || among.length === 0) return undefined;
     // Two draws each time, so that a change of the probability does not reshuffle which fault comes when.
-    const struck = random.draw() < random.probability;
+    const isInjected = random.draw() < random.probability;
     const which = Math.floor(random.draw() * among.length);
-    return struck ? among[which] : undefined;
+    return isInjected ? among[which] : undefined;
   }
 }
 

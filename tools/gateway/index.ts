@@ -46,6 +46,7 @@ export {
 export type { Deviation, Diagnosis } from "./diagnose.js";
 export { GatewayError, type GatewayErrorCode } from "./errors.js";
 export {
+  concernsConnection,
   type Fault,
   type FaultKind,
   type FaultPhase,
@@ -54,7 +55,6 @@ export {
   mulberry32,
   parseFault,
   type RandomFaults,
-  strikesConnection,
 } from "./faults.js";
 export type { GatewayOptions, HttpsOptions } from "./options.js";
 export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRequest } from "./received.js";

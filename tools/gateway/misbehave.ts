@@ -22,7 +22,7 @@ export interface Delivery {
 const resetDelayMs = 10;
 const json = "application/json; charset=utf-8";
 
-/** Sends a response as it should be. */
+/** Sends a correct response. */
 export function sendResponse(delivery: Delivery, more: Record<string, string> = {}): void {
   send(delivery, delivery.content.status, Buffer.from(delivery.content.body), more);
 }
@@ -31,7 +31,7 @@ export function sendResponse(delivery: Delivery, more: Record<string, string> = 
  * Sends the response in the way of a fault. Faults that concern the connection or the reading are dealt with before.
  *
  * A response has no socket until the one before it on the same connection is finished. Over TLS that regularly comes
- * after the client's next request: the client may have read every byte while the server still waits to be told that
+ * after the client's next request: the client may have read every byte while the server still waits for the signal that
  * they are written. So a missing socket means "not yet", never "gone".
  */
 export function sendFaultyResponse(delivery: Delivery, fault: Fault): void {

@@ -7,9 +7,9 @@ import type { ResponseShape } from "./responses.js";
 
 /** HTTPS. Everything has a default. */
 export interface HttpsOptions {
-  /** What the server shows: a kind to make on the spot (`"chain"` unless given) or a finished set. */
+  /** What the server shows: a kind to generate (`"chain"` by default) or a finished set. */
   readonly certificates?: CertificateKind | CertificateSet;
-  /** Names, key types and time for certificates made on the spot. */
+  /** Names, key types and time for generated certificates. */
   readonly certificateOptions?: CertificateOptions;
   readonly minVersion?: "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
   readonly maxVersion?: "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
@@ -17,7 +17,7 @@ export interface HttpsOptions {
   readonly ciphers?: string;
   /** Curves for the key exchange, OpenSSL's names joined by colons. */
   readonly ecdhCurve?: string;
-  /** Offer session resumption, true unless given. */
+  /** Offer session resumption. @default true */
   readonly resumption?: boolean;
   /** Mutual TLS: ask clients for a certificate of this CA (PEM); `required` (default) refuses those without. */
   readonly clientCertificate?: { readonly ca: string; readonly required?: boolean };
@@ -26,40 +26,40 @@ export interface HttpsOptions {
 export interface GatewayOptions {
   /** 0 (default) lets the system choose. */
   readonly port?: number;
-  /** Address to listen on, `127.0.0.1` unless given. */
+  /** Address to listen on. @default 127.0.0.1 */
   readonly host?: string;
-  /** HTTPS instead of HTTP, false unless given. */
+  /** HTTPS instead of HTTP. @default false */
   readonly https?: boolean | HttpsOptions;
-  /** Products and devices, or the path of a JSON file with them; none unless given. */
+  /** Products and devices, or the path of a JSON file with them. @default none */
   readonly devices?: DevicesDescription | string;
-  /** How far a timestamp may be off in either direction, in seconds; 300 unless given. */
+  /** How far a timestamp may be off in either direction, in seconds. @default 300 */
   readonly windowSeconds?: number;
-  /** The clock, milliseconds since 1970; the system's unless given. */
+  /** The clock, milliseconds since 1970. @default the system's */
   readonly now?: () => number;
   /** Added to the clock, in seconds: a gateway whose clock is wrong. */
   readonly clockSkewSeconds?: number;
-  /** Shape of the responses, `"response"` unless given. */
+  /** Shape of the responses. @default "response" */
   readonly responseShape?: ResponseShape;
   /** ResponseContent business errors with statuses of the 400s; false (default): with 200. */
   readonly mapStatus?: boolean;
-  /** The host that clients must have signed; unless given, the one in their Host header, lower case, without port. */
+  /** The host that clients must have signed; by default the one in their Host header, lower case, without port. */
   readonly signedHost?: string;
-  /** Limit of a payload in decoded bytes, 16 384 unless given. */
+  /** Limit of a payload in decoded bytes. @default 16384 */
   readonly maxPayloadBytes?: number;
-  /** Limit of a request's body in bytes, 65 536 unless given. */
+  /** Limit of a request's body in bytes. @default 65536 */
   readonly maxBodyBytes?: number;
-  /** Messages a second and device; no limit unless given. */
+  /** Messages a second and device. @default no limit */
   readonly rateLimit?: number;
-  /** How many nonces are remembered, 100 000 unless given. */
+  /** How many nonces are remembered. @default 100000 */
   readonly maxNonces?: number;
-  /** How many requests are kept for inspection, 1000 unless given. */
+  /** How many requests are kept for inspection. @default 1000 */
   readonly maxReceived?: number;
-  /** How long an idle connection is kept, in milliseconds; 60 000 unless given. */
+  /** How long an idle connection is kept, in milliseconds. @default 60000 */
   readonly keepAliveTimeoutMs?: number;
   /** A fault that is always on. */
   readonly fault?: Fault;
   readonly randomFaults?: RandomFaults;
-  /** Let a request choose its own fault by this header, e.g. `X-Mock-Fault: hang:body`; off unless given. */
+  /** Let a request choose its own fault by this header, e.g. `X-Mock-Fault: hang:body`. @default off */
   readonly faultHeader?: string;
   /** Called once for each request when its response was sent or its connection ended. */
   readonly onRequest?: (request: ReceivedRequest) => void;

@@ -56,7 +56,7 @@ export interface ReceivedRequest {
   error?: { readonly code: string; readonly message: string };
   /** On a wrong signature: what would have had to differ. */
   diagnosis?: Diagnosis;
-  /** The fault that struck it. */
+  /** The fault that was injected. */
   fault?: Fault;
   /** Undefined if no response was sent. */
   status?: number;
@@ -78,7 +78,7 @@ export interface GatewayCounts {
   requests: number;
   accepted: number;
   refused: number;
-  /** Requests and connections that a fault struck. */
+  /** Requests and connections with an injected fault. */
   faults: number;
   /** Requests on a connection that was left half open, which get no response. */
   ignored: number;

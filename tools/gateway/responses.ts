@@ -17,7 +17,7 @@ export type ResponseShape =
   | "returnCode";
 
 interface Meaning {
-  /** HTTP status where the gateway is told to map errors to statuses; 200 otherwise. */
+  /** HTTP status where the gateway is set to map errors to statuses; 200 otherwise. */
   readonly status: number;
   /** Number in the retired shapes; 1010 is documented, the others are made up. */
   readonly number: number;
@@ -70,7 +70,7 @@ const meanings = {
   InternalError: { status: 500, number: 2000 },
 } as const satisfies Record<string, Meaning>;
 
-/** The codes that this gateway gives of its own accord. */
+/** The codes that this gateway sends without a fault. */
 export type ResponseCode = keyof typeof meanings;
 
 /** All of them. */
@@ -80,7 +80,7 @@ export const responseCodes = Object.keys(meanings) as readonly ResponseCode[];
 export const unpublishedCodes: Readonly<Partial<Record<ResponseCode, string>>> = {
   "AuthFailure.NonceReused":
     "Whether the service refuses a nonce that was used before is not known. A test of replayed requests needs a code " +
-    "that cannot be taken for a wrong key or a wrong clock.",
+    "that cannot be mistaken for a wrong key or a wrong clock.",
 };
 
 /** A refusal on its way to becoming a response. */

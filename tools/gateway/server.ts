@@ -7,7 +7,7 @@ import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
 import { GatewayError } from "./errors.js";
-import { type Fault, Faults, parseFault, refusesRequest, strikesConnection } from "./faults.js";
+import { concernsConnection, type Fault, Faults, parseFault, refusesRequest } from "./faults.js";
 import { type Endpoint, handleRequest, type Rules } from "./handle-request.js";
 import { type Delivery, sendFaultyResponse, sendResponse } from "./misbehave.js";
 import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
@@ -325,7 +325,7 @@ class RunningGateway implements Gateway {
     this.#earlier = content.body;
   }
 
-  /** Sends a response as it should be, and remembers it. */
+  /** Sends a correct response, and remembers it. */
   #respond(delivery: Omit<Delivery, "content">, content: ResponseContent): void {
     const { sent } = delivery.connection;
     sent.push(content);
@@ -336,7 +336,7 @@ class RunningGateway implements Gateway {
   #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {
     const { entry, delivery } = this.#requests.get(request) as RequestContext;
     const content = this.#errorOf(entry, code, message);
-    // Whatever of the body was not read must not be taken for the next request.
+    // Whatever of the body was not read must not be read as the next request.
     const more: Record<string, string> = request.complete ? {} : { connection: "close" };
     sendResponse({ ...delivery, content: { ...content, status: Math.max(status, content.status) } }, more);
   }
@@ -369,7 +369,7 @@ class RunningGateway implements Gateway {
     const text = name === undefined ? undefined : request.headers[name.toLowerCase()];
     if (typeof text !== "string") return undefined;
     const fault = parseFault(text);
-    if (strikesConnection(fault)) {
+    if (concernsConnection(fault)) {
       throw new GatewayError("INVALID_OPTION", `The fault ${text.slice(0, 40)} comes too late on an open connection.`);
     }
     return fault;

@@ -293,7 +293,7 @@ export class Certificate {
 
 /**
  * The subject's name, to find a certificate by without reading all of it.
- * @returns its contents, a view; undefined if the bytes are no certificate
+ * @returns its contents, a view; undefined if the bytes are not a certificate
  */
 export function subjectOf(der: Uint8Array): Uint8Array | undefined {
   try {
@@ -492,5 +492,5 @@ function upTo(value: number, limit: number): number {
 }
 
 function malformedDate(): DerFault {
-  return new DerFault("a date is not written as it should be");
+  return new DerFault("a date is malformed");
 }

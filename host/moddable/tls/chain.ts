@@ -47,7 +47,7 @@ export function verifyChain(
   trust: Trust,
   primitives: SignaturePrimitives,
 ): Certificate {
-  // What is checked before and after has functions of its own: here its names would take stack while the path is built.
+  // What is checked before and after has separate functions: here its names would take stack while the path is built.
   const leaf = readLeaf(ders, host, trust);
   if (needsPath(ders, trust)) new PathBuilder(ders, trust, primitives).build(leaf);
   checkPins(leaf, trust, primitives);

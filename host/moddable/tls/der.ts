@@ -14,7 +14,7 @@ export const SET = 0x31;
 
 /**
  * Where something lies: its start, and 14 bits of its end. A number takes a sixth of the memory that a view does.
- * 0 is no place of anything.
+ * 0 is not a place of anything.
  */
 export type Span = number;
 

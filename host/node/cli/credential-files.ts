@@ -247,7 +247,7 @@ async function isThere(fs: FileSystem, path: string): Promise<boolean> {
     await fs.lstat(path);
     return true;
   } catch {
-    // If it cannot be told, renaming will.
+    // If that is unknown, renaming will show it.
     return false;
   }
 }

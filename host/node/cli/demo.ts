@@ -113,7 +113,7 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
   } finally {
     await host.close();
     await gateway.close();
-    // What remains of it is no failure of what has been shown.
+    // What remains of it does not make the demo fail.
     await rm(folder, { recursive: true, force: true, maxRetries: 5 }).catch((error) =>
       printLine(io.stderr, `warning: the temporary folder ${folder} cannot be deleted: ${describeFileError(error)}.`),
     );

@@ -1,4 +1,4 @@
-/** How a failure is told: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
+/** How a failure is reported: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
 
 import {
   type ErrorClass,
@@ -65,7 +65,7 @@ export class CliError extends Error {
   }
 }
 
-/** A failure, ready to be told. */
+/** A failure, ready to be printed. */
 export interface Failure {
   readonly code: string;
   readonly message: string;
@@ -130,7 +130,7 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
       details: { status, gatewayCode, gatewayMessage, requestId, excerpt },
     };
   }
-  // The gateway is loaded by its own command alone, so its errors are known by their name here.
+  // Only the command gateway loads it, so its errors are known by their name here.
   if (error instanceof Error && error.name === "GatewayError") {
     const code = String((error as Error & { code?: unknown }).code);
     const network = ["PORT_IN_USE", "PORT_FORBIDDEN", "LISTEN_FAILED"].includes(code);
@@ -153,7 +153,7 @@ const CLOCK_HINT = "Compare this machine's clock with the gateway's.";
 const ENABLE_HINT = "Enable the device in the console, or ask whoever disabled it.";
 const FORM_HINT = "The gateway does not take the form of this request; check the url, and look for a newer version.";
 const SIZE_HINT = "Split the message, or send only what has changed.";
-const SERVICE_HINT = "The service has a fault of its own; try again later.";
+const SERVICE_HINT = "The service has a temporary failure; try again later.";
 
 /**
  * What helps against a code of the gateway. For the device gateway no list of codes is published; these are the codes

@@ -117,7 +117,7 @@ function colored(request: ReceivedRequest, c: Colors): string {
   return `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`;
 }
 
-/** What a program may want to know of a request; a payload that is no text stays Base64. */
+/** What a program may want to know of a request; a binary payload stays Base64. */
 function summary(request: ReceivedRequest): Record<string, unknown> {
   const { index, method, url, productId, deviceName, algorithm, verifiedBy, topic, qos, payload } = request;
   const text = payload?.toString("utf8");

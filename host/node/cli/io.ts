@@ -21,7 +21,7 @@ export interface Streams {
 
 export type Colors = ReturnType<typeof createColors>;
 
-/** Colours only where they are seen: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says otherwise. */
+/** Color only on a TTY, unless NO_COLOR (no-color.org) or TERM=dumb says otherwise. */
 export function colorsFor(output: Output, env: Streams["env"]): Colors {
   return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb");
 }

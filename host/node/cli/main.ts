@@ -122,7 +122,7 @@ function build(io: Streams): Command {
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
-      // What went wrong is told by `fail`, like every other failure.
+      // `fail` reports it, like every other failure.
       outputError: () => {},
       getOutHasColors: () => false,
       getErrHasColors: () => false,
@@ -221,14 +221,14 @@ function build(io: Streams): Command {
   command(program, "gateway", "run a local gateway that verifies what devices send, one line a request, until Ctrl-C")
     .option("--port <n>", "port, 0 for any that is free (default: 8080, with --https 8443)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--https", "HTTPS, with a certificate made on the spot")
+    .option("--https", "HTTPS with a self-generated certificate")
     .option("--trust-anchors-out <file>", "write the certificate that clients have to trust, PEM")
-    .option("--devices <file>", "products and devices (default: one device with a key made on the spot)")
+    .option("--devices <file>", "products and devices (default: one device with a generated key)")
     .option("--window-seconds <n>", "how far a timestamp may be off (default: 300)")
     .option("--clock-skew-seconds <n>", "let the gateway's clock be wrong")
     .option("--rate-limit <n>", "messages a second and device (default: none)")
     .option("--map-status", "report errors with statuses of the 400s in place of 200")
-    .option("--fault <fault>", "misbehave at every request, see below")
+    .option("--fault <fault>", "inject this fault into every request, see below")
     .option("--fault-header <name>", "let a request choose its fault by this header")
     .addHelpText("after", gatewayExamples + exitHelp)
     .action(async (options) => {

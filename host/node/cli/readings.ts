@@ -70,7 +70,7 @@ async function readMillidegrees(path: string): Promise<number | undefined> {
 }
 
 /**
- * The readings as a record of 16 bytes, big-endian, for a payload that is no text: seconds since 1970 (4), hundredths
+ * The readings as a record of 16 bytes, big-endian, for a binary payload: seconds since 1970 (4), hundredths
  * of a degree (2, signed; 0x8000 for none), hundredths of the load (2), free memory in KiB (4), uptime in seconds (4).
  */
 export function packReadings(readings: Readings): Uint8Array {

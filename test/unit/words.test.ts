@@ -1,0 +1,97 @@
+/** The project speaks the field's language: phrases that a reader would have to translate stay out. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "@jest/globals";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** What must not be written, and what to write in its place. */
+const banned: readonly [RegExp, string][] = [
+  [/(?<!known )(?<!Known)\banswer/i, "response"],
+  [/\w(?<!known)Answer/, "Response"],
+  [/\bof one's own\b/, "custom, private, separate"],
+  [/\b(?:of|at|by) (?:its|their|his|your|whose) own\b/, "separate, new, or nothing"],
+  [/\bunless given\b/, "@default"],
+  [/\b(?:is|are|was|were|be|been) told\b/, "is reported, is set, gets"],
+  [/\b(?:told|tells|tell) (?:apart|from)\b/, "distinguished from"],
+  [/\b(?:gives?|gave) way\b/, "is dropped, is evicted"],
+  [
+    /\b(?:takes?|took|taken) (?:it |this |that |them )?for (?!granted)(?:a|an|the|gone|dead|evidence)\b/,
+    "considers, mistakes for",
+  ],
+  [
+    /\b(?:what|that|which|it|this) (?:is|are) no (?!longer|more|later|earlier|better|less)\w/i,
+    "anything but, is not a",
+  ],
+  [/\bare no (?:files|HTTP|certificates|readings)\b/, "are not"],
+  [/\bkeeps its room\b/, "more than half full"],
+  [/\bfrom this side\b/, "by the client"],
+  [/\bas it should be\b/, "correct, valid"],
+  [/\bdo(?:es)? not belong together\b/, "do not match"],
+  [/\bmust be an integer from 0\b(?! to)/, "non-negative integer"],
+  [/\bin full\b.*\bpoint\b|\bpoint\b.*\bin full\b/, "compressed"],
+  [/\bsends clients away\b/, "kiss-o'-death"],
+  [/\bis no (?:folder|whole|text|integer|name|host)\b/, "is not a"],
+  [/\bon the spot\b/, "generated"],
+  [/\bmisbehave at every\b/, "inject this fault into every request"],
+  [/\bswitchboard\b/, "injector"],
+  [/\b(?:struck|strikes)\b/, "injected"],
+  [/\bseen enough\b/, "Ignore EPIPE"],
+  [/\bleft in peace\b/, "skipped"],
+  [/\bhas said its last word\b/, "acknowledged or rejected"],
+  [/\bplays the gateway\b/, "server impersonation"],
+  [/\bwhat stands against it\b/, "mitigation"],
+  [/\bmakes? (?:itself |it )?a host of its own\b/, "creates its own host"],
+];
+
+const folders = ["src", "host", "mocks", "tools"];
+const documents = ["README.md", "docs/porting.md"];
+
+function lines(path: string): [where: string, line: string][] {
+  const text = readFileSync(join(root, path), "utf8");
+  return text.split("\n").map((line, index) => [`${path}:${index + 1}`, line]);
+}
+
+function phrasesIn(all: readonly (readonly [string, string])[]): string[] {
+  return all.flatMap(([where, line]) =>
+    banned.flatMap(([phrase, better]) => {
+      const found = phrase.exec(line);
+      return found ? [`${where}: "${found[0]}": write: ${better}`] : [];
+    }),
+  );
+}
+
+test.each(folders)("%s has no banned phrase", (folder) => {
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((name) =>
+    /\.(ts|mjs|json)$/.test(name),
+  );
+  expect(files.length).toBeGreaterThan(5);
+  expect(phrasesIn(files.flatMap((name) => lines(`${folder}/${name}`)))).toEqual([]);
+});
+
+test.each(documents)("%s has no banned phrase", (path) => {
+  expect(phrasesIn(lines(path))).toEqual([]);
+});
+
+test("a banned phrase is found, and its better word is not", () => {
+  const bad = [
+    "The answer is empty.",
+    "a signer of one's own",
+    "3 unless given",
+    "what is no text",
+    "is told",
+    "struck",
+  ];
+  expect(bad.filter((line) => phrasesIn([["x", line]]).length === 0)).toEqual([]);
+  const good = [
+    "The response is empty.",
+    "a custom signer",
+    "@default 3",
+    "known answers",
+    "is no longer kept",
+    "binary",
+  ];
+  expect(phrasesIn(good.map((line) => ["x", line] as const))).toEqual([]);
+});
