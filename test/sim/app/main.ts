@@ -1,25 +1,21 @@
 /** The app on the simulator: carries out what the test script sends, and reports what came of it. */
 import TCP from "embedded:io/socket/tcp";
 import config from "mc/config";
-import {
-  base64,
-  base64Decode,
-  createHost,
-  Device,
-  type HttpRequest,
-  type HttpResponse,
-  hex,
-  type IotHubError,
-  type ModdableHost,
-  readRsaPrivateKey,
-  sha256,
-  utf8,
-  utf8Decode,
-} from "tencent-iothub-xs";
+import { createHost, Device, type IotHubError, type ModdableHost } from "tencent-iothub-xs";
 import { verifyChain } from "tencent-iothub-xs/host/moddable/tls/chain";
 import { sdkPrimitives } from "tencent-iothub-xs/host/moddable/tls/primitives";
 import { Rejection } from "tencent-iothub-xs/host/moddable/tls/rejection";
 import { isSignature } from "tencent-iothub-xs/host/moddable/tls/verify";
+import {
+  base64,
+  base64Decode,
+  hex,
+  readRsaPrivateKey,
+  sha256,
+  utf8,
+  utf8Decode,
+} from "tencent-iothub-xs/src/entries/crypto";
+import type { HttpRequest, HttpResponse } from "tencent-iothub-xs/src/entries/host";
 import { Attempt, type PhaseTimeouts } from "tencent-iothub-xs/src/request/lifecycle";
 import type { SocketClass } from "tencent-iothub-xs/test/support/tcp-io.cases";
 
