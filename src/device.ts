@@ -226,7 +226,7 @@ export class Device {
     const error = client.lastError;
     const http = host.http;
     return {
-      published: this.#published,
+      published: outbox === undefined ? this.#published : this.#published + outbox.joined,
       retried: client.retried,
       dropped: outbox === undefined ? {} : { ...outbox.dropped },
       lastSuccessTimeMs: at === undefined ? undefined : Math.round(at + offsetMs),

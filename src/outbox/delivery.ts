@@ -100,6 +100,8 @@ export class Delivery<Result> {
   #piece = 1;
   /** A message that goes by itself. */
   #single = -1;
+  /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
+  #announcedEnd = -1;
   /** What the flush ends with where nothing is left but messages that were rejected. */
   #last: DeliveryEnd = EMPTY;
 
@@ -140,8 +142,10 @@ export class Delivery<Result> {
         const errorClass = device.classify(sent.error);
         if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
           break;
+        // One reading in a form of its own is judged as one in any other form.
+        const isOne = batch === undefined || (batch.messages.length === 1 && this.#context.packer?.isEncoding);
         const end =
-          batch === undefined
+          batch === undefined || isOne
             ? await this.#judge(sequence, message, sent.error, errorClass)
             : this.#judgeBatch(batch, sent.error, errorClass);
         if (end !== undefined) return end;
@@ -267,13 +271,14 @@ export class Delivery<Result> {
   }
 
   /** One acknowledgement is that of all; from here on none of them is sent again. */
-  async #settleBatch({ messages, bytes }: Batch, result: Result): Promise<void> {
+  async #settleBatch(batch: Batch, result: Result): Promise<void> {
+    const { messages } = batch;
     let settled: Settled<Result> | undefined;
     for (let i = messages.length - 1; i >= 0; i--) {
       const message = messages[i];
       settled = { sequence: message.sequence, verdict: { as: "delivered", message, result }, next: settled };
     }
-    this.#context.packer?.accept(bytes);
+    this.#context.packer?.accept(batch);
     await this.#context.settle(settled as Settled<Result>);
     this.#ended(messages[messages.length - 1].sequence);
   }
@@ -309,27 +314,28 @@ export class Delivery<Result> {
   }
 
   /**
-   * Makes one message of the chosen one and those behind it, which are held, too. Undefined if it goes by itself: what is
-   * no part of a batch, what is on trial or called as a witness, and what is not to be sent with others any more.
+   * Makes one message of the chosen one and those behind it, which are held, too. By itself goes what is no part of a
+   * batch, what is on trial or called as a witness, and what is not to be sent with others any more: encoded if `encode` is
+   * given, as the gateway may take nothing else on this topic, else as it is, which no form can be the fault of.
    */
   #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
     const { packer, inTurn } = this.#context;
     if (packer === undefined || packer.maxReadings === 0) return undefined;
     const isPiece = sequence <= this.#pieceEnd;
-    if (sequence === this.#single || (isPiece && this.#piece === 1)) return undefined;
-    if (this.#suspects !== undefined && this.#suspects.size > 0) return undefined;
-    return inTurn(() => this.#gather(packer, message, isPiece));
+    const isOnTrial = this.#suspects !== undefined && this.#suspects.size > 0;
+    const limit = sequence === this.#single || isOnTrial ? 1 : isPiece ? this.#piece : packer.maxReadings;
+    if (limit === 1 && !packer.isEncoding && packer.maxReadings > 1) return undefined;
+    return inTurn(() => this.#gather(packer, message, limit, isPiece));
   }
 
-  async #gather(packer: Packer, first: StoredMessage, isPiece: boolean): Promise<Batch | undefined> {
+  async #gather(packer: Packer, first: StoredMessage, limit: number, isPiece: boolean): Promise<Batch | undefined> {
     const { queue } = this.#context;
     const { sequence, topic, qos } = first;
     const part = packer.part(first);
-    if (part === undefined || part.bytes + 2 > packer.maxBytes) return undefined;
+    if (part === undefined || !packer.fits(part)) return undefined;
     const messages = [first];
     const texts = [part.text];
     let bytes = part.bytes + 2;
-    const limit = isPiece ? this.#piece : packer.maxReadings;
     let index = queue.indexOf(sequence);
     while (messages.length < limit) {
       const next = queue.sequenceAt(++index);
@@ -347,12 +353,17 @@ export class Delivery<Result> {
     const last = messages[messages.length - 1].sequence;
     this.held = { first: sequence, last };
     try {
-      return packer.batch(messages, isPiece ? Number.POSITIVE_INFINITY : packer.maxBytes, texts);
+      // What was rejected as a part of more is smaller already, unless it could not be encoded.
+      const isSmaller = isPiece && sequence > this.#announcedEnd;
+      return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : packer.maxBytes, texts);
     } catch (error) {
-      this.#context.onNotPacked(messages.length, error);
+      if (sequence > this.#announcedEnd) this.#context.onNotPacked(messages.length, error);
+      if (messages.length === 1) return undefined;
+      this.#announcedEnd = last;
       this.#split(last, 1);
       this.held = { first: sequence, last: sequence };
-      return undefined;
+      // Each by itself, from the first on.
+      return this.#gather(packer, first, 1, true);
     }
   }
 

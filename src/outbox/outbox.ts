@@ -173,8 +173,9 @@ const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
 const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 16384;
-/** Readings that wait in memory behind one that is sent before it is stored. */
-const MAX_BEHIND = 4;
+/** Readings, and bytes of payloads, in memory together with one that is sent before it is stored. */
+const MAX_TOGETHER = 5;
+const MAX_TOGETHER_BYTES = 8192;
 /** Writes of one message that find no room. */
 const MAX_FULL = 4;
 
@@ -310,6 +311,11 @@ export class Outbox<Result = unknown> {
     return this.#drops;
   }
 
+  /** Readings that were acknowledged as a part of a message of which others are counted. */
+  get joined(): number {
+    return this.#packer?.joined ?? 0;
+  }
+
   /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
   stats(nowMs: number): OutboxStats {
     const queue = this.#queue;
@@ -413,7 +419,7 @@ export class Outbox<Result = unknown> {
       const atMs = this.#storeAfterMs === 0 ? 0 : this.#context.clock.monotonicMs();
       this.#waiting.push({ record, atMs, resolve, reject });
       this.#waitingBytes += record.payloadBytes;
-      if (this.#flight !== undefined && this.#waiting.length > 1 + MAX_BEHIND) this.#flight.giveUp();
+      if (this.#flight !== undefined && this.#isCrowded) this.#flight.giveUp();
     });
     this.#storeWaiting();
     return this.#settling(
@@ -641,6 +647,12 @@ export class Outbox<Result = unknown> {
     else this.#delivered(verdict.message, verdict.result);
   }
 
+  /** Whether more is in memory than may wait there for one that is being sent. */
+  get #isCrowded(): boolean {
+    const { length = 0 } = this.#waiting ?? {};
+    return length > MAX_TOGETHER || (length > 1 && this.#waitingBytes > MAX_TOGETHER_BYTES);
+  }
+
   /** Whether a message may wait for its turn. Log lines make way for a reading. */
   #mayWait({ endpoint, payloadBytes }: StoredRecord): boolean {
     const waiting = this.#waiting;
@@ -689,10 +701,16 @@ export class Outbox<Result = unknown> {
           const error = storageError(cause);
           const stopped = error.code === "STORAGE_STOPPED" ? this.#stop(error) : undefined;
           // It cannot be stored, but it may have arrived.
-          if (flight !== undefined) await flight.ended;
-          if (flight?.isAcknowledged) this.#acknowledged(first, flight);
-          else if (stopped !== undefined) this.#sendDirectly(first, stopped);
-          else first.reject(this.#failed(error));
+          if (flight !== undefined) await this.#endOf(flight);
+          const decide = () => {
+            if (flight?.isAcknowledged) this.#acknowledged(first, flight);
+            else if (stopped !== undefined) this.#sendDirectly(first, stopped);
+            else first.reject(this.#failed(error));
+          };
+          if (flight !== undefined && stopped !== undefined) flight.ended.then(decide);
+          else decide();
+          // Where nothing can be stored, to send it is the only way to keep the next one.
+          if (this.size === 0) this.#hasFailed = false;
         }
         this.#storing = "again";
         // Closing has forgotten it.
@@ -724,8 +742,7 @@ export class Outbox<Result = unknown> {
       !this.#isDelivering &&
       !this.#hasFailed &&
       this.#schedule.isClear;
-    const isCrowded = this.#waiting !== undefined && this.#waiting.length > 1 + MAX_BEHIND;
-    if (!isFree || isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
+    if (!isFree || this.#isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
     if (first.record.endpoint !== 0 || this.#stopped !== undefined) return undefined;
     const message = decodeRecord(this.#queue.takeNumber(), first.record.text) as StoredMessage;
     const flight: Flight<Result> = {
@@ -763,6 +780,17 @@ export class Outbox<Result = unknown> {
         });
     });
     return flight;
+  }
+
+  /** Waits for the end of a request whose reading cannot be stored, unless a flush is to end before. */
+  #endOf(flight: Flight<Result>): Promise<void> | undefined {
+    if (this.#storesNow > 0) return undefined;
+    return new Promise((resolve) => {
+      flight.giveUp = () => {
+        if (this.#storesNow > 0) resolve();
+      };
+      flight.ended.then(resolve);
+    });
   }
 
   /** Takes in that a reading was stored while it is being sent, or was acknowledged meanwhile. */
@@ -811,7 +839,7 @@ export class Outbox<Result = unknown> {
     const packer = this.#packer;
     if (packer === undefined) return this.#context.send(message, options);
     let batch: Batch | undefined;
-    if (packer.maxReadings > 0 && packer.part(message) !== undefined) {
+    if (packer.maxReadings > 0 && packer.fits(packer.part(message))) {
       try {
         batch = packer.batch([message], packer.maxBytes);
       } catch (error) {

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "@jest/globals";
 import { type HttpResponse, NetworkError, type OutboxOptions } from "../../src/index.js";
+import { topics } from "../../src/topics/topics.js";
 import { Board, WORLD_MS } from "../support/board.js";
 import { failure } from "../support/failure.js";
 import { outboxDevice } from "../support/outbox-device.js";
@@ -48,6 +49,30 @@ describe("a clock that is set", () => {
     await device.flush();
     expect(payloads()).toEqual(["e30=", "e30="]);
   });
+
+  test.each<OutboxOptions>([timed, { batch: {} }, { timeField: "timestamp", timeFormat: "iso8601" }])(
+    "the platform's forms: reports get a timestamp in milliseconds, all others nothing (%j)",
+    async (outbox) => {
+      const { device, payloads } = outboxDevice(undefined, outbox);
+      const forms = topics(device, { token: () => "t" });
+      await device.enqueue({ ...forms.propertyReport({ temperature: 21.5 }), timeMs: TIME });
+      await device.enqueue({ ...forms.propertyReport({}, { timeMs: 7 }), timeMs: TIME });
+      await device.enqueue({ ...forms.eventPost("e", "info", {}), timeMs: TIME });
+      await device.enqueue({ ...forms.deviceInfo({ name: "n" }), timeMs: TIME });
+      await device.enqueue({ ...forms.shadowUpdate({ on: true }), timeMs: TIME });
+      await device.enqueue({ ...forms.otaVersion("1"), timeMs: TIME });
+      await device.flush();
+      const head = '{"method":"event_post","clientToken":"t","version":"1.0","eventId":"e","type":"info"';
+      expect(payloads()).toEqual([
+        `{"method":"report","clientToken":"t","params":{"temperature":21.5},"timestamp":${TIME}}`,
+        '{"method":"report","clientToken":"t","timestamp":7,"params":{}}',
+        `${head},"params":{},"timestamp":${TIME}}`,
+        '{"method":"report_info","clientToken":"t","params":{"name":"n"}}',
+        '{"type":"update","state":{"reported":{"on":true}},"version":0,"clientToken":"t"}',
+        '{"type":"report_version","report":{"version":"1"}}',
+      ]);
+    },
+  );
 
   test("the size is checked with the time counted in", async () => {
     const payload = { n: "" };
