@@ -193,6 +193,7 @@ export class Delivery<Result> {
   ): Promise<DeliveryEnd | undefined> {
     const end = { ended: errorClass, error };
     const needed = roundsNeeded(error, errorClass);
+    if (payloadFault(error) === "size") this.#context.packer?.restore();
     // An early rejection may be the verdict on another message.
     if (needed !== undefined && (error as AnswerError).early) {
       this.#pass(sequence);
@@ -353,9 +354,10 @@ export class Delivery<Result> {
     const last = messages[messages.length - 1].sequence;
     this.held = { first: sequence, last };
     try {
-      // What was rejected as a part of more is smaller already, unless it could not be encoded.
-      const isSmaller = isPiece && sequence > this.#announcedEnd;
-      return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : packer.maxBytes, texts);
+      // What was rejected as a part of more is smaller already.
+      const isSmaller = isPiece && messages.length > 1;
+      const maxBytes = messages.length === 1 ? packer.mostBytes : packer.maxBytes;
+      return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : maxBytes, texts);
     } catch (error) {
       if (sequence > this.#announcedEnd) this.#context.onNotPacked(messages.length, error);
       if (messages.length === 1) return undefined;

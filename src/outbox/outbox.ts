@@ -841,7 +841,7 @@ export class Outbox<Result = unknown> {
     let batch: Batch | undefined;
     if (packer.maxReadings > 0 && packer.fits(packer.part(message))) {
       try {
-        batch = packer.batch([message], packer.maxBytes);
+        batch = packer.batch([message], packer.mostBytes);
       } catch (error) {
         this.#notPacked(1, error);
       }

@@ -94,7 +94,9 @@ export class Packer {
   #joined = 0;
   /** Readings of one message; 0 without batches. */
   readonly maxReadings: number;
-  /** Bytes of one message's payload, as long as the gateway takes them. */
+  /** Bytes of one message's payload. */
+  readonly mostBytes: number;
+  /** The same, as long as the gateway takes as many. */
   maxBytes: number;
 
   /**
@@ -123,7 +125,8 @@ export class Packer {
     this.#powerOns = powerOns;
     this.#maxPayloadBytes = maxPayloadBytes;
     this.maxReadings = batch === undefined ? 0 : maxReadings;
-    this.maxBytes = maxBytes ?? Math.min(maxPayloadBytes, Math.max(MAX_BYTES, maxReadings * BYTES_A_READING));
+    this.mostBytes = maxBytes ?? Math.min(maxPayloadBytes, Math.max(MAX_BYTES, maxReadings * BYTES_A_READING));
+    this.maxBytes = this.mostBytes;
   }
 
   /** Whether `encode` decides what a payload looks like, be it of one reading. */
@@ -228,6 +231,11 @@ export class Packer {
   /** Takes in that so many bytes were too large for the gateway, unless it has acknowledged as many. */
   lower(bytes: number): void {
     if (bytes > this.#accepted) this.maxBytes = Math.min(this.maxBytes, Math.max(this.#accepted, bytes >> 1));
+  }
+
+  /** Takes in that one reading was too large by itself: then it was not the number that made a batch too large. */
+  restore(): void {
+    this.maxBytes = this.mostBytes;
   }
 
   /** When a reading was taken, in milliseconds since 1970; undefined if nobody knows. */

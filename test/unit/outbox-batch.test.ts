@@ -379,6 +379,30 @@ describe("a rejection of many", () => {
     expect(groups().at(-1)).toEqual([20, 21, 22, 23]);
   });
 
+  test("a reading that is too large even alone makes the batches of all others no smaller", async () => {
+    const { device, fill, groups } = batching({}, (group) =>
+      group.includes(0) ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
+    );
+    await fill(40);
+    expect(await device.flush()).toMatchObject({ delivered: 39, dropped: 1, ended: "empty" });
+    await fill(20, 50);
+    await device.flush();
+    expect(groups().at(-1)?.length).toBe(20);
+  });
+
+  test("what encode makes of one reading is sent though batches have become smaller", async () => {
+    const { device, fill, payloads, events } = batching(
+      { encode: (readings) => JSON.stringify(readings.map(({ payload }) => payload)).replaceAll(",", ",        ") },
+      (group) => (group.length > 1 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined),
+    );
+    await fill(6);
+    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, ended: "empty" });
+    await device.enqueue({ topic: "data", payload: { n: 7, text: "x".repeat(300) } });
+    await device.flush();
+    expect(payloads().at(-1)).toMatch(/^\[\{"n":7,/);
+    expect(events).toEqual([]);
+  });
+
   test("two bad readings cost each other nothing", async () => {
     const { device, fill, dropped, delivered } = batching({}, (group) =>
       group.includes(3) || group.includes(4) ? refused("X.InvalidJSON") : undefined,
