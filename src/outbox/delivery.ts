@@ -100,6 +100,8 @@ export class Delivery<Result> {
   #piece = 1;
   /** A message that goes by itself. */
   #single = -1;
+  /** Of one or two readings that were rejected as a list, those that are not acknowledged yet. */
+  #listed: number[] | undefined;
   /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
   #announcedEnd = -1;
   /** What the flush ends with where nothing is left but messages that were rejected. */
@@ -133,8 +135,10 @@ export class Delivery<Result> {
         const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence), batch);
         if ("result" in sent) {
           const { result } = sent;
-          if (batch === undefined) await this.#settle(sequence, { as: "delivered", message, result });
-          else await this.#settleBatch(batch, result);
+          if (batch === undefined) {
+            await this.#settle(sequence, { as: "delivered", message, result });
+            if (this.#listed !== undefined) this.#unlisted(this.#listed, sequence);
+          } else await this.#settleBatch(batch, result);
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
           if (this.#context.isEmpty()) return this.#last;
           continue;
@@ -225,6 +229,7 @@ export class Delivery<Result> {
     const end = { ended: errorClass, error };
     const fault = payloadFault(error);
     if (fault !== undefined || (errorClass === "unreadable" && first <= this.#pieceEnd)) {
+      if (length <= 2 && fault === "content") this.#listed = messages.map(({ sequence }) => sequence);
       if (fault === "size") this.#context.packer?.lower(bytes);
       this.#split(last, Math.ceil(length / 2));
     } else if (errorClass === "unreadable") {
@@ -247,6 +252,20 @@ export class Delivery<Result> {
       return end;
     }
     return undefined;
+  }
+
+  /** Takes in that a reading was acknowledged as it is, perhaps one of those that were rejected as a list. */
+  #unlisted(listed: number[], sequence: number): void {
+    const at = listed.indexOf(sequence);
+    if (at < 0) return;
+    listed.splice(at, 1);
+    if (listed.length > 0) return;
+    this.#listed = undefined;
+    try {
+      this.#context.packer?.misfit();
+    } catch (error) {
+      this.#context.onNotPacked(1, error);
+    }
   }
 
   #split(end: number, piece: number): void {

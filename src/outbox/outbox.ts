@@ -609,9 +609,11 @@ export class Outbox<Result = unknown> {
   }
 
   #notPacked(readings: number, cause: unknown): void {
-    const isLarge = cause instanceof IotHubError && cause.code === "PAYLOAD_TOO_LARGE";
-    const code = isLarge ? cause.code : "INVALID_PAYLOAD";
-    const message = isLarge ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
+    // What the app throws may hold anything.
+    const isOurs =
+      cause instanceof IotHubError && (cause.code === "PAYLOAD_TOO_LARGE" || cause.code === "INVALID_PAYLOAD");
+    const code = isOurs ? cause.code : "INVALID_PAYLOAD";
+    const message = isOurs ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
     this.#call(() => this.#context.onEvent?.({ phase: "batch", code, message, readings }));
   }
 

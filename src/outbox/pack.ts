@@ -75,6 +75,7 @@ export interface Batch {
 
 const MAX_READINGS = 20;
 const MAX_BYTES = 2048;
+const MAX_MISFITS = 2;
 const BYTES_A_READING = 64;
 /** What begins the topics of the thing model, and the member that their reports have for the time, in milliseconds. */
 const REPORT_TOPICS = "$thing/up/";
@@ -91,9 +92,11 @@ export class Packer {
   readonly #powerOns: PowerOns;
   readonly #maxPayloadBytes: number;
   #accepted = 0;
+  /** How often in a row one or two readings were rejected as a list and acknowledged as they are. */
+  #misfits = 0;
   #joined = 0;
-  /** Readings of one message; 0 without batches. */
-  readonly maxReadings: number;
+  /** Readings of one message; 0 without batches, and once the gateway has shown that it takes none. */
+  maxReadings: number;
   /** Bytes of one message's payload. */
   readonly mostBytes: number;
   /** The same, as long as the gateway takes as many. */
@@ -225,12 +228,26 @@ export class Packer {
   /** Takes in that the gateway has acknowledged a batch. */
   accept({ messages, bytes }: Batch): void {
     this.#joined += messages.length - 1;
+    if (messages.length > 1) this.#misfits = 0;
     if (bytes > this.#accepted) this.#accepted = bytes;
   }
 
   /** Takes in that so many bytes were too large for the gateway, unless it has acknowledged as many. */
   lower(bytes: number): void {
     if (bytes > this.#accepted) this.maxBytes = Math.min(this.maxBytes, Math.max(this.#accepted, bytes >> 1));
+  }
+
+  /**
+   * Takes in that one or two readings were rejected as a list and acknowledged as they are.
+   * @throws {IotHubError} INVALID_PAYLOAD once that is certain
+   */
+  misfit(): void {
+    if (++this.#misfits < MAX_MISFITS) return;
+    this.maxReadings = 0;
+    throw new IotHubError(
+      "INVALID_PAYLOAD",
+      "The gateway rejects lists of readings, which are sent one by one from now on.",
+    );
   }
 
   /** Takes in that one reading was too large by itself: then it was not the number that made a batch too large. */

@@ -224,12 +224,12 @@ describe("encode", () => {
   test.each<[string, () => unknown, string, RegExp]>([
     ["throws", () => JSON.parse("secret"), "INVALID_PAYLOAD", /^outbox\.batch\.encode failed; the readings are sent/],
     ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /gave 2049 bytes; the limit is 2048/],
-    ["gives nothing", () => undefined, "INVALID_PAYLOAD", /failed/],
-    ["gives an empty text", () => "", "INVALID_PAYLOAD", /failed/],
-    ["gives no bytes", () => new Uint8Array(0), "INVALID_PAYLOAD", /failed/],
-    ["gives a promise", async () => "x", "INVALID_PAYLOAD", /failed/],
-    ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /failed/],
-    ["gives a number", () => 7, "INVALID_PAYLOAD", /failed/],
+    ["gives nothing", () => undefined, "INVALID_PAYLOAD", /must return text, bytes or an object/],
+    ["gives an empty text", () => "", "INVALID_PAYLOAD", /gave an empty payload/],
+    ["gives no bytes", () => new Uint8Array(0), "INVALID_PAYLOAD", /gave an empty payload/],
+    ["gives a promise", async () => "x", "INVALID_PAYLOAD", /is a Promise/],
+    ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /payload\.n is NaN/],
+    ["gives a number", () => 7, "INVALID_PAYLOAD", /must return text/],
   ])("%s for many: each is encoded alone, with one event", async (_name, encode, code, message) => {
     const failing = (readings: readonly BatchReading[]) => {
       const ns = readings.map(({ payload }) => (payload as { n: number }).n);
@@ -413,17 +413,16 @@ describe("a rejection of many", () => {
     expect(delivered.length).toBe(18);
   });
 
-  test("a gateway that rejects every array takes the readings one by one", async () => {
-    const { device, fill, groups } = batching({}, (_group, request) =>
+  test("a gateway that rejects every array takes the readings one by one, and is soon asked no more", async () => {
+    const { device, fill, groups, events } = batching({}, (_group, request) =>
       payloadOf(request).startsWith("[") ? refused("InvalidParameterValue.InvalidJSON") : undefined,
     );
-    await fill(6);
-    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, ended: "empty" });
-    expect(
-      groups()
-        .filter(({ length }) => length === 1)
-        .flat().length,
-    ).toBeGreaterThanOrEqual(6);
+    await fill(60);
+    expect(await device.flush()).toMatchObject({ delivered: 60, dropped: 0, ended: "empty" });
+    // 20, 10, 5, 3, 2 and both alone, twice; then one by one.
+    expect([groups().length, groups().filter(({ length }) => length > 1).length]).toEqual([70, 10]);
+    expect(events).toMatchObject([{ phase: "batch", code: "INVALID_PAYLOAD", readings: 1 }]);
+    expect(events[0]).toMatchObject({ message: expect.stringMatching(/^The gateway rejects lists of readings/) });
   });
 
   test("an unknown code: each is judged by itself, and none is lost for the others", async () => {

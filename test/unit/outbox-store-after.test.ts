@@ -103,6 +103,22 @@ describe("what is not acknowledged in time", () => {
     expect(dropped).toMatchObject([{ reason: "refused" }]);
   });
 
+  test("a gateway that rejects lists costs two readings their flash, and then none", async () => {
+    const { device, flash, host } = board(
+      (request) =>
+        JSON.parse(new TextDecoder().decode(request.body)).Payload.startsWith("[")
+          ? refused("InvalidParameterValue.InvalidJSON")
+          : taken(),
+      { batch: {} },
+    );
+    for (let n = 0; n < 10; n++) {
+      await device.enqueue({ topic: "data", payload: { n } });
+      await device.flush();
+    }
+    // Rejected, stored, rejected again, acknowledged as it is.
+    expect([flash.writes.length, host.sent.length]).toEqual([2 * 2, 2 * 3 + 8]);
+  });
+
   test("four wait behind it in memory; with the fifth all are stored, oldest first", async () => {
     const gateway = held();
     const { device, flash, stored, host } = board(gateway.reply);
