@@ -392,9 +392,9 @@ export class Outbox<Result = unknown> {
     const powerOns = this.#powerOns;
     const { isTimeKnown } = this.#context;
     if (powerOns?.isWaiting !== true || isTimeKnown === undefined || !isTimeKnown()) return;
-    const nowMs = this.#context.nowMs();
     try {
-      await this.#inTurn(() => powerOns.learn(nowMs));
+      // When its turn comes: it is compared with the count of that moment.
+      await this.#inTurn(() => powerOns.learn(this.#context.nowMs()));
     } catch (cause) {
       // Only a restart before they are delivered would lose their time.
       const error = storageError(cause);

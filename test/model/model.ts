@@ -173,7 +173,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       if (life.cut) return new Promise<never>(() => {});
       if (life.late > 0) wrong.push(`${kind} ${key} while an operation was late`);
       if (--life.operationsLeft === 0) {
-        if (chance(0.5)) effect(kind, key, work, text);
+        const fits = trouble !== "full" || kind !== "set" || used() + storedBytes(utf8(text).length) <= CAPACITY;
+        if (chance(0.5) && fits) effect(kind, key, work, text);
         powerCut(life);
         return new Promise<never>(() => {});
       }
@@ -368,7 +369,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     if (gateway === "slow" && fate < 0.5) return hang(context);
     if (isPicky && sent.length > 0 && !body.Payload.startsWith('{"many"') && body.Payload.length < 1000) {
-      wrong.push(`${sent[0].n} was sent in a form of which the gateway takes nothing ${body.Payload.slice(0, 40)}`);
+      wrong.push(`${sent[0].n} was sent in a form of which the gateway takes nothing`);
     }
     const bad = sent.find(({ n }) => n === poison);
     if (bad && poisonous) {
@@ -554,7 +555,9 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         reading.refusedWith = error.code;
         if (life.closed) return;
         if (policy === "dropOldest" && error.code === "OUTBOX_FULL") wrong.push(`${n} was refused as OUTBOX_FULL`);
-        if (policy === "dropOldest" && error.code === "STORAGE_FULL" && mostOthers <= CAPACITY - 64 - 2 * lengthOf(n)) {
+        // An undated reading takes another value.
+        const room = (isUndated ? 128 : 64) + 2 * lengthOf(n);
+        if (policy === "dropOldest" && error.code === "STORAGE_FULL" && mostOthers <= CAPACITY - room) {
           wrong.push(`${n} was refused as STORAGE_FULL`);
         }
         if (error.code === "STORAGE_STOPPED" && !life.stopped) wrong.push(`${n}: the storage has not stopped`);
