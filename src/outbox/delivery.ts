@@ -55,7 +55,7 @@ export interface DeliveryContext<Result> {
   /** With a packer, sends a reading with its time, or the batch of which it is the first. */
   sendPacked?(message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result>;
   /** Takes in that readings could not be made one message. */
-  onNotPacked(readings: number, error: unknown): void;
+  onNotPacked?(readings: number, error: unknown): void;
   /** What the outbox itself needs of the device. */
   readonly device: DeliveryDevice<Result>;
   /** Whether a pause that the gateway asks for is waited for; else it ends the flush. */
@@ -73,6 +73,19 @@ export interface DeliveryDevice<Result> {
 interface SuspectMessage extends Suspect {
   readonly topic: string;
   readonly endpoint: number;
+}
+
+/** What becomes of batches that were rejected, or could not be encoded. */
+interface Pieces {
+  /** Up to this sequence number, a message has at most so many readings. */
+  end: number;
+  size: number;
+  /** A message that goes by itself. */
+  single: number;
+  /** Of one or two readings that were rejected as a list, those that are not acknowledged yet. */
+  listed: number[];
+  /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
+  announcedEnd: number;
 }
 
 interface Chosen {
@@ -95,15 +108,8 @@ export class Delivery<Result> {
   /** The message that was rejected last: another one is looked for behind it. */
   #rejected: number | undefined;
   #inRow = 0;
-  /** Up to this sequence number, a message has at most so many readings: more were rejected, or could not be encoded. */
-  #pieceEnd = -1;
-  #piece = 1;
-  /** A message that goes by itself. */
-  #single = -1;
-  /** Of one or two readings that were rejected as a list, those that are not acknowledged yet. */
-  #listed: number[] | undefined;
-  /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
-  #announcedEnd = -1;
+  /** What is to be smaller; undefined while nothing is. */
+  #pieces: Pieces | undefined;
   /** What the flush ends with where nothing is left but messages that were rejected. */
   #last: DeliveryEnd = EMPTY;
 
@@ -127,8 +133,8 @@ export class Delivery<Result> {
           continue;
         }
         // One await costs a device as much as to read a message.
-        const packing = this.#context.packer === undefined ? undefined : this.#pack(sequence, message);
-        const batch = packing === undefined ? undefined : await packing;
+        let batch: Promise<Batch | undefined> | Batch | undefined = this.#pack(sequence, message);
+        if (batch instanceof Promise) batch = await batch;
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
         // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
@@ -137,7 +143,7 @@ export class Delivery<Result> {
           const { result } = sent;
           if (batch === undefined) {
             await this.#settle(sequence, { as: "delivered", message, result });
-            if (this.#listed !== undefined) this.#unlisted(this.#listed, sequence);
+            if (this.#pieces !== undefined) this.#unlisted(this.#pieces.listed, sequence);
           } else await this.#settleBatch(batch, result);
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
           if (this.#context.isEmpty()) return this.#last;
@@ -146,10 +152,9 @@ export class Delivery<Result> {
         const errorClass = device.classify(sent.error);
         if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
           break;
-        // One reading in a form of its own is judged as one in any other form.
-        const isOne = batch === undefined || (batch.messages.length === 1 && this.#context.packer?.isEncoding);
+        // One reading is judged as one, whatever `encode` has made of it.
         const end =
-          batch === undefined || isOne
+          batch === undefined || (batch.messages.length === 1 && this.#context.packer?.isEncoding)
             ? await this.#judge(sequence, message, sent.error, errorClass)
             : this.#judgeBatch(batch, sent.error, errorClass);
         if (end !== undefined) return end;
@@ -228,14 +233,13 @@ export class Delivery<Result> {
     const last = messages[length - 1].sequence;
     const end = { ended: errorClass, error };
     const fault = payloadFault(error);
-    if (fault !== undefined || (errorClass === "unreadable" && first <= this.#pieceEnd)) {
-      if (length <= 2 && fault === "content") this.#listed = messages.map(({ sequence }) => sequence);
+    if (fault !== undefined || (errorClass === "unreadable" && first <= (this.#pieces?.end ?? -1))) {
       if (fault === "size") this.#context.packer?.lower(bytes);
-      this.#split(last, Math.ceil(length / 2));
+      const pieces = this.#split(last, Math.ceil(length / 2));
+      if (length <= 2 && fault === "content") pieces.listed = messages.map(({ sequence }) => sequence);
     } else if (errorClass === "unreadable") {
       // A portal responds to everything with its page. The first by itself shows whether it is about these readings.
-      this.#split(last, Math.ceil(length / 2));
-      this.#single = first;
+      this.#split(last, Math.ceil(length / 2)).single = first;
     } else if (roundsNeeded(error, errorClass) !== undefined) {
       // It may be about anything: each reading is judged by itself.
       this.#split(last, 1);
@@ -260,17 +264,18 @@ export class Delivery<Result> {
     if (at < 0) return;
     listed.splice(at, 1);
     if (listed.length > 0) return;
-    this.#listed = undefined;
     try {
       this.#context.packer?.misfit();
     } catch (error) {
-      this.#context.onNotPacked(1, error);
+      this.#context.onNotPacked?.(1, error);
     }
   }
 
-  #split(end: number, piece: number): void {
-    this.#pieceEnd = end;
-    this.#piece = piece;
+  #split(end: number, size: number): Pieces {
+    this.#pieces ??= { end, size, single: -1, listed: [], announcedEnd: -1 };
+    this.#pieces.end = end;
+    this.#pieces.size = size;
+    return this.#pieces;
   }
 
   /** Counts a rejection. @returns rounds of evidence against the message */
@@ -341,9 +346,11 @@ export class Delivery<Result> {
   #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
     const { packer, inTurn } = this.#context;
     if (packer === undefined || packer.maxReadings === 0) return undefined;
-    const isPiece = sequence <= this.#pieceEnd;
+    const pieces = this.#pieces;
+    const isPiece = pieces !== undefined && sequence <= pieces.end;
     const isOnTrial = this.#suspects !== undefined && this.#suspects.size > 0;
-    const limit = sequence === this.#single || isOnTrial ? 1 : isPiece ? this.#piece : packer.maxReadings;
+    const isAlone = isOnTrial || sequence === pieces?.single;
+    const limit = isAlone ? 1 : isPiece ? pieces.size : packer.maxReadings;
     if (limit === 1 && !packer.isEncoding && packer.maxReadings > 1) return undefined;
     return inTurn(() => this.#gather(packer, message, limit, isPiece));
   }
@@ -359,7 +366,7 @@ export class Delivery<Result> {
     let index = queue.indexOf(sequence);
     while (messages.length < limit) {
       const next = queue.sequenceAt(++index);
-      if (next === undefined || (isPiece && next > this.#pieceEnd) || this.#passed?.has(next)) break;
+      if (next === undefined || (isPiece && next > (this.#pieces?.end ?? -1)) || this.#passed?.has(next)) break;
       const read = queue.endpointAt(index) === 0 ? await queue.read(index) : "absent";
       if (typeof read === "string" || read.topic !== topic || read.qos !== qos) break;
       const more = packer.part(read);
@@ -378,10 +385,9 @@ export class Delivery<Result> {
       const maxBytes = messages.length === 1 ? packer.mostBytes : packer.maxBytes;
       return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : maxBytes, texts);
     } catch (error) {
-      if (sequence > this.#announcedEnd) this.#context.onNotPacked(messages.length, error);
+      if (sequence > (this.#pieces?.announcedEnd ?? -1)) this.#context.onNotPacked?.(messages.length, error);
       if (messages.length === 1) return undefined;
-      this.#announcedEnd = last;
-      this.#split(last, 1);
+      this.#split(last, 1).announcedEnd = last;
       this.held = { first: sequence, last: sequence };
       // Each by itself, from the first on.
       return this.#gather(packer, first, 1, true);

@@ -153,7 +153,7 @@ export interface OutboxContext<Result> {
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
   /** Whether that is the real time. @default true */
-  isTimeKnown?(): boolean;
+  readonly isTimeKnown?: () => boolean;
   /** @param renew makes the message anew before each attempt, once the clock is ready */
   send(message: StoredMessage, options: PostOptions, renew?: () => Promise<StoredMessage>): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
@@ -244,9 +244,8 @@ export class Outbox<Result = unknown> {
   #sentFirst = 0;
   /** Storing under way. */
   #storeRun: Promise<void> | undefined;
-  /** What keeps readings from being sent before they are stored: a request that failed, a flush, or the end of one. */
+  /** What keeps readings from being sent before they are stored: a request that failed, or the end of a flush. */
   #hasFailed = false;
-  #isDelivering = false;
   #storesNow = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
@@ -559,10 +558,13 @@ export class Outbox<Result = unknown> {
     const delivery = new Delivery<Result>(
       {
         queue: this.#queue,
-        packer,
         device: this.#context,
-        sendPacked: packer && ((message, request, batch) => this.#sendPacked(packer, message, request, batch)),
-        onNotPacked: (readings, error) => this.#notPacked(readings, error),
+        // Members that are undefined cost a device memory, too.
+        ...(packer && {
+          packer,
+          sendPacked: (message, request, batch) => this.#sendPacked(packer, message, request, batch),
+          onNotPacked: (readings, error) => this.#notPacked(readings, error),
+        }),
         inTurn: (operation) => this.#inTurn(operation),
         isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
@@ -575,16 +577,15 @@ export class Outbox<Result = unknown> {
       signal,
     );
     this.#delivery = delivery;
-    this.#isDelivering = true;
     const settled = this.#settled;
     const delivered = settled ? settle(settled).then(() => delivery.run()) : delivery.run();
     return delivered.then(
       (end) => {
-        this.#isDelivering = false;
+        this.#delivery = undefined;
         return end;
       },
       (error) => {
-        this.#isDelivering = false;
+        this.#delivery = undefined;
         return { ended: "storage", error: this.#failed(storageError(error)) };
       },
     );
@@ -728,6 +729,7 @@ export class Outbox<Result = unknown> {
       for (const { reject } of waiting) reject(storageError(cause));
     } finally {
       this.#storing = false;
+      this.#storeRun = undefined;
     }
   }
 
@@ -741,7 +743,7 @@ export class Outbox<Result = unknown> {
     const isFree =
       this.size === 0 &&
       this.#flight === undefined &&
-      !this.#isDelivering &&
+      this.#delivery === undefined &&
       !this.#hasFailed &&
       this.#schedule.isClear;
     if (!isFree || this.#isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;

@@ -61,6 +61,13 @@ const expected: readonly Expected[] = [
     missing: /^INVALID_\w+: ./,
   },
   {
+    section: "Time, batches and flash",
+    line: /^3 published, 0 wait$/,
+    wrong: /^0 published, 3 wait$/,
+    missing: /^INVALID_\w+: ./,
+    publishes: 3,
+  },
+  {
     section: "Provisioning",
     line: /^sensor-1 has a credential, and published with it$/,
     wrong: /^(GATEWAY_REJECTED|WRONG_PRODUCT_SECRET): ./,
