@@ -226,7 +226,7 @@ export class Device {
     const reason = client.waitingFor(monotonicMs);
     const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
     return {
-      published: this.#published,
+      published: this.#isDated && outbox !== undefined ? this.#published + outbox.joined : this.#published,
       retried: client.retried,
       dropped: outbox?.drops === undefined ? {} : { ...outbox.drops },
       lastSuccessTimeMs: client.succeededMs === undefined ? undefined : Math.round(client.succeededMs + offsetMs),
@@ -362,21 +362,27 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
-        isTimeKnown: () => this.#client.isTimeKnown,
-        maxPayloadBytes: this.#maxPayloadBytes,
+        // A function costs a device as much as five members.
+        ...(this.#isDated && {
+          isTimeKnown: () => this.#client.isTimeKnown,
+          maxPayloadBytes: this.#maxPayloadBytes,
+        }),
         // Not an async function: each promise that waits costs a device memory.
         send: (message, request, renew) => {
           try {
             // Nothing else has a topic.
             const topic = message.topic && completeTopic(this, message.topic);
             const endpoint = deviceEndpoints[message.endpoint];
-            const renewed = renew && (() => renew().then((content) => endpoint.encode(this, { ...content, topic })));
-            const post: PostOptions = {
-              ...request,
-              policy: request.retry === undefined ? policy : undefined,
-              retryUnreadable,
-              renew: renewed,
-            };
+            const kept = request.retry === undefined ? policy : undefined;
+            const post: PostOptions =
+              renew === undefined
+                ? { ...request, policy: kept, retryUnreadable }
+                : {
+                    ...request,
+                    policy: kept,
+                    retryUnreadable,
+                    renew: () => renew().then((content) => endpoint.encode(this, { ...content, topic })),
+                  };
             return this.#post(endpoint, { ...message, topic }, post);
           } catch (error) {
             return Promise.reject(error);
