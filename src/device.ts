@@ -95,6 +95,8 @@ export class Device {
   readonly productId: string;
   readonly deviceName: string;
   readonly #client: Client;
+  readonly #host: Host;
+  #published = 0;
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
   readonly #classify: (error: IotHubError) => ErrorClass;
@@ -104,9 +106,7 @@ export class Device {
   readonly outbox: Outbox<PublishResult> | undefined;
   /** Warns of a topic with too many levels; undefined unless somebody listens. */
   readonly #warnOf: ((topic: string) => void) | undefined;
-  readonly #host: Host;
   readonly #heartbeat: Heartbeat | undefined;
-  #published = 0;
 
   /**
    * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,

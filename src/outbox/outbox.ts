@@ -319,8 +319,7 @@ export class Outbox<Result = unknown> {
   /** What its own flushes wait for. @param nowMs monotonic */
   waitingFor(nowMs: number): WaitReason {
     if (this.#stopped !== undefined) return "storage";
-    const schedule = this.#schedule;
-    return schedule.isEven ? "nothing" : schedule.waitingFor(nowMs);
+    return this.#schedule.isEven ? "nothing" : this.#schedule.waitingFor(nowMs);
   }
 
   /** Until when, in monotonic time; undefined where that is not known. */

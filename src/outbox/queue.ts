@@ -120,11 +120,10 @@ export class StoredQueue {
 
   /** @param nowMs since 1970 */
   stats(nowMs: number): OutboxStats {
-    const used = this.#end - this.#begin;
-    if (used === 0) return { size: 0, bytes: 0, oldestAgeMs: 0 };
+    if (this.#end === this.#begin) return { size: 0, bytes: 0, oldestAgeMs: 0 };
     const oldest = this.oldestTimeMs;
     const oldestAgeMs = oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
-    return { size: used / STRIDE, bytes: this.#bytes, oldestAgeMs };
+    return { size: this.size, bytes: this.#bytes, oldestAgeMs };
   }
 
   /** The sequence number at an index, 0 being the oldest; undefined if there is none. */
