@@ -250,7 +250,10 @@ export class StoredQueue {
     if (this.#failed !== undefined) await this.clean();
     if (powerOn !== undefined) {
       await this.powerOns?.prepare(powerOn);
-      if (this.isWithoutRoom(bytes)) throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+      if (this.isWithoutRoom(bytes)) {
+        await this.#forget(powerOn);
+        throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+      }
     }
     let sequence = this.takeNumber();
     for (;;) {
@@ -268,6 +271,7 @@ export class StoredQueue {
       if (code === "STORAGE_STOPPED") this.#stopped = error;
       if (code === "STORAGE_FULL") {
         this.#foundNoRoom(bytes);
+        if (powerOn !== undefined) await this.#forget(powerOn);
       } else {
         this.#failed ??= [];
         this.#failed.push(sequence);
@@ -277,6 +281,11 @@ export class StoredQueue {
     }
     this.#push(sequence, bytes, this.#timeOf(timeMs, powerOn), endpoint);
     return sequence;
+  }
+
+  /** What was written for a message that found no room must not keep the next one out. */
+  async #forget(powerOn: string): Promise<void> {
+    await this.powerOns?.forget(this.powerOns.indexOf(powerOn));
   }
 
   #foundNoRoom(bytes: number): void {

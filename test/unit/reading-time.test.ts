@@ -1,7 +1,7 @@
 /** When a reading was taken: in its payload, whatever the clock did. */
 
 import { describe, expect, test } from "@jest/globals";
-import { type HttpResponse, NetworkError, type OutboxOptions } from "../../src/index.js";
+import { type HttpResponse, IotHubError, NetworkError, type OutboxOptions } from "../../src/index.js";
 import { topics } from "../../src/topics/topics.js";
 import { Board, WORLD_MS } from "../support/board.js";
 import { failure } from "../support/failure.js";
@@ -175,6 +175,17 @@ describe("a clock that is not set", () => {
     await Promise.all([second, third]);
     await device.flush();
     expect(times(payloads())).toEqual([WORLD_MS, WORLD_MS + 1000, WORLD_MS + 1000]);
+  });
+
+  test("a reading that finds no room takes with it what was written for it", async () => {
+    const board = new Board();
+    const { device, host } = board.start(() => taken(), timed);
+    const storage = host.storage as NonNullable<typeof host.storage>;
+    const { set } = storage;
+    (storage as { set: typeof set }).set = (key, text) =>
+      key.includes(".u-") ? set(key, text) : Promise.reject(new IotHubError("STORAGE_FULL", "no room"));
+    expect(await failure(device.enqueue(at(1)))).toMatchObject({ code: "STORAGE_FULL" });
+    expect([...board.flash.values.keys()]).toEqual([]);
   });
 
   test("a report that is never dated is sent without a timestamp, which the platform then adds", async () => {
