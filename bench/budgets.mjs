@@ -71,10 +71,16 @@ export const budgets = {
     budget: 24 * 1024,
     recorded: "job.ours.deviceHeapBytes",
   },
+  // A kilobyte of it is the engine's table of functions in flash, which grows with their number.
   outboxHeap: {
     what: "a Device that sends 1000 readings from its outbox: heap",
     unit: "bytes",
-    budget: 32 * 1024,
+    budget: 33 * 1024,
+  },
+  batchHeap: {
+    what: "a Device that sends 1000 readings from its outbox in batches of 20: heap",
+    unit: "bytes",
+    budget: 47 * 1024,
   },
   jobHeap: {
     what: "three hash jobs: heap and 6 KB of stack",

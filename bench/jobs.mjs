@@ -221,6 +221,33 @@ export const flush = scope(`${host}
     var device = new core.Device(Object.assign(${options}, { outbox: { flushIntervalMs: 0 } }), host);
     ${third("device.flush()", `device.enqueue(${text(READING)})`)}`);
 
+/** Readings that {@link readings} delivers. */
+export const READINGS = 60;
+/** Delivers as many small readings from an outbox with these options. */
+const readings = (outbox) =>
+  scope(`${host}
+    host.clock.synchronized = true;
+    host.storage = core.createMemoryStorage();
+    var outbox = Object.assign({ flushIntervalMs: 0 }, ${outbox});
+    var device = new core.Device(Object.assign(${options}, { outbox: outbox }), host);
+    var reading = { topic: "data", payload: { temperature: 21.5 } };
+    var ahead = function (left) { return left ? device.enqueue(reading).then(function () { return ahead(left - 1); }) : undefined; };
+    ${third("device.flush()", `Promise.resolve(ahead(${READINGS}))`)}`);
+export const single = readings("{}");
+export const batch = readings("{ batch: {} }");
+export const largeBatch = readings(`{ batch: { maxReadings: ${READINGS} } }`);
+/** One of them, enqueued: stored with its time, and sent before it is stored. */
+const enqueuedWith = (outbox) =>
+  scope(`${host}
+    host.clock.synchronized = true;
+    host.storage = core.createMemoryStorage();
+    var outbox = Object.assign({ flushIntervalMs: 0 }, ${outbox});
+    var device = new core.Device(Object.assign(${options}, { outbox: outbox }), host);
+    ${third('device.enqueue({ topic: "data", payload: { temperature: 21.5 } })')}`);
+export const enqueueSingle = enqueuedWith("{}");
+export const enqueueDated = enqueuedWith("{ batch: {} }");
+export const sentFirst = enqueuedWith("{ batch: {}, storeAfterMs: 5000 }");
+
 /** `stats()` of a device with an outbox, after a publish. */
 export const stats = scope(`${host}
     host.storage = core.createMemoryStorage();

@@ -96,6 +96,12 @@ export async function device(engine) {
     enqueue: (await lines(jobs.enqueue))[0],
     open: (await lines(jobs.open))[0],
     flush: (await lines(jobs.flush))[0],
+    single: (await lines(jobs.single))[0] / jobs.READINGS,
+    batch: (await lines(jobs.batch))[0] / jobs.READINGS,
+    largeBatch: (await lines(jobs.largeBatch))[0] / jobs.READINGS,
+    enqueueSingle: (await lines(jobs.enqueueSingle))[0],
+    enqueueDated: (await lines(jobs.enqueueDated))[0],
+    sentFirst: (await lines(jobs.sentFirst))[0],
     stats: await stats(engine),
   };
 }

@@ -85,10 +85,16 @@ const publishNames = {
   native: "the same with a hash that costs nothing: what is left is ours",
   cold: "from `createDigest` over `new Device` to the first publish, with such a hash",
 };
-const outboxNames = {
+export const outboxNames = {
   enqueue: "`enqueue` of a reading of 45 bytes, storage in memory",
   open: "an outbox opened, with one reading in it",
   flush: "a reading delivered from the outbox, its publish included",
+  single: '`{"temperature":21.5}` delivered with 59 more, each by itself',
+  batch: "the same in batches of 20, with its time",
+  largeBatch: "the same in one batch of 60",
+  enqueueSingle: "`enqueue` of `{ temperature: 21.5 }`, stored",
+  enqueueDated: "the same with its time, for a batch",
+  sentFirst: "the same with `storeAfterMs`: sent and acknowledged, not stored",
 };
 
 function publishes({ publish, outbox }) {
@@ -99,7 +105,9 @@ function publishes({ publish, outbox }) {
     "| A device, M instructions | XS 13 | XS 17 |",
     "| :-- | --: | --: |",
     ...Object.keys(publishNames).map(row(publish, publishNames)),
-    ...Object.keys(outboxNames).map(row(outbox, outboxNames)),
+    ...Object.keys(outboxNames)
+      .filter((name) => outbox[name] !== undefined)
+      .map(row(outbox, outboxNames)),
     "",
     `A publish leaves ${plain(publish.garbageBytes?.xs13)} bytes to be collected on XS 13, ${plain(publish.garbageBytes?.xs17)} on XS 17, and takes ${plain(publish.stackBytes)} bytes of stack.`,
     "",

@@ -12,7 +12,7 @@ import { OURS } from "./jobs.mjs";
 import * as measure from "./measure.mjs";
 import { measureSimulator } from "./moddable.mjs";
 import { peers, rsaPeers } from "./peers.mjs";
-import { writeReport } from "./report.mjs";
+import { outboxNames, writeReport } from "./report.mjs";
 
 const { values } = parseArgs({ options: { check: { type: "boolean" }, only: { type: "string", multiple: true } } });
 const file = new URL("results.json", import.meta.url);
@@ -91,7 +91,7 @@ async function devices(results, { publish, outbox, stats }) {
         results.stats[version] = figure;
         continue;
       }
-      const group = ["enqueue", "open", "flush"].includes(name) ? results.outbox : results.publish;
+      const group = Object.hasOwn(outboxNames, name) ? results.outbox : results.publish;
       group[name] = { ...group[name], [version]: figure };
     }
   }

@@ -104,6 +104,8 @@ export class Device {
   readonly productId: string;
   readonly deviceName: string;
   readonly #client: Client;
+  readonly #host: Host;
+  #published = 0;
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
   readonly #classify: (error: IotHubError) => ErrorClass;
@@ -113,9 +115,7 @@ export class Device {
   readonly outbox: Outbox<PublishResult> | undefined;
   /** Warns of a topic with too many levels; undefined unless somebody listens. */
   readonly #warnOf: ((topic: string) => void) | undefined;
-  readonly #host: Host;
   readonly #heartbeat: Heartbeat | undefined;
-  #published = 0;
 
   /**
    * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
@@ -235,7 +235,7 @@ export class Device {
     const reason = client.waitingFor(monotonicMs);
     const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
     return {
-      published: this.#published,
+      published: this.#isDated && outbox !== undefined ? this.#published + outbox.joined : this.#published,
       retried: client.retried,
       dropped: outbox?.drops === undefined ? {} : { ...outbox.drops },
       lastSuccessTimeMs: client.succeededMs === undefined ? undefined : Math.round(client.succeededMs + offsetMs),
@@ -371,21 +371,27 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
-        isTimeKnown: () => this.#client.isTimeKnown,
-        maxPayloadBytes: this.#maxPayloadBytes,
+        // A function costs a device as much as five members.
+        ...(this.#isDated && {
+          isTimeKnown: () => this.#client.isTimeKnown,
+          maxPayloadBytes: this.#maxPayloadBytes,
+        }),
         // Not an async function: each promise that waits costs a device memory.
         send: (message, request, renew) => {
           try {
             // Nothing else has a topic.
             const topic = message.topic && completeTopic(this, message.topic);
             const endpoint = deviceEndpoints[message.endpoint];
-            const renewed = renew && (() => renew().then((content) => endpoint.encode(this, { ...content, topic })));
-            const post: PostOptions = {
-              ...request,
-              policy: request.retry === undefined ? policy : undefined,
-              retryUnreadable,
-              renew: renewed,
-            };
+            const kept = request.retry === undefined ? policy : undefined;
+            const post: PostOptions =
+              renew === undefined
+                ? { ...request, policy: kept, retryUnreadable }
+                : {
+                    ...request,
+                    policy: kept,
+                    retryUnreadable,
+                    renew: () => renew().then((content) => endpoint.encode(this, { ...content, topic })),
+                  };
             return this.#post(endpoint, { ...message, topic }, post);
           } catch (error) {
             return Promise.reject(error);

@@ -35,7 +35,7 @@ export interface LastError {
 
 /** Counted since the device was created. */
 export interface DeviceStats {
-  /** Messages that the gateway has acknowledged, those of the outbox included and heartbeats left out. */
+  /** Messages that the gateway has acknowledged, each reading of a batch counted, and heartbeats left out. */
   readonly published: number;
   /** How often a request was sent again. */
   readonly retried: number;

@@ -22,6 +22,7 @@ const limit = Timer.set(sleep, AWAKE_MS);
 /** @type {(() => void)[]} */
 const closers = [];
 let asleep = false;
+let isAcknowledged = false;
 
 wake()
   .catch((error) => trace(`${describe(error)}\n`))
@@ -32,8 +33,18 @@ async function wake() {
   // The TLS session and the gateway's address are stored: the next wake neither asks for the name nor repeats the arithmetic.
   const host = createHost({ trustAnchors, resumption: "storage" });
   closers.push(() => host.close());
-  // The clock goes on during deep sleep; the host asks a time server once a day.
-  const device = new Device({ outbox: { flushIntervalMs: 0, onFlushed: printFlush }, onEvent }, host);
+  // The clock goes on during deep sleep; the host asks a time server once a day. Until it has done so, readings wait with
+  // the count since the power-on, and get their time when it is known.
+  const device = new Device(
+    {
+      // Stored before the network is asked for, as the battery may end first. What an outage has left goes out together.
+      outbox: { flushIntervalMs: 0, batch: {}, onFlushed: printFlush },
+      // With a flush, once an hour: the platform has no last will.
+      heartbeat: { intervalMs: 3_600_000, topic: "event" },
+      onEvent,
+    },
+    host,
+  );
   closers.unshift(() => device.close());
 
   const temperature = new Thermometer().read();
@@ -46,7 +57,8 @@ async function wake() {
 /** @param {import("tencent-iothub-xs").DeviceEvent} event */
 function onEvent(event) {
   printEvent(event);
-  if (event.type !== "response" || event.timing === undefined) return;
+  if (event.type !== "response" || event.timing === undefined || isAcknowledged) return;
+  isAcknowledged = true;
   const { connectMs = 0, tlsMs = 0, totalMs, resumed } = event.timing;
   const acknowledgedMs = Time.delta(start);
   const sentMs = Math.round(acknowledgedMs - totalMs + connectMs + tlsMs);

@@ -11,6 +11,7 @@ import { createHost, Device, IotHubError } from "tencent-iothub-xs";
 import Timer from "timer";
 
 const RETRY_MS = 60000;
+const FLUSH_MS = 30000;
 
 async function start() {
   await startNetwork();
@@ -20,14 +21,22 @@ async function start() {
   try {
     // ProductId and ProductSecret come from the manifest's config. The DeviceName may be set there, too; a board that has
     // none is called by its MAC address.
-    const device = await Device.fromProvisioning({ onEvent: printEvent }, host);
+    const device = await Device.fromProvisioning(
+      { outbox: { flushIntervalMs: 0, batch: {} }, onEvent: printEvent },
+      host,
+    );
     try {
+      // As the firmware proper does it: stored, then delivered with the time of the reading. What an earlier attempt has
+      // left goes out in the same message.
       const temperature = new Thermometer().read();
-      const { requestId } = await device.publish({
-        topic: "data",
-        payload: { temperature: temperature ?? "no sensor" },
-      });
-      trace(`published as ${device.deviceName}, request ${requestId}\nThis board works.\n`);
+      await device.enqueue({ topic: "data", payload: { temperature: temperature ?? "no sensor" } });
+      const { remaining, error } = await device.flush({ deadlineMs: FLUSH_MS });
+      const { published, dropped, lastSuccessTimeMs } = device.stats();
+      trace(
+        `${published} readings published as ${device.deviceName}, ${remaining} remaining, ${JSON.stringify(dropped)} dropped\n`,
+      );
+      if (error !== undefined) throw error;
+      if (lastSuccessTimeMs !== undefined) trace("This board works.\n");
     } finally {
       device.close();
     }

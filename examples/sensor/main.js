@@ -21,8 +21,12 @@ async function main() {
   const device = new Device(
     {
       outbox: {
-        // A reading is sent at once. What does not get through waits in flash for the next one, or for half a minute.
+        // A reading is sent at once, and written to flash only if it does not get through within five seconds. There it
+        // waits for the next one, or for half a minute.
+        storeAfterMs: 5000,
         flushThreshold: 1,
+        // After an outage, twenty readings go out as one message, each with the time at which it was taken.
+        batch: {},
         onDelivered: ({ sequence }) => trace(`reading ${sequence} delivered\n`),
         onDropped: ({ reason, error }) => trace(`a reading was lost: ${reason} ${error ? describe(error) : ""}\n`),
         onFlushed: printFlush,

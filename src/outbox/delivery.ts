@@ -55,7 +55,7 @@ export interface DeliveryContext<Result> {
   /** With a packer, sends a reading with its time, or the batch of which it is the first. */
   sendPacked?(message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result>;
   /** Takes in that readings could not be made one message. */
-  onNotPacked(readings: number, error: unknown): void;
+  onNotPacked?(readings: number, error: unknown): void;
   /** What the outbox itself needs of the device. */
   readonly device: DeliveryDevice<Result>;
   /** Whether a pause that the gateway asks for is waited for; else it ends the flush. */
@@ -73,6 +73,19 @@ export interface DeliveryDevice<Result> {
 interface SuspectMessage extends Suspect {
   readonly topic: string;
   readonly endpoint: number;
+}
+
+/** What becomes of batches that were rejected, or could not be encoded. */
+interface Pieces {
+  /** Up to this sequence number, a message has at most so many readings. */
+  end: number;
+  size: number;
+  /** A message that goes by itself. */
+  single: number;
+  /** Of one or two readings that were rejected as a list, those that are not acknowledged yet. */
+  listed: number[];
+  /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
+  announcedEnd: number;
 }
 
 interface Chosen {
@@ -95,11 +108,8 @@ export class Delivery<Result> {
   /** The message that was rejected last: another one is looked for behind it. */
   #rejected: number | undefined;
   #inRow = 0;
-  /** Up to this sequence number, a message has at most so many readings: more were rejected, or could not be encoded. */
-  #pieceEnd = -1;
-  #piece = 1;
-  /** A message that goes by itself. */
-  #single = -1;
+  /** What is to be smaller; undefined while nothing is. */
+  #pieces: Pieces | undefined;
   /** What the flush ends with where nothing is left but messages that were rejected. */
   #last: DeliveryEnd = EMPTY;
 
@@ -123,16 +133,18 @@ export class Delivery<Result> {
           continue;
         }
         // One await costs a device as much as to read a message.
-        const packing = this.#context.packer === undefined ? undefined : this.#pack(sequence, message);
-        const batch = packing === undefined ? undefined : await packing;
+        let batch: Promise<Batch | undefined> | Batch | undefined = this.#pack(sequence, message);
+        if (batch instanceof Promise) batch = await batch;
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
         // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
         const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence), batch);
         if ("result" in sent) {
           const { result } = sent;
-          if (batch === undefined) await this.#settle(sequence, { as: "delivered", message, result });
-          else await this.#settleBatch(batch, result);
+          if (batch === undefined) {
+            await this.#settle(sequence, { as: "delivered", message, result });
+            if (this.#pieces !== undefined) this.#unlisted(this.#pieces.listed, sequence);
+          } else await this.#settleBatch(batch, result);
           for (const suspect of this.#suspects?.values() ?? []) suspect.due ||= suspect.endpoint === message.endpoint;
           if (this.#context.isEmpty()) return this.#last;
           continue;
@@ -140,8 +152,9 @@ export class Delivery<Result> {
         const errorClass = device.classify(sent.error);
         if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
           break;
+        // One reading is judged as one, whatever `encode` has made of it.
         const end =
-          batch === undefined
+          batch === undefined || (batch.messages.length === 1 && this.#context.packer?.isEncoding)
             ? await this.#judge(sequence, message, sent.error, errorClass)
             : this.#judgeBatch(batch, sent.error, errorClass);
         if (end !== undefined) return end;
@@ -189,6 +202,7 @@ export class Delivery<Result> {
   ): Promise<DeliveryEnd | undefined> {
     const end = { reason: errorClass, error };
     const needed = roundsNeeded(error, errorClass);
+    if (payloadFault(error) === "size") this.#context.packer?.restore();
     // An early rejection may be the verdict on another message.
     if (needed !== undefined && (error as ResponseError).early) {
       this.#pass(sequence);
@@ -219,13 +233,13 @@ export class Delivery<Result> {
     const last = messages[length - 1].sequence;
     const end = { reason: errorClass, error };
     const fault = payloadFault(error);
-    if (fault !== undefined || (errorClass === "unreadable" && first <= this.#pieceEnd)) {
+    if (fault !== undefined || (errorClass === "unreadable" && first <= (this.#pieces?.end ?? -1))) {
       if (fault === "size") this.#context.packer?.lower(bytes);
-      this.#split(last, Math.ceil(length / 2));
+      const pieces = this.#split(last, Math.ceil(length / 2));
+      if (length <= 2 && fault === "content") pieces.listed = messages.map(({ sequence }) => sequence);
     } else if (errorClass === "unreadable") {
       // A portal responds to everything with its page. The first by itself shows whether it is about these readings.
-      this.#split(last, Math.ceil(length / 2));
-      this.#single = first;
+      this.#split(last, Math.ceil(length / 2)).single = first;
     } else if (roundsNeeded(error, errorClass) !== undefined) {
       // It may be about anything: each reading is judged by itself.
       this.#split(last, 1);
@@ -244,9 +258,24 @@ export class Delivery<Result> {
     return undefined;
   }
 
-  #split(end: number, piece: number): void {
-    this.#pieceEnd = end;
-    this.#piece = piece;
+  /** Takes in that a reading was acknowledged as it is, perhaps one of those that were rejected as a list. */
+  #unlisted(listed: number[], sequence: number): void {
+    const at = listed.indexOf(sequence);
+    if (at < 0) return;
+    listed.splice(at, 1);
+    if (listed.length > 0) return;
+    try {
+      this.#context.packer?.misfit();
+    } catch (error) {
+      this.#context.onNotPacked?.(1, error);
+    }
+  }
+
+  #split(end: number, size: number): Pieces {
+    this.#pieces ??= { end, size, single: -1, listed: [], announcedEnd: -1 };
+    this.#pieces.end = end;
+    this.#pieces.size = size;
+    return this.#pieces;
   }
 
   /** Counts a rejection. @returns rounds of evidence against the message */
@@ -267,13 +296,14 @@ export class Delivery<Result> {
   }
 
   /** One acknowledgement is that of all; from here on none of them is sent again. */
-  async #settleBatch({ messages, bytes }: Batch, result: Result): Promise<void> {
+  async #settleBatch(batch: Batch, result: Result): Promise<void> {
+    const { messages } = batch;
     let settled: Settled<Result> | undefined;
     for (let i = messages.length - 1; i >= 0; i--) {
       const message = messages[i];
       settled = { sequence: message.sequence, verdict: { as: "delivered", message, result }, next: settled };
     }
-    this.#context.packer?.accept(bytes);
+    this.#context.packer?.accept(batch);
     await this.#context.settle(settled as Settled<Result>);
     this.#ended(messages[messages.length - 1].sequence);
   }
@@ -309,31 +339,34 @@ export class Delivery<Result> {
   }
 
   /**
-   * Makes one message of the chosen one and those behind it, which are held, too. Undefined if it goes by itself: what is
-   * no part of a batch, what is on trial or called as a witness, and what is not to be sent with others any more.
+   * Makes one message of the chosen one and those behind it, which are held, too. By itself goes what is no part of a
+   * batch, what is on trial or called as a witness, and what is not to be sent with others any more: encoded if `encode` is
+   * given, as the gateway may take nothing else on this topic, else as it is, which no form can be the fault of.
    */
   #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
     const { packer, inTurn } = this.#context;
     if (packer === undefined || packer.maxReadings === 0) return undefined;
-    const isPiece = sequence <= this.#pieceEnd;
-    if (sequence === this.#single || (isPiece && this.#piece === 1)) return undefined;
-    if (this.#suspects !== undefined && this.#suspects.size > 0) return undefined;
-    return inTurn(() => this.#gather(packer, message, isPiece));
+    const pieces = this.#pieces;
+    const isPiece = pieces !== undefined && sequence <= pieces.end;
+    const isOnTrial = this.#suspects !== undefined && this.#suspects.size > 0;
+    const isAlone = isOnTrial || sequence === pieces?.single;
+    const limit = isAlone ? 1 : isPiece ? pieces.size : packer.maxReadings;
+    if (limit === 1 && !packer.isEncoding && packer.maxReadings > 1) return undefined;
+    return inTurn(() => this.#gather(packer, message, limit, isPiece));
   }
 
-  async #gather(packer: Packer, first: StoredMessage, isPiece: boolean): Promise<Batch | undefined> {
+  async #gather(packer: Packer, first: StoredMessage, limit: number, isPiece: boolean): Promise<Batch | undefined> {
     const { queue } = this.#context;
     const { sequence, topic, qos } = first;
     const part = packer.part(first);
-    if (part === undefined || part.bytes + 2 > packer.maxBytes) return undefined;
+    if (part === undefined || !packer.fits(part)) return undefined;
     const messages = [first];
     const texts = [part.text];
     let bytes = part.bytes + 2;
-    const limit = isPiece ? this.#piece : packer.maxReadings;
     let index = queue.indexOf(sequence);
     while (messages.length < limit) {
       const next = queue.sequenceAt(++index);
-      if (next === undefined || (isPiece && next > this.#pieceEnd) || this.#passed?.has(next)) break;
+      if (next === undefined || (isPiece && next > (this.#pieces?.end ?? -1)) || this.#passed?.has(next)) break;
       const read = queue.endpointAt(index) === 0 ? await queue.read(index) : "absent";
       if (typeof read === "string" || read.topic !== topic || read.qos !== qos) break;
       const more = packer.part(read);
@@ -347,12 +380,17 @@ export class Delivery<Result> {
     const last = messages[messages.length - 1].sequence;
     this.held = { first: sequence, last };
     try {
-      return packer.batch(messages, isPiece ? Number.POSITIVE_INFINITY : packer.maxBytes, texts);
+      // What was rejected as a part of more is smaller already.
+      const isSmaller = isPiece && messages.length > 1;
+      const maxBytes = messages.length === 1 ? packer.mostBytes : packer.maxBytes;
+      return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : maxBytes, texts);
     } catch (error) {
-      this.#context.onNotPacked(messages.length, error);
-      this.#split(last, 1);
+      if (sequence > (this.#pieces?.announcedEnd ?? -1)) this.#context.onNotPacked?.(messages.length, error);
+      if (messages.length === 1) return undefined;
+      this.#split(last, 1).announcedEnd = last;
       this.held = { first: sequence, last: sequence };
-      return undefined;
+      // Each by itself, from the first on.
+      return this.#gather(packer, first, 1, true);
     }
   }
 

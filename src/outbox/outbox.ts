@@ -160,7 +160,7 @@ export interface OutboxContext<Result> {
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
   /** Whether that is the real time. @default true */
-  isTimeKnown?(): boolean;
+  readonly isTimeKnown?: () => boolean;
   /** @param renew makes the message anew before each attempt, once the clock is ready */
   send(message: StoredMessage, options: PostOptions, renew?: () => Promise<StoredMessage>): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
@@ -180,8 +180,9 @@ const MAX_FLUSHES = 16;
 /** Messages that wait for their turn to be written, and bytes of their payloads. */
 const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 16384;
-/** Readings that wait in memory behind one that is sent before it is stored. */
-const MAX_BEHIND = 4;
+/** Readings, and bytes of payloads, in memory together with one that is sent before it is stored. */
+const MAX_TOGETHER = 5;
+const MAX_TOGETHER_BYTES = 8192;
 /** Writes of one message that find no room. */
 const MAX_FULL = 4;
 
@@ -251,9 +252,8 @@ export class Outbox<Result = unknown> {
   #sentFirst = 0;
   /** Storing under way. */
   #storeRun: Promise<void> | undefined;
-  /** What keeps readings from being sent before they are stored: a request that failed, a flush, or the end of one. */
+  /** What keeps readings from being sent before they are stored: a request that failed, or the end of a flush. */
   #hasFailed = false;
-  #isDelivering = false;
   #storesNow = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
@@ -313,6 +313,11 @@ export class Outbox<Result = unknown> {
     return oldestTimeMs === undefined ? 0 : Math.max(0, this.#context.nowMs() - oldestTimeMs);
   }
 
+  /** Readings that were acknowledged as a part of a message of which others are counted. */
+  get joined(): number {
+    return this.#packer?.joined ?? 0;
+  }
+
   /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
   stats(nowMs: number): OutboxStats {
     return this.#queue.stats(nowMs);
@@ -321,8 +326,7 @@ export class Outbox<Result = unknown> {
   /** What its own flushes wait for. @param nowMs monotonic */
   waitingFor(nowMs: number): WaitReason {
     if (this.#stopped !== undefined) return "storage";
-    const schedule = this.#schedule;
-    return schedule.isEven ? "nothing" : schedule.waitingFor(nowMs);
+    return this.#schedule.isEven ? "nothing" : this.#schedule.waitingFor(nowMs);
   }
 
   /** Until when, in monotonic time; undefined where that is not known. */
@@ -385,9 +389,9 @@ export class Outbox<Result = unknown> {
     const powerOns = this.#powerOns;
     const { isTimeKnown } = this.#context;
     if (powerOns?.isWaiting !== true || isTimeKnown === undefined || !isTimeKnown()) return;
-    const nowMs = this.#context.nowMs();
     try {
-      await this.#inTurn(() => powerOns.learn(nowMs));
+      // When its turn comes: it is compared with the count of that moment.
+      await this.#inTurn(() => powerOns.learn(this.#context.nowMs()));
     } catch (cause) {
       // Only a restart before they are delivered would lose their time.
       const error = storageError(cause);
@@ -412,7 +416,7 @@ export class Outbox<Result = unknown> {
       const atMs = this.#storeAfterMs === 0 ? 0 : this.#context.clock.monotonicMs();
       this.#waiting.push({ record, atMs, resolve, reject });
       this.#waitingBytes += record.payloadBytes;
-      if (this.#flight !== undefined && this.#waiting.length > 1 + MAX_BEHIND) this.#flight.giveUp();
+      if (this.#flight !== undefined && this.#isCrowded) this.#flight.giveUp();
     });
     this.#storeWaiting();
     return this.#rejectOnClose(
@@ -552,10 +556,13 @@ export class Outbox<Result = unknown> {
     const delivery = new Delivery<Result>(
       {
         queue: this.#queue,
-        packer,
         device: this.#context,
-        sendPacked: packer && ((message, request, batch) => this.#sendPacked(packer, message, request, batch)),
-        onNotPacked: (readings, error) => this.#notPacked(readings, error),
+        // Members that are undefined cost a device memory, too.
+        ...(packer && {
+          packer,
+          sendPacked: (message, request, batch) => this.#sendPacked(packer, message, request, batch),
+          onNotPacked: (readings, error) => this.#notPacked(readings, error),
+        }),
         inTurn: (operation) => this.#inTurn(operation),
         isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
@@ -568,16 +575,15 @@ export class Outbox<Result = unknown> {
       signal,
     );
     this.#delivery = delivery;
-    this.#isDelivering = true;
     const settled = this.#settled;
     const delivered = settled ? settle(settled).then(() => delivery.run()) : delivery.run();
     return delivered.then(
       (end) => {
-        this.#isDelivering = false;
+        this.#delivery = undefined;
         return end;
       },
       (error) => {
-        this.#isDelivering = false;
+        this.#delivery = undefined;
         return { reason: "storage", error: this.#failed(storageError(error)) };
       },
     );
@@ -602,9 +608,11 @@ export class Outbox<Result = unknown> {
   }
 
   #notPacked(readings: number, cause: unknown): void {
-    const isLarge = cause instanceof IotHubError && cause.code === "PAYLOAD_TOO_LARGE";
-    const code = isLarge ? cause.code : "INVALID_PAYLOAD";
-    const message = isLarge ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
+    // What the app throws may hold anything.
+    const isOurs =
+      cause instanceof IotHubError && (cause.code === "PAYLOAD_TOO_LARGE" || cause.code === "INVALID_PAYLOAD");
+    const code = isOurs ? cause.code : "INVALID_PAYLOAD";
+    const message = isOurs ? cause.message : "outbox.batch.encode failed; the readings are sent one by one.";
     this.#call(() => this.#context.onEvent?.({ type: "batch", code, message, readings }));
   }
 
@@ -638,6 +646,12 @@ export class Outbox<Result = unknown> {
     this.#settled = next;
     if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
     else this.#delivered(verdict.message, verdict.result);
+  }
+
+  /** Whether more is in memory than may wait there for one that is being sent. */
+  get #isCrowded(): boolean {
+    const { length = 0 } = this.#waiting ?? {};
+    return length > MAX_TOGETHER || (length > 1 && this.#waitingBytes > MAX_TOGETHER_BYTES);
   }
 
   /** Whether a message may wait for its turn. Log lines make way for a reading. */
@@ -688,10 +702,16 @@ export class Outbox<Result = unknown> {
           const error = storageError(cause);
           const stopped = error.code === "STORAGE_STOPPED" ? this.#stop(error) : undefined;
           // It cannot be stored, but it may have arrived.
-          if (flight !== undefined) await flight.ended;
-          if (flight?.isAcknowledged) this.#acknowledged(first, flight);
-          else if (stopped !== undefined) this.#sendDirectly(first, stopped);
-          else first.reject(this.#failed(error));
+          if (flight !== undefined) await this.#endOf(flight);
+          const decide = () => {
+            if (flight?.isAcknowledged) this.#acknowledged(first, flight);
+            else if (stopped !== undefined) this.#sendDirectly(first, stopped);
+            else first.reject(this.#failed(error));
+          };
+          if (flight !== undefined && stopped !== undefined) flight.ended.then(decide);
+          else decide();
+          // Where nothing can be stored, to send it is the only way to keep the next one.
+          if (this.size === 0) this.#hasFailed = false;
         }
         this.#storing = "again";
         // Closing has forgotten it.
@@ -707,6 +727,7 @@ export class Outbox<Result = unknown> {
       for (const { reject } of waiting) reject(storageError(cause));
     } finally {
       this.#storing = false;
+      this.#storeRun = undefined;
     }
   }
 
@@ -720,11 +741,10 @@ export class Outbox<Result = unknown> {
     const isFree =
       this.size === 0 &&
       this.#flight === undefined &&
-      !this.#isDelivering &&
+      this.#delivery === undefined &&
       !this.#hasFailed &&
       this.#schedule.isClear;
-    const isCrowded = this.#waiting !== undefined && this.#waiting.length > 1 + MAX_BEHIND;
-    if (!isFree || isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
+    if (!isFree || this.#isCrowded || leftMs <= 0 || this.#storesNow > 0) return undefined;
     if (first.record.endpoint !== 0 || this.#stopped !== undefined) return undefined;
     const message = decodeRecord(this.#queue.takeNumber(), first.record.text) as StoredMessage;
     const flight: Flight<Result> = {
@@ -762,6 +782,17 @@ export class Outbox<Result = unknown> {
         });
     });
     return flight;
+  }
+
+  /** Waits for the end of a request whose reading cannot be stored, unless a flush is to end before. */
+  #endOf(flight: Flight<Result>): Promise<void> | undefined {
+    if (this.#storesNow > 0) return undefined;
+    return new Promise((resolve) => {
+      flight.giveUp = () => {
+        if (this.#storesNow > 0) resolve();
+      };
+      flight.ended.then(resolve);
+    });
   }
 
   /** Takes in that a reading was stored while it is being sent, or was acknowledged meanwhile. */
@@ -810,9 +841,9 @@ export class Outbox<Result = unknown> {
     const packer = this.#packer;
     if (packer === undefined) return this.#context.send(message, options);
     let batch: Batch | undefined;
-    if (packer.maxReadings > 0 && packer.part(message) !== undefined) {
+    if (packer.maxReadings > 0 && packer.fits(packer.part(message))) {
       try {
-        batch = packer.batch([message], packer.maxBytes);
+        batch = packer.batch([message], packer.mostBytes);
       } catch (error) {
         this.#notPacked(1, error);
       }

@@ -39,8 +39,8 @@ export interface BatchOptions {
   readonly maxBytes?: number;
   /**
    * Makes the payload of one or more readings of one topic, oldest first. Text, bytes and arrays, too, then go out in
-   * batches. If it throws, or gives more than `maxBytes`, these readings are sent one by one, and `onEvent` gets the phase
-   * `batch`.
+   * batches. If it throws, or gives nothing or more than `maxBytes`, `onEvent` gets an event of the type `batch`, and it is called for
+   * each of these readings alone; where that fails, too, the reading is sent as it was enqueued, with its time.
    * @default a JSON array of the objects, each with its time; anything but an object is sent alone
    */
   readonly encode?: (readings: readonly BatchReading[]) => Message["payload"];
@@ -49,7 +49,8 @@ export interface BatchOptions {
 export interface PackOptions {
   /**
    * Member of the payload that gets the time of the reading, 1 to 64 characters. A member of that name that is there
-   * already is left as it is. A reading whose time is not known has `null`.
+   * already is left as it is. A reading whose time is not known has `null`. On topics that begin with `$`, the reports of
+   * the thing model get `timestamp` in its place, in milliseconds, if their time is known, and all others nothing.
    * @default none; `"time"` with `batch`
    */
   readonly timeField?: string;
@@ -75,7 +76,11 @@ export interface Batch {
 
 const MAX_READINGS = 20;
 const MAX_BYTES = 2048;
+const MAX_MISFITS = 2;
 const BYTES_A_READING = 64;
+/** What begins the topics of the thing model, and the member that their reports have for the time, in milliseconds. */
+const REPORT_TOPICS = "$thing/up/";
+const REPORT_MEMBER = '"timestamp":';
 /** Characters of a time that is not known yet, in each format: the size is checked as if it were. */
 const UNKNOWN_LENGTH = Object.freeze({ milliseconds: 13, iso8601: 26 });
 
@@ -88,9 +93,14 @@ export class Packer {
   readonly #powerOns: PowerOns;
   readonly #maxPayloadBytes: number;
   #accepted = 0;
-  /** Readings of one message; 0 without batches. */
-  readonly maxReadings: number;
-  /** Bytes of one message's payload, as long as the gateway takes them. */
+  /** How often in a row one or two readings were rejected as a list and acknowledged as they are. */
+  #misfits = 0;
+  #joined = 0;
+  /** Readings of one message; 0 without batches, and once the gateway has shown that it takes none. */
+  maxReadings: number;
+  /** Bytes of one message's payload. */
+  readonly mostBytes: number;
+  /** The same, as long as the gateway takes as many. */
   maxBytes: number;
 
   /**
@@ -119,14 +129,28 @@ export class Packer {
     this.#powerOns = powerOns;
     this.#maxPayloadBytes = maxPayloadBytes;
     this.maxReadings = batch === undefined ? 0 : maxReadings;
-    this.maxBytes = maxBytes ?? Math.min(maxPayloadBytes, Math.max(MAX_BYTES, maxReadings * BYTES_A_READING));
+    this.mostBytes = maxBytes ?? Math.min(maxPayloadBytes, Math.max(MAX_BYTES, maxReadings * BYTES_A_READING));
+    this.maxBytes = this.mostBytes;
+  }
+
+  /** Whether `encode` decides what a payload looks like, be it of one reading. */
+  get isEncoding(): boolean {
+    return this.#encode !== undefined;
+  }
+
+  /** Readings that were acknowledged together with another one before them. */
+  get joined(): number {
+    return this.#joined;
   }
 
   /** Bytes that the time adds to a payload that is about to be stored. */
-  addedBytes({ payload, isObject, timeMs }: OutboxMessage): number {
-    if (!isObject || this.#name === undefined || this.#hasTime(payload as string)) return 0;
-    const time = timeMs === undefined ? UNKNOWN_LENGTH[this.#format] : this.#timeText(timeMs).length;
-    return utf8(this.#member).length + time + ((payload as string).length > 2 ? 1 : 0);
+  addedBytes({ topic, payload, isObject, timeMs }: OutboxMessage): number {
+    if (!isObject || this.#name === undefined) return 0;
+    const member = this.#memberOf(topic, payload as string);
+    if (member === "" || hasMember(payload as string, member)) return 0;
+    const format = this.#formatOf(topic);
+    const time = timeMs === undefined ? UNKNOWN_LENGTH[format] : timeText(timeMs, format).length;
+    return utf8(member).length + time + ((payload as string).length > 2 ? 1 : 0);
   }
 
   /** Whether a reading may become known to have another time before it is sent. */
@@ -136,12 +160,17 @@ export class Packer {
 
   /** A reading by itself. */
   single(message: StoredMessage): Content {
-    const { payload, payloadEncoding, isObject } = message;
-    if (!isObject || this.#name === undefined || this.#hasTime(payload)) return { payload, payloadEncoding };
+    const { topic, payload, payloadEncoding, isObject } = message;
+    if (!isObject || this.#name === undefined) return { payload, payloadEncoding };
+    const member = this.#memberOf(topic, payload);
+    const timeMs = this.timeOf(message);
+    // A report that is not dated is dated by the platform; null is no time to it.
+    const isLeftOut = member === "" || (timeMs === undefined && topic.startsWith("$"));
+    if (isLeftOut || hasMember(payload, member)) return { payload, payloadEncoding };
     // What jsonText made of an object has no space in it, and ends with a brace.
     const separator = payload.length > 2 ? "," : "";
-    const time = this.#timeText(this.timeOf(message));
-    return { payload: payload.slice(0, -1).concat(separator, this.#member, time, "}"), payloadEncoding: undefined };
+    const time = timeText(timeMs, this.#formatOf(topic));
+    return { payload: payload.slice(0, -1).concat(separator, member, time, "}"), payloadEncoding: undefined };
   }
 
   /**
@@ -153,6 +182,11 @@ export class Packer {
     const text = this.single(message).payload;
     const later = this.isUndated(message) ? UNKNOWN_LENGTH[this.#format] : 0;
     return { text, bytes: utf8(text).length + later };
+  }
+
+  /** Whether a reading may be a message in the form of a batch. What `encode` makes of it shows only then. */
+  fits(part: { readonly bytes: number } | undefined): boolean {
+    return part !== undefined && (this.#encode !== undefined || part.bytes + 2 <= this.maxBytes);
   }
 
   /**
@@ -187,18 +221,39 @@ export class Packer {
     } else {
       throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode must return text, bytes or an object.");
     }
+    if (bytes === 0) throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode gave an empty payload.");
     if (bytes <= maxBytes) return { messages, content, bytes };
     throw new IotHubError("PAYLOAD_TOO_LARGE", `outbox.batch.encode gave ${bytes} bytes; the limit is ${maxBytes}.`);
   }
 
-  /** Takes in that the gateway has acknowledged so many bytes. */
-  accept(bytes: number): void {
+  /** Takes in that the gateway has acknowledged a batch. */
+  accept({ messages, bytes }: Batch): void {
+    this.#joined += messages.length - 1;
+    if (messages.length > 1) this.#misfits = 0;
     if (bytes > this.#accepted) this.#accepted = bytes;
   }
 
   /** Takes in that so many bytes were too large for the gateway, unless it has acknowledged as many. */
   lower(bytes: number): void {
     if (bytes > this.#accepted) this.maxBytes = Math.min(this.maxBytes, Math.max(this.#accepted, bytes >> 1));
+  }
+
+  /**
+   * Takes in that one or two readings were rejected as a list and acknowledged as they are.
+   * @throws {IotHubError} INVALID_PAYLOAD once that is certain
+   */
+  misfit(): void {
+    if (++this.#misfits < MAX_MISFITS) return;
+    this.maxReadings = 0;
+    throw new IotHubError(
+      "INVALID_PAYLOAD",
+      "The gateway rejects lists of readings, which are sent one by one from now on.",
+    );
+  }
+
+  /** Takes in that one reading was too large by itself: then it was not the number that made a batch too large. */
+  restore(): void {
+    this.maxBytes = this.mostBytes;
   }
 
   /** When a reading was taken, in milliseconds since 1970; undefined if nobody knows. */
@@ -217,15 +272,33 @@ export class Packer {
     return isObject === true || (this.#encode !== undefined && this.#encode !== columns);
   }
 
-  /** Whether the JSON of an object has the member for the time. It is parsed only where it may. */
-  #hasTime(json: string): boolean {
-    return json.includes(this.#member) && Object.hasOwn(JSON.parse(json), this.#name as string);
+  /** The member for the time, with its colon; empty where the payload takes none: of the platform's forms, reports do. */
+  #memberOf(topic: string, payload: string): string {
+    if (!topic.startsWith("$")) return this.#member;
+    const isReport =
+      topic.startsWith(REPORT_TOPICS) &&
+      (payload.includes('"method":"report"') || payload.includes('"method":"event_post"'));
+    return isReport ? REPORT_MEMBER : "";
   }
 
-  #timeText(timeMs: number | undefined): string {
-    if (timeMs === undefined) return "null";
-    return this.#format === "iso8601" ? `"${new Date(timeMs).toISOString()}"` : String(Math.floor(timeMs));
+  #formatOf(topic: string): TimeFormat {
+    return topic.startsWith("$") ? "milliseconds" : this.#format;
   }
+}
+
+/** Whether the JSON of an object has a member, or is none that a member could be added to. It is parsed only where it may. */
+function hasMember(json: string, member: string): boolean {
+  if (!json.includes(member)) return false;
+  try {
+    return Object.hasOwn(JSON.parse(json), JSON.parse(member.slice(0, -1)));
+  } catch {
+    return true;
+  }
+}
+
+function timeText(timeMs: number | undefined, format: TimeFormat): string {
+  if (timeMs === undefined) return "null";
+  return format === "iso8601" ? `"${new Date(timeMs).toISOString()}"` : String(Math.floor(timeMs));
 }
 
 /**

@@ -120,11 +120,10 @@ export class StoredQueue {
 
   /** @param nowMs since 1970 */
   stats(nowMs: number): OutboxStats {
-    const used = this.#end - this.#begin;
-    if (used === 0) return { size: 0, bytes: 0, oldestAgeMs: 0 };
+    if (this.#end === this.#begin) return { size: 0, bytes: 0, oldestAgeMs: 0 };
     const oldest = this.oldestTimeMs;
     const oldestAgeMs = oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
-    return { size: used / STRIDE, bytes: this.#bytes, oldestAgeMs };
+    return { size: this.size, bytes: this.#bytes, oldestAgeMs };
   }
 
   /** The sequence number at an index, 0 being the oldest; undefined if there is none. */
@@ -251,7 +250,10 @@ export class StoredQueue {
     if (this.#failed !== undefined) await this.clean();
     if (powerOn !== undefined) {
       await this.powerOns?.prepare(powerOn);
-      if (this.isWithoutRoom(bytes)) throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+      if (this.isWithoutRoom(bytes)) {
+        await this.#forget(powerOn);
+        throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+      }
     }
     let sequence = this.takeNumber();
     for (;;) {
@@ -269,6 +271,7 @@ export class StoredQueue {
       if (code === "STORAGE_STOPPED") this.#stopped = error;
       if (code === "STORAGE_FULL") {
         this.#foundNoRoom(bytes);
+        if (powerOn !== undefined) await this.#forget(powerOn);
       } else {
         this.#failed ??= [];
         this.#failed.push(sequence);
@@ -278,6 +281,11 @@ export class StoredQueue {
     }
     this.#push(sequence, bytes, this.#timeOf(timeMs, powerOn), endpoint);
     return sequence;
+  }
+
+  /** What was written for a message that found no room must not keep the next one out. */
+  async #forget(powerOn: string): Promise<void> {
+    await this.powerOns?.forget(this.powerOns.indexOf(powerOn));
   }
 
   #foundNoRoom(bytes: number): void {

@@ -43,8 +43,8 @@ export interface ReportOptions {
   /**
    * When it was measured, or happened, in milliseconds since 1970. The C SDK's examples give seconds to events: those lie
    * in January 1970.
-   * @default the time at which the platform receives it; for what was enqueued without a time, what the outbox's
-   * `timeField` says
+   * @default the time at which the platform receives it; for what is enqueued, where the outbox has `timeField` or
+   * `batch`, the time of the reading
    */
   readonly timeMs?: number;
 }

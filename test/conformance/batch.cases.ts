@@ -51,6 +51,37 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "what cannot be encoded together is encoded alone, and goes as it is where that fails, too",
+    stackBytes,
+    async run(check) {
+      const encode = (readings: readonly BatchReading[]) => {
+        if (readings.length === 2) throw new Error("two");
+        const { n } = readings[0].payload as { n: number };
+        return n === 1 ? "" : `n=${n}`;
+      };
+      const { device, payloads } = create({ batch: { maxReadings: 2, encode } });
+      for (let n = 0; n < 3; n++) await device.enqueue({ topic: "data", payload: { n }, timeMs: TIME_MS });
+      check.equal((await device.flush()).delivered, 3);
+      check.equal(payloads(), ["n=0", `{"n":1,"time":${TIME_MS}}`, "n=2"]);
+      check.equal(device.stats().published, 3);
+    },
+  },
+  {
+    name: "reports of the thing model have their time as timestamp, other forms none",
+    stackBytes,
+    async run(check) {
+      const { device, payloads } = create({ batch: {}, timeFormat: "iso8601" });
+      const report = { method: "report", params: { on: 1 } };
+      await device.enqueue({ topic: "$thing/up/property/P/d", payload: report, timeMs: TIME_MS });
+      await device.enqueue({ topic: "$ota/report/P/d", payload: { type: "report_version" }, timeMs: TIME_MS });
+      await device.flush();
+      check.equal(payloads(), [
+        `{"method":"report","params":{"on":1},"timestamp":${TIME_MS}}`,
+        '{"type":"report_version"}',
+      ]);
+    },
+  },
+  {
     name: "a time is a number or ISO 8601, and counted in with the size",
     stackBytes,
     async run(check) {

@@ -129,6 +129,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let gateway: "up" | "down" | "slow" = "up";
   /** Repeats responses. */
   let isProxyMad = chance(0.3);
+  /** Takes nothing but what `encode` makes, unless it cannot make it. */
+  const isPicky = form.batch?.encode !== undefined && chance(0.5);
   let poison: number | undefined;
   let poisonous = false;
   /** What poison is rejected with. */
@@ -136,6 +138,10 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let rejection = rejections[0];
   const leftover = rejections[Math.floor(random() * 3)];
   let wallMs = Date.UTC(2026, 10, 2);
+  /** The machine's clock goes on through restarts, or begins anew with each power-on. */
+  const goesOn = chance(0.5);
+  let powerOnMs = wallMs;
+  let lives = 0;
   /** Readings that were evicted for one that has not been written. */
   let evictions = 0;
   let lie: "get" | "keys" | "delete" = "get";
@@ -164,7 +170,8 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       if (life.cut) return new Promise<never>(() => {});
       if (life.late > 0) wrong.push(`${kind} ${key} while an operation was late`);
       if (--life.operationsLeft === 0) {
-        if (chance(0.5)) effect(kind, key, work, text);
+        const fits = trouble !== "full" || kind !== "set" || used() + storedBytes(utf8(text).length) <= CAPACITY;
+        if (chance(0.5) && fits) effect(kind, key, work, text);
         powerCut(life);
         return new Promise<never>(() => {});
       }
@@ -358,6 +365,9 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const fate = random();
     if (gateway === "down") throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     if (gateway === "slow" && fate < 0.5) return hang(context);
+    if (isPicky && sent.length > 0 && !body.Payload.startsWith('{"many"') && body.Payload.length < 1000) {
+      wrong.push(`${sent[0].n} was sent in a form of which the gateway takes nothing`);
+    }
     const bad = sent.find(({ n }) => n === poison);
     if (bad && poisonous) {
       if (sent.length === 1) bad.rejected++;
@@ -394,7 +404,10 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     const host = virtualHost((request, _index, context) => throughProxy(life, request, context), {}, wallMs);
     const { timer, http } = host;
     life.nowMs = () => host.elapsedMs;
-    life.isSet = chance(0.7);
+    life.isSet = chance(goesOn ? 0.4 : 0.7);
+    // What is set before a life begins does not count from the power-on.
+    const startMs = goesOn && !life.isSet ? wallMs - powerOnMs : 0;
+    const id = (lives++).toString(36).padStart(5, "0");
     life.now = () => ({ takenMs: host.clock.nowMs(), isUndated: !life.isSet });
     life.sleep = (ms) =>
       new Promise((resolve) => {
@@ -418,7 +431,9 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         get synchronized() {
           return life.isSet;
         },
-        uptimeMs: monotonicMs,
+        // The first reading comes later than the start.
+        uptimeMs: () => startMs + 1 + monotonicMs(),
+        ...(goesOn && { life: life.isSet ? { id } : { id, startMs } }),
       },
       timer: {
         set: (callback: () => void, delayMs: number) =>
@@ -537,7 +552,9 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
         reading.refusedWith = error.code;
         if (life.closed) return;
         if (policy === "dropOldest" && error.code === "OUTBOX_FULL") wrong.push(`${n} was refused as OUTBOX_FULL`);
-        if (policy === "dropOldest" && error.code === "STORAGE_FULL" && mostOthers <= CAPACITY - 64 - 2 * lengthOf(n)) {
+        // An undated reading takes another value.
+        const room = (isUndated ? 128 : 64) + 2 * lengthOf(n);
+        if (policy === "dropOldest" && error.code === "STORAGE_FULL" && mostOthers <= CAPACITY - room) {
           wrong.push(`${n} was refused as STORAGE_FULL`);
         }
         if (error.code === "STORAGE_STOPPED" && !life.stopped) wrong.push(`${n}: the storage has not stopped`);
@@ -553,6 +570,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let life = start();
   const orEnd = (promise: Promise<unknown>) => Promise.race([promise, life.off]);
   const restart = () => {
+    if (life.cut) powerOnMs = wallMs;
     if (!life.cut) {
       life.closed = true;
       life.device.close();

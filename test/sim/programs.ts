@@ -61,6 +61,13 @@ const expected: readonly Expected[] = [
     missing: /^INVALID_\w+: ./,
   },
   {
+    section: "Time, batches and flash",
+    line: /^3 published, 0 wait$/,
+    wrong: /^0 published, 3 wait$/,
+    missing: /^INVALID_\w+: ./,
+    publishes: 3,
+  },
+  {
     section: "Provisioning",
     line: /^sensor-1 has a credential, and published with it$/,
     wrong: /^(GATEWAY_REJECTED|WRONG_PRODUCT_SECRET): ./,
@@ -203,7 +210,8 @@ export class Programs {
         );
         const good = { ...settings, url: url(gateway) };
         seen.push(await start(good, (app) => app.line(/^reading [0-9]+ delivered$/)));
-        const { temperature } = JSON.parse(String(gateway.received.find(({ accepted }) => accepted)?.payload));
+        const [{ temperature, time }] = JSON.parse(String(gateway.received.find(({ accepted }) => accepted)?.payload));
+        if (Math.abs(Date.now() - time) > 600_000) throw new Error(`taken at ${new Date(time).toISOString()}`);
         if (!(temperature >= 20 && temperature <= 25)) throw new Error(`${temperature} °C in a room of 20 to 25`);
         seen.push(`${temperature} °C`);
         await gateway.close();

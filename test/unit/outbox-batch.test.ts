@@ -115,8 +115,8 @@ describe("what goes out together", () => {
       '{"n":5}',
       "[6]",
       "Bw==",
-      '{"n":8,"time":5}',
-      '{"n":9,"time":5}',
+      '{"n":8}',
+      '{"n":9}',
       '[{"n":10,"time":5},{"n":11,"time":5}]',
     ]);
   });
@@ -223,19 +223,73 @@ describe("encode", () => {
   test.each<[string, () => unknown, string, RegExp]>([
     ["throws", () => JSON.parse("secret"), "INVALID_PAYLOAD", /^outbox\.batch\.encode failed; the readings are sent/],
     ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /gave 2049 bytes; the limit is 2048/],
-    ["gives nothing", () => undefined, "INVALID_PAYLOAD", /failed/],
-    ["gives a promise", async () => "x", "INVALID_PAYLOAD", /failed/],
-    ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /failed/],
-  ])("%s: these readings go out one by one, with one event", async (_name, encode, code, message) => {
-    let calls = 0;
-    const failing = () => (++calls === 1 ? encode() : "[]");
+    ["gives nothing", () => undefined, "INVALID_PAYLOAD", /must return text, bytes or an object/],
+    ["gives an empty text", () => "", "INVALID_PAYLOAD", /gave an empty payload/],
+    ["gives no bytes", () => new Uint8Array(0), "INVALID_PAYLOAD", /gave an empty payload/],
+    ["gives a promise", async () => "x", "INVALID_PAYLOAD", /is a Promise/],
+    ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /payload\.n is NaN/],
+    ["gives a number", () => 7, "INVALID_PAYLOAD", /must return text/],
+  ])("%s for many: each is encoded alone, with one event", async (_name, encode, code, message) => {
+    const failing = (readings: readonly BatchReading[]) => {
+      const ns = readings.map(({ payload }) => (payload as { n: number }).n);
+      return ns.length > 1 && ns[0] === 0 ? encode() : JSON.stringify(ns.map((n) => ({ n })));
+    };
     const { device, fill, payloads, events } = batching({ maxReadings: 3, encode: failing as never });
     await fill(5);
     expect((await device.flush()).delivered).toBe(5);
-    const alone = [0, 1, 2].map((n) => JSON.stringify({ n, time: TIME + n * 1000 }));
-    expect(payloads()).toEqual([...alone, "[]"]);
+    expect(payloads()).toEqual(['[{"n":0}]', '[{"n":1}]', '[{"n":2}]', '[{"n":3},{"n":4}]']);
     expect(events).toMatchObject([{ type: "batch", code, readings: 3, message: expect.stringMatching(message) }]);
     expect(JSON.stringify(events)).not.toContain("secret");
+  });
+
+  test("fails for one reading even alone: that one goes as it was enqueued, with one event for all", async () => {
+    const failing = (readings: readonly BatchReading[]) => {
+      const ns = readings.map(({ payload }) => (payload as { n: number }).n);
+      if (ns.includes(1)) throw new Error("one");
+      return JSON.stringify(ns.map((n) => ({ n })));
+    };
+    const { device, fill, payloads, events } = batching({ maxReadings: 3, encode: failing });
+    await fill(5);
+    expect((await device.flush()).delivered).toBe(5);
+    expect(payloads()).toEqual(['[{"n":0}]', `{"n":1,"time":${TIME + 1000}}`, '[{"n":2}]', '[{"n":3},{"n":4}]']);
+    expect(events.length).toBe(1);
+  });
+
+  test("one that throws for everything costs one event a batch, and sends everything", async () => {
+    const failing = () => {
+      throw new Error("all");
+    };
+    const { device, fill, groups, events } = batching({ maxReadings: 3, encode: failing });
+    await fill(6);
+    expect((await device.flush()).delivered).toBe(6);
+    expect([groups(), events.length]).toEqual([[[0], [1], [2], [3], [4], [5]], 2]);
+  });
+
+  test("what it makes of one reading alone may be smaller than the reading", async () => {
+    const { device, payloads } = batching({ maxBytes: 64, encode: (readings) => `[{"n":${readings.length}}]` });
+    await device.enqueue({ topic: "data", payload: { n: "x".repeat(100) } });
+    await device.flush();
+    expect(payloads()).toEqual(['[{"n":1}]']);
+  });
+
+  test("a gateway that takes nothing but what it makes: a bad reading costs no other, and holds up none", async () => {
+    const json = (readings: readonly BatchReading[]) => ({
+      all: readings.map(({ payload }) => [...(payload as Uint8Array)]),
+    });
+    const { device, dropped, delivered, host } = outboxDevice(
+      (request) => {
+        const { Payload, PayloadEncoding } = bodyOf(request);
+        const isTaken = PayloadEncoding === undefined && !JSON.parse(Payload).all.flat().includes(3);
+        return isTaken ? taken() : refused("InvalidParameterValue.InvalidJSON");
+      },
+      { batch: { encode: json } },
+    );
+    for (let byte = 0; byte < 20; byte++) await device.enqueue({ topic: "data", payload: Uint8Array.of(byte) });
+    expect(await device.flush()).toMatchObject({ delivered: 19, dropped: 1, remaining: 0, reason: "empty" });
+    expect(dropped).toMatchObject([{ reason: "rejected", message: { payload: "Aw==" } }]);
+    expect(delivered.length).toBe(19);
+    const alone = host.sent.findIndex(({ request }) => bodyOf(request).Payload === '{"all":[[3]]}');
+    expect(alone + 1).toBeLessThanOrEqual(2 * 5 + 1);
   });
 
   test("columns", async () => {
@@ -324,6 +378,30 @@ describe("a rejection of many", () => {
     expect(groups().at(-1)).toEqual([20, 21, 22, 23]);
   });
 
+  test("a reading that is too large even alone makes the batches of all others no smaller", async () => {
+    const { device, fill, groups } = batching({}, (group) =>
+      group.includes(0) ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
+    );
+    await fill(40);
+    expect(await device.flush()).toMatchObject({ delivered: 39, dropped: 1, reason: "empty" });
+    await fill(20, 50);
+    await device.flush();
+    expect(groups().at(-1)?.length).toBe(20);
+  });
+
+  test("what encode makes of one reading is sent though batches have become smaller", async () => {
+    const { device, fill, payloads, events } = batching(
+      { encode: (readings) => JSON.stringify(readings.map(({ payload }) => payload)).replaceAll(",", ",        ") },
+      (group) => (group.length > 1 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined),
+    );
+    await fill(6);
+    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, reason: "empty" });
+    await device.enqueue({ topic: "data", payload: { n: 7, text: "x".repeat(300) } });
+    await device.flush();
+    expect(payloads().at(-1)).toMatch(/^\[\{"n":7,/);
+    expect(events).toEqual([]);
+  });
+
   test("two bad readings cost each other nothing", async () => {
     const { device, fill, dropped, delivered } = batching({}, (group) =>
       group.includes(3) || group.includes(4) ? refused("X.InvalidJSON") : undefined,
@@ -334,17 +412,16 @@ describe("a rejection of many", () => {
     expect(delivered.length).toBe(18);
   });
 
-  test("a gateway that rejects every array takes the readings one by one", async () => {
-    const { device, fill, groups } = batching({}, (_group, request) =>
+  test("a gateway that rejects every array takes the readings one by one, and is soon asked no more", async () => {
+    const { device, fill, groups, events } = batching({}, (_group, request) =>
       payloadOf(request).startsWith("[") ? refused("InvalidParameterValue.InvalidJSON") : undefined,
     );
-    await fill(6);
-    expect(await device.flush()).toMatchObject({ delivered: 6, dropped: 0, reason: "empty" });
-    expect(
-      groups()
-        .filter(({ length }) => length === 1)
-        .flat().length,
-    ).toBeGreaterThanOrEqual(6);
+    await fill(60);
+    expect(await device.flush()).toMatchObject({ delivered: 60, dropped: 0, reason: "empty" });
+    // 20, 10, 5, 3, 2 and both alone, twice; then one by one.
+    expect([groups().length, groups().filter(({ length }) => length > 1).length]).toEqual([70, 10]);
+    expect(events).toMatchObject([{ type: "batch", code: "INVALID_PAYLOAD", readings: 1 }]);
+    expect(events[0]).toMatchObject({ message: expect.stringMatching(/^The gateway rejects lists of readings/) });
   });
 
   test("an unknown code: each is judged by itself, and none is lost for the others", async () => {
@@ -399,6 +476,14 @@ describe("a rejection of many", () => {
     expect(dropped).toMatchObject([{ message: { payload: '{"n":11}' } }]);
     expect(groups().findIndex((group) => group.length === 1 && group[0] === 11)).toBeLessThanOrEqual(12);
   });
+});
+
+test("statistics count every reading of a batch", async () => {
+  const { device, fill } = batching({ maxReadings: 4 });
+  await fill(9);
+  await device.flush();
+  await device.publish({ topic: "data", payload: "[]" });
+  expect(device.stats()).toMatchObject({ published: 10, dropped: {}, outbox: { size: 0 } });
 });
 
 test("a deletion that fails after the acknowledgement: nothing of the batch is sent again", async () => {

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "@jest/globals";
 import type { HttpResponse } from "../../src/host.js";
-import { NetworkError, type OutboxOptions } from "../../src/index.js";
+import { IotHubError, NetworkError, type OutboxOptions } from "../../src/index.js";
+import { failure } from "../support/failure.js";
 import { outboxDevice, settled } from "../support/outbox-device.js";
 import { boardLimits, Flash } from "../support/storage.js";
 import { hang, page, type Reply, refused, taken } from "../support/virtual-host.js";
@@ -103,6 +104,22 @@ describe("what is not acknowledged in time", () => {
     expect(dropped).toMatchObject([{ reason: "rejected" }]);
   });
 
+  test("a gateway that rejects lists costs two readings their flash, and then none", async () => {
+    const { device, flash, host } = board(
+      (request) =>
+        JSON.parse(new TextDecoder().decode(request.body)).Payload.startsWith("[")
+          ? refused("InvalidParameterValue.InvalidJSON")
+          : taken(),
+      { batch: {} },
+    );
+    for (let n = 0; n < 10; n++) {
+      await device.enqueue({ topic: "data", payload: { n } });
+      await device.flush();
+    }
+    // Rejected, stored, rejected again, acknowledged as it is.
+    expect([flash.writes.length, host.sent.length]).toEqual([2 * 2, 2 * 3 + 8]);
+  });
+
   test("four wait behind it in memory; with the fifth all are stored, oldest first", async () => {
     const gateway = held();
     const { device, flash, stored, host } = board(gateway.reply);
@@ -200,4 +217,109 @@ test("log lines are stored, and readings behind them keep their order", async ()
   await box.enqueue({ topic: "", payload: "[]", qos: 0, endpoint: 1 });
   await device.enqueue(at(1));
   expect([flash.values.size, payloads()]).toEqual([2, []]);
+});
+
+describe("what must not be lost or sent twice while a reading is in flight", () => {
+  test("a storage that stops meanwhile: the request under way is waited for, not repeated", async () => {
+    const gateway = held();
+    const { device, host, payloads } = board(gateway.reply);
+    (host.storage as { set: unknown }).set = () => Promise.reject(new IotHubError("STORAGE_STOPPED", "stopped"));
+    const enqueued = [1, 2].map((n) => device.enqueue(at(n)));
+    await settled();
+    host.advance(6000);
+    await settled();
+    expect(host.sent.length).toBe(1);
+    gateway.next();
+    await enqueued[0];
+    await settled();
+    gateway.next();
+    await enqueued[1];
+    expect(payloads()).toEqual(["1", "2"]);
+  });
+
+  test("readings that fill the memory behind it are stored, none is refused", async () => {
+    const gateway = held();
+    const { device, box, host } = board(gateway.reply, { storeAfterMs: 60000, maxBytes: 100000 });
+    const enqueued: Promise<unknown>[] = [];
+    for (let n = 0; n < 8; n++) {
+      enqueued.push(device.enqueue({ topic: "data", payload: "x".repeat(3800) }));
+      await settled();
+    }
+    await Promise.all(enqueued);
+    expect([box.size, host.sent.length, host.elapsedMs]).toEqual([8, 1, 0]);
+  });
+
+  test("a flush ends at its deadline though the storage takes nothing", async () => {
+    const { device, host } = board((_request, _index, context) => hang(context), { storeAfterMs: 1000 });
+    (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
+    const enqueued = failure(device.enqueue(at(1)));
+    expect(await device.flush({ deadlineMs: 3000 })).toMatchObject({ delivered: 0, remaining: 0, reason: "deadline" });
+    expect(host.elapsedMs).toBe(3000);
+    expect(await enqueued).toMatchObject({ code: "STORAGE_FAILED" });
+  });
+
+  test("a storage that takes nothing does not keep readings from being sent once the network is back", async () => {
+    let reply: Reply = down;
+    const { device, host, payloads } = board((...given) => reply(...given));
+    (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
+    expect(await failure(device.enqueue(at(1)))).toMatchObject({ code: "STORAGE_FAILED" });
+    reply = () => taken();
+    await device.enqueue(at(2));
+    await device.enqueue(at(3));
+    expect(payloads()).toEqual(["1", "2", "3"]);
+  });
+
+  test("one that is stored late is not evicted for those behind it", async () => {
+    const gateway = held();
+    const { device, stored, dropped, payloads } = board(gateway.reply, { maxMessages: 2 });
+    await device.enqueue(at(1));
+    await device.enqueue(at(2));
+    await device.enqueue(at(3));
+    expect([stored(), dropped.map(({ message }) => message?.payload)]).toEqual([["1", "3"], ["2"]]);
+    gateway.next();
+    await settled();
+    expect([stored(), payloads()]).toEqual([["3"], ["1"]]);
+  });
+
+  test("a reading with no room beside it waits for its end", async () => {
+    const gateway = held();
+    const { device, stored, dropped, delivered } = board(gateway.reply, { maxMessages: 1 });
+    await device.enqueue(at(1));
+    const second = device.enqueue(at(2));
+    await settled();
+    expect(stored()).toEqual(["1"]);
+    gateway.next();
+    await second;
+    expect([stored(), dropped, delivered.length]).toEqual([["2"], [], 1]);
+  });
+
+  test("a deletion that fails after a late acknowledgement: the next flush deletes, and sends nothing", async () => {
+    const gateway = held();
+    const { device, host, stored, delivered, payloads } = board(gateway.reply);
+    const storage = host.storage as NonNullable<typeof host.storage>;
+    const remove = storage.delete;
+    (storage as { delete: unknown }).delete = () => Promise.reject(new Error("worn"));
+    await device.enqueue(at(1));
+    gateway.next();
+    await settled();
+    expect([stored(), delivered]).toEqual([["1"], []]);
+    (storage as { delete: unknown }).delete = remove;
+    expect(await device.flush()).toMatchObject({ delivered: 1, remaining: 0, reason: "empty" });
+    expect([stored(), payloads(), delivered.length]).toEqual([[], ["1"], 1]);
+  });
+
+  test("closing while it is stored: no write is begun afterwards, and every promise is settled", async () => {
+    const gateway = held();
+    const { device, flash, host } = board(gateway.reply);
+    const enqueued = [1, 2].map((n) => device.enqueue(at(n)).catch(({ code }) => code));
+    const flushed = device.flush().catch(({ code }) => code);
+    await settled();
+    host.advance(5000);
+    device.close();
+    const { length } = flash.writes;
+    await settled();
+    expect(await Promise.all(enqueued)).toEqual(["DEVICE_CLOSED", "DEVICE_CLOSED"]);
+    expect(await flushed).toMatchObject({ reason: "closed" });
+    expect([flash.writes.length, host.timers]).toEqual([length, 0]);
+  });
 });

@@ -2,10 +2,12 @@
 
 import { describe, expect, test } from "@jest/globals";
 import type { HttpResponse } from "../../src/host.js";
-import { NetworkError, type OutboxOptions } from "../../src/index.js";
+import { IotHubError, NetworkError, type OutboxOptions } from "../../src/index.js";
+import { topics } from "../../src/topics/topics.js";
 import { Board, WORLD_MS } from "../support/board.js";
 import { failure } from "../support/failure.js";
-import { outboxDevice } from "../support/outbox-device.js";
+import { outboxDevice, settled } from "../support/outbox-device.js";
+import { gated } from "../support/storage.js";
 import { refused, taken } from "../support/virtual-host.js";
 
 const timed: OutboxOptions = { timeField: "time" };
@@ -49,6 +51,30 @@ describe("a clock that is set", () => {
     await device.flush();
     expect(payloads()).toEqual(["e30=", "e30="]);
   });
+
+  test.each<OutboxOptions>([timed, { batch: {} }, { timeField: "timestamp", timeFormat: "iso8601" }])(
+    "the platform's forms: reports get a timestamp in milliseconds, all others nothing (%j)",
+    async (outbox) => {
+      const { device, payloads } = outboxDevice(undefined, outbox);
+      const forms = topics(device, { token: () => "t" });
+      await device.enqueue({ ...forms.propertyReport({ temperature: 21.5 }), timeMs: TIME });
+      await device.enqueue({ ...forms.propertyReport({}, { timeMs: 7 }), timeMs: TIME });
+      await device.enqueue({ ...forms.eventPost("e", "info", {}), timeMs: TIME });
+      await device.enqueue({ ...forms.deviceInfo({ name: "n" }), timeMs: TIME });
+      await device.enqueue({ ...forms.shadowUpdate({ on: true }), timeMs: TIME });
+      await device.enqueue({ ...forms.otaVersion("1"), timeMs: TIME });
+      await device.flush();
+      const head = '{"method":"event_post","clientToken":"t","version":"1.0","eventId":"e","type":"info"';
+      expect(payloads()).toEqual([
+        `{"method":"report","clientToken":"t","params":{"temperature":21.5},"timestamp":${TIME}}`,
+        '{"method":"report","clientToken":"t","timestamp":7,"params":{}}',
+        `${head},"params":{},"timestamp":${TIME}}`,
+        '{"method":"report_info","clientToken":"t","params":{"name":"n"}}',
+        '{"type":"update","state":{"reported":{"on":true}},"version":0,"clientToken":"t"}',
+        '{"type":"report_version","report":{"version":"1"}}',
+      ]);
+    },
+  );
 
   test("the size is checked with the time counted in", async () => {
     const payload = { n: "" };
@@ -121,6 +147,54 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([taken1, taken2, board.worldMs]);
     expect(delivered.map(({ timeMs }) => timeMs)).toEqual([taken1, taken2, board.worldMs]);
     expect(board.flash.values.size).toBe(0);
+  });
+
+  test("a storage that is slow just as the clock is set does not shift the time", async () => {
+    let isSet = false;
+    const gate = gated();
+    const changes = {
+      storage: gate.storage,
+      clock: {
+        nowMs: () => (isSet ? WORLD_MS : 0) + host.elapsedMs,
+        monotonicMs: () => host.elapsedMs,
+        get synchronized() {
+          return isSet;
+        },
+      },
+    };
+    const { device, host, payloads } = outboxDevice(() => taken(), timed, changes);
+    await device.enqueue(at(1));
+    host.advance(1000);
+    gate.holding = true;
+    const second = device.enqueue(at(2));
+    await settled();
+    isSet = true;
+    const third = device.enqueue(at(3));
+    await settled();
+    host.advance(5000);
+    gate.release();
+    await Promise.all([second, third]);
+    await device.flush();
+    expect(times(payloads())).toEqual([WORLD_MS, WORLD_MS + 1000, WORLD_MS + 1000]);
+  });
+
+  test("a reading that finds no room takes with it what was written for it", async () => {
+    const board = new Board();
+    const { device, host } = board.start(() => taken(), timed);
+    const storage = host.storage as NonNullable<typeof host.storage>;
+    const { set } = storage;
+    (storage as { set: typeof set }).set = (key, text) =>
+      key.includes(".u-") ? set(key, text) : Promise.reject(new IotHubError("STORAGE_FULL", "no room"));
+    expect(await failure(device.enqueue(at(1)))).toMatchObject({ code: "STORAGE_FULL" });
+    expect([...board.flash.values.keys()]).toEqual([]);
+  });
+
+  test("a report that is never dated is sent without a timestamp, which the platform then adds", async () => {
+    const board = new Board();
+    const { device, payloads } = board.start(() => taken(), timed);
+    await device.enqueue(topics(device, { token: () => "t" }).propertyReport({ on: 1 }));
+    await device.flush();
+    expect(payloads()).toEqual(['{"method":"report","clientToken":"t","params":{"on":1}}']);
   });
 
   test("one value is written first, once, and deleted with the last reading", async () => {

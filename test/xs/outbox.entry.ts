@@ -8,8 +8,8 @@ import { createMemoryStorage } from "../../src/storage/memory.js";
 declare const print: (text: string) => void;
 declare const mark: (name: string) => void;
 
-/** Enqueues and delivers `readings` readings, `batch` of them at a time. */
-export async function run(readings: number, batch: number): Promise<void> {
+/** Enqueues and delivers `readings` readings, `batch` of them at a time, by themselves or as one message. */
+export async function run(readings: number, batch: number, isOne = false): Promise<void> {
   let now = 0;
   let requests = 0;
   let delivered = 0;
@@ -20,8 +20,10 @@ export async function run(readings: number, batch: number): Promise<void> {
       send: async ({ body }: HttpRequest) => {
         requests++;
         now += 50;
-        // The order, without the cost of reading JSON.
-        if (body[body.length - 11] !== 48 + (expected++ % 10)) throw new Error("out of order");
+        // The order, without the cost of reading JSON: the last digit of the last reading.
+        const at = isOne ? 36 : 11;
+        expected += isOne ? batch : 1;
+        if (body[body.length - at] !== 48 + ((expected - 1) % 10)) throw new Error("out of order");
         const headers = { "content-type": "application/json" };
         return { status: 200, headers, body: utf8(`{"Response":{"RequestId":"f4da4f1f-${requests}"}}`) };
       },
@@ -39,13 +41,14 @@ export async function run(readings: number, batch: number): Promise<void> {
       credential: { secret: "lDZ6Uqt+I9E0wW7rvDUs7Q==" },
       url: "http://gateway.test",
       retry: false,
-      outbox: { flushIntervalMs: 0, onDelivered: () => delivered++ },
+      outbox: { flushIntervalMs: 0, onDelivered: () => delivered++, batch: isOne ? { maxReadings: batch } : undefined },
     },
     host,
   );
   for (let i = 0; i < readings; i += batch) {
     for (let j = 0; j < batch; j++) {
-      await device.enqueue({ topic: "data", payload: `{"t":21.5,"rh":48.2,"n":${i + j}`, qos: 1 });
+      const payload = isOne ? { t: 21.5, rh: 48.2, n: i + j } : `{"t":21.5,"rh":48.2,"n":${i + j}`;
+      await device.enqueue({ topic: "data", payload, qos: 1 });
     }
     const { remaining, reason } = await device.flush();
     if (remaining > 0 || reason !== "empty") throw new Error(`${remaining} remaining: ${reason}`);
