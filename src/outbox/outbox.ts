@@ -255,6 +255,9 @@ export class Outbox<Result = unknown> {
   /** What keeps readings from being sent before they are stored: a request that failed, or the end of a flush. */
   #hasFailed = false;
   #storesNow = 0;
+  /** Dated readings that wait until the storage has been read, and about what they have. */
+  #unopened = 0;
+  #unopenedBytes = 0;
 
   /** @throws {IotHubError} INVALID_OPTION */
   constructor(context: OutboxContext<Result>, options: OutboxOptions<Result>) {
@@ -370,7 +373,17 @@ export class Outbox<Result = unknown> {
   }
 
   async #enqueueOpened(powerOns: PowerOns, message: OutboxMessage): Promise<EnqueueResult> {
-    await this.#rejectOnClose(this.#open());
+    const bytes = message.payload.length;
+    // In each state of the outbox the same number may wait.
+    if (this.#unopened >= MAX_WAITING || this.#unopenedBytes + bytes > MAX_WAITING_BYTES) throw tooMany();
+    this.#unopened++;
+    this.#unopenedBytes += bytes;
+    try {
+      await this.#rejectOnClose(this.#open());
+    } finally {
+      this.#unopened--;
+      this.#unopenedBytes -= bytes;
+    }
     return this.#enqueueDated(powerOns, message);
   }
 
@@ -409,7 +422,7 @@ export class Outbox<Result = unknown> {
       return Promise.reject(error);
     }
     if (!this.#mayWait(record)) {
-      return Promise.reject(new IotHubError("QUEUE_FULL", "Too many messages are being stored already."));
+      return Promise.reject(tooMany());
     }
     const stored = new Promise<number>((resolve, reject) => {
       this.#waiting ??= [];
@@ -1034,6 +1047,10 @@ export class Outbox<Result = unknown> {
 }
 
 function ignore(): void {}
+
+function tooMany(): IotHubError {
+  return new IotHubError("QUEUE_FULL", "Too many messages are being stored already.");
+}
 
 function full(): IotHubError {
   return new IotHubError("OUTBOX_FULL", "The outbox is full.");

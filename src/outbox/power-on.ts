@@ -155,6 +155,21 @@ export class PowerOns {
     return one.readings > 0 ? undefined : this.#forget(one);
   }
 
+  /**
+   * Deletes the values that no stored reading needs.
+   * @param only the id of one power-on; all of them by default
+   * @returns whether there were any
+   */
+  async deleteUnused(only?: string): Promise<boolean> {
+    let isFreed = false;
+    for (const one of this.#all) {
+      if (one.readings > 0 || one.stored === undefined || (only !== undefined && one.id !== only)) continue;
+      await this.#forget(one);
+      isFreed ||= one.stored === undefined;
+    }
+    return isFreed;
+  }
+
   async #save(one: PowerOn): Promise<void> {
     const offset = one.offsetMs === undefined ? "" : `,${one.offsetMs.toString(36)}`;
     const text = `1${one.madeMs.toString(36)}${offset}`;

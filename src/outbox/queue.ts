@@ -250,8 +250,7 @@ export class StoredQueue {
     if (this.#failed !== undefined) await this.clean();
     if (powerOn !== undefined) {
       await this.powerOns?.prepare(powerOn);
-      if (this.isWithoutRoom(bytes)) {
-        await this.#forget(powerOn);
+      if (this.isWithoutRoom(bytes) && !(await this.#freeTimes(powerOn))) {
         throw new IotHubError("STORAGE_FULL", "The storage has no room.");
       }
     }
@@ -264,28 +263,40 @@ export class StoredQueue {
       if (found !== "newer" && found !== "corrupt") this.#add(sequence, found);
       sequence = this.takeNumber();
     }
-    try {
-      await this.#storage.set(this.#key(sequence), text);
-    } catch (error) {
-      const { code } = error as Partial<IotHubError>;
-      if (code === "STORAGE_STOPPED") this.#stopped = error;
-      if (code === "STORAGE_FULL") {
-        this.#foundNoRoom(bytes);
-        if (powerOn !== undefined) await this.#forget(powerOn);
-      } else {
-        this.#failed ??= [];
-        this.#failed.push(sequence);
-        await this.clean().catch(() => {});
+    for (let isStored = false; !isStored; ) {
+      try {
+        await this.#storage.set(this.#key(sequence), text);
+        isStored = true;
+      } catch (error) {
+        const { code } = error as Partial<IotHubError>;
+        if (code === "STORAGE_STOPPED") this.#stopped = error;
+        if (code === "STORAGE_FULL") {
+          this.#foundNoRoom(bytes);
+          if (await this.#freeTimes(powerOn)) continue;
+        } else {
+          this.#failed ??= [];
+          this.#failed.push(sequence);
+          await this.clean().catch(() => {});
+        }
+        throw error;
       }
-      throw error;
     }
     this.#push(sequence, bytes, this.#timeOf(timeMs, powerOn), endpoint);
     return sequence;
   }
 
-  /** What was written for a message that found no room must not keep the next one out. */
-  async #forget(powerOn: string): Promise<void> {
-    await this.powerOns?.forget(this.powerOns.indexOf(powerOn));
+  /**
+   * A reading is worth more than the time of others: deletes what no stored reading needs, also what was just written for
+   * one that finds no room.
+   * @returns whether there is more room now
+   */
+  async #freeTimes(powerOn: string | undefined): Promise<boolean> {
+    // What could not be read may need any of them.
+    const only = this.#unread > 0 ? powerOn : undefined;
+    if (this.powerOns === undefined || (this.#unread > 0 && powerOn === undefined)) return false;
+    const isFreed = await this.powerOns.deleteUnused(only);
+    if (isFreed) this.#noRoomUntilMs = 0;
+    return isFreed;
   }
 
   #foundNoRoom(bytes: number): void {

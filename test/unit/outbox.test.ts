@@ -376,14 +376,14 @@ describe("bounds", () => {
     expect(payloads()).toEqual(["a", "c"]);
   });
 
-  test("calls that wait are bounded, by number and by bytes", async () => {
+  test.each([{}, { batch: {} }])("calls that wait are bounded, by number and by bytes: %j", async (options) => {
     const never = () => new Promise<never>(() => {});
     for (const [count, payload] of [
       [256, ""],
       [16, "x".repeat(1000)],
     ] as const) {
       const storage = { ...createMemoryStorage(), keys: never };
-      const { device } = outboxDevice(undefined, { maxMessages: 3 }, { storage });
+      const { device } = outboxDevice(undefined, { maxMessages: 3, ...options }, { storage });
       const waiting = Array.from({ length: count }, () => failure(device.enqueue(reading(payload))));
       expect(await failure(device.enqueue(reading(payload)))).toMatchObject({ code: "QUEUE_FULL", retryable: true });
       device.close();

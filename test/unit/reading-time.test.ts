@@ -189,6 +189,21 @@ describe("a clock that is not set", () => {
     expect([...board.flash.values.keys()]).toEqual([]);
   });
 
+  test("a reading for which alone there is room is stored without what was written for it", async () => {
+    const board = new Board();
+    const { device, setClock, host, payloads } = board.start(() => taken(), timed);
+    const storage = host.storage as NonNullable<typeof host.storage>;
+    const { set } = storage;
+    (storage as { set: typeof set }).set = (key, text) =>
+      board.flash.values.size === 0 ? set(key, text) : Promise.reject(new IotHubError("STORAGE_FULL", "no room"));
+    const taken1 = board.worldMs;
+    await device.enqueue(at(1));
+    expect([...board.flash.values.keys()]).toEqual(["out.00000000"]);
+    setClock();
+    await device.flush();
+    expect(times(payloads())).toEqual([taken1]);
+  });
+
   test("a report that is never dated is sent without a timestamp, which the platform then adds", async () => {
     const board = new Board();
     const { device, payloads } = board.start(() => taken(), timed);
