@@ -112,13 +112,13 @@ export async function stats(engine) {
   return Number((await run(engine, jobs.stats, { preload, stackBytes: 2 * STACK })).lines[0]);
 }
 
-/** The least stack in which a device is made and publishes, with a heap that is large enough. */
-export async function publishStackBytes({ native }) {
+/** The least stack in which a job of a device runs, with a heap that is large enough. */
+export async function stackBytes({ native }, job = jobs.device) {
   const preload = await jobs.deviceLibrary();
   let [below, enough] = [1024, 16384];
   while (enough - below > 16) {
     const middle = ((below + enough) >> 5) << 4;
-    const fits = await run(native, jobs.device, { heapBytes: 65536, stackBytes: middle, preload }).then(
+    const fits = await run(native, job, { heapBytes: 262144, stackBytes: middle, preload }).then(
       (result) => result !== undefined,
       () => false,
     );
@@ -126,6 +126,15 @@ export async function publishStackBytes({ native }) {
     else below = middle;
   }
   return enough;
+}
+
+/** The same of the outbox: opened, stored, delivered, in batches, and sent before it is stored. */
+export async function outboxStackBytes(engines) {
+  let most = 0;
+  for (const job of [jobs.open, jobs.enqueue, jobs.flush, jobs.batch, jobs.sentFirst]) {
+    most = Math.max(most, await stackBytes(engines, job));
+  }
+  return most;
 }
 
 export async function deviceHeapBytes({ native }) {

@@ -97,7 +97,8 @@ async function devices(results, { publish, outbox, stats }) {
   }
   if (!engines.native) return;
   results.publish.heapBytes = results.job[OURS].deviceHeapBytes;
-  results.publish.stackBytes = await measure.publishStackBytes(engines);
+  results.publish.stackBytes = await measure.stackBytes(engines);
+  results.outbox.stackBytes = await measure.outboxStackBytes(engines);
 }
 
 /** The figures of the budgets, as far as the results have them. */
@@ -118,6 +119,9 @@ async function check() {
     figures.hashJob = now.rv32Instructions;
     figures.signRequest = (await measure.request(engines)).signRequestInstructions;
     figures.stats = await measure.stats(xs17 ?? engines.rv32);
+    const { portable, native, cold, enqueue, open, flush, batch, garbageBytes } = await measure.device(engines.rv32);
+    Object.assign(figures, { enqueue, open, flush, batch, publishGarbage: garbageBytes });
+    Object.assign(figures, { publish: portable, publishNative: native, publishCold: cold });
     figures.load = now.loadInstructions;
     figures.bulk = (await measure.bulk(OURS, engines)).instructionsPerByte;
     figures.rsaSign = rsa.rv32Instructions;
@@ -125,6 +129,8 @@ async function check() {
   }
   if (engines.native) {
     figures.deviceHeap = await measure.deviceHeapBytes(engines);
+    figures.publishStack = await measure.stackBytes(engines);
+    figures.outboxStack = await measure.outboxStackBytes(engines);
     figures.jobHeap = now.leastHeapBytes;
     figures.garbage = now.garbageBytes;
     // Half a kilobyte more than the least, so that not every allocation has to collect.

@@ -766,9 +766,18 @@ export class Outbox<Result = unknown> {
       isAcknowledged: false,
       stored: undefined,
       ended: Promise.resolve(),
-      giveUp: () => {},
+      giveUp: () => {
+        isGivenUp = true;
+      },
     };
+    let isGivenUp = false;
     this.#flight = flight;
+    // The stack begins anew: with the callers of `enqueue` below it, a request would not fit into the 6 KB of an ESP32.
+    await undefined;
+    if (isGivenUp) {
+      this.#flight = undefined;
+      return undefined;
+    }
     await new Promise<void>((decide) => {
       flight.giveUp = decide;
       const handle = timer.set(decide, leftMs);
