@@ -5,6 +5,7 @@ export interface Budget {
   readonly recorded?: string;
 }
 export const budgets: Readonly<Record<string, Budget>>;
+export const DEVICE_BYTES: number;
 export const STACK_BYTES: number;
 export function recordedFigure(budget: Budget, results: object): number | undefined;
 export function judge(

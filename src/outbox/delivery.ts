@@ -339,9 +339,9 @@ export class Delivery<Result> {
   }
 
   /**
-   * Makes one message of the chosen one and those behind it, which are held, too. By itself goes what is no part of a
-   * batch, what is on trial or called as a witness, and what is not to be sent with others any more: encoded if `encode` is
-   * given, as the gateway may take nothing else on this topic, else as it is, which no form can be the fault of.
+   * Makes one message of the chosen one and those behind it, which are held, too. A message that is not part of a
+   * batch, is on trial or a witness, or must not be sent with others any more goes by itself: encoded if `encode` is given, as
+   * the gateway may take nothing else on this topic, else as it was enqueued, so that its form cannot be at fault.
    */
   #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
     const { packer, inTurn } = this.#context;

@@ -3,12 +3,13 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, expect, test } from "@jest/globals";
 import { readApi } from "../../scripts/api.mjs";
+import { BUILD_TIMEOUT_MS } from "../support/engine.js";
 
 let api: ReturnType<typeof readApi>;
 
 beforeAll(() => {
   api = readApi();
-}, 300_000);
+}, BUILD_TIMEOUT_MS);
 
 test("api.md is what the entries export; otherwise run npm run api", () => {
   const recorded = readFileSync(new URL("../../api.md", import.meta.url), "utf8");
