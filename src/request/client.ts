@@ -222,6 +222,8 @@ interface PendingRequest {
   readonly options: PostOptions;
   readonly signal: AbortSignalLike;
   readonly aborter: RequestAborter;
+  /** Timer of its limit. */
+  late: unknown;
   /** What the attempt sends. */
   sent: HttpRequest | undefined;
   readonly startMs: number;
@@ -329,21 +331,29 @@ export class Client {
    * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readResponse} throw; TIMEOUT,
    * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
    */
-  async post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<PublishOutcome> {
-    if (this.#closed) throw deviceClosed();
-    const { timer, clock } = this.#host;
-    const { signal } = options;
+  post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<PublishOutcome> {
+    // What waits is one function with little in its frame, which a device keeps in its heap meanwhile.
+    if (this.#closed) return Promise.reject(deviceClosed());
+    let policy = options.policy ?? this.#policy;
+    if (options.retry !== undefined && options.policy === undefined) {
+      try {
+        policy = readRetryOptions(options.retry, policy);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
     const aborter = new RequestAborter();
     const request: PendingRequest = {
       path,
       body,
       timeoutMs: options.timeoutMs ?? this.#options.timeoutMs ?? 20000,
-      policy: options.policy ?? readRetryOptions(options.retry, this.#policy),
+      policy,
       options,
       signal: aborter.signal,
       aborter,
+      late: undefined,
       sent: undefined,
-      startMs: clock.monotonicMs(),
+      startMs: this.#host.clock.monotonicMs(),
       signMs: 0,
       sendMs: 0,
       signedMs: 0,
@@ -352,12 +362,16 @@ export class Client {
       corrected: false,
       resent: false,
     };
-    if (signal !== undefined) this.#follow(signal, aborter);
+    if (options.signal !== undefined) this.#follow(options.signal, aborter);
     this.#pending.add(aborter);
-    const late = timer.set(() => {
+    request.late = this.#host.timer.set(() => {
       // An attempt has a limit that ends no later, and names the phase.
       if (aborter.attempt === undefined) aborter.abort(timedOut(request.timeoutMs));
     }, request.timeoutMs);
+    return this.#perform(request);
+  }
+
+  async #perform(request: PendingRequest): Promise<PublishOutcome> {
     try {
       // Here the stack begins anew: with all callers below, it would not fit into the 6 KB that an ESP32 has by default.
       // Attempts are made in this very function, as a second one that waits would cost half a kilobyte more, and a tenth
@@ -371,18 +385,17 @@ export class Client {
           const ready = this.#ready(request);
           if (ready !== undefined) await ready;
           try {
-            if (options.renew !== undefined) {
-              request.body = await unlessAborted(options.renew(), request.signal);
-            }
+            const { renew } = request.options;
+            if (renew !== undefined) request.body = await unlessAborted(renew(), request.signal);
             const signing = this.#begin(request);
             const attempt = signing instanceof Promise ? await signing : signing;
             const response = await attempt.send(request.sent as HttpRequest);
             const outcome = this.#end(request, attempt, response);
-            if (options.renew !== undefined && !this.isTimeKnown) {
+            if (renew !== undefined && !this.isTimeKnown) {
               await this.#clockOffset?.confirm(readDate(response.headers.date));
             }
             this.#over(request);
-            if (this.#onEvent) this.#emit({ type: "done", path, requestId: outcome.result.requestId });
+            if (this.#onEvent) this.#emit({ type: "done", path: request.path, requestId: outcome.result.requestId });
             return outcome;
           } catch (cause) {
             this.#over(request);
@@ -396,15 +409,20 @@ export class Client {
         this.#next();
       }
     } catch (cause) {
-      const error = typed(aborter.signal.aborted ? aborter.signal.reason : cause);
-      this.#remember(error);
-      this.#emit({ type: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
-      throw error;
+      throw this.#failed(request, cause);
     } finally {
-      timer.clear(late);
+      const { aborter, late, options } = request;
+      this.#host.timer.clear(late);
       this.#pending.delete(aborter);
-      if (signal !== undefined) this.#aborts?.remove(signal, aborter);
+      if (options.signal !== undefined) this.#aborts?.remove(options.signal, aborter);
     }
+  }
+
+  #failed({ path, signal }: PendingRequest, cause: unknown): IotHubError {
+    const error = typed(signal.aborted ? signal.reason : cause);
+    this.#remember(error);
+    this.#emit({ type: "error", path, errorClass: error.errorClass, ...detailsOf(error) });
+    return error;
   }
 
   /** What a request made now would wait for. */
