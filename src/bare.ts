@@ -1,6 +1,6 @@
 /**
- * What firmware needs that signs with a secret and sends by itself: the hash, the HMAC, the signature, the message. It
- * has neither RSA nor a device that sends.
+ * Minimal subset for firmware that signs with a secret and sends requests with its own HTTP code: hash, HMAC,
+ * signature, message body. It contains neither RSA nor `Device`.
  */
 
 export { base64 } from "./crypto/base64.js";

@@ -1,16 +1,16 @@
 /**
- * Checks options by tables: every name is known, every value has its type and range. A misspelled name is worse than a
- * wrong value, since nothing shows that it has no effect.
+ * Validates options against tables of names, types and ranges. Unknown names are rejected too: a misspelled option
+ * would otherwise have no effect, silently.
  */
 
 import { IotHubError } from "./errors.js";
 
 /**
- * What an option must be:
- * - `"integer 1 1000"`, `"number 0 60000"`: a number within these bounds
- * - `"signal"`: an AbortSignal, or anything of its shape
+ * Constraint on an option's value:
+ * - `"integer 1 1000"`, `"number 0 60000"`: a number within these bounds, inclusive
+ * - `"signal"`: an AbortSignal, or an object with the same methods
  * - `"switch"`: an object with further options, or `false`
- * - `"any"`: its reader checks it, and has a specific error code
+ * - `"any"`: not checked here; the code that reads it throws a more specific error
  */
 export type Rule =
   | "any"
@@ -25,8 +25,8 @@ export type Rule =
 export type Rules<Options> = Readonly<Record<keyof Options, Rule>>;
 
 /**
- * Checks the names of options and, as far as the table says, their values. An option that is undefined is left out.
- * @param what names the object in errors, as in `retry.maxAttempts`; empty where the options stand by themselves
+ * Checks the names and values of options. A value of undefined counts as absent.
+ * @param what prefix of the option's name in errors, as in `retry.maxAttempts`; empty for top-level options
  * @throws {IotHubError} INVALID_OPTION
  */
 export function checkOptions(what: string, options: unknown, rules: Readonly<Record<string, Rule>>): void {
@@ -73,7 +73,7 @@ function checkValue(name: string, value: unknown, rule: Rule): void {
   }
 }
 
-/** Never shows a text: it may be a secret that stands in the wrong place. */
+/** Never shows the value of a string: it may be a secret passed under the wrong name. */
 function invalid(sentence: string, value: unknown): IotHubError {
   const kind =
     typeof value === "number"
@@ -89,14 +89,14 @@ function invalid(sentence: string, value: unknown): IotHubError {
 }
 
 function unknown(what: string, name: string, known: readonly string[]): IotHubError {
-  // An array in place of an object has names, too: none of them is worth to be shown in full.
+  // A long name is probably data, not a misspelled option: show only its beginning.
   const shown = `\`${what === "" ? "" : `${what}.`}${name.slice(0, 40)}\``;
   const near = nearest(name, known);
   const hint = near === undefined ? `the known ones are ${known.join(", ")}.` : `did you mean \`${near}\`?`;
   return new IotHubError("INVALID_OPTION", `Unknown option ${shown}; ${hint}`);
 }
 
-/** The name that differs by no more than a third of its letters, or is the other's beginning. */
+/** Returns the closest known name: at most a third of its letters differ, or one is a prefix of the other. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   if (name.length > 40) return undefined;
   const wanted = name.toLowerCase();
@@ -105,7 +105,7 @@ function nearest(name: string, known: readonly string[]): string | undefined {
   for (const candidate of known) {
     const other = candidate.toLowerCase();
     const isBeginning = wanted.length > 2 && (other.startsWith(wanted) || wanted.startsWith(other));
-    // What is cut off counts as one mistake, yet a name that differs by one letter comes first.
+    // A prefix counts as 1.5 edits, so that a name that differs by one letter wins.
     const distance = Math.min(editDistance(wanted, other), isBeginning ? 1.5 : Number.POSITIVE_INFINITY);
     if (distance < least && distance <= Math.max(1.5, other.length / 3)) {
       best = candidate;
@@ -115,7 +115,7 @@ function nearest(name: string, known: readonly string[]): string | undefined {
   return best;
 }
 
-/** Letters to add, to leave out, to replace, or to swap with their neighbours (optimal string alignment). */
+/** Number of insertions, deletions, replacements and swaps of neighbours (optimal string alignment distance). */
 function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -1,4 +1,4 @@
-/** The one class that users meet. */
+/** The class that apps use. */
 
 import {
   type DeviceEndpoint,
@@ -44,57 +44,60 @@ import { defaultOutboxLimits, LimitedStorage } from "./storage/limits.js";
 
 /** Options of a {@link Device}: who it is, where it sends, and its limits. */
 export interface DeviceOptions extends Identity, ClientOptions {
-  /** The device's psk, its private key, or a custom signer. */
+  /** The device's PSK, its private key, or a custom signer. The device closes it in {@link Device.close}. */
   readonly credential: Credential | Signer;
-  /** `"ap-guangzhou"` unless a region or a url is given. */
+  /** Region of the public service. Give either `region` or `url`, not both. @default "ap-guangzhou" */
   readonly region?: Region;
-  /** Scheme, host and port of a private deployment or a local gateway. */
+  /** Scheme, host and port of a private deployment or a local gateway, such as `"http://192.168.1.10:8080"`. */
   readonly url?: string;
-  /** Limit of a payload in bytes before Base64. @default 16384 */
+  /** Maximum payload in bytes before Base64, 1 to 2147483647. @default 16384 */
   readonly maxPayloadBytes?: number;
-  /** Limits of {@link Device.log}. */
+  /** Level, interval and limits of {@link Device.log}. */
   readonly log?: LogOptions;
-  /** Keeps what {@link Device.enqueue} is given until it is delivered. Needs a host with storage. */
+  /**
+   * Stores readings given to {@link Device.enqueue} until they are delivered. Needs a host with storage. @default none
+   */
   readonly outbox?: OutboxOptions<PublishResult>;
   /**
-   * Publishes {@link Device.stats} with {@link Host.vitals} from time to time, as the platform has no last will. Heartbeats
-   * are never stored, not sent again, and left out while {@link Device.canPublish} says no; their QoS is 0. With an outbox
-   * whose `flushIntervalMs` is 0, for deep sleep, one follows a flush when it is due.
+   * Publishes {@link Device.stats} and {@link Host.vitals} at an interval, as the platform has no last will. Heartbeats
+   * have QoS 0, are never stored or retried, and are skipped while {@link Device.canPublish} is false. With an outbox
+   * whose `flushIntervalMs` is 0 (deep sleep), a due heartbeat is sent after a flush instead. @default none
    */
   readonly heartbeat?: HeartbeatOptions;
 }
 
-/** A message with the time of its reading. */
+/** A message for the outbox, with the time at which its reading was taken. */
 export interface Reading extends Message {
   /**
-   * When the reading was taken, in milliseconds since 1970. `outbox.timeField` and `outbox.batch` send it along.
-   * @default now; if the clock has not been set yet, what now turns out to have been
+   * Time of the reading, in milliseconds since 1970, 0 to 2^48 - 1. It is sent only with `outbox.timeField` or
+   * `outbox.batch`.
+   * @default the time of the call; if the clock is not set yet, it is computed once the time is known
    */
   readonly timeMs?: number;
 }
 
-/** The gateway's acknowledgement of a message, and what it took to get it. */
+/** The gateway's acknowledgement of a message, with attempts and timing. */
 export interface PublishResult {
-  /** What the gateway calls this request; name it when asking the platform's support. */
+  /** RequestId from the gateway; quote it when you contact the platform's support. */
   readonly requestId: string;
   /** HTTP status. */
   readonly status: number;
-  /** The topic as it was sent. */
+  /** Full topic that was sent. */
   readonly topic: string;
-  /** Bytes of the request's body. */
+  /** Size of the request body in bytes. */
   readonly bodyBytes: number;
-  /** How often the request was sent. */
+  /** Number of times the request was sent, retries included. */
   readonly attempts: number;
-  /** Where the time went. */
+  /** Duration of each phase. */
   readonly timing: RequestTiming;
 }
 
 const MAX_FLUSH_ATTEMPTS = 1000;
-/** What a stored upload of the log has besides its lines, and a little more. */
+/** Upper bound of a stored log upload's size beyond its lines. */
 const LOG_HEAD_BYTES = 64;
 
 /**
- * A device: publishes messages one at a time, keeps readings in an outbox, and sends its log.
+ * A device: publishes messages one at a time, stores readings in an outbox, and uploads its log.
  * @example
  * const device = new Device({ productId: "ABCDE12345", deviceName: "sensor1", credential: { secret: psk } });
  * const { requestId } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
@@ -109,22 +112,26 @@ export class Device {
   readonly #maxPayloadBytes: number;
   readonly #log: Log;
   readonly #classify: (error: IotHubError) => ErrorClass;
-  /** Whether readings are sent with their time. */
+  /** Whether readings are sent with a time. */
   readonly #isDated: boolean;
-  /** What waits to be delivered; undefined unless the options have `outbox`. */
+  /** The outbox; undefined if the options have no `outbox`. */
   readonly outbox: Outbox<PublishResult> | undefined;
-  /** Warns of a topic with too many levels; undefined unless somebody listens. */
+  /** Warns of a topic with too many levels; undefined without `onEvent`. */
   readonly #warnOf: ((topic: string) => void) | undefined;
   readonly #heartbeat: Heartbeat | undefined;
 
   /**
+   * Creates a device. Sends nothing yet.
    * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
-   * INVALID_OPTION, what {@link createSigner} throws, and for the heartbeat's topic INVALID_TOPIC, TOPIC_WILDCARD,
-   * TOPIC_TOO_LONG
+   * INVALID_OPTION; for the credential INVALID_CREDENTIAL, KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED,
+   * KEY_SIZE, KEY_INCONSISTENT; for the heartbeat's topic INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG
    */
   constructor(options: DeviceOptions, host: Host) {
     if (typeof options !== "object" || options === null) {
-      throw new IotHubError("INVALID_OPTION", "A device needs options with productId, deviceName and credential.");
+      throw new IotHubError(
+        "INVALID_OPTION",
+        "A device needs options: an object with productId, deviceName and credential.",
+      );
     }
     checkOptions("", options, deviceRules);
     if (options.outbox !== undefined) checkOptions("outbox", options.outbox, outboxRules);
@@ -150,7 +157,7 @@ export class Device {
     };
     const log = new Log(parts, options.log);
     this.#log = log;
-    // The key is the signer's alone: nothing else refers to it any more once the signer is closed.
+    // Only the signer keeps the key, so that nothing refers to it once the signer is closed.
     const { credential: _, onEvent, ...rest } = options;
     const guarded: typeof onEvent =
       onEvent &&
@@ -165,12 +172,26 @@ export class Device {
   }
 
   /**
-   * Publishes one message and resolves when the gateway has taken it.
-   * @throws {IotHubError} before anything is sent: INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS,
-   * INVALID_ENCODING, INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTION; afterwards what {@link Client.post} throws
+   * Publishes one message and resolves when the gateway has acknowledged it.
+   * @param options limits and retries of this request, which override the device's
+   * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING,
+   * INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTION; CANCELLED, DEVICE_CLOSED, QUEUE_FULL, CLOCK_NOT_SET,
+   * SIGNING_FAULT, SIGNER_CLOSED
+   * @throws {ThrottledError} THROTTLED
+   * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, PROXY_FAILED, CERTIFICATE_REJECTED,
+   * TLS_FAILED, TIMEOUT, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, RESPONSE_TRUNCATED, NETWORK_FAILED
+   * @throws {ResponseError} GATEWAY_REJECTED, HTTP_STATUS, RESPONSE_EMPTY, RESPONSE_NOT_JSON, RESPONSE_UNEXPECTED,
+   * RESPONSE_REPEATED, RESPONSE_EARLY
+   * @example
+   *   try {
+   *     const { requestId } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+   *   } catch (error) {
+   *     if (error.retryable) scheduleAnotherTry();
+   *     else reportFault(error.code);
+   *   }
    */
   publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
-    // Not an async function: one of these costs a device half a kilobyte while it waits.
+    // Not an async function: a pending one costs a device half a kilobyte.
     try {
       if (options !== undefined) checkOptions("", options, requestRules);
       const checked = checkMessage(this, message, this.#maxPayloadBytes);
@@ -182,13 +203,19 @@ export class Device {
   }
 
   /**
-   * Puts a message into the outbox and resolves when it is safe in storage. Where the storage takes no more writes in this
-   * life (STORAGE_STOPPED), it is sent at once and the promise resolves when the gateway has acknowledged it.
+   * Adds a message to the outbox and resolves when it is stored. If the storage accepts no more writes until a restart
+   * (STORAGE_STOPPED), the message is sent at once, and the promise resolves when the gateway has acknowledged it.
    *
-   * A message is one value of the storage, so on a board the payload has at most about 3 900 bytes of text or 2 970 bytes.
-   * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
-   * PAYLOAD_TOO_LARGE, INVALID_TIMESTAMP; what {@link Outbox.enqueue} rejects with; INVALID_OPTION if the device has no
-   * outbox
+   * A message is stored as one value, so on a board a payload is limited to about 3 900 bytes of text or 2 970 bytes of
+   * binary data.
+   * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING,
+   * INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_TIMESTAMP; INVALID_OPTION for an unknown member, or if the device has
+   * no outbox; OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are waiting to be stored, STORAGE_FAILED, STORAGE_FULL,
+   * STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
+   * @example
+   *   const device = new Device({ productId, deviceName, credential, outbox: { onDropped: (dropped) => trace(dropped.reason) } });
+   *   await device.enqueue({ topic: "data", payload: { temperature: 21.5 }, timeMs: Date.now() });
+   *   const { delivered, remaining, reason } = await device.flush({ deadlineMs: 20000 });
    */
   enqueue(reading: Reading): Promise<EnqueueResult> {
     try {
@@ -207,14 +234,16 @@ export class Device {
     }
     this.#warnOf?.(topic);
     if (!this.#isDated) return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, endpoint: PUBLISH });
-    // Text is the app's, whatever it looks like.
+    // A payload given as text is never changed, even if it looks like JSON.
     const isObject = typeof reading.payload === "object" && typeof payload === "string" && payload.startsWith("{");
     return this.outbox.enqueue({ topic: reading.topic, payload, qos, timeMs, isObject, endpoint: PUBLISH });
   }
 
   /**
-   * Delivers what is in the outbox, in order, until it is empty, the time is up, or going on makes no sense.
-   * @throws {IotHubError} STORAGE_FAILED, DEVICE_CLOSED; INVALID_OPTION, also if the device has no outbox
+   * Delivers the messages in the outbox, in order, until it is empty, the deadline has passed, or an error makes
+   * further attempts pointless. Resolves with the outcome, also if nothing could be delivered.
+   * @throws {IotHubError} STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED; QUEUE_FULL if 16 flushes are waiting already;
+   * INVALID_OPTION, also if the device has no outbox
    */
   async flush(options?: FlushOptions): Promise<FlushResult> {
     if (this.outbox === undefined) throw noOutbox();
@@ -222,16 +251,16 @@ export class Device {
     return this.#heartbeat === undefined ? flushed : this.#heartbeat.follow(flushed, options ?? {});
   }
 
-  /** What became of messages so far, and what the device waits for. Reads nothing but memory. */
+  /** Returns counters of messages and requests, and what the device is waiting for. Reads only memory. */
   stats(): DeviceStats {
     const outbox = this.outbox;
     const client = this.#client;
     const host = this.#host;
     const monotonicMs = host.clock.monotonicMs();
     const nowMs = client.nowMs();
-    // From monotonic time to the time as it is known by now: the clock may have been set since.
+    // Converts monotonic times with the current clock, which may have been set since they were taken.
     const offsetMs = nowMs - monotonicMs;
-    // No constant in place of the objects: XS makes no JSON of one that lies in read-only memory.
+    // Not a shared constant: XS cannot stringify an object in read-only memory.
     const reason = client.waitingFor(monotonicMs);
     const other = outbox === undefined ? "nothing" : outbox.waitingFor(monotonicMs);
     return {
@@ -253,19 +282,20 @@ export class Device {
   }
 
   /**
-   * Whether a publish would go out now, or right after the request that is under way: false during a pause that the
-   * gateway asked for, a backoff, the wait for the time, or while the rate limit is used up or others wait already.
-   * Whether the network is there shows only when something is sent.
+   * Returns whether a publish would be sent now, or right after the pending request. False during a pause requested by
+   * the gateway, a backoff, or the wait for the clock, and while the rate limit is exhausted or other requests are
+   * queued. Does not check the network.
    */
   canPublish(): boolean {
     return this.#client.canSend;
   }
 
   /**
-   * Logs a line to the platform: `info` becomes `INF|<time>|<message>`. Lines are gathered and sent together; what is
-   * too much is dropped and counted. With an outbox, lines that cannot be sent wait there, while it is less than half full.
-   * Never throws for what it is given as a message, and never reports its own failures.
-   * @param message texts, errors, or values that are shown as JSON; joined by spaces, cut at `log.maxLineBytes`
+   * Logs a line to the platform: `info` becomes `INF|<time>|<message>`. Lines are collected and uploaded together;
+   * lines beyond the limits are dropped and counted. With an outbox, lines that cannot be uploaded are queued there
+   * while it is less than half full. Accepts any value as a message, and never logs its own failures.
+   * @param message strings, errors, or values that are written as JSON; joined by spaces, truncated to
+   * `log.maxLineBytes`
    * @throws {IotHubError} INVALID_LOG_LEVEL
    */
   log(level: LogLevel, ...message: unknown[]): void {
@@ -273,14 +303,18 @@ export class Device {
   }
 
   /**
-   * Sends the log lines that have been gathered, or puts them into the outbox, for instance before deep sleep.
-   * @throws {IotHubError} what {@link Client.post} throws; lines stay if a later upload may succeed
+   * Uploads the collected log lines, or queues them in the outbox, for instance before deep sleep.
+   * @throws {IotHubError} the errors of {@link Device.publish} after its checks and, with an outbox, those of {@link
+   * Device.enqueue}; the lines are kept if a later upload may succeed
    */
   async flushLog(): Promise<void> {
     await this.#log.flush();
   }
 
-  /** Rejects what is under way with DEVICE_CLOSED and drops the key. The host stays open: it may serve other devices. */
+  /**
+   * Closes the device: pending promises reject with DEVICE_CLOSED (a flush resolves with the reason `closed`), and the
+   * key is dropped. Messages in storage stay there. The host stays open, since it may serve other devices.
+   */
   close(): void {
     this.outbox?.close();
     this.#heartbeat?.close();
@@ -288,7 +322,7 @@ export class Device {
     this.#client.close();
   }
 
-  /** Past the outbox while nothing waits there: its storage is written only while the gateway is out of reach. */
+  /** Bypasses an empty outbox, so that the storage is written only while the gateway is unreachable. */
   async #sendLog(lines: string, fresh: boolean): Promise<void> {
     const { outbox } = this;
     if (outbox === undefined) {
@@ -302,7 +336,8 @@ export class Device {
         return;
       } catch (error) {
         const errorClass = this.#classify(error as IotHubError);
-        // What cannot be sent at all is not kept. A rejection may pass, or needs evidence, as that of a reading does.
+        // Lines that cannot be sent at all are not kept. A rejection may be temporary, or needs evidence, as for
+        // readings.
         if (errorClass === "cancelled" || (errorClass === "message" && !(error instanceof ResponseError))) throw error;
       }
     }
@@ -312,7 +347,7 @@ export class Device {
     await outbox.enqueue({ ...logContent(lines), endpoint: REPORT_LOG });
   }
 
-  /** Not an async function: each frame that waits costs a device half a kilobyte. */
+  /** Not an async function: each pending frame costs a device half a kilobyte. */
   #post({ path, encode }: DeviceEndpoint, content: CheckedMessage, options?: PostOptions): Promise<PublishResult> {
     const { topic } = content;
     const body = encode(this, content);
@@ -348,7 +383,7 @@ export class Device {
   }
 
   #sendHeartbeat(topic: string, options: PostOptions): Promise<unknown> {
-    // What holds messages up is known where this arrives.
+    // A heartbeat that arrives shows that nothing blocks messages.
     const { waiting: _, ...stats } = this.stats();
     const payload = { ...readVitals(() => this.#host.vitals?.() ?? {}), ...stats };
     const { path, encode } = publishEndpoint;
@@ -358,11 +393,11 @@ export class Device {
 
   #createOutbox(options: DeviceOptions, outbox: OutboxOptions<PublishResult>, host: Host): Outbox<PublishResult> {
     const { storage, timer, random, clock } = host;
-    if (storage === undefined) throw new IotHubError("INVALID_OPTION", "An outbox needs a host with storage.");
-    // The deadline of a flush and the budget are what limits its attempts.
+    if (storage === undefined) throw new IotHubError("INVALID_OPTION", "outbox needs a host with storage.");
+    // The deadline of a flush and the retry budget limit its attempts.
     const given = readRetryOptions(options.retry, retryDefaults);
     const policy = options.retry === false ? given : { ...given, maxAttempts: MAX_FLUSH_ATTEMPTS };
-    // A response that is not the gateway's may be about this message alone: others are tried in its place.
+    // A response that is not from the gateway may concern only this message: try other messages instead.
     const retryUnreadable = false;
     return new Outbox(
       {
@@ -371,15 +406,15 @@ export class Device {
         random,
         clock,
         nowMs: () => this.#client.nowMs(),
-        // A function costs a device as much as five members.
+        // A closure costs a device as much as five properties.
         ...(this.#isDated && {
           isTimeKnown: () => this.#client.isTimeKnown,
           maxPayloadBytes: this.#maxPayloadBytes,
         }),
-        // Not an async function: each promise that waits costs a device memory.
+        // Not an async function: each pending promise costs a device memory.
         send: (message, request, renew) => {
           try {
-            // Nothing else has a topic.
+            // Only readings have a topic.
             const topic = message.topic && completeTopic(this, message.topic);
             const endpoint = deviceEndpoints[message.endpoint];
             const kept = request.retry === undefined ? policy : undefined;
@@ -407,12 +442,12 @@ export class Device {
   }
 }
 
-/** @param lines a JSON array of texts */
+/** @param lines JSON array of strings */
 function logContent(lines: string): CheckedMessage {
   return { topic: "", payload: lines, qos: 0 };
 }
 
-/** Of an outbox, one upload of the log takes at most a quarter; and it is one value of the storage. */
+/** Returns the maximum bytes of a log upload: a quarter of the outbox, and not more than one stored value. */
 function outboxShare(outbox: Pick<OutboxOptions, "maxBytes"> | null, storage: Storage | undefined): number {
   const { maxBytes } = storage?.outboxLimits ?? defaultOutboxLimits;
   const most = Math.min(MAX_LOG_BYTES, (storage?.maxValueBytes ?? MAX_LOG_BYTES) - LOG_HEAD_BYTES);
@@ -427,7 +462,7 @@ function levelWarnings(onEvent: NonNullable<ClientOptions["onEvent"]>, region: R
     const slashes = topic.split("/").length - 1;
     if (slashes <= most) return;
     last = topic;
-    const message = `The topic has ${slashes} slashes; the platform takes ${most}.`;
+    const message = `The topic has ${slashes} slashes; the platform allows ${most}.`;
     try {
       onEvent({ type: "warning", code: "TOPIC_LEVELS", message, topic });
     } catch {
@@ -437,5 +472,5 @@ function levelWarnings(onEvent: NonNullable<ClientOptions["onEvent"]>, region: R
 }
 
 function noOutbox(): IotHubError {
-  return new IotHubError("INVALID_OPTION", "The device has no outbox; give it the option outbox.");
+  return new IotHubError("INVALID_OPTION", "The device has no outbox; set the outbox option.");
 }

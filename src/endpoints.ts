@@ -1,4 +1,4 @@
-/** Where a device posts: a path each, and how content becomes a body. */
+/** Endpoints of the gateway that a device posts to: path and body encoding. */
 
 import { utf8 } from "./crypto/utf8.js";
 import { type CheckedMessage, encodeMessage, type Identity } from "./message.js";
@@ -10,7 +10,7 @@ export interface DeviceEndpoint {
 
 export const publishEndpoint: DeviceEndpoint = Object.freeze({ path: "/device/publish", encode: encodeMessage });
 
-/** The content has no topic, and its payload is a JSON array of texts. */
+/** The content has no topic; its payload is a JSON array of strings. */
 export const logEndpoint: DeviceEndpoint = Object.freeze({
   path: "/device/reportlog",
   // Nothing in the identity needs an escape.
@@ -18,9 +18,9 @@ export const logEndpoint: DeviceEndpoint = Object.freeze({
     utf8(`{"ProductId":"${productId}","DeviceName":"${deviceName}","Message":${payload}}`),
 });
 
-/** Numbers of {@link deviceEndpoints}. */
+/** Indexes into {@link deviceEndpoints}. */
 export const PUBLISH = 0;
 export const REPORT_LOG = 1;
 
-/** By the number that an outbox stores with what waits: more may follow at the end. */
+/** Endpoints by the number that an outbox stores with each message. Append only. */
 export const deviceEndpoints: readonly DeviceEndpoint[] = Object.freeze([publishEndpoint, logEndpoint]);

@@ -1,20 +1,20 @@
 /**
- * Everything that goes wrong in this library is an {@link IotHubError} with a stable `code`: programs decide by the
- * code or by its class, people read the message. A message is one sentence and never contains a secret or a key.
+ * All errors of this library are {@link IotHubError}s with a stable `code`. Programs branch on the code or its class;
+ * people read the message, which is one sentence without secrets or keys.
  *
- * What an error means stands here and nowhere else: {@link errorTable} gives each code its class, {@link gatewayCodes}
- * the class of what the gateway says, and {@link errorClasses} what follows from a class. `retryable`, the retries of a
- * request, the outbox, the log, the command line's exit code and the README's table are derived from these three.
+ * Single source of what an error means: {@link errorTable} maps each code to its class, {@link gatewayCodes} maps the
+ * gateway's codes to classes, and {@link errorClasses} defines how each class is handled. `retryable`, request retries,
+ * the outbox, the log, the CLI's exit status and the README's table are derived from these three.
  */
 
-/** Where a failure leaves the command line: the group of its exit code. */
+/** Group of the CLI's exit status. */
 export type ExitGroup = "other" | "input" | "credential" | "network" | "rejected";
 
-/** What follows from a class. */
+/** How errors of a class are handled. */
 interface ErrorClassRow {
   /** Whether the same request may succeed later without any change by the caller. */
   readonly retryable: boolean;
-  /** Whether a request is sent again within one call, after a delay. */
+  /** Whether a request is retried within one call, after a delay. */
   readonly transient: boolean;
   readonly exit: ExitGroup;
 }
@@ -22,27 +22,32 @@ interface ErrorClassRow {
 const row = (retryable: boolean, transient: boolean, exit: ExitGroup): ErrorClassRow =>
   Object.freeze({ retryable, transient, exit });
 
-/** What an error means for the message that met it. All classes but `message` and `unknown` keep a stored message. */
+/**
+ * Classes of errors: what an error means for the message being sent. Only `message`, `unknown` and `unreadable` can
+ * remove a message from the outbox, and only on evidence.
+ */
 export const errorClasses = Object.freeze({
   /** The caller's input or an option is wrong; nothing was sent. */
   input: row(false, false, "input"),
-  /** This very message can never be accepted. */
+  /** This message can never be accepted. */
   message: row(false, false, "input"),
-  /** The gateway rejected it with a code that this version does not know, or a page with a status of the 400s came. */
+  /**
+   * The gateway rejected it with a code that this version does not know, or a non-JSON response with a 4xx status came.
+   */
   unknown: row(false, false, "rejected"),
-  /** The gateway did not understand the form that every request of this library has. */
+  /** The gateway did not understand the request format that this library always uses. */
   protocol: row(false, false, "rejected"),
-  /** What responded is not the gateway, or not in a form that can be read: a captive portal, a proxy. */
+  /** The response is not from the gateway or cannot be parsed: a captive portal, a proxy. */
   unreadable: row(true, true, "rejected"),
-  /** The path to the gateway is broken. */
+  /** The gateway could not be reached, or the connection failed. */
   network: row(true, true, "network"),
-  /** It took too long. */
+  /** A time limit was exceeded. */
   timeout: row(true, true, "network"),
-  /** Too many requests: of this device, or for the gateway. */
+  /** Too many requests, according to the device's own limit or the gateway's. */
   throttled: row(true, true, "rejected"),
   /** Temporary failure of the gateway. */
   server: row(true, true, "rejected"),
-  /** The clock is not set, or the gateway found the timestamp too far from its own. */
+  /** The clock is not set, or the gateway rejected the timestamp as too far from its own clock. */
   clock: row(true, false, "other"),
   /** The server's certificate was not accepted. */
   certificate: row(true, false, "network"),
@@ -52,44 +57,46 @@ export const errorClasses = Object.freeze({
   account: row(true, false, "rejected"),
   /** The device does not exist, or was disabled. */
   device: row(true, false, "rejected"),
-  /** Something must be changed in the console: the product, a topic's permission, a limit. */
+  /** A setting in the console must be changed: the product, a topic permission, a limit. */
   console: row(true, false, "rejected"),
-  /** The storage failed, or has no room. */
+  /** The storage failed, or is full. */
   storage: row(true, false, "other"),
-  /** A fault of this machine or a misuse of the API, for instance a signer that was used after `close()`. */
+  /** A hardware fault or a misuse of the API, for instance a signer used after `close()`. */
   state: row(false, false, "other"),
-  /** The caller gave up, or the device was closed. */
+  /** The caller aborted the request, or the device was closed. */
   cancelled: row(false, false, "other"),
 });
 
-/** See {@link errorClasses}. */
+/** What an error means for the message being sent: a key of {@link errorClasses}. */
 export type ErrorClass = keyof typeof errorClasses;
 
-// The comment above a code is its meaning in the README and in an editor; texts at run time would cost an app flash.
+// The comment above each code is its meaning in the README and in editors; strings at run time would cost flash.
 
-/** Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` it is the class where nothing more is known. */
+/**
+ * Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` this is the default, see {@link ResponseError}.
+ */
 export const errorTable = Object.freeze({
-  /** ProductId is not letters, digits, underscores */
+  /** ProductId has characters other than letters, digits and underscores */
   INVALID_PRODUCT_ID: "input",
-  /** DeviceName is not 1 to 48 of letters, digits, `:`, `_`, `-` */
+  /** DeviceName is not 1 to 48 characters of letters, digits, `:`, `_`, `-` */
   INVALID_DEVICE_NAME: "input",
-  /** topic is empty, not text, or contains NUL */
+  /** topic is empty, not a string, or contains NUL */
   INVALID_TOPIC: "message",
   /** topic has more than 255 bytes */
   TOPIC_TOO_LONG: "message",
   /** topic contains `+` or `#` */
   TOPIC_WILDCARD: "message",
-  /** payload is neither text, bytes nor an object that JSON can express */
+  /** payload is neither text, bytes nor an object that JSON can represent */
   INVALID_PAYLOAD: "message",
   /** payload exceeds `maxPayloadBytes`, or what the outbox can hold */
   PAYLOAD_TOO_LARGE: "message",
-  /** encoding is neither `"Base64"` nor left out */
+  /** encoding is neither `"Base64"` nor absent */
   INVALID_ENCODING: "message",
   /** QoS is neither 0 nor 1 */
   INVALID_QOS: "message",
   /** identifier of a thing model is not 1 to 64 letters, digits, `_`, `-` */
   INVALID_IDENTIFIER: "message",
-  /** type of an event is none of `info`, `alert`, `fault` */
+  /** event type is not `info`, `alert` or `fault` */
   INVALID_EVENT_TYPE: "message",
   /** shadow has more than 5 levels or 20 attributes */
   SHADOW_LIMIT: "message",
@@ -107,15 +114,15 @@ export const errorTable = Object.freeze({
   INVALID_TIMESTAMP: "input",
   /** nonce is not a non-negative integer */
   INVALID_NONCE: "input",
-  /** credential is neither a secret nor a private key, or the psk is not as the console shows it */
+  /** credential is neither a secret nor a private key, or the PSK differs from what the console shows */
   INVALID_CREDENTIAL: "credential",
   /** ProductSecret is not 16 to 256 printable ASCII characters */
   INVALID_PRODUCT_SECRET: "credential",
-  /** level of a log line is none of `debug`, `info`, `warn`, `error` */
+  /** log level is not `debug`, `info`, `warn` or `error` */
   INVALID_LOG_LEVEL: "input",
-  /** an option is unknown, of another type, or out of its range */
+  /** option is unknown, has the wrong type, or is out of range */
   INVALID_OPTION: "input",
-  /** text is not Base64 with padding */
+  /** text is not valid Base64 with padding */
   INVALID_BASE64: "input",
   /** text is not hexadecimal */
   INVALID_HEX: "input",
@@ -123,23 +130,23 @@ export const errorTable = Object.freeze({
   INVALID_UTF8: "input",
   /** private key is encrypted */
   KEY_ENCRYPTED: "credential",
-  /** private key is of another kind than RSA */
+  /** private key is not an RSA key */
   KEY_NOT_RSA: "credential",
-  /** public key or certificate in place of a private key */
+  /** public key or certificate instead of a private key */
   KEY_NOT_PRIVATE: "credential",
-  /** private key is damaged or truncated */
+  /** private key is corrupt or truncated */
   KEY_MALFORMED: "credential",
   /** RSA key has less than 2048 or more than 4096 bits */
   KEY_SIZE: "credential",
-  /** numbers of the RSA key contradict each other */
+  /** parameters of the RSA key do not match */
   KEY_INCONSISTENT: "credential",
-  /** registration response could not be decrypted: wrong ProductSecret, or damaged */
+  /** registration response could not be decrypted: wrong ProductSecret, or corrupt */
   WRONG_PRODUCT_SECRET: "credential",
-  /** registration response is not as long as it says */
+  /** registration response does not have its announced length */
   REGISTRATION_LENGTH: "protocol",
   /** registration response has an unknown `encryptionType` */
   REGISTRATION_TYPE: "protocol",
-  /** registration response lacks a psk, certificate or key */
+  /** registration response lacks a PSK, certificate or key */
   REGISTRATION_INCOMPLETE: "protocol",
   /** signer was used after `close()` */
   SIGNER_CLOSED: "state",
@@ -151,19 +158,21 @@ export const errorTable = Object.freeze({
   CANCELLED: "cancelled",
   /** no time server responded, so nothing can be signed yet */
   CLOCK_NOT_SET: "clock",
-  /** too many requests are waiting for the one under way */
+  /** too many requests or messages are queued */
   QUEUE_FULL: "throttled",
-  /** the gateway asked for a pause, or the rate limit leaves no time: `retryAfterSeconds` says how long */
+  /**
+   * the gateway requested a pause, or the rate limit leaves no time for the request; retry after `retryAfterSeconds`
+   */
   THROTTLED: "throttled",
-  /** the outbox is full, and its policy is to reject what is new */
+  /** outbox is full, and its policy rejects new messages */
   OUTBOX_FULL: "storage",
   /** storage could not be read or written */
   STORAGE_FAILED: "storage",
-  /** storage has no room for the value */
+  /** storage is full */
   STORAGE_FULL: "storage",
-  /** storage takes no more writes in this life: restart the board; what is stored is safe */
+  /** storage accepts no more writes until a restart; stored messages are safe */
   STORAGE_STOPPED: "storage",
-  /** another process owns the storage */
+  /** another process uses the storage */
   STORAGE_IN_USE: "storage",
   /** no credential is stored, and there is no ProductSecret to register with */
   NOT_PROVISIONED: "credential",
@@ -172,32 +181,32 @@ export const errorTable = Object.freeze({
   /** stored credential belongs to another device */
   STORED_CREDENTIAL_OTHER: "credential",
 
-  /** gateway's name did not resolve */
+  /** gateway's hostname could not be resolved */
   NAME_RESOLUTION: "network",
-  /** nothing listens, or no route */
+  /** connection refused, or no route to the gateway */
   CONNECTION_REFUSED: "network",
-  /** connection ended before the response was whole */
+  /** connection closed before the response was complete */
   CONNECTION_RESET: "network",
-  /** proxy refused the request, or could not reach the gateway */
+  /** proxy rejected the request, or could not reach the gateway */
   PROXY_FAILED: "network",
   /** server's certificate was not accepted */
   CERTIFICATE_REJECTED: "certificate",
-  /** TLS handshake failed otherwise */
+  /** TLS handshake failed for another reason */
   TLS_FAILED: "network",
-  /** a limit passed; `phase` says where */
+  /** time limit exceeded; `phase` is the phase of the request */
   TIMEOUT: "timeout",
   /** response exceeds `maxResponseBytes` */
   RESPONSE_TOO_LARGE: "unreadable",
-  /** response is not HTTP */
+  /** response is not valid HTTP */
   RESPONSE_MALFORMED: "unreadable",
-  /** response without a length broke off: TLS was not ended in order, and the body is not whole JSON */
+  /** response of unknown length was cut off: no TLS close_notify, and the body is not complete JSON */
   RESPONSE_TRUNCATED: "unreadable",
   /** other network error */
   NETWORK_FAILED: "network",
 
-  /** gateway rejected the request; `gatewayCode` says why, `errorClass` what it means */
+  /** gateway rejected the request; `gatewayCode` is the gateway's code, `errorClass` its meaning */
   GATEWAY_REJECTED: "unknown",
-  /** HTTP error without a response of the gateway */
+  /** HTTP error status without a response from the gateway */
   HTTP_STATUS: "unreadable",
   /** response has no body */
   RESPONSE_EMPTY: "unreadable",
@@ -207,7 +216,7 @@ export const errorTable = Object.freeze({
   RESPONSE_UNEXPECTED: "unreadable",
   /** response carries the RequestId of an earlier one */
   RESPONSE_REPEATED: "server",
-  /** response says success, and came before the request was written whole */
+  /** success response came before the request was written completely */
   RESPONSE_EARLY: "server",
 } satisfies Record<string, ErrorClass>);
 
@@ -234,12 +243,13 @@ export type ResponseErrorCode = Exclude<
 >;
 
 /**
- * Codes that Tencent Cloud publishes for the API of the same product (iotcloud, version 2021-04-08) and for all of its
- * API 3.0; for the device gateway no list is published. The first row that fits counts: `X.*` is X and all that begins
- * with it, `*.X` all that ends with it. Whatever fits no row is `unknown` and keeps its message.
+ * Gateway codes and their classes. Tencent Cloud publishes them for the API of the same product (iotcloud, version
+ * 2021-04-08) and for its API 3.0 in general; there is no published list for the device gateway. The first match
+ * applies: `X.*` matches X and codes that begin with `X.`, `*.X` codes that end with `.X`. A code without a match is
+ * `unknown`.
  */
 export const gatewayCodes: Readonly<Record<string, ErrorClass>> = Object.freeze({
-  // Only these speak of the message itself.
+  // Only these are about the message itself.
   "*.PayloadOverLimit": "message",
   "*.InvalidMsgLen": "message",
   "*.InvalidTopicName": "message",
@@ -294,7 +304,7 @@ export const gatewayCodes: Readonly<Record<string, ErrorClass>> = Object.freeze(
 
 /** Options of an {@link IotHubError}. */
 export interface IotHubErrorOptions {
-  /** What the host or the engine reported, kept for debugging. */
+  /** Underlying error of the host or the engine, for debugging. */
   readonly cause?: unknown;
 }
 
@@ -306,11 +316,11 @@ export interface NetworkErrorOptions extends IotHubErrorOptions {
 
 const noOptions: NetworkErrorOptions = Object.freeze({});
 
-/** The base of every error that this library throws or rejects with. */
+/** Base class of every error that this library throws or rejects with. */
 export class IotHubError extends Error {
-  /** Stable, for programs. */
+  /** Stable code, for programs to branch on. */
   readonly code: ErrorCode;
-  /** What the error means for the message that met it. */
+  /** What the error means for the message being sent. */
   readonly errorClass: ErrorClass;
 
   /**
@@ -319,14 +329,14 @@ export class IotHubError extends Error {
    */
   constructor(code: ErrorCode, message: string, { cause }: IotHubErrorOptions = noOptions) {
     super(message);
-    // `cause` in the constructor's options is ES2022, yet XS 13.3 takes it only from there on Error itself; an own
-    // property is the same on every engine.
+    // The `cause` option is ES2022, but XS 13.3 ignores it in subclasses of Error; defining the property works on every
+    // engine.
     if (cause !== undefined) Object.defineProperty(this, "cause", { value: cause, configurable: true, writable: true });
     this.code = code;
     this.errorClass = errorTable[code];
   }
 
-  /** True if the same request may succeed later without any change by the caller. */
+  /** Whether the same request may succeed later without any change by the caller. */
   get retryable(): boolean {
     return errorClasses[this.errorClass].retryable;
   }
@@ -339,17 +349,17 @@ export class IotHubError extends Error {
 /** Where a request was when it failed. `connect` includes name resolution. */
 export type RequestPhase = ConnectionPhase | "total";
 
-/** What a connection does for a request, in this order. On a kept connection it begins with `write`. */
+/** Phases of a request on a connection, in this order. On a keep-alive connection it begins with `write`. */
 export type ConnectionPhase = "connect" | "tls" | "write" | "first-byte" | "read";
 
-/** The request did not reach the gateway, or its response did not come back whole. */
+/** The request may not have reached the gateway, or no complete response came back. */
 export class NetworkError extends IotHubError {
   declare readonly code: NetworkErrorCode;
   readonly phase: RequestPhase;
   /**
-   * True if a connection kept from an earlier request turned out dead before any byte of this response, or a new one
-   * failed for a reason that another one will not have. The request may have arrived. The core then signs it anew and
-   * sends it once more: the same nonce again would be rejected if the first did arrive.
+   * True if a keep-alive connection was found closed before the first byte of the response, or a new one failed for a
+   * reason that does not apply to the next. The request may have arrived. The core then signs it again, with a new
+   * nonce, and resends it once: a repeated nonce would be rejected if the first request did arrive.
    */
   readonly stale: boolean;
 
@@ -364,7 +374,7 @@ export class NetworkError extends IotHubError {
   }
 }
 
-/** Nothing was sent: the gateway has asked for a pause, or the rate limit leaves no time for the request. */
+/** Nothing was sent: the gateway requested a pause, or the rate limit leaves no time for the request. */
 export class ThrottledError extends IotHubError {
   declare readonly code: "THROTTLED";
   /** Seconds after which to try again, rounded up. */
@@ -380,26 +390,26 @@ export class ThrottledError extends IotHubError {
   }
 }
 
-/** What is known of a response that is not a success. */
+/** Details of a response that is not a success. */
 export interface ResponseDetails {
   /** HTTP status. */
   readonly status: number;
-  /** `Error.Code`, `code` or `returnCode` of the response, exactly as it came. */
+  /** `Error.Code`, `code` or `returnCode` of the response, unchanged. */
   readonly gatewayCode?: string | number;
   /** `Error.Message`, `message` or `returnMessage` of the response. */
   readonly gatewayMessage?: string;
   readonly requestId?: string;
-  /** The beginning of a response that could not be understood, at most 200 characters. */
+  /** Beginning of a response that could not be parsed, at most 200 characters. */
   readonly excerpt?: string;
   /** Seconds to wait, from a Retry-After header. */
   readonly retryAfterSeconds?: number;
-  /** The gateway's own clock, from its Date header, in milliseconds since 1970. */
+  /** The gateway's time from its Date header, in milliseconds since 1970. */
   readonly dateMs?: number;
-  /** True if it came before the request was written whole: it does not count as evidence against the message. */
+  /** True if it came before the request was written completely: it is not evidence against the message. */
   readonly early?: boolean;
 }
 
-/** The gateway responded, and the response is not a success. */
+/** A response came, and it is not a success. */
 export class ResponseError extends IotHubError implements ResponseDetails {
   declare readonly code: ResponseErrorCode;
   readonly status: number;
@@ -413,7 +423,7 @@ export class ResponseError extends IotHubError implements ResponseDetails {
 
   constructor(code: ResponseErrorCode, message: string, details: ResponseDetails) {
     super(code, message);
-    // Derived and not passed: what a rejection means follows from `gatewayCode` and `status`.
+    // Derived, not passed in: the class of a rejection follows from `gatewayCode` and `status`.
     (this as { -readonly [K in "errorClass"]: ErrorClass }).errorClass = classOfResponse(code, details);
     this.status = details.status;
     Object.assign(this, details);
@@ -424,37 +434,37 @@ export class ResponseError extends IotHubError implements ResponseDetails {
   }
 }
 
-/** The class of anything that a request rejects with. What is not of this library came from the host. */
+/** Returns the class of an error of a request. Errors that are not from this library came from the host. */
 export function classifyError(error: unknown): ErrorClass {
   return error instanceof IotHubError ? error.errorClass : "network";
 }
 
-/** Whether the same request is sent again after a while within one call. */
+/** Whether errors of this class are retried within one call. */
 export function isTransient(errorClass: ErrorClass): boolean {
   return errorClasses[errorClass].transient;
 }
 
 function classOfResponse(code: ResponseErrorCode, { status, gatewayCode, requestId }: ResponseDetails): ErrorClass {
-  // Whatever it says, it says it of another request, or may do so.
+  // The response is, or may be, that of another request.
   if (code === "RESPONSE_REPEATED" || code === "RESPONSE_EARLY") return errorTable[code];
-  // RFC 6585 section 4, RFC 9110 sections 15.5.9 and 15.6: the status says that the same request may succeed later.
+  // RFC 6585 section 4, RFC 9110 sections 15.5.9 and 15.6: with these statuses the same request may succeed later.
   if (status === 429) return "throttled";
   if (status === 408) return "timeout";
   if (status >= 500) return "server";
   if (code === "GATEWAY_REJECTED") {
     const found = classOfGatewayCode(String(gatewayCode));
-    // Without the id of a request it may be the verdict on another one.
+    // Without a RequestId it may be the response to another request.
     if (found === "message" && requestId === undefined) return "unknown";
     if (found === "unknown" && (status === 401 || status === 407)) return "credential";
     return found;
   }
   if (status === 401 || status === 407) return "credential";
-  // These speak of the request; others may come from a proxy or a captive portal, and pass.
+  // These statuses are about the request; others may be temporary, from a proxy or a captive portal.
   if (code === "HTTP_STATUS" && [400, 413, 414, 415, 422, 431].includes(status)) return "unknown";
   return errorTable[code];
 }
 
-/** The class of a code of the gateway; `unknown` for one that is in no row of {@link gatewayCodes}. */
+/** Returns the class of a gateway code; `unknown` if {@link gatewayCodes} has no match. */
 export function classOfGatewayCode(code: string): ErrorClass {
   for (const pattern of Object.keys(gatewayCodes)) {
     const fits = pattern.startsWith("*")

@@ -1,4 +1,4 @@
-/** What a device tells of itself: its statistics, what it waits for, and heartbeats. */
+/** State of a device: statistics, what it is waiting for, and heartbeats. */
 
 import type { ErrorClass, ErrorCode } from "./errors.js";
 import type { AbortSignalLike, Clock, HttpCounters, Random, Timer, Vitals } from "./host.js";
@@ -7,25 +7,26 @@ import { unit } from "./request/backoff.js";
 import type { LimitedStorage } from "./storage/limits.js";
 
 /**
- * What holds a device up; where it is more than one thing, the first of these:
+ * What a device is waiting for; if several apply, the first of these:
  * - `closed`: the device is closed
- * - `storage`: the storage takes no more writes in this life; messages go out directly. Restart the board
- * - `pause`: the gateway has asked for a pause
- * - `clock`: a request waits for the time
- * - `backoff`: a request, or the outbox, waits after a failure
- * - `rateLimit`: the limit of messages a second is used up
- * - `request`: a request is under way, and others wait for it
- * - `nothing`
+ * - `storage`: the storage accepts no more writes until a restart; messages are sent directly. Restart the board
+ * - `pause`: the gateway requested a pause
+ * - `clock`: a request waits for the clock to be set
+ * - `backoff`: a request or the outbox waits before a retry
+ * - `rateLimit`: the rate limit is exhausted
+ * - `request`: a request is pending
+ * - `nothing`: the device is ready to send
  */
 export type WaitReason = "closed" | "storage" | "pause" | "clock" | "backoff" | "rateLimit" | "request" | "nothing";
 
+/** What a device is waiting for, and until when. */
 export interface WaitState {
   readonly for: WaitReason;
-  /** When it ends, in milliseconds since 1970; absent where that is not known. */
+  /** End of the wait, in milliseconds since 1970; absent if it is not known. */
   readonly untilMs?: number;
 }
 
-/** The last request that failed, of any kind. What was cancelled or not sent at all does not count. */
+/** The last request that failed, of any kind, except for requests that were cancelled or never sent. */
 export interface LastError {
   readonly code: ErrorCode;
   readonly errorClass: ErrorClass;
@@ -33,50 +34,53 @@ export interface LastError {
   readonly timeMs: number;
 }
 
-/** Counted since the device was created. */
+/** Statistics of a device since it was created. */
 export interface DeviceStats {
-  /** Messages that the gateway has acknowledged, each reading of a batch counted, and heartbeats left out. */
+  /** Messages acknowledged by the gateway. Each reading of a batch counts; heartbeats do not. */
   readonly published: number;
-  /** How often a request was sent again. */
+  /** Number of retries. */
   readonly retried: number;
   /** Messages that left the outbox without being delivered, by reason. */
   readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
-  /** When the gateway last acknowledged a request of any kind, in milliseconds since 1970. */
+  /** Time of the last acknowledged request of any kind, in milliseconds since 1970. */
   readonly lastSuccessTimeMs?: number;
   readonly lastError?: LastError;
   readonly waiting: WaitState;
   /** Absent if the device has no outbox. */
   readonly outbox?: OutboxStats;
-  /** Connections and handshakes of the host, which may serve other devices, too; absent where it does not count. */
+  /**
+   * Connections and handshakes of the host, including those for other devices; absent if the host does not count them.
+   */
   readonly http?: HttpCounters;
 }
 
+/** Contents of an outbox. */
 export interface OutboxStats {
-  /** Messages that wait. 0 until the storage has been read. */
+  /** Queued messages. 0 until the storage has been read. */
   readonly size: number;
-  /** What they take of the storage. */
+  /** Bytes that they take in storage. */
   readonly bytes: number;
-  /** Age of the oldest one in milliseconds; 0 if there is none. */
+  /** Age of the oldest message in milliseconds; 0 if there is none. */
   readonly oldestAgeMs: number;
 }
 
-/** Options of heartbeats: how often, and to which topic. */
+/** Options of heartbeats: interval and topic. */
 export interface HeartbeatOptions {
   /**
-   * Milliseconds between heartbeats, 1000 to 2147483647. The first comes after a random part of it.
+   * Interval between heartbeats in milliseconds, 1000 to 2147483647. The first one is sent after a random part of it.
    * @default 300_000
    */
   readonly intervalMs?: number;
-  /** As of a message. */
+  /** Topic of the heartbeats, as in {@link Message.topic}. */
   readonly topic: string;
 }
 
-/** Something that may wait, in monotonic time. */
+/** Part of a device that may wait; times are monotonic. */
 interface MayWait {
   waitingUntil(reason: WaitReason, nowMs: number): number | undefined;
 }
 
-/** The order in which reasons to wait count. */
+/** Reasons in order of precedence. */
 const ORDER: readonly WaitReason[] = Object.freeze([
   "closed",
   "storage",
@@ -89,8 +93,8 @@ const ORDER: readonly WaitReason[] = Object.freeze([
 ]);
 
 /**
- * What a device waits for: its requests, for `reason`, and its outbox, for `other`; the more important, or longer, counts.
- * @param offsetMs from monotonic time to that since 1970
+ * Combines what the requests (`reason`) and the outbox (`other`) wait for: the more important wins, then the longer.
+ * @param offsetMs added to monotonic time, gives milliseconds since 1970
  */
 export function waitState(
   client: MayWait,
@@ -106,19 +110,19 @@ export function waitState(
   const isOther = order < 0 || (order === 0 && (otherUntil ?? 0) > (until ?? 0));
   const last = isOther ? otherUntil : until;
   const counted = isOther ? other : reason;
-  // Rounded up: by then it is over.
+  // Rounded up, so that the wait is over by then.
   return last === undefined ? { for: counted } : { for: counted, untilMs: Math.ceil(last + offsetMs) };
 }
 
-/** What a host tells of its machine, or nothing; what is of another type is left out, as it would not become JSON. */
+/** Reads a host's vitals. Values of the wrong type are dropped, as JSON could not represent them. */
 export function readVitals(vitals: (() => Vitals) | undefined): Vitals {
-  let told: Vitals | undefined;
+  let vital: Vitals | undefined;
   try {
-    told = vitals?.();
+    vital = vitals?.();
   } catch {
-    // What a machine cannot tell must not keep the rest back.
+    // Heartbeats are sent even if the vitals cannot be read.
   }
-  const { uptimeMs, resetReason, freeHeapBytes, rssiDbm } = told ?? {};
+  const { uptimeMs, resetReason, freeHeapBytes, rssiDbm } = vital ?? {};
   return {
     uptimeMs: finite(uptimeMs),
     resetReason: typeof resetReason === "string" ? resetReason : undefined,
@@ -131,7 +135,7 @@ function finite(value: number | undefined): number | undefined {
   return Number.isFinite(value) ? value : undefined;
 }
 
-/** What heartbeats need of their device. */
+/** Dependencies of heartbeats. */
 export interface HeartbeatParts {
   readonly timer: Timer;
   readonly random: Random;
@@ -141,17 +145,17 @@ export interface HeartbeatParts {
   canPublish(): boolean;
   send(timeoutMs: number | undefined, signal?: AbortSignalLike): Promise<unknown>;
   /**
-   * Where the time of the last heartbeat is kept: then one follows a flush when it is due, and no timer runs. For devices
-   * that sleep between flushes.
+   * Storage for the time of the last heartbeat. If given, a due heartbeat is sent after a flush, and no timer runs: for
+   * devices that sleep between flushes.
    */
   readonly storage?: LimitedStorage;
   readonly key: string;
 }
 
-/** Wakes do not come to the second: this part of the interval is enough. */
+/** Wake-ups are not precise: a heartbeat is due after this part of the interval. */
 const DUE_PART = 0.9;
 
-/** Sends heartbeats while that is possible, and leaves out those for which it is not. */
+/** Sends heartbeats, and skips those that cannot be sent at once. */
 export class Heartbeat {
   readonly #parts: HeartbeatParts;
   readonly #intervalMs: number;
@@ -161,11 +165,11 @@ export class Heartbeat {
   constructor(parts: HeartbeatParts, intervalMs: number) {
     this.#parts = parts;
     this.#intervalMs = intervalMs;
-    // Not a whole fleet at once after a power cut.
+    // Random, so that a fleet does not send at the same moment after a power cut.
     if (parts.storage === undefined) this.#schedule(unit(parts.random) * intervalMs);
   }
 
-  /** The result of a flush, after a heartbeat if one is due, and no later than the flush's deadline. */
+  /** Waits for a flush, sends a heartbeat if one is due, and returns the flush's result, no later than its deadline. */
   async follow(flushed: Promise<FlushResult>, { deadlineMs = 300000, signal }: FlushOptions): Promise<FlushResult> {
     const { clock, storage } = this.#parts;
     const start = clock.monotonicMs();
@@ -196,7 +200,7 @@ export class Heartbeat {
 
   async #sendIfDue(storage: LimitedStorage, timeoutMs: number, signal: AbortSignalLike | undefined): Promise<void> {
     const { key } = this.#parts;
-    // What cannot be read may be due.
+    // If it cannot be read, a heartbeat may be due.
     const last = Number(await storage.get(key).catch(() => undefined));
     const age = this.#parts.nowMs() - last;
     const isDue = !(age >= 0 && age < this.#intervalMs * DUE_PART);
@@ -205,12 +209,12 @@ export class Heartbeat {
     await storage.set(key, String(Math.round(this.#parts.nowMs())));
   }
 
-  /** Whatever goes wrong is a rejection: a payload is made on the way. */
+  /** An async function, so that an exception while encoding the payload becomes a rejection. */
   async #send(timeoutMs: number | undefined, signal?: AbortSignalLike): Promise<void> {
     await this.#parts.send(timeoutMs, signal);
   }
 
-  /** Resolves when the work has ended, in whatever way, or the time is up. */
+  /** Resolves when the work has settled, or after the limit. */
   #within(limitMs: number, work: Promise<void>): Promise<void> {
     const { timer } = this.#parts;
     return new Promise((resolve) => {

@@ -1,11 +1,11 @@
 /**
- * What the core needs of the machine it runs on. A host moves bytes, tells the time, gives randomness, waits and
- * remembers; it knows nothing of the gateway's protocol.
+ * Interfaces between the core and the platform. A host provides HTTP, clocks, random bytes, timers and storage; it
+ * knows nothing of the gateway's protocol.
  */
 
 import type { ConnectionPhase } from "./errors.js";
 
-/** Cancels a request. An AbortSignal fits; so does the `signal` of {@link Aborter}, which needs no platform. */
+/** Signal that cancels a request: an AbortSignal, or on engines without one the `signal` of {@link Aborter}. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -13,229 +13,239 @@ export interface AbortSignalLike {
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
-/** A signed request, to be sent exactly as it is. */
+/** A signed request, to be sent unchanged. */
 export interface HttpRequest {
   readonly scheme: "http" | "https";
-  /** Lower-case name or address without port; an IPv6 address stands in brackets. */
+  /** Lower-case hostname or IP address without port; an IPv6 address is in brackets. */
   readonly host: string;
   readonly port: number;
   readonly method: "POST";
-  /** Path, beginning with a slash. */
+  /** Path with a leading slash, without query. */
   readonly path: string;
-  /** Host, Content-Length and Connection are set by the host. */
+  /** All headers except Host, Content-Length and Connection, which the host sets. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Sent exactly as it is: its hash has been signed. */
+  /** Body, to be sent unchanged: its hash is signed. */
   readonly body: Uint8Array;
 }
 
-/** What a host gets with a request. It keeps no other limits and no timers. */
+/** Limits and callbacks that a host gets with a request. The core enforces all timeouts; the host needs no timers. */
 export interface HttpContext {
   /**
-   * Aborted when the request is given up: by a limit, by the caller, or as the device is closed. The host then ends the
-   * request's connection at once and rejects with the signal's `reason`.
+   * Aborted by a timeout, by the caller, or when the device is closed. The host must then close the request's
+   * connection at once and reject with the signal's `reason`.
    */
   readonly signal: AbortSignalLike;
-  /** Bytes that the response's body may have. */
+  /** Maximum size of the response body in bytes. */
   readonly maxResponseBytes: number;
-  /** True: close kept connections first, they may be out of sync. */
+  /** True: close pooled connections first, as they may be out of sync. */
   readonly fresh: boolean;
-  /** What the core allows for `connect`, in milliseconds: a limit of the machine's own must not be shorter. */
+  /** Time limit of the phase `connect`, in milliseconds. A timeout of the platform must not be shorter. */
   readonly connectTimeoutMs: number;
-  /** To be called as the request enters each phase after `connect`. */
+  /** Must be called when the request enters each phase after `connect`. */
   onPhase(phase: ConnectionPhase): void;
 }
 
-/** Where the time of one attempt went, in milliseconds, and how many bytes it moved. */
+/** Duration of one attempt by phase, in milliseconds, and the bytes transferred. */
 export interface HttpTiming {
-  /** Name resolution and TCP; absent on a connection that was kept from an earlier request. */
+  /** Name resolution and TCP connect; absent on a keep-alive connection. */
   readonly connectMs?: number;
-  /** The TLS handshake; absent over plain HTTP and on a kept connection. */
+  /** TLS handshake; absent over HTTP and on a keep-alive connection. */
   readonly tlsMs?: number;
-  /** Whether that handshake resumed a session; absent where it is, and where the host does not tell. */
+  /** Whether that handshake resumed a session; absent without a handshake, or if the host does not know. */
   readonly resumed?: boolean;
-  /** From the first to the last byte handed to the socket. */
+  /** From the first to the last byte written to the socket. */
   readonly writeMs?: number;
   /** From the last byte written to the first byte of the response. */
   readonly firstByteMs?: number;
   readonly totalMs: number;
-  /** True if the connection was kept from an earlier request. */
+  /** True if a keep-alive connection was reused. */
   readonly reused: boolean;
-  /** Bytes of the request's and the response's body. */
+  /** Size of the request body in bytes. */
   readonly bytesSent: number;
+  /** Size of the response body in bytes. */
   readonly bytesReceived: number;
 }
 
 /** A complete response, whatever its status. */
 export interface HttpResponse {
   readonly status: number;
-  /** Names in lower case. A header that came more than once is joined by ", ", or the last one, as the machine has it. */
+  /**
+   * Names in lower case. The value of a repeated header is either joined by ", " or the last one, depending on the
+   * platform.
+   */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
-  /** True if it came on a connection that an earlier request had opened. */
+  /** True if it came on a keep-alive connection. */
   readonly reused?: boolean;
-  /** On a new TLS connection: whether its handshake resumed a session. Absent where the host does not tell. */
+  /** On a new TLS connection: whether its handshake resumed a session. Absent if the host does not know. */
   readonly resumed?: boolean;
   /**
-   * True if this response, the final one and not a 1xx, was complete before the request was written whole. The host
-   * closes its connection. The core believes no such success, and takes no such rejection for evidence against a message.
+   * True if the final response (not a 1xx) was complete before the request was written completely. The host must close
+   * the connection. The core neither accepts such a success nor counts such a rejection as evidence against a message.
    */
   readonly early?: boolean;
 }
 
-/** What an HTTP client has done since it was created, for all origins together. */
+/** Counters of an HTTP client since it was created, for all origins together. */
 export interface HttpCounters {
-  /** TCP connections that were established, those to a proxy included. */
+  /** TCP connections established, including those to a proxy. */
   readonly connections: number;
-  /** TLS handshakes with a certificate, as far as data could be sent. */
+  /** Full TLS handshakes that reached the point where data can be sent. */
   readonly fullHandshakes: number;
-  /** TLS handshakes that resumed an earlier session. */
+  /** TLS handshakes that resumed a session. */
   readonly resumedHandshakes: number;
 }
 
-/** Moves bytes. It knows no limits but those it is given, no retries, and nothing of the platform's protocol. */
+/** HTTP client of a platform: sends requests over pooled connections. The core enforces timeouts and does retries. */
 export interface HttpClient {
   /**
-   * Sends one request and reads its response, whatever its status. Connections are kept; where a kept one turns out
-   * dead before any byte of the response, all kept ones are dropped and the error says `stale`: the core signs anew and
-   * sends once more. A host may say so of a new connection that failed for what it leaves out of the next one.
+   * Sends one request and resolves with the response, whatever its status. Connections are kept alive. If a keep-alive
+   * connection is found closed before the first byte of the response, the host closes all of them and rejects with
+   * `stale`: the core signs again and resends once. A host may also set `stale` when a new connection failed because of
+   * something that it will do without on the next one.
    * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, PROXY_FAILED, CERTIFICATE_REJECTED,
-   * TLS_FAILED, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, NETWORK_FAILED; the reason of `context.signal` once that is aborted
+   * TLS_FAILED, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, RESPONSE_TRUNCATED, NETWORK_FAILED; the `reason` of
+   * `context.signal` once it is aborted
    */
   send(request: HttpRequest, context: HttpContext): Promise<HttpResponse>;
   /**
-   * How often bytes came that no request had asked for: behind a complete response, in the same segment or later, or
-   * while no request was under way. The host looks for such bytes once more right before it writes on a kept connection.
-   * Each time it closes the connection, and they are nobody's response; the response before them stands. One burst counts
-   * once, and a 408 on an idle connection not at all, since servers may send it before they close (RFC 9110 section
-   * 15.5.9). When the number has changed, the core asks for new connections for a while. Counted for all origins together;
-   * absent where the host cannot know.
+   * Number of times that unsolicited bytes arrived: after a complete response, in the same segment or later, or on an
+   * idle connection. The host checks for them again right before it writes on a keep-alive connection. Each time it
+   * discards them and closes the connection; the response before them is valid. One burst counts once. A 408 on an idle
+   * connection does not count, since servers may send it before they close (RFC 9110 section 15.5.9). When the number
+   * changes, the core requests new connections for a while. Counts all origins together; absent if the host cannot
+   * detect such bytes.
    */
   readonly surplus?: number;
   /**
-   * Checks, before anything is signed or stored, that this client can reach such an endpoint at all. Absent where it
-   * can reach every one.
+   * Checks, before anything is signed or stored, that this client supports an endpoint. Absent if it supports every
+   * one.
    * @throws {IotHubError} INVALID_OPTION, INVALID_URL
    */
   checkEndpoint?(endpoint: Pick<HttpRequest, "scheme" | "host" | "port">): void;
-  /** For statistics. Absent where the host does not count. */
+  /** Returns counters for statistics. Absent if the host does not count. */
   counters?(): HttpCounters;
-  /** Closes kept connections; a request under way is rejected with CANCELLED. */
+  /** Closes pooled connections. A pending request rejects with CANCELLED. */
   close(): void;
 }
 
-/** The machine's clocks: the time of day, and time that never goes back. */
+/** Clocks of a platform: wall-clock time and monotonic time. */
 export interface Clock {
-  /** Milliseconds since 1970-01-01T00:00:00Z; may jump. */
+  /** Wall-clock time in milliseconds since 1970-01-01T00:00:00Z; may jump. */
   nowMs(): number;
-  /** Milliseconds from an arbitrary start; never goes back. */
+  /** Monotonic time in milliseconds, from an arbitrary start. */
   monotonicMs(): number;
   /**
-   * Resolves when `nowMs` can be trusted, synchronizing first where that is needed. Absent where the system keeps
-   * the clock. All callers share one synchronization.
-   * @returns undefined, or a promise that is resolved, if it can be trusted already
+   * Resolves when `nowMs` can be trusted, after a synchronization if necessary. Concurrent callers share one
+   * synchronization. Absent if the system keeps the clock set.
+   * @returns undefined or a resolved promise if the clock can be trusted already
    * @throws {IotHubError} CLOCK_NOT_SET
    */
   ready?(): Promise<void> | undefined;
   /**
-   * Whether `nowMs` is the real time, as far as the machine can know. Readings taken before get their time afterwards.
+   * Whether `nowMs` is the real time, as far as the platform knows. Readings taken before are dated once it is.
    * @default true once `nowMs` is later than the release of this library
    */
   readonly synchronized?: boolean;
   /**
-   * Milliseconds since the power-on: goes on through restarts and deep sleep where the machine's clock does, does not jump
-   * when the clock is set, and never goes back within a power-on.
+   * Milliseconds since power-on. Continues across restarts and deep sleep if the hardware's clock does, does not jump
+   * when the clock is set, and never goes back until the next power-on.
    * @default monotonicMs
    */
   uptimeMs?(): number;
-  /** What tells the lives of one power-on from those of another. Absent: each device is one by itself. */
+  /**
+   * Identifies this run of the program among the runs since power-on. Absent: each `Device` counts as a new power-on.
+   */
   readonly life?: Life;
 }
 
-/** One run of the program, from a reset or a wake to the next. */
+/** One run of the program, from a reset or wake-up to the next. */
 export interface Life {
-  /** Random: 5 digits of base 36. */
+  /** Random identifier: 5 base-36 digits. */
   readonly id: string;
   /**
-   * `uptimeMs` when this life began. Absent where `uptimeMs` does not go on from earlier lives, or counts from another
-   * start than theirs, for instance as the clock had been set between them.
+   * `uptimeMs` at the start of this run. Absent if `uptimeMs` does not continue from earlier runs, or has another
+   * origin, for instance because the clock was set in between.
    */
   readonly startMs?: number;
 }
 
-/** Source of random bytes, for nonces and backoff. */
+/** Source of random bytes, for nonces, backoff and RSA blinding. */
 export interface Random {
-  /** Cryptographically secure bytes, as far as the machine has them. */
+  /** Returns random bytes, cryptographically secure if the platform has such a source. */
   bytes(length: number): Uint8Array;
   /**
-   * Resolves when `bytes` is as good as it gets. Awaited before the first nonce; absent where nothing has to be read or
-   * collected first. It never rejects: a seed that cannot be read is done without.
+   * Resolves when `bytes` is fully seeded. Awaited before the first nonce. Never rejects: if a seed cannot be read,
+   * `bytes` works without it. Absent if no seeding is necessary.
    */
   ready?(): Promise<void>;
 }
 
-/** Calls back after a delay, as setTimeout does. */
+/** Timers of a platform, like setTimeout. */
 export interface Timer {
-  /** Calls back once, not before `delayMs` milliseconds. */
+  /** Calls `callback` once, after at least `delayMs` milliseconds. @returns a handle for `clear` */
   set(callback: () => void, delayMs: number): unknown;
+  /** Cancels a timer; undefined and the handle of an expired timer are ignored. */
   clear(handle: unknown): void;
 }
 
 /**
- * Small texts by key that survive a restart. Each operation is atomic: after a power cut the key has its old or its new
- * value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`; values are well-formed text without U+0000.
+ * Key-value storage of short strings that survives restarts. Each operation is atomic: after a power loss a key has its
+ * old or its new value. Keys are 1 to 15 characters of `[A-Za-z0-9_.-]`; values are well-formed Unicode without U+0000.
  *
- * Operations take effect in the order in which they were begun: one that was given up may end late, but never after one
- * that was begun later.
+ * Operations must take effect in the order in which they were started: one that timed out may finish late, but not
+ * after one that was started later.
  *
- * Operations reject with an {@link IotHubError}: STORAGE_FAILED, STORAGE_FULL if there was no room, STORAGE_STOPPED if
- * nothing more can be written before a restart, STORAGE_IN_USE if another process owns the storage.
+ * Operations reject with an {@link IotHubError}: STORAGE_FAILED, STORAGE_FULL if there is no room, STORAGE_STOPPED if
+ * nothing more can be written until a restart, STORAGE_IN_USE if another process uses the storage.
  */
 export interface Storage {
-  /** Largest value, in bytes of UTF-8: 3 999 on boards, 65 536 on Node and in memory. */
+  /** Maximum size of a value in bytes of UTF-8: 3 999 on boards, 65 536 on Node and in memory. */
   readonly maxValueBytes: number;
-  /** What the outbox may use unless the app says otherwise. */
+  /** Default limits of an outbox in this storage. @default 1 048 576 bytes, 10 000 messages */
   readonly outboxLimits?: { readonly maxBytes: number; readonly maxQueued: number };
-  /** `undefined` means known to be absent; if that cannot be determined, the promise rejects. */
+  /** Resolves with the value, or with undefined if the key is absent; rejects if that cannot be determined. */
   get(key: string): Promise<string | undefined>;
+  /** Stores a value, and resolves when it would survive a power loss. */
   set(key: string, text: string): Promise<void>;
+  /** Deletes a key, if it exists. */
   delete(key: string): Promise<void>;
-  /** In no particular order. */
+  /** Resolves with all keys, in no particular order. */
   keys(): Promise<string[]>;
   close?(): void | Promise<void>;
 }
 
-/** Limits that every user of a storage may rely on: the longest key, and the least that `maxValueBytes` may be. */
+/** Limits that every storage must support: key length in characters, and the minimum of `maxValueBytes`. */
 export const storageLimits = Object.freeze({ keyLength: 15, valueBytes: 3999 });
 
-/** A hash in native code. */
+/** SHA-256 in native code. */
 export interface NativeDigest {
-  /** SHA-256 (FIPS 180-4) of the parts, one after the other; 32 bytes. */
+  /** Returns the SHA-256 (FIPS 180-4) of the concatenated parts: 32 bytes. */
   sha256(...parts: Uint8Array[]): Uint8Array;
 }
 
 /** RSA in native code. */
 export interface NativeRsa {
   /**
-   * RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2.1) of a message. What comes back is verified by the core
-   * before it is used.
-   * @param privateKey DER of an RSAPrivateKey (PKCS#1, RFC 8017 appendix A.1.2)
+   * Signs a message: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2.1). The core verifies the result.
+   * @param privateKey RSAPrivateKey in DER (PKCS#1, RFC 8017 appendix A.1.2)
    */
   sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array;
 }
 
-/** State of the machine; what it does not know is absent. */
+/** State of the hardware; unknown values are absent. */
 export interface Vitals {
-  /** Milliseconds since the program, or the board, was started. */
+  /** Milliseconds since the program or the board started. */
   readonly uptimeMs?: number;
-  /** Why the board was started, such as `"Power-On"`, `"Panic"`, `"Task WDT"`, `"Brownout"`. */
+  /** Reset reason, such as `"Power-On"`, `"Panic"`, `"Task WDT"`, `"Brownout"`. */
   readonly resetReason?: string;
-  /** Bytes of memory that can still be allocated. */
+  /** Free heap in bytes. */
   readonly freeHeapBytes?: number;
-  /** Strength of the Wi-Fi signal, in dBm. */
+  /** Wi-Fi signal strength in dBm. */
   readonly rssiDbm?: number;
 }
 
-/** What the core needs of the machine that it runs on. */
+/** The platform that a device runs on. The package has hosts for Node and Moddable; see docs/porting.md for others. */
 export interface Host {
   readonly http: HttpClient;
   readonly clock: Clock;
@@ -245,13 +255,13 @@ export interface Host {
   readonly digest?: NativeDigest;
   readonly rsa?: NativeRsa;
   /**
-   * A name that this machine alone has and keeps, such as its MAC address: the DeviceName of a device that is
-   * provisioned without one. `[A-Za-z0-9:_-]`, 1 to 48 characters.
-   * @throws {IotHubError} INVALID_DEVICE_NAME while the machine does not know it
+   * Returns a unique and permanent name of this machine, such as its MAC address: the default DeviceName in
+   * provisioning. 1 to 48 characters of `[A-Za-z0-9:_-]`.
+   * @throws {IotHubError} INVALID_DEVICE_NAME while the name is not available
    */
   deviceName?(): string;
-  /** For heartbeats. Absent where the machine has nothing to tell. */
+  /** Returns the state of the hardware, for heartbeats. */
   vitals?(): Vitals;
-  /** Closes what the host keeps open: connections, timers. */
+  /** Closes connections and timers of the host. */
   close?(): void;
 }

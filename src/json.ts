@@ -1,30 +1,29 @@
 /**
- * JSON that says what it was made of. `JSON.stringify` makes `null` of NaN and `{}` of a Map, and on XS it recurses on
- * the stack of the machine, which ends with a restart rather than an exception; so everything is looked at first, in a
- * loop.
+ * Strict JSON encoding. `JSON.stringify` turns NaN into `null` and a Map into `{}`, and on XS it recurses on the native
+ * stack, where an overflow restarts the board instead of throwing. So every value is checked first, iteratively.
  */
 
 import { tagOf } from "./crypto/bytes.js";
 import { IotHubError } from "./errors.js";
 
 /**
- * Objects and arrays inside each other. `JSON.stringify` takes about 70 bytes of XS's stack for each, and twice that of
- * the task's; a device's shadow has five levels at most.
+ * Maximum nesting of objects and arrays. Per level, `JSON.stringify` takes about 70 bytes of XS's stack, and twice that
+ * of the native stack. A device shadow has at most five levels.
  */
 export const MAX_JSON_DEPTH = 16;
 
-/** An object or an array that is being looked at. */
+/** An object or array being checked. */
 interface Level {
   readonly holder: object;
   readonly values: readonly unknown[];
-  /** Index of the value after the one that is being looked at. */
+  /** Index of the value after the current one. */
   readonly next: number;
 }
 
 /**
- * The JSON of an object.
- * @param maxBytes what the text may have; far larger objects are refused before they are turned into text
- * @throws {IotHubError} INVALID_PAYLOAD with the path of what JSON cannot express; PAYLOAD_TOO_LARGE
+ * Encodes an object as JSON.
+ * @param maxBytes limit of the text in bytes; much larger objects are rejected before they are encoded
+ * @throws {IotHubError} INVALID_PAYLOAD with the path of the value that JSON cannot represent; PAYLOAD_TOO_LARGE
  */
 export function jsonText(root: object, maxBytes: number): string {
   try {
@@ -33,12 +32,14 @@ export function jsonText(root: object, maxBytes: number): string {
     if (json !== undefined) return json;
   } catch (cause) {
     if (cause instanceof IotHubError) throw cause;
-    throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be turned into JSON.", { cause });
+    throw new IotHubError("INVALID_PAYLOAD", "The payload cannot be encoded as JSON.", { cause });
   }
-  throw new IotHubError("INVALID_PAYLOAD", "The payload's toJSON gives nothing that JSON can express.");
+  throw new IotHubError("INVALID_PAYLOAD", "The payload's toJSON returned nothing that JSON can represent.");
 }
 
-/** Whether a few values that JSON can express are all there is, as in most readings: then there is no more to look at. */
+/**
+ * Whether an object has only primitive values that JSON can represent, as most readings do: no further check is needed.
+ */
 function isFlat(root: object): boolean {
   if (Object.getPrototypeOf(root) !== Object.prototype || (root as Jsonable).toJSON !== undefined) return false;
   const values = Object.values(root);
@@ -63,13 +64,13 @@ function check(root: object, maxBytes: number): void {
   let holder = root;
   let values: readonly unknown[] = [root];
   let next = 0;
-  /** Each is at least two bytes of JSON, however often the same one is met. */
+  /** Containers visited, repeated ones included: each takes at least two bytes of JSON. */
   let containers = 0;
   for (;;) {
     while (next < values.length) {
       let value = values[next++];
       if (typeof value === "object" && value !== null) {
-        // As JSON.stringify does: what stands for the object may be anything.
+        // Like JSON.stringify: toJSON may return anything.
         if (typeof (value as Jsonable).toJSON === "function") value = standIn(value as Jsonable, levels, holder, next);
         if (typeof value === "object" && value !== null) {
           if (++containers * 2 > maxBytes) throw tooLarge(maxBytes);
@@ -84,14 +85,14 @@ function check(root: object, maxBytes: number): void {
         }
       }
       if (typeof value === "number") {
-        // Not a number that JSON has: the difference is NaN for NaN and the infinities alone.
+        // The difference is NaN only for NaN and the infinities.
         if (value - value !== 0) throw unfit(path(levels, holder, next), `is ${value}; JSON has no number for it`);
       } else if (typeof value === "bigint") {
         if (typeof (value as Jsonable).toJSON !== "function") {
           throw unfit(path(levels, holder, next), "is a BigInt; JSON has no such type: use Number or String");
         }
       } else if (typeof value === "function" || typeof value === "symbol") {
-        // As a member it is left out, as programs expect; in a list it would become null.
+        // As a member it is omitted, as programs expect; in an array it would become null.
         if (Array.isArray(holder)) throw unfit(path(levels, holder, next), `is a ${typeof value}`);
       }
     }
@@ -106,36 +107,36 @@ interface Jsonable {
 }
 
 function standIn(value: Jsonable, levels: readonly Level[], holder: object, next: number): unknown {
-  // XS shows a Date inside an object as {} where the built-ins that firmware does not name are left out.
+  // XS encodes a Date inside an object as {} in firmware that is stripped of unused built-ins.
   if (!ArrayBuffer.isView(value) && tagOf(value) === "Date") {
-    throw unfit(path(levels, holder, next), "is a Date: send its toISOString()");
+    throw unfit(path(levels, holder, next), "is a Date: use its toISOString()");
   }
   const key = levels.length === 0 ? "" : Array.isArray(holder) ? String(next - 1) : Object.keys(holder)[next - 1];
   return value.toJSON?.(key);
 }
 
-/** The values that JSON shows of an object, or what is wrong with it. */
+/** Returns the values that JSON includes from an object, or the reason why it cannot be encoded. */
 function membersOf(value: object, maxBytes: number): readonly unknown[] | string {
   if (Array.isArray(value)) {
-    // Before a list with a gap of a billion places is gone through.
+    // Before iterating over a sparse array with a billion elements.
     if (value.length > maxBytes) throw tooLarge(maxBytes);
     return value;
   }
   const prototype = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) return Object.values(value);
-  // Before its tag is asked for: firmware without unused built-ins lacks the getter of a view's tag, and restarts.
+  // Must precede tagOf: firmware stripped of unused built-ins lacks the getter of a view's tag, and restarts.
   const isView = ArrayBuffer.isView(value);
   const tag = isView ? "Object" : tagOf(value);
   if (isView || tag === "ArrayBuffer" || tag === "SharedArrayBuffer") {
-    return `is ${nameOf(value, tag)}; JSON has no bytes: send them alone, or as a text made by base64()`;
+    return `is ${nameOf(value, tag)}; JSON has no bytes: send them as the whole payload, or as text made by base64()`;
   }
   // A plain object of another realm.
   if (Object.getPrototypeOf(prototype) === null && tag === "Object") return Object.values(value);
   const values = Object.values(value);
   if (values.length > 0 && tag !== "Error" && tag !== "String") return values;
   const wrapped = tag === "Number" || tag === "String" || tag === "Boolean" || tag === "Symbol" || tag === "BigInt";
-  if (wrapped) return `is a ${tag} object: give its valueOf()`;
-  return `is ${nameOf(value, tag)}, of which JSON would show nothing: turn it into a plain object or an array`;
+  if (wrapped) return `is a ${tag} object: use its valueOf()`;
+  return `is ${nameOf(value, tag)}, which JSON cannot represent: convert it to a plain object or an array`;
 }
 
 function nameOf(value: object, tag: string): string {

@@ -1,4 +1,4 @@
-/** Log lines to the platform, POST /device/reportlog: gathered, bounded in size and rate, never about themselves. */
+/** Log uploads to the platform, POST /device/reportlog: batched, limited in size and rate. Uploads are never logged. */
 
 import { utf8, utf8Decode } from "./crypto/utf8.js";
 import { type ErrorClass, IotHubError, type ResponseError } from "./errors.js";
@@ -10,50 +10,53 @@ import { countRejection, roundsNeeded, type Suspect } from "./request/evidence.j
 /** Severity of a log line, lowest first. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** Options of {@link Device.log}: which lines are sent, how often, and how many are kept. */
+/** Options of {@link Device.log}: minimum level, upload interval and limits. */
 export interface LogOptions {
-  /** Lines of lower levels are left out. @default "info" */
+  /** Minimum level: lines of lower levels are discarded. @default "info" */
   readonly level?: LogLevel;
-  /** How long lines are gathered before they are sent together, in milliseconds, 100 to 3 600 000. @default 10000 */
+  /** Interval between uploads in milliseconds, 100 to 3 600 000. @default 10000 */
   readonly intervalMs?: number;
-  /** Lines in one upload, and in memory, 1 to 100. @default 50 */
+  /** Maximum number of lines in one upload and in memory, 1 to 100. @default 50 */
   readonly maxLines?: number;
-  /** What is longer is cut, in bytes of UTF-8, 64 to 4096. @default 512 */
+  /** Maximum line length in bytes of UTF-8, 64 to 4096; longer lines are truncated. @default 512 */
   readonly maxLineBytes?: number;
 }
 
-/** What a log needs of its device. */
+/** Dependencies of a log. */
 export interface LogParts {
   readonly timer: Timer;
   readonly random: Random;
   /** The best known time, in milliseconds since 1970. */
   readonly nowMs: () => number;
-  /** Of the lines' JSON in one upload, and in memory. */
+  /** Limit in bytes of the lines' JSON in one upload and in memory. */
   readonly maxBytes: number;
-  /** @param lines a JSON array of texts; resolves when they are delivered, or safe. `fresh`: on a new connection */
+  /**
+   * Uploads lines; resolves when they are delivered or stored. @param lines JSON array of strings @param fresh use a
+   * new connection
+   */
   readonly send: (lines: string, fresh: boolean) => Promise<void>;
   readonly classify: (error: IotHubError) => ErrorClass;
 }
 
 const LEVELS: readonly string[] = Object.freeze(["debug", "info", "warn", "error"]);
-/** What stands in front of a line of each level. */
+/** Prefix of the lines of each level. */
 const PREFIXES: readonly string[] = Object.freeze(["DBG", "INF", "WRN", "ERR"]);
-/** Of the lines' JSON in one upload: as much as a message may have. */
+/** Limit of the lines' JSON in one upload, in bytes: that of a message. */
 export const MAX_LOG_BYTES = 16384;
-/** For the line that says how many are missing. */
+/** Reserved for the line that reports the number of dropped lines. */
 const NOTICE_BYTES = 96;
-/** Intervals that failures add at most. */
+/** Maximum backoff, in intervals. */
 const MAX_BACKOFF = 32;
 
-/** Lines at the front that were rejected together. */
+/** Oldest lines, which were rejected together. */
 interface SuspectLines extends Suspect {
   readonly count: number;
 }
 
 /**
- * Gathers lines and sends them at most once in an interval. What does not fit is dropped, and a line of the next upload
- * says how many were. So are lines that are rejected, on the same evidence as a reading: what came after them is
- * acknowledged, and they are rejected again.
+ * Collects lines and uploads them at most once per interval. Lines beyond the limits are dropped, and the next upload
+ * reports their number. Rejected lines are dropped on the same evidence as a rejected reading: later lines are
+ * acknowledged, and these are rejected again.
  */
 export class Log {
   readonly #parts: LogParts;
@@ -61,7 +64,7 @@ export class Log {
   readonly #intervalMs: number;
   readonly #maxLines: number;
   readonly #maxLineBytes: number;
-  /** JSON texts. */
+  /** Lines, each encoded as a JSON string. */
   #lines: string[] = [];
   #bytes = 0;
   #dropped = 0;
@@ -84,7 +87,8 @@ export class Log {
   }
 
   /**
-   * Adds a line. Texts are taken as they are, errors with their code, bytes as their number, anything else as JSON.
+   * Adds a line. Strings are used unchanged, errors with their code, byte arrays as their length, anything else as
+   * JSON.
    * @throws {IotHubError} INVALID_LOG_LEVEL
    */
   add(level: LogLevel, message: readonly unknown[]): void {
@@ -102,17 +106,17 @@ export class Log {
   }
 
   /**
-   * Sends what there is now, without waiting for the interval.
-   * @throws {IotHubError} what the upload failed with; the lines stay if it may succeed later
+   * Uploads the collected lines without waiting for the interval.
+   * @throws {IotHubError} the error of the upload; the lines are kept if it may succeed later
    */
   async flush(): Promise<void> {
-    // One that is under way does not have the latest lines.
+    // A pending upload does not include the latest lines.
     await this.#sending?.catch(() => {});
     await this.#send();
     if (this.#suspect?.due) await this.#send();
   }
 
-  /** Calls back, and takes no lines meanwhile: what an app logs about the upload of a log would never end. */
+  /** Runs a callback and discards lines logged meanwhile: logging about log uploads would never end. */
   silently(callback: () => void): void {
     const before = this.#silent;
     this.#silent = true;
@@ -123,7 +127,7 @@ export class Log {
     }
   }
 
-  /** Counts lines as dropped that had been handed on. `lines` is what `send` was given. */
+  /** Counts lines as dropped after `send` had accepted them. @param lines JSON array of strings */
   lost(lines: unknown): void {
     try {
       this.#dropped += JSON.parse(String(lines)).length;
@@ -132,7 +136,7 @@ export class Log {
     }
   }
 
-  /** Forgets all lines. */
+  /** Discards all lines. */
   close(): void {
     this.#closed = true;
     this.#clearTimer();
@@ -170,7 +174,7 @@ export class Log {
   async #upload(): Promise<void> {
     const held = this.#suspect;
     const isDue = held?.due === true;
-    // What came since goes first. Without any of it there is no evidence to be had, but the rejection may have passed.
+    // Later lines go first, as evidence. Without any, try again: the rejection may have been temporary.
     const from = held && !isDue && (this.#lines.length > held.count || this.#dropped > 0) ? held.count : 0;
     const to = held && isDue ? held.count : this.#lines.length;
     const lines = this.#lines.slice(from, to);
@@ -188,7 +192,7 @@ export class Log {
       const needed = roundsNeeded(error, this.#parts.classify(error));
       if (needed === undefined || (error as ResponseError).early) throw error;
       if (needed > 0) {
-        // Lines that are rejected after others are no evidence against these: they are suspects together.
+        // If later lines are rejected too, there is no evidence against the first ones: suspect all of them together.
         if (from > 0) this.#suspect = undefined;
         this.#suspect ??= { count: to, reason: "", rounds: 0, due: false };
         if (countRejection(this.#suspect, error) < needed) throw error;
@@ -206,7 +210,7 @@ export class Log {
     for (const line of this.#lines.splice(from, to - from)) this.#bytes -= bytesOf(line);
   }
 
-  /** `INF|2026-01-31T12:00:00.000Z|text` as JSON, without what would break the line. */
+  /** Formats a line, `INF|2026-01-31T12:00:00.000Z|text`, as a JSON string without control characters. */
   #line(level: number, text: string): string {
     const flat = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
     const whole = `${PREFIXES[level]}|${timeText(this.#parts.nowMs())}|${flat}`;
@@ -214,21 +218,20 @@ export class Log {
   }
 }
 
-/** As ISO 8601; a hyphen for what a clock without a time gives. */
+/** Formats a time as ISO 8601; a hyphen if it is out of range. */
 function timeText(timeMs: number): string {
-  // ECMA-262: a Date reaches 100 million days in either direction.
+  // ECMA-262: a Date covers 100 million days in either direction.
   return Math.abs(timeMs) <= 8.64e15 ? new Date(timeMs).toISOString() : "-";
 }
 
-/** Of a line in the JSON of an upload. */
+/** Size of a line in the JSON of an upload. */
 function bytesOf(line: string): number {
   return utf8(line).length + 1;
 }
 
 function rank(level: LogLevel): number {
   const at = LEVELS.indexOf(level);
-  if (at < 0)
-    throw new IotHubError("INVALID_LOG_LEVEL", `The level of a log line must be one of ${LEVELS.join(", ")}.`);
+  if (at < 0) throw new IotHubError("INVALID_LOG_LEVEL", `The log level must be one of ${LEVELS.join(", ")}.`);
   return at;
 }
 
@@ -236,7 +239,7 @@ function textOf(part: unknown, limit: number): string {
   try {
     if (part instanceof IotHubError) return `${part.code}: ${part.message}`;
     if (part instanceof Uint8Array) return `(${part.length} bytes)`;
-    // The cut spares the conversion of what will not be sent.
+    // Truncated early, so that text that will not be sent is not converted.
     if (typeof part === "string") return part.slice(0, limit);
     if (part instanceof Error || typeof part !== "object") return String(part).slice(0, limit);
     return (JSON.stringify(part) ?? String(part)).slice(0, limit);
@@ -245,9 +248,9 @@ function textOf(part: unknown, limit: number): string {
   }
 }
 
-/** At most so many bytes of UTF-8, cut between characters. */
+/** Truncates text to a number of UTF-8 bytes, between characters. */
 function cut(text: string, maxBytes: number): string {
-  // UTF-8 takes at most four bytes a character on any engine.
+  // UTF-8 takes at most four bytes per character on any engine.
   if (text.length * 4 <= maxBytes) return text;
   const bytes = utf8(text);
   if (bytes.length <= maxBytes) return text;

@@ -1,4 +1,4 @@
-/** Turns a message into the body of a publish request, after checking all that can be checked before sending. */
+/** Validates messages and encodes them as bodies of publish requests. */
 
 import { checkOptions, type Rules } from "./check-options.js";
 import { base64Bytes } from "./crypto/base64.js";
@@ -8,42 +8,42 @@ import type { Reading } from "./device.js";
 import { IotHubError } from "./errors.js";
 import { jsonText } from "./json.js";
 
-/** A device, as the gateway names it. */
+/** Identity of a device. */
 export interface Identity {
-  /** `[A-Za-z0-9_]+`, usually ten characters. */
+  /** ProductId, 1 to 64 characters of `[A-Za-z0-9_]`, usually ten. */
   readonly productId: string;
-  /** `[A-Za-z0-9:_-]`, 1 to 48 characters. */
+  /** DeviceName, 1 to 48 characters of `[A-Za-z0-9:_-]`. */
   readonly deviceName: string;
 }
 
-/** A message to publish: its topic, its payload, and its quality of service. */
+/** A message to publish: topic, payload and QoS. */
 export interface Message {
   /**
-   * A name without a slash, such as `"data"` or `"event"`, is completed to `<ProductId>/<DeviceName>/<name>`; a topic
-   * with a slash is sent as given. At most 255 bytes; no wildcard.
+   * Topic. A name without a slash, such as `"data"`, is expanded to `<ProductId>/<DeviceName>/<name>`; a topic with a
+   * slash is sent unchanged. At most 255 bytes after expansion, no wildcards.
    */
   readonly topic: string;
   /**
-   * - Text is sent as it is.
-   * - Bytes are sent as Base64 with PayloadEncoding: an ArrayBuffer, a SharedArrayBuffer, or any view on one, of which
-   *   the bytes of the view are sent, in the byte order of the machine (`Float32Array` and the like). A view on shared
-   *   memory is copied first.
-   * - A plain object, an array, an instance of a class with members, or an object with `toJSON` is sent as JSON, nested
-   *   up to 16 levels. What JSON has no form for is refused and named by its path: NaN, Infinity, a BigInt, a Date, a Map,
-   *   a Set, a Promise, bytes inside an object, an object that contains itself. Members that are undefined or functions are left
-   *   out, and undefined in an array is null, as JSON has it.
+   * Payload, at most `maxPayloadBytes`:
+   * - A string is sent unchanged.
+   * - Bytes are sent as Base64 with PayloadEncoding: an ArrayBuffer, a SharedArrayBuffer, or any view. The elements of
+   *   a view such as `Float32Array` are sent in the machine's byte order. Shared memory is copied first.
+   * - A plain object, an array, a class instance with properties, or an object with `toJSON` is sent as JSON, with at
+   *   most 16 levels. Values that JSON cannot represent are rejected with their path: NaN, Infinity, a BigInt, a Date,
+   *   a Map, a Set, a Promise, bytes inside an object, a circular reference. As in JSON.stringify, members that are
+   *   undefined or functions are omitted, and undefined in an array becomes null.
    */
   readonly payload: string | ArrayBuffer | ArrayBufferView | object;
-  /** 0 or 1. The platform has no QoS 2. @default 1 */
+  /** QoS, 0 or 1. The platform has no QoS 2. @default 1 */
   readonly qos?: 0 | 1;
-  /** `"Base64"`: text, too, is sent as Base64 of its UTF-8 bytes. */
+  /** `"Base64"` sends text as Base64 of its UTF-8 bytes, too. @default Base64 for bytes only */
   readonly encoding?: "Base64";
 }
 
-/** The payload that the platform takes, in bytes after Base64 has been decoded. */
+/** Maximum payload of the platform, in bytes after decoding Base64. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 16384;
 
-/** Of a message to publish, where `timeMs` has no effect, and of a reading for the outbox. */
+/** Rules of a message to publish, where `timeMs` has no effect, and of a reading for the outbox. */
 export const messageRules = Object.freeze({
   topic: "any",
   payload: "any",
@@ -63,29 +63,29 @@ export function checkIdentity({ productId, deviceName }: Identity): void {
 }
 
 /**
- * The topic as it is sent.
+ * Expands and checks a topic.
  * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG
  */
 export function completeTopic({ productId, deviceName }: Identity, topic: string): string {
   if (typeof topic !== "string" || topic === "" || topic.includes("\0")) {
-    throw new IotHubError("INVALID_TOPIC", "The topic must be a non-empty text without NUL.");
+    throw new IotHubError("INVALID_TOPIC", "The topic must be a non-empty string without NUL.");
   }
   if (topic.includes("+") || topic.includes("#")) {
-    throw new IotHubError("TOPIC_WILDCARD", "A topic to publish to must not contain the wildcards + and #.");
+    throw new IotHubError("TOPIC_WILDCARD", "The topic must not contain the wildcards + and #.");
   }
   const full = topic.includes("/") ? topic : `${productId}/${deviceName}/${topic}`;
-  // UTF-8 takes at most four bytes a character on any engine, so most topics need no conversion to be counted.
+  // UTF-8 takes at most four bytes per character on any engine, so most topics need no conversion.
   if (full.length > 255 || (full.length > 63 && utf8(full).length > 255)) {
-    throw new IotHubError("TOPIC_TOO_LONG", "The topic must not be longer than 255 bytes.");
+    throw new IotHubError("TOPIC_TOO_LONG", "The topic must have at most 255 bytes.");
   }
   return full;
 }
 
-/** A message whose every part has been checked. */
+/** A validated message. */
 export interface CheckedMessage {
-  /** As it is sent. */
+  /** Full topic. */
   readonly topic: string;
-  /** Text goes as it is, bytes as Base64. */
+  /** Text is sent unchanged, bytes as Base64. */
   readonly payload: string | Uint8Array;
   /** `"Base64"` if the payload is Base64 already. */
   readonly payloadEncoding?: "Base64";
@@ -93,7 +93,7 @@ export interface CheckedMessage {
 }
 
 /**
- * Checks a message for all that can be checked before sending.
+ * Validates a message.
  * @param maxPayloadBytes limit of the payload in bytes, before Base64
  * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
  * PAYLOAD_TOO_LARGE; INVALID_OPTION for an unknown member
@@ -116,7 +116,7 @@ export function checkMessage(
   }
   let payload = readPayload(message.payload, maxPayloadBytes);
   if (typeof payload === "string" && encoding === undefined) {
-    // As for the topic: only what could be too long is counted.
+    // As for the topic: convert only text that could be too long.
     if (payload.length * 4 > maxPayloadBytes) checkSize(utf8(payload).length, maxPayloadBytes);
   } else {
     if (typeof payload === "string") payload = utf8(payload);
@@ -125,7 +125,7 @@ export function checkMessage(
   return { topic, payload, qos };
 }
 
-/** Whether there is more in a message than the members that it may have: by number, as names cost more to compare. */
+/** Whether a message has unknown members. Compares only their number, since comparing names costs more. */
 function hasMore(message: Reading): boolean {
   const { topic, payload, qos, encoding, timeMs } = message;
   let known = 0;
@@ -137,14 +137,13 @@ function hasMore(message: Reading): boolean {
   return Object.keys(message).length !== known;
 }
 
-/** The body of POST /device/publish for a message that has been checked. */
+/** Encodes a validated message as the body of POST /device/publish. */
 export function encodeMessage(
   identity: Identity,
   { topic, payload, payloadEncoding, qos }: CheckedMessage,
 ): Uint8Array {
-  // The members stand in the order of the official SDKs. ProductId and DeviceName have been checked: nothing in them
-  // needs an escape.
-  // On XS one call costs half of what a template does.
+  // Members are in the order of the official SDKs. ProductId and DeviceName are validated: no character of theirs needs
+  // escaping. On XS, one concat call costs half as much as a template.
   const head = '{"ProductId":"'.concat(
     identity.productId,
     '","DeviceName":"',
@@ -157,13 +156,13 @@ export function encodeMessage(
     const encoding = payloadEncoding === undefined ? ',"Qos":' : ',"PayloadEncoding":"Base64","Qos":';
     return utf8(head.concat(JSON.stringify(payload), encoding, qos === 0 ? "0}" : "1}"));
   }
-  // Bytes never become text on their way: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
+  // Bytes are never converted to a string: as a string, as JSON and as UTF-8 again, 16 KB would take 85 KB.
   const tail = `","PayloadEncoding":"Base64","Qos":${qos}}`;
   return joinBytes(utf8(`${head}"`), base64Bytes(payload), utf8(tail));
 }
 
 /**
- * The body of POST /device/publish, and the topic in it.
+ * Returns the body of POST /device/publish and the expanded topic.
  * @param maxPayloadBytes limit of the payload in bytes, before Base64
  * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING, INVALID_PAYLOAD,
  * PAYLOAD_TOO_LARGE; INVALID_OPTION for an unknown member
@@ -185,7 +184,7 @@ function readPayload(payload: unknown, maxPayloadBytes: number): string | Uint8A
     const bytes = toBytes(payload);
     if (bytes !== undefined) return bytes;
     if (ArrayBuffer.isView(payload) || payload instanceof ArrayBuffer) {
-      throw new IotHubError("INVALID_PAYLOAD", "The payload's buffer has been transferred elsewhere.");
+      throw new IotHubError("INVALID_PAYLOAD", "The payload's buffer is detached.");
     }
     return jsonText(payload, maxPayloadBytes);
   }

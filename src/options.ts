@@ -1,4 +1,4 @@
-/** The tables that options are checked by. That of a message is in message.ts, as firmware that signs alone needs it. */
+/** Rules of all options. Those of a message are in message.ts, since sign-only firmware needs them. */
 
 import type { Rules } from "./check-options.js";
 import type { DeviceOptions } from "./device.js";
@@ -17,9 +17,9 @@ import type { ReportOptions, TopicsOptions } from "./topics/topics.js";
 
 export { checkOptions, type Rule, type Rules } from "./check-options.js";
 
-// Bounds are text, as an array would cost a preloaded machine memory.
+// Bounds are strings, since arrays would cost memory in a preloaded XS machine.
 
-/** Milliseconds, up to the longest delay of a timer. */
+/** Milliseconds, up to the maximum delay of a timer. */
 const TIMEOUT = "number 1 2147483647";
 const DELAY = "number 0 2147483647";
 const BYTES = "integer 1 2147483647";
@@ -71,7 +71,7 @@ export const clockCorrectionRules = Object.freeze({
   maxStepMs: "number 0 9007199254740991",
 } satisfies Rules<ClockCorrectionOptions>);
 
-/** Who the device is, and where its gateway is. */
+/** Identity of the device, and its gateway. */
 const identityRules = {
   productId: "any",
   deviceName: "any",
@@ -79,7 +79,7 @@ const identityRules = {
   url: "any",
 } satisfies Partial<Rules<RegisterOptions>>;
 
-/** What a device does with its credential, however it came by it. */
+/** Options of a device apart from its identity and credential. */
 const publishingRules = {
   maxPayloadBytes: BYTES,
   log: "object",

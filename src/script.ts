@@ -1,4 +1,4 @@
-/** All entries as one, for engines that load a script and no modules. */
+/** All entries in one file, for engines that load scripts but no modules. */
 
 export * from "./entries/crypto.js";
 export * from "./entries/host.js";

@@ -1,4 +1,4 @@
-/** AES-128 in cipher block chaining, FIPS 197 and NIST SP 800-38A: decryption, which is all that the protocol needs. */
+/** AES-128-CBC decryption (FIPS 197, NIST SP 800-38A). The protocol does not need encryption. */
 
 import { IotHubError } from "../errors.js";
 
@@ -6,16 +6,20 @@ const BLOCK_BYTES = 16;
 const ROUNDS = 10;
 
 /**
- * Decrypts AES-128-CBC (NIST SP 800-38A section 6.2); padding stays. Its time depends on the data where memory is
- * cached, so it is for messages whose sender cannot measure it.
+ * Decrypts AES-128-CBC (NIST SP 800-38A section 6.2) without removing the padding. Not constant-time where memory is
+ * cached: do not use it where an attacker can measure the time.
  * @param key 16 bytes
  * @param iv 16 bytes
- * @param ciphertext whole blocks of 16 bytes; none gives none
+ * @param ciphertext a multiple of 16 bytes; empty in, empty out
+ * @returns as many bytes as the ciphertext
  * @throws {IotHubError} INVALID_OPTION for any other length
  */
 export function aes128CbcDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array {
   if (key.length !== BLOCK_BYTES || iv.length !== BLOCK_BYTES || ciphertext.length % BLOCK_BYTES !== 0) {
-    throw new IotHubError("INVALID_OPTION", "AES-128-CBC takes a key and an IV of 16 bytes and whole blocks of 16.");
+    throw new IotHubError(
+      "INVALID_OPTION",
+      "AES-128-CBC needs a 16-byte key, a 16-byte IV and a ciphertext of a multiple of 16 bytes.",
+    );
   }
   const box = substitutionBox();
   const inverse = new Uint8Array(256);
@@ -45,7 +49,10 @@ export function aes128CbcDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Ui
   return plain;
 }
 
-/** FIPS 197 section 5.1.1: the inverse in GF(2^8), found by walking the field by 3 and by 1/3, and an affine map. */
+/**
+ * S-box (FIPS 197 section 5.1.1): inverses in GF(2^8), found by stepping through the field by 3 and by 1/3, then the
+ * affine map.
+ */
 function substitutionBox(): Uint8Array {
   const box = new Uint8Array(256);
   let p = 1;
@@ -64,7 +71,7 @@ function substitutionBox(): Uint8Array {
   return box;
 }
 
-/** FIPS 197 section 5.2: eleven round keys, one after the other. */
+/** Key expansion (FIPS 197 section 5.2): eleven consecutive round keys. */
 function expandKey(key: Uint8Array, box: Uint8Array): Uint8Array {
   const keys = new Uint8Array(BLOCK_BYTES * (ROUNDS + 1));
   keys.set(key);
@@ -84,7 +91,10 @@ function expandKey(key: Uint8Array, box: Uint8Array): Uint8Array {
   return keys;
 }
 
-/** FIPS 197 section 5.3.3, as a correction by {04} followed by MixColumns: {0e} {0b} {0d} {09} need no tables then. */
+/**
+ * InvMixColumns (FIPS 197 section 5.3.3), as a correction by {04} followed by MixColumns, which avoids tables for {0e}
+ * {0b} {0d} {09}.
+ */
 function invMixColumns(state: Uint8Array): void {
   for (let i = 0; i < BLOCK_BYTES; i += 4) {
     const even = double(double(state[i] ^ state[i + 2]));

@@ -5,7 +5,7 @@ import { bytesOf } from "./bytes.js";
 import { asciiText } from "./native-text.js";
 import { utf8 } from "./utf8.js";
 
-/** XS 17 and the newest engines have it (ECMAScript 2026). */
+/** ECMAScript 2026: available in XS 17 and the newest engines. */
 interface NativeBase64 extends Uint8Array {
   toBase64(): string;
 }
@@ -16,12 +16,14 @@ interface NativeBytes {
 
 const HAS_NATIVE_BASE64 = typeof (Uint8Array.prototype as Partial<NativeBase64>).toBase64 === "function";
 
-/** Four characters for every three bytes begun. */
+/** Encodes bytes as Base64 with padding (RFC 4648 section 4): four characters for every three bytes or part of them. */
 export function base64(bytes: Uint8Array): string {
   return HAS_NATIVE_BASE64 ? (bytes as NativeBase64).toBase64() : asciiText(base64Bytes(bytes));
 }
 
-/** The same as ASCII codes, for a body that need not become text first. */
+/**
+ * Encodes bytes as Base64, returned as ASCII bytes: for a request body this saves the conversion to a string and back.
+ */
 export function base64Bytes(bytes: Uint8Array): Uint8Array {
   const length = bytes.length;
   const groups = Math.ceil(length / 3);
@@ -29,11 +31,11 @@ export function base64Bytes(bytes: Uint8Array): Uint8Array {
   let bits = 0;
   let from = 0;
   for (let i = groups - 1; i >= 0; i--) {
-    // Beyond the end there is undefined, which is 0 here.
+    // Reads beyond the end give undefined, which counts as 0.
     bits = (bytes[from++] << 16) | (bytes[from++] << 8) | bytes[from++];
     bits = ((bits << 6) & 0x3f000000) | ((bits << 4) & 0x3f0000) | ((bits << 2) & 0x3f00) | (bits & 0x3f);
-    // Four values become their codes at once. The alphabet has leaps before "a", "0", "+" and "/": where a value is
-    // beyond one, bit 6 of its sum is set. No sum reaches 2^31, where XS would use floating point.
+    // Maps four 6-bit values to ASCII at once. The alphabet is not contiguous at "a", "0", "+" and "/": for a value
+    // beyond such a point, bit 6 of its sum is set. No sum reaches 2^31, where XS would switch to floating point.
     codes[i] =
       bits +
       (((bits + 0x26262626) >> 6) & 0x01010101) * 6 -
@@ -48,7 +50,7 @@ export function base64Bytes(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * The bytes of Base64 text; no white space, padding required, unused bits zero (RFC 4648 sections 3.2, 3.3, 3.5).
+ * Decodes Base64. Strict: no white space, padding required, unused bits zero (RFC 4648 sections 3.2, 3.3, 3.5).
  * @throws {IotHubError} INVALID_BASE64
  */
 export function base64Decode(text: string): Uint8Array {
@@ -56,7 +58,7 @@ export function base64Decode(text: string): Uint8Array {
     const native = decodeNatively(text);
     if (native !== undefined) return native;
   }
-  // On XS a character is the slower to find the further back it stands; a byte is not.
+  // On XS, indexing a string is O(n); indexing bytes is not.
   const codes = utf8(text);
   let valid = codes.length % 4 === 0;
   const padding = !valid ? 0 : text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
@@ -84,14 +86,14 @@ export function base64Decode(text: string): Uint8Array {
     }
   }
   if (!valid || bits !== 0) {
-    throw new IotHubError("INVALID_BASE64", "The text is not Base64 with padding (RFC 4648 section 4).");
+    throw new IotHubError("INVALID_BASE64", "The text is not valid Base64 with padding (RFC 4648 section 4).");
   }
   return bytes;
 }
 
 /**
- * The bytes of Base64 with white space in it, as in PEM. Lines are joined first: on XS that takes a hundredth of what a
- * regular expression does.
+ * Decodes Base64 that contains white space, as in PEM. Joining the lines first takes XS a hundredth of the time of a
+ * regular expression.
  * @throws {IotHubError} INVALID_BASE64
  */
 export function base64DecodeLines(content: string): Uint8Array {
@@ -103,7 +105,7 @@ export function base64DecodeLines(content: string): Uint8Array {
   }
 }
 
-/** Undefined for what is not Base64, or has white space in it, which engines pass over. */
+/** Returns undefined if the text is not Base64, or contains white space, which the native decoder ignores. */
 function decodeNatively(text: string): Uint8Array | undefined {
   try {
     const bytes = (Uint8Array as unknown as NativeBytes).fromBase64(text, { lastChunkHandling: "strict" });

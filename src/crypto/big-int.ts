@@ -1,4 +1,4 @@
-/** Bytes as one large number and back, the highest byte first: by the engine's own means on XS, in hexadecimal elsewhere. */
+/** Converts big-endian bytes to a BigInt and back: natively on XS, through hexadecimal elsewhere. */
 
 import { bytesOf, copyBytes } from "./bytes.js";
 import { hex } from "./hex.js";
@@ -7,16 +7,16 @@ const IS_NATIVE =
   (BigInt as unknown as Partial<NativeBigInt>).fromArrayBuffer !== undefined &&
   (ArrayBuffer as unknown as Partial<NativeBuffer>).fromBigInt !== undefined;
 
-/** The number that bytes stand for; 0 for none. */
+/** Returns the number that big-endian bytes represent; 0 for no bytes. */
 export function bigIntOf(bytes: Uint8Array): bigint {
   if (bytes.length === 0) return 0n;
   if (!IS_NATIVE) return BigInt(`0x${hex(bytes)}`);
   return (BigInt as unknown as NativeBigInt).fromArrayBuffer(copyBytes(bytes, bytes.length).buffer);
 }
 
-/** The bytes of a number that has no more than `length` of them, with zeros before it. */
+/** Returns the big-endian bytes of a number, padded with leading zeros to `length`, which must be large enough. */
 export function bigIntBytes(value: bigint, length: number): Uint8Array {
-  // As a method: XS 17 makes the buffer with what the function is called on.
+  // Must be called as a method: XS 17 uses `this` as the constructor of the buffer.
   if (IS_NATIVE) return new Uint8Array((ArrayBuffer as unknown as NativeBuffer).fromBigInt(value, length));
   const words = new Int32Array(Math.ceil(length / 4));
   let rest = value;
@@ -27,7 +27,7 @@ export function bigIntBytes(value: bigint, length: number): Uint8Array {
   return bytesOf(words).subarray(words.length * 4 - length);
 }
 
-/** Extensions of XS. */
+/** XS extensions. */
 interface NativeBigInt {
   fromArrayBuffer(buffer: ArrayBufferLike): bigint;
 }

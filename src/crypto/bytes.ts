@@ -1,29 +1,29 @@
 /**
- * Bytes as words of 32 bits, the highest byte first; copies of bytes.
+ * Conversion between bytes and big-endian 32-bit words, and copies of bytes.
  *
- * Bytes become words by being reversed as a whole, in one native call: on a little-endian machine the same memory is
- * then the words, the last one first. On XS that costs a fraction of reading every word from a DataView.
+ * Reversing all bytes in one native call turns them, on a little-endian machine, into the words in reverse order in the
+ * same memory. On XS this costs a fraction of reading every word from a DataView.
  */
 
-/** Whether buffers can be copied in one piece with zeros after it (ECMAScript 2024), as XS and the newest engines do. */
+/** Whether a buffer can be copied natively and zero-extended (ECMAScript 2024), as in XS and the newest engines. */
 const HAS_TRANSFER = (ArrayBuffer.prototype as Transferable).transfer !== undefined;
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
-/** Turns bytes that start at a multiple of four into words in reverse order, or such words into bytes. */
+/** Converts, in place, bytes aligned to four into words in reverse order, or such words back into bytes. */
 export function reverse(bytes: Uint8Array): void {
   (LITTLE_ENDIAN ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)).reverse();
 }
 
 /**
- * The bytes of an ArrayBuffer, of a SharedArrayBuffer, or of any view on one, also from another realm; undefined for
- * anything else. Memory that is shared is copied, since it may change between two looks at it.
+ * Returns the bytes of an ArrayBuffer, of a SharedArrayBuffer, or of any view on one, also from another realm;
+ * undefined for anything else. Shared memory is copied, since it may change between two reads.
  */
 export function toBytes(value: unknown): Uint8Array | undefined {
-  // By far the most frequent: bytes of this realm in memory that they do not share and that has not been transferred.
+  // By far the most frequent case: an unshared Uint8Array of this realm that has not been transferred.
   if (value instanceof Uint8Array && value.buffer instanceof ArrayBuffer && value.length > 0) return value;
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value;
-    // The length of a view whose buffer has been transferred is 0, as if it were empty.
+    // A view on a transferred buffer has length 0, like an empty one.
     if ((buffer as { detached?: boolean }).detached === true) return undefined;
     if (tagOf(buffer) === "SharedArrayBuffer")
       return copyBytes(new Uint8Array(buffer, byteOffset, byteLength), byteLength);
@@ -33,14 +33,14 @@ export function toBytes(value: unknown): Uint8Array | undefined {
   if (tag !== "ArrayBuffer" && tag !== "SharedArrayBuffer") return undefined;
   if ((value as { detached?: boolean }).detached === true) return undefined;
   const bytes = new Uint8Array(value as ArrayBuffer);
-  // An object may bear any tag.
+  // Any object can set its own tag.
   if (bytes.buffer !== value) return undefined;
   return tag === "ArrayBuffer" ? bytes : copyBytes(bytes, bytes.length);
 }
 
 /**
- * What kind of object the language says that this is, in any realm: `"Map"`, `"Error"`, `"Object"`. Not for views: theirs
- * is a getter, which firmware without unused built-ins lacks.
+ * Returns an object's built-in tag, in any realm: `"Map"`, `"Error"`, `"Object"`. Do not use it on views: their tag is
+ * a getter, which firmware stripped of unused built-ins lacks.
  */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
@@ -57,7 +57,7 @@ export function copyBytes(bytes: Uint8Array, size: number, from = 0): Uint8Array
     copy.set(from === 0 ? bytes : bytes.subarray(from));
     return copy;
   }
-  // XS copies from one typed array to another element by element, and a buffer in one piece.
+  // XS copies typed arrays element by element, but a buffer in one piece.
   const { length, byteOffset } = bytes;
   const buffer = bytes.buffer as ArrayBuffer;
   const copy = buffer.slice(byteOffset + from, byteOffset + length) as ArrayBuffer & Required<Transferable>;
@@ -77,14 +77,14 @@ export function joinBytes(first: Uint8Array, second: Uint8Array, third: Uint8Arr
   return whole;
 }
 
-/** The words of bytes and of the zeros that follow them up to `size` bytes, a multiple of four; the last word first. */
+/** Returns bytes, zero-padded to `size` (a multiple of four), as words in reverse order. */
 export function wordsOf(bytes: Uint8Array, size: number): Int32Array {
   const copy = copyBytes(bytes, size);
   reverse(copy);
   return new Int32Array(copy.buffer);
 }
 
-/** The bytes of words of which the last is the first; they share memory, so that the words are lost. */
+/** Returns the bytes of words in reverse order. Works in place: the words are overwritten. */
 export function bytesOf(words: Int32Array): Uint8Array {
   const bytes = new Uint8Array(words.buffer);
   reverse(bytes);
@@ -96,7 +96,7 @@ interface Transferable {
   transfer?(size: number): ArrayBuffer;
 }
 
-/** An extension of XS. */
+/** XS extension. */
 interface Concatenable {
   concat?(...others: ArrayBuffer[]): ArrayBuffer;
 }

@@ -1,4 +1,4 @@
-/** The little of DER (ITU-T X.690) that keys and certificates need: definite, minimal lengths, one-byte tags. */
+/** DER (ITU-T X.690), limited to what keys and certificates need: definite, minimal lengths and one-byte tags. */
 
 export const INTEGER = 0x02;
 export const BIT_STRING = 0x03;
@@ -7,8 +7,8 @@ export const OBJECT_IDENTIFIER = 0x06;
 export const SEQUENCE = 0x30;
 
 /**
- * Why bytes are not DER: "it is truncated". What was read is known to the caller alone, which says so in an error of its
- * own; this one never reaches an app.
+ * Why bytes are not valid DER, such as "it is truncated". Internal: the caller, which knows what was being read, turns
+ * it into an {@link IotHubError}.
  */
 export class DerError extends Error {
   override get name(): string {
@@ -16,7 +16,7 @@ export class DerError extends Error {
   }
 }
 
-/** Walks over the elements of one level. */
+/** Iterates over the elements of one level. */
 export class DerReader {
   #bytes: Uint8Array;
   #at = 0;
@@ -35,7 +35,7 @@ export class DerReader {
   }
 
   /**
-   * The contents of the next element, which must have this tag.
+   * Reads the contents of the next element, which must have this tag.
    * @throws {DerError}
    */
   read(tag: number): Uint8Array {
@@ -46,7 +46,7 @@ export class DerReader {
     if (at >= bytes.length) throw new DerError("it ends too early");
     let length = bytes[at++];
     if (length >= 0x80) {
-      // X.690 section 10.1: as few octets as possible; three of them are 16 MB and more than any key.
+      // X.690 section 10.1: minimal length octets. Three octets allow 16 MB, more than any key has.
       const octets = length & 0x7f;
       if (octets === 0 || octets > 3) throw new DerError("a length is not valid DER");
       if (at + octets > bytes.length) throw new DerError("it ends too early");
@@ -60,7 +60,7 @@ export class DerReader {
   }
 
   /**
-   * Passes over the next element, whatever it is.
+   * Skips the next element, whatever its type.
    * @throws {DerError}
    */
   skip(): void {
@@ -73,7 +73,7 @@ export class DerReader {
   }
 
   /**
-   * A non-negative INTEGER's octets without leading zeros.
+   * Reads a non-negative INTEGER as octets without leading zeros.
    * @throws {DerError}
    */
   unsigned(): Uint8Array {

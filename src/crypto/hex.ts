@@ -6,14 +6,14 @@ import { asciiText, HAS_NATIVE_TEXT } from "./native-text.js";
 
 const DIGITS = "0123456789abcdef";
 
-/** XS 17 and the newest engines have it (ECMAScript 2026). */
+/** ECMAScript 2026: available in XS 17 and the newest engines. */
 interface NativeHex extends Uint8Array {
   toHex(): string;
 }
 
 const HAS_NATIVE_HEX = typeof (Uint8Array.prototype as Partial<NativeHex>).toHex === "function";
 
-/** Two lower-case digits a byte. */
+/** Encodes bytes as lower-case hexadecimal, two digits per byte. */
 export function hex(bytes: Uint8Array): string {
   if (HAS_NATIVE_HEX) return (bytes as NativeHex).toHex();
   if (HAS_NATIVE_TEXT) return hexOfWords(wordsOf(bytes, (bytes.length + 3) & -4), bytes.length);
@@ -23,8 +23,8 @@ export function hex(bytes: Uint8Array): string {
 }
 
 /**
- * The same of words, the last word first. Their memory is used up.
- * @param length bytes that the words stand for
+ * Encodes words in reverse order as hexadecimal. Overwrites the words.
+ * @param length number of bytes to encode
  * @default length all bytes of the words
  */
 export function hexOfWords(words: Int32Array, length: number = words.byteLength): string {
@@ -35,8 +35,8 @@ export function hexOfWords(words: Int32Array, length: number = words.byteLength)
   let bits = 0;
   let to = 0;
   for (let i = 0; i < count; i++) {
-    // Two bytes, then four digits, one a byte, then their codes at once: "a" is 39 codes after "0" + 10. No sum reaches
-    // 2^31, where XS would use floating point.
+    // Spreads two bytes to four digits, one per byte, then maps them to ASCII at once: "a" is 39 codes after "0" + 10.
+    // No sum reaches 2^31, where XS would switch to floating point.
     word = words[i];
     bits = word & 0xffff;
     bits = ((bits << 8) | bits) & 0xff00ff;
@@ -50,18 +50,18 @@ export function hexOfWords(words: Int32Array, length: number = words.byteLength)
   return asciiText(firstOf(bytesOf(codes), 2 * length));
 }
 
-/** Mostly they are all: a view less. */
+/** Mostly all bytes are used, and no view is needed. */
 function firstOf(bytes: Uint8Array, length: number): Uint8Array {
   return bytes.length === length ? bytes : bytes.subarray(0, length);
 }
 
 /**
- * The bytes of hexadecimal digits of either case.
+ * Decodes hexadecimal digits of either case.
  * @throws {IotHubError} INVALID_HEX
  */
 export function hexDecode(text: string): Uint8Array {
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) {
-    throw new IotHubError("INVALID_HEX", "Hexadecimal text must be an even number of digits 0-9, a-f.");
+    throw new IotHubError("INVALID_HEX", "Hexadecimal text must have an even number of the digits 0-9 and a-f.");
   }
   const bytes = new Uint8Array(text.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);

@@ -1,21 +1,25 @@
-/** HMAC, RFC 2104, with the key's two blocks hashed once. */
+/** HMAC (RFC 2104) with precomputed midstates of the two key blocks. */
 
 import { bytesOf } from "./bytes.js";
 import { type Beginning, BLOCK_BYTES, type HashFunction, hashBlocks, hashEnd } from "./merkle-damgard.js";
 import { SHA1, sha1 } from "./sha1.js";
 import { SHA256, sha256 } from "./sha256.js";
 
-/** Hash functions of an HMAC (RFC 2104): SHA-1 and SHA-256. */
+/** Hash functions supported for HMAC (RFC 2104). */
 export type HmacHash = "sha256" | "sha1";
 
-/** HMAC with a prepared key: a message costs two compressions less than with the key at hand. */
+/**
+ * HMAC with a prepared key, which saves two compressions per message.
+ * @example
+ *   const mac = new Hmac("sha256", key).sign(message);
+ */
 export class Hmac {
   readonly #hash: HashFunction;
   readonly #inner: Int32Array;
-  // A plain array: on XS an element of one is read at less than half the cost of a typed array's.
+  // A plain array: on XS, reading an element costs less than half of a typed array's.
   readonly #outer: number[];
 
-  /** @param key of any length; more than 64 bytes are hashed first (RFC 2104 section 2) */
+  /** @param key any length; a key longer than 64 bytes is hashed first (RFC 2104 section 2) */
   constructor(hash: HmacHash, key: Uint8Array) {
     const pads = hmacPads(hash, key);
     this.#hash = hash === "sha1" ? SHA1 : SHA256;
@@ -26,9 +30,10 @@ export class Hmac {
   }
 
   /**
-   * The code of one message: 32 bytes for SHA-256, 20 for SHA-1.
-   * @param beginning belongs to this key and no other, and is wiped with it
-   * @param first a text that stands for the first 64 bytes of the message, which is longer; empty if there is none
+   * Returns the HMAC of one message: 32 bytes for SHA-256, 20 for SHA-1.
+   * @param beginning cache of the first block's state; use it with this key only, and wipe it with the key
+   * @param first string that identifies the first 64 bytes of the message, which must be longer; empty to disable the
+   * cache
    */
   sign(message: Uint8Array, beginning?: Beginning, first = ""): Uint8Array {
     const hash = this.#hash;
@@ -41,14 +46,14 @@ export class Hmac {
     return bytesOf(code);
   }
 
-  /** Overwrites the midstates, from which signatures could be made. What is signed afterwards is worthless. */
+  /** Overwrites the midstates, which are as sensitive as the key. Results of later calls are meaningless. */
   close(): void {
     this.#inner.fill(0);
     this.#outer.fill(0);
   }
 }
 
-/** HMAC of one message (RFC 2104): 32 bytes for SHA-256, 20 for SHA-1. */
+/** Returns the HMAC of one message (RFC 2104): 32 bytes for SHA-256, 20 for SHA-1. */
 export function hmac(hash: HmacHash, key: Uint8Array, message: Uint8Array): Uint8Array {
   const prepared = new Hmac(hash, key);
   const code = prepared.sign(message);
@@ -56,12 +61,12 @@ export function hmac(hash: HmacHash, key: Uint8Array, message: Uint8Array): Uint
   return code;
 }
 
-/** The key's two blocks of RFC 2104 section 2, for a hash that has no midstates. The caller wipes them. */
+/** Returns the two padded key blocks (RFC 2104 section 2), for a hash without midstates. The caller must wipe them. */
 export function hmacPads(hash: HmacHash, key: Uint8Array): { inner: Uint8Array; outer: Uint8Array } {
   const inner = new Uint8Array(BLOCK_BYTES);
   inner.set(key.length > BLOCK_BYTES ? (hash === "sha1" ? sha1(key) : sha256(key)) : key);
   const outer = new Uint8Array(BLOCK_BYTES);
-  // By words, of which all bytes are changed alike.
+  // Word by word: the mask is the same for all bytes.
   const from = new Int32Array(inner.buffer);
   const to = new Int32Array(outer.buffer);
   for (let i = 0; i < BLOCK_BYTES / 4; i++) {
@@ -71,7 +76,7 @@ export function hmacPads(hash: HmacHash, key: Uint8Array): { inner: Uint8Array; 
   return { inner, outer };
 }
 
-/** The state after one block, which is overwritten. */
+/** Returns the state after one block, and wipes the block. */
 function midstate(hash: HashFunction, block: Uint8Array): Int32Array {
   const state = hashBlocks(hash, hash.initial, block);
   block.fill(0);

@@ -6,7 +6,7 @@ import { bigIntOf } from "./big-int.js";
 import { BIT_STRING, DerError, DerReader, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE } from "./der.js";
 import { hex } from "./hex.js";
 
-/** The numbers of RFC 8017 section 3.2, as the key states them; the CRT's are 0 where it leaves them out. */
+/** Numbers of an RSA private key (RFC 8017 section 3.2). The CRT parameters are 0 if the key does not contain them. */
 export interface RsaPrivateKey {
   readonly n: bigint;
   readonly e: bigint;
@@ -16,23 +16,23 @@ export interface RsaPrivateKey {
   readonly dP: bigint;
   readonly dQ: bigint;
   readonly qInv: bigint;
-  /** Length of the modulus, and so of a signature, in bytes: 256 to 512. */
+  /** Length of the modulus, and of a signature, in bytes: 256 to 512. */
   readonly bytes: number;
-  /** DER of the RSAPrivateKey (PKCS#1), for native implementations. */
+  /** RSAPrivateKey (PKCS#1) in DER, for native implementations. */
   readonly der: Uint8Array;
 }
 
 // rsaEncryption, RFC 8017 appendix A.1: 1.2.840.113549.1.1.1.
 const RSA_ENCRYPTION = "2a864886f70d010101";
-// RFC 2315 section 14, pkcs-7: what a PFX (RFC 7292 section 4) begins with after its version, 3.
+// pkcs-7, RFC 2315 section 14: follows the version, 3, at the start of a PFX (RFC 7292 section 4).
 const PKCS7 = "06092a864886f70d0107";
-// A 4096-bit key in PEM has 3.3 KB; what is far larger is not a key, and reading it would only cost memory.
+// A 4096-bit key in PEM has 3.3 KB. Anything far larger is not a key and would only cost memory.
 const MAX_PEM_LENGTH = 16384;
 const BEGIN = "-----BEGIN ";
 
 /**
  * Reads an RSA private key of 2048 to 4096 bits.
- * @param key PEM as text or bytes, in which other text and certificates may stand around the key, or DER bytes
+ * @param key PEM, as a string or bytes, possibly with other text and certificates around the key; or DER
  * @throws {IotHubError} KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE
  */
 export function readRsaPrivateKey(key: string | Uint8Array): RsaPrivateKey {
@@ -54,9 +54,10 @@ export function readRsaPrivateKey(key: string | Uint8Array): RsaPrivateKey {
   }
 }
 
-/** A SEQUENCE whose length is one of DER, or indefinite as some programs write PKCS#12. */
+/** Whether bytes begin with a DER SEQUENCE, or one of indefinite length, as some programs write PKCS#12. */
 function isDer(bytes: Uint8Array): boolean {
-  // No text begins so: 0 and the octets above are not text, and a PEM file with the letter 0 has no such length.
+  // Not ambiguous with PEM: text that begins with the character "0" has neither an octet from 0x80 nor such a length
+  // next.
   return bytes[0] === SEQUENCE && bytes.length > 1 && (bytes[1] >= 0x80 || bytes[1] === bytes.length - 2);
 }
 
@@ -75,10 +76,10 @@ function includes(bytes: Uint8Array, ascii: string): boolean {
   return false;
 }
 
-/** Whatever the encoding is, PEM itself is ASCII. */
+/** Decodes bytes as Latin-1. PEM itself is ASCII, whatever the encoding of the text around it. */
 export function latin1(bytes: Uint8Array): string {
   let text = "";
-  // Each argument takes a slot of XS's stack, of which a small device has a few hundred in all.
+  // Each argument takes one slot of XS's stack, and a small device has only a few hundred.
   for (let at = 0; at < bytes.length; at += 32) {
     text += String.fromCharCode.apply(null, bytes.subarray(at, at + 32) as unknown as number[]);
   }
@@ -86,8 +87,8 @@ export function latin1(bytes: Uint8Array): string {
 }
 
 /**
- * The DER of the first private key in a text. A marker without a key behind it, as in instructions that mention it,
- * counts only where no key follows.
+ * Returns the DER of the first private key in a text. A marker without a key, as in instructions that mention it, is
+ * reported only if no key follows.
  */
 function readPem(text: string): Uint8Array {
   let failure: IotHubError | undefined;
@@ -96,7 +97,7 @@ function readPem(text: string): Uint8Array {
   while (next >= 0) {
     const start = next + BEGIN.length;
     next = text.indexOf(BEGIN, start);
-    // Up to the next marker: a text is gone through once, however many it has.
+    // Only up to the next marker, so that the text is scanned once.
     const part = text.slice(start, Math.min(next < 0 ? text.length : next, start + MAX_PEM_LENGTH));
     const labelEnd = part.indexOf("-----");
     if (labelEnd < 0) continue;
@@ -120,23 +121,24 @@ function readPem(text: string): Uint8Array {
   throw malformed("there is no PEM private key in the text");
 }
 
-/** @param body what follows the BEGIN marker, up to the next one */
+/** @param body text after the BEGIN marker, up to the next one */
 function readBlock(body: string, label: string): Uint8Array {
   const end = body.indexOf(`-----END ${label}-----`);
   if (end < 0) {
     throw malformed(body.length > MAX_PEM_LENGTH - 100 ? "its PEM text is too long" : "the PEM text has no END line");
   }
   const content = body.slice(0, end);
-  // RFC 1421 section 4.6.1.1, as OpenSSL still writes it.
+  // RFC 1421 section 4.6.1.1: OpenSSL still writes this format.
   if (content.includes("ENCRYPTED")) throw encrypted();
-  if (content.includes("\\n")) throw malformed("its line breaks are the two characters \\ and n");
+  if (content.includes("\\n"))
+    throw malformed("its line breaks are the two characters \\ and n instead of real line breaks");
   try {
     const der = base64DecodeLines(content);
     if (der.length > 0) return der;
   } catch (cause) {
     throw malformed("its PEM text is not Base64", cause);
   }
-  throw malformed("there is nothing between the BEGIN and the END line");
+  throw malformed("there is no data between the BEGIN and END lines");
 }
 
 function readDer(der: Uint8Array): RsaPrivateKey {

@@ -1,6 +1,6 @@
 /**
- * What SHA-1 and SHA-256 share: blocks of 64 bytes, big-endian words of 32 bits, padding (FIPS 180-4 section 5.1.1).
- * Words and states are kept with the last word first, as `wordsOf` makes them.
+ * Common parts of SHA-1 and SHA-256: 64-byte blocks, big-endian 32-bit words, padding (FIPS 180-4 section 5.1.1). Words
+ * and states are stored in reverse order, as `wordsOf` returns them.
  */
 
 import { bytesOf, copyBytes, reverse, wordsOf } from "./bytes.js";
@@ -8,19 +8,19 @@ import { asciiText, HAS_NATIVE_TEXT, nativeText } from "./native-text.js";
 
 export const BLOCK_BYTES = 64;
 
-/** How many bytes are copied at once: many enough that a copy costs little, and on XS few enough for a small heap. */
+/** Bytes copied at once: enough to amortize the copy, and on XS few enough for a small heap. */
 const CHUNK_BYTES = HAS_NATIVE_TEXT ? 512 : 16384;
 
 /** A hash function of this family. */
 export interface HashFunction {
-  /** Words of the initial state, the last word first. */
+  /** Words of the initial state, in reverse order. */
   readonly initial: readonly number[];
   /**
    * Hashes blocks.
-   * @param from words of the state before, the last word first
-   * @param words the blocks' words, the last word first
+   * @param from words of the previous state, in reverse order
+   * @param words words of the blocks, in reverse order
    * @param first index of the first word
-   * @param to receives the state, the last word first; this may be where `from` or `words` is
+   * @param to receives the new state, in reverse order; may be the same array as `from` or `words`
    */
   readonly blocks: (from: ArrayLike<number>, words: Int32Array, first: number, to: Int32Array) => void;
 }
@@ -44,12 +44,12 @@ export function hashBlocks(
 }
 
 /**
- * Hashes the rest of a message with its padding.
- * @param total bytes of the whole message, with those that `from` stands for
- * @param start bytes of `bytes` that `from` stands for already
- * @param outer true if the state that results is to be hashed in its turn, by HMAC: then it is left, padded, in the
- * first sixteen words of what is returned, as the only block after one other
- * @returns words of the state, the last word first
+ * Hashes the rest of a message and its padding.
+ * @param total length of the whole message in bytes, including those already hashed into `from`
+ * @param start number of leading bytes of `bytes` that are already hashed into `from`
+ * @param outer true for the inner hash of HMAC: the digest is returned, padded as the second and last block of the
+ * outer hash, in the first sixteen words
+ * @returns words of the state, in reverse order
  */
 export function hashEnd(
   hash: HashFunction,
@@ -67,7 +67,7 @@ export function hashEnd(
     state = hashBlocks(hash, from, bytes.subarray(start, first));
   }
   length -= first;
-  // One byte 0x80 and eight of length at least.
+  // At least one byte 0x80 and eight bytes of length.
   const block = copyBytes(bytes, (length + 72) & -BLOCK_BYTES, first);
   block[length] = 0x80;
   reverse(block);
@@ -89,17 +89,18 @@ export function hashEnd(
 }
 
 /**
- * The state after the first block of messages that mostly begin alike: kept while the block repeats, which saves a
- * compression. The first repetition costs a little more than the others. A typed array, since it takes a third of the
- * memory of a plain one and is read once a message.
+ * Caches the state after the first block, for messages that mostly share it: saves one compression per message. The
+ * first repetition costs a little more than the others. A typed array, since it takes a third of the memory of a plain
+ * one and is read once per message.
  */
 export class Beginning {
   #key = "";
   #state: Int32Array | undefined;
 
   /**
-   * As {@link hashEnd}.
-   * @param key the first block, or a text that stands for it; empty if the message is not longer, or has no such text
+   * Same as {@link hashEnd}, using the cached state if the first block is the same as before.
+   * @param key string that identifies the first block; empty if there is none, or the message is not longer than a
+   * block
    */
   end(
     hash: HashFunction,
@@ -118,7 +119,7 @@ export class Beginning {
     return hashEnd(hash, this.#state, bytes, total, outer, BLOCK_BYTES);
   }
 
-  /** Overwrites the state, from which signatures could be made. */
+  /** Overwrites the state, which may be derived from a key. */
   wipe(): void {
     this.#key = "";
     this.#state?.fill(0);
@@ -126,19 +127,22 @@ export class Beginning {
   }
 }
 
-/** The first block as a text that no other block has; empty if there is none. One native call, as a comparison is. */
+/**
+ * Returns a string that identifies the first block; empty if there is none. Making it and comparing it each take one
+ * native call.
+ */
 export function blockText(bytes: Uint8Array): string {
   if (bytes.length <= BLOCK_BYTES) return "";
   try {
     const text = HAS_NATIVE_TEXT ? nativeText(bytes, BLOCK_BYTES) : asciiText(bytes.subarray(0, BLOCK_BYTES));
-    // On XS the text ends at a NUL, and more than one byte can be one character.
+    // On XS the string ends at a NUL, and several bytes can become one character.
     return text.length === BLOCK_BYTES ? text : "";
   } catch {
     return "";
   }
 }
 
-/** A hash over bytes that come in pieces. */
+/** Incremental hash. */
 export abstract class MerkleDamgard {
   readonly #hash: HashFunction;
   #state: Int32Array;
@@ -151,7 +155,7 @@ export abstract class MerkleDamgard {
     this.#state = Int32Array.from(hash.initial);
   }
 
-  /** Adds bytes of any number. */
+  /** Adds any number of bytes. */
   update(bytes: Uint8Array): this {
     this.#length += bytes.length;
     let rest = bytes;
@@ -170,7 +174,7 @@ export abstract class MerkleDamgard {
     return this;
   }
 
-  /** The hash of all bytes added so far. The object itself stays as it is and may go on. */
+  /** Returns the hash of all bytes added so far. More bytes can be added afterwards. */
   digest(): Uint8Array {
     return bytesOf(hashEnd(this.#hash, this.#state, this.#pending.subarray(0, this.#filled), this.#length));
   }

@@ -1,19 +1,20 @@
 /**
  * Arithmetic modulo an odd number without division (P. L. Montgomery, "Modular multiplication without trial division",
- * Mathematics of Computation 44, 1985). A number a stands in Montgomery form as a·R mod n.
+ * Mathematics of Computation 44, 1985). The Montgomery form of a number a is a·R mod n.
  *
- * On XS a product costs as much as its factors are long, and everything else little. So a product T is reduced from
- * below in three parts of 2w, w and w + 32 bits. The first two use multiples of n that are -1 modulo 2^2w and 2^w:
- * with n·k = -1 (mod 2^w), (T + (T mod 2^w)·n·k) / 2^w is (T >> w) + (T mod 2^w)·((n·k + 1) >> w), one product for the
- * two of the textbook, which the last part takes, for only there is the result as short as n.
+ * On XS the cost of a product depends on the length of its factors, and everything else is cheap. So the low bits of a
+ * product T are eliminated in three steps of 2w, w and w + 32 bits. The first two steps use multiples of n that are -1
+ * modulo 2^2w and 2^w: with n·k = -1 (mod 2^w), (T + (T mod 2^w)·n·k) / 2^w equals (T >> w) + (T mod 2^w)·((n·k + 1) >>
+ * w), which is one product instead of the textbook's two. The last step uses the textbook form, since only it makes the
+ * result as short as n.
  */
 
-/** Bits of an exponent that are treated at once. */
+/** Window size: bits of the exponent that are processed at once. */
 const WINDOW = 5;
 
 export class Montgomery {
   readonly modulus: bigint;
-  /** Bits of the longest modulus that the parts fit. */
+  /** Length in bits of the longest modulus that these steps can reduce. */
   readonly bits: number;
   /** 1 in Montgomery form, which is R mod n. */
   readonly #one: bigint;
@@ -57,7 +58,7 @@ export class Montgomery {
     this.#rSquared = this.#one ** 2n % n;
   }
 
-  /** a·b/R mod n or n more, for a and b below 2n: the product of two numbers in Montgomery form, in that form. */
+  /** Multiplies two numbers in Montgomery form, both below 2n. The result is a·b/R mod n, or that plus n. */
   multiply(a: bigint, b: bigint): bigint {
     const { w1, mask1, factor1, w2, mask2, factor2, w3, mask3, inverse3 } = this.#parts;
     let t = a * b;
@@ -66,21 +67,21 @@ export class Montgomery {
     return (t + (((t & mask3) * inverse3) & mask3) * this.modulus) >> w3;
   }
 
-  /** The Montgomery form of a number below 2n. */
+  /** Converts a number below 2n to Montgomery form. */
   enter(a: bigint): bigint {
     return this.multiply(a, this.#rSquared);
   }
 
-  /** A product's rest below n. */
+  /** Reduces a product to below n. */
   rest(a: bigint): bigint {
     return a < this.modulus ? a : a - this.modulus;
   }
 
   /**
-   * base^exponent mod n. The same operations follow each other whatever the exponent's bits are; they are the engine's,
-   * which do not all take constant time.
+   * Returns base^exponent mod n. The sequence of operations does not depend on the exponent's bits, but the engine's
+   * BigInt operations are not all constant-time.
    * @param base below 2n
-   * @param bits the exponent has at most so many
+   * @param bits maximum length of the exponent in bits
    */
   power(base: bigint, exponent: bigint, bits: number): bigint {
     const { w1, mask1, factor1, w2, mask2, factor2, w3, mask3, inverse3 } = this.#parts;
@@ -106,7 +107,7 @@ export class Montgomery {
     return this.rest(this.multiply(x, 1n));
   }
 
-  /** base^exponent mod n for a public exponent, bit by bit. */
+  /** Returns base^exponent mod n for a public exponent, bit by bit. */
   publicPower(base: bigint, exponent: bigint): bigint {
     const factor = this.enter(base);
     let x = factor;

@@ -1,18 +1,18 @@
 /**
- * Text of bytes and bytes of text by the engine's own means, which XS has (`String.fromArrayBuffer`,
- * `ArrayBuffer.fromString`): a fraction of the cost of a loop over characters.
+ * Conversion between bytes and strings with native functions of XS (`String.fromArrayBuffer`,
+ * `ArrayBuffer.fromString`), at a fraction of the cost of a loop over characters.
  */
 
-/** Whether the engine makes text of bytes and bytes of text by itself, as XS does. */
+/** Whether the engine has native functions to convert between bytes and strings, as XS does. */
 export const HAS_NATIVE_TEXT =
   (String as Partial<NativeString>).fromArrayBuffer !== undefined &&
   (ArrayBuffer as Partial<NativeBuffer>).fromString !== undefined;
 
-/** The text of ASCII codes other than NUL. */
+/** Converts ASCII bytes other than NUL to a string. */
 export function asciiText(codes: Uint8Array): string {
   if (HAS_NATIVE_TEXT) return nativeText(codes);
   let joined = "";
-  // Engines limit the number of arguments; `apply` spares V8 the iterator that a spread would run.
+  // In chunks, as engines limit the number of arguments; `apply` is faster on V8 than a spread, which runs an iterator.
   for (let i = 0; i < codes.length; i += 4096) {
     joined += String.fromCharCode.apply(null, codes.subarray(i, i + 4096) as unknown as number[]);
   }
@@ -20,15 +20,17 @@ export function asciiText(codes: Uint8Array): string {
 }
 
 /**
- * On XS alone, the text of bytes that look like UTF-8. It ends before the first NUL in XS 13, and overlong forms and
- * surrogates pass.
- * @throws {Error} if the bytes do not look like UTF-8
+ * XS only: decodes UTF-8 natively. XS 13 stops at the first NUL; overlong forms and surrogates are not rejected.
+ * @throws {Error} if XS rejects the bytes
  */
 export function nativeText(bytes: Uint8Array, length: number = bytes.length): string {
   return (String as unknown as NativeString).fromArrayBuffer(bytes.buffer, bytes.byteOffset, length);
 }
 
-/** On XS alone, the bytes of text as XS keeps it: NUL is C0 80 in XS 13, and surrogates stay single. */
+/**
+ * XS only: returns XS's internal bytes of a string: UTF-8, except that NUL is C0 80 in XS 13 and surrogates are encoded
+ * one by one.
+ */
 export function nativeBytes(text: string): Uint8Array {
   return new Uint8Array((ArrayBuffer as unknown as NativeBuffer).fromString(text));
 }

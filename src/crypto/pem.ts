@@ -1,21 +1,21 @@
-/** Certificates in the forms in which an app may have them: PEM (RFC 7468) or DER, one or a list. */
+/** Reads certificates in the formats that an app may have: PEM (RFC 7468) or DER, one or a list. */
 
 import { IotHubError } from "../errors.js";
 import { base64, base64DecodeLines } from "./base64.js";
 import { SEQUENCE } from "./der.js";
 import { latin1 } from "./key.js";
 
-/** One or more certificates or a key: PEM as text or in bytes, or DER in bytes. */
+/** Certificates or a key: PEM as a string or bytes, or DER bytes. */
 export type PemOrDer<Bytes = Uint8Array> = string | Bytes;
 
 const BEGIN = "-----BEGIN CERTIFICATE-----";
 const END = "-----END CERTIFICATE-----";
 
 /**
- * DER of each certificate, in the order given. Text around the blocks of PEM is passed over.
+ * Returns the DER of each certificate, in the given order. Text around PEM blocks is ignored.
  * @param option name of the option, for errors
- * @param viewOf bytes of what is neither text nor a list; undefined if it has none
- * @throws {IotHubError} INVALID_OPTION if there is none, or the PEM cannot be read; the DER is not looked into
+ * @param viewOf returns the bytes of a value that is not a string; undefined if it has none
+ * @throws {IotHubError} INVALID_OPTION if there is no certificate, or the PEM cannot be read; the DER is not parsed
  */
 export function readCertificates(
   option: string,
@@ -41,7 +41,7 @@ export function readCertificates(
   return ders;
 }
 
-/** PEM of a certificate's DER, with lines of 64 characters (RFC 7468 section 2). */
+/** Converts a certificate from DER to PEM, with lines of 64 characters (RFC 7468 section 2). */
 export function certificatePem(der: Uint8Array): string {
   return `${BEGIN}\n${base64(der).replace(/.{1,64}/g, "$&\n")}${END}\n`;
 }
@@ -51,11 +51,14 @@ function readBlock(option: string, body: string): Uint8Array {
     const der = base64DecodeLines(body);
     if (der[0] === SEQUENCE) return der;
   } catch {
-    // Reported below: what was read says more than what its Base64 lacks.
+    // Reported below: naming the option helps more than the Base64 error.
   }
-  throw new IotHubError("INVALID_OPTION", `A certificate in ${option} is damaged: its PEM text cannot be read.`);
+  throw new IotHubError("INVALID_OPTION", `A certificate in ${option} is corrupt: its PEM text cannot be read.`);
 }
 
 function none(option: string): IotHubError {
-  return new IotHubError("INVALID_OPTION", `${option} must be certificates, PEM text or DER bytes: one or a list.`);
+  return new IotHubError(
+    "INVALID_OPTION",
+    `${option} must be one certificate or a list of certificates, each as PEM text or DER bytes.`,
+  );
 }

@@ -14,7 +14,7 @@ const DIGEST_INFO = "3031300d060960864801650304020105000420";
 const HMAC_KEY_BYTES = 64;
 const HASH_BYTES = 32;
 
-/** Bits of the random multiple of p - 1 that is added to an exponent. */
+/** Length in bits of the random multiple of p - 1 that is added to an exponent. */
 const BLINDING_BITS = 64;
 
 interface Prepared {
@@ -24,24 +24,29 @@ interface Prepared {
   readonly dQ: bigint;
   /** In Montgomery form modulo p. */
   readonly qInv: bigint;
-  /** Under a secret of the key: what blinds an exponent must not be known. */
+  /** Keyed with a secret of the RSA key: the blinding must not be predictable. */
   readonly hmac: Hmac;
 }
 
-/** A private key made ready for signing. */
+/**
+ * Signs with an RSA private key that is prepared once: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2).
+ * @example
+ *   const signer = new RsaSigner(readRsaPrivateKey(pem));
+ *   const signature = signer.sign(sha256(message));
+ */
 export class RsaSigner {
   #prepared: Prepared | undefined;
   readonly #bytes: number;
   readonly #n: Montgomery;
   readonly #e: bigint;
-  /** The encoded message of RFC 8017 section 9.2 with a hash of zeros. */
+  /** Encoded message (RFC 8017 section 9.2) with a hash of all zeros. */
   readonly #encoding: bigint;
   readonly #random: Random | undefined;
   #count = 0;
 
   /**
-   * @param random mixed into the blinding; without it a computation is blinded differently each time, but not
-   * unforeseeably to whoever knows the key's secret
+   * @param random mixed into the blinding. Without it, the blinding still changes with each signature, but follows from
+   * the key, the message and a counter
    * @throws {IotHubError} KEY_INCONSISTENT if the parameters of the key do not match
    */
   constructor(key: RsaPrivateKey, random?: Random) {
@@ -56,13 +61,16 @@ export class RsaSigner {
   }
 
   /**
-   * The signature of a message whose SHA-256 is given: as many bytes as the modulus has.
-   * @throws {IotHubError} SIGNER_CLOSED; SIGNING_FAULT if the result does not verify; INVALID_OPTION for no SHA-256
+   * Signs a SHA-256 digest.
+   * @param hash 32 bytes
+   * @returns the signature, as long as the modulus
+   * @throws {IotHubError} SIGNER_CLOSED; SIGNING_FAULT if the result does not verify; INVALID_OPTION if the digest does
+   * not have 32 bytes
    */
   sign(hash: Uint8Array): Uint8Array {
     const prepared = this.#prepared;
     if (prepared === undefined) throw new IotHubError("SIGNER_CLOSED", "The signer has been closed.");
-    if (hash.length !== HASH_BYTES) throw new IotHubError("INVALID_OPTION", "A SHA-256 has 32 bytes.");
+    if (hash.length !== HASH_BYTES) throw new IotHubError("INVALID_OPTION", "Expected a 32-byte SHA-256 digest.");
     const { p, q, qInv } = prepared;
     const m = this.#encode(hash);
     const blinding = this.#blinding(prepared.hmac, hash);
@@ -72,19 +80,19 @@ export class RsaSigner {
     const difference = s1 - (s2 % p.modulus);
     const h = p.rest(p.multiply(difference < 0n ? difference + p.modulus : difference, qInv));
     const s = s2 + h * q.modulus;
-    // A fault in one half would reveal the factors of n: nothing leaves that has not been verified.
+    // A fault in one CRT half would reveal the factors of n: never return a signature that was not verified.
     if (s >= this.#n.modulus || this.#n.publicPower(s, this.#e) !== m) throw fault();
     return bigIntBytes(s, this.#bytes);
   }
 
-  /** Whether a signature is that of a message whose SHA-256 is given (RFC 8017 section 8.2.2, by comparing encodings). */
+  /** Verifies a signature of a SHA-256 digest (RFC 8017 section 8.2.2, by comparing encodings). */
   verify(hash: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== this.#bytes || hash.length !== HASH_BYTES) return false;
     const s = bigIntOf(signature);
     return s < this.#n.modulus && this.#n.publicPower(s, this.#e) === this.#encode(hash);
   }
 
-  /** Lets go of the private numbers. */
+  /** Drops the private key. */
   close(): void {
     this.#prepared?.hmac.close();
     this.#prepared = undefined;
@@ -95,7 +103,7 @@ export class RsaSigner {
     return this.#encoding + bigIntOf(hash);
   }
 
-  /** 256 bits from the key's secret, the message, a counter, and the host's randomness. */
+  /** Derives 256 bits from the key's secret, the digest, a counter, and the host's random source. */
   #blinding(hmac: Hmac, hash: Uint8Array): bigint {
     const random = this.#random?.bytes(16) ?? new Uint8Array(0);
     const input = new Uint8Array(hash.length + 4 + random.length);
@@ -106,24 +114,24 @@ export class RsaSigner {
   }
 }
 
-/** A result that does not verify: a computation went wrong, or the native signer used another key. */
+/** Error for a signature that does not verify: a computation fault, or a native signer with another key. */
 export function fault(): IotHubError {
   return new IotHubError("SIGNING_FAULT", "The RSA signature did not verify and was withheld.");
 }
 
-/** m^d modulo a prime: a multiple of prime - 1, added to the exponent, changes its bits and not the result. */
+/** Returns m^d modulo a prime. Adding a multiple of prime - 1 to the exponent changes its bits, but not the result. */
 function blindedPower(prime: Montgomery, m: bigint, d: bigint, blinding: bigint): bigint {
   const multiple = BigInt.asUintN(BLINDING_BITS, blinding) * (prime.modulus - 1n);
   return prime.power(m % prime.modulus, d + multiple, prime.bits + BLINDING_BITS);
 }
 
-/** Checks the numbers, and computes those that the key leaves out (RFC 8017 section 3.2). */
+/** Checks the numbers, and computes those that the key does not contain (RFC 8017 section 3.2). */
 function prepare({ n, e, d, ...key }: RsaPrivateKey, modulus: Montgomery): Prepared {
   const [p, q] = key.p === 0n && key.q === 0n ? factors(modulus, e, d) : [key.p, key.q];
   if (p < 3n || q < 3n || p * q !== n) throw inconsistent();
   const dP = key.dP || d % (p - 1n);
   const dQ = key.dQ || d % (q - 1n);
-  // The key's own d takes no part in signing, and still must be the same key's.
+  // Signing does not use d, but it must still match the key.
   for (const [exponent, prime] of [
     [d, p],
     [dP, p],
@@ -135,20 +143,20 @@ function prepare({ n, e, d, ...key }: RsaPrivateKey, modulus: Montgomery): Prepa
   const montgomeryP = new Montgomery(p);
   const qInv = key.qInv || montgomeryP.power(q % p, p - 2n, montgomeryP.bits);
   if (dP >= p || dQ >= q || qInv >= p || (qInv * q) % p !== 1n) throw inconsistent();
-  // 512 secret bits are more than enough to key it, and all that is not hashed first.
+  // 512 secret bits are more than enough for a key, and the longest that HMAC does not hash first.
   const secret = bigIntBytes(BigInt.asUintN(8 * HMAC_KEY_BYTES, dP), HMAC_KEY_BYTES);
   const hmac = new Hmac("sha256", secret);
   secret.fill(0);
   return { p: montgomeryP, q: new Montgomery(q), dP, dQ, qInv: montgomeryP.enter(qInv), hmac };
 }
 
-/** The primes of a key that states only n, e and d (NIST SP 800-56B appendix C.1). */
+/** Finds the primes of a key that contains only n, e and d (NIST SP 800-56B appendix C.1). */
 function factors(modulus: Montgomery, e: bigint, d: bigint): readonly [bigint, bigint] {
   const n = modulus.modulus;
   let odd = d * e - 1n;
   let halvings = 0;
   for (; odd > 0n && (odd & 1n) === 0n; odd >>= 1n) halvings++;
-  // Each base fails with a probability of one half at most.
+  // Each base fails with a probability of at most one half.
   for (let base = 2n; odd > 0n && d < n && e < 1n << 256n && base < 42n; base++) {
     let x = modulus.power(base, odd, modulus.bits + 256);
     let i = 0;
@@ -160,7 +168,7 @@ function factors(modulus: Montgomery, e: bigint, d: bigint): readonly [bigint, b
       }
       x = square;
     }
-    // base^(de - 1) is not 1: that is not the d of this e.
+    // base^(de - 1) is not 1: d does not match e.
     if (i === halvings) break;
   }
   throw inconsistent();

@@ -1,4 +1,7 @@
-/** SHA-1, FIPS 180-4 section 6.1. For `hmacsha1` alone, where the protocol asks for it: it is not collision-resistant. */
+/**
+ * SHA-1 (FIPS 180-4 section 6.1). Only for `hmacsha1`, where the protocol requires it: SHA-1 is not
+ * collision-resistant.
+ */
 
 import { bytesOf } from "./bytes.js";
 import { type HashFunction, hashEnd, MerkleDamgard } from "./merkle-damgard.js";
@@ -15,7 +18,7 @@ function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, t
   for (let i = first; i > 0; i -= 16) {
     let [e, d, c, b, a] = h;
     for (let t = 0; t < 80; t++) {
-      // The shifts to the right are signed, because XS makes floating-point numbers of large unsigned ones.
+      // Right shifts are signed, because XS stores large unsigned numbers as floating point.
       const x = t < 16 ? words[i - t] : w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16];
       w[t] = t < 16 ? x : (x << 1) | ((x >> 31) & 1);
       // FIPS 180-4 sections 4.1.1 and 4.2.1.
@@ -39,19 +42,19 @@ function sha1Blocks(from: ArrayLike<number>, words: Int32Array, first: number, t
   to.set(h);
 }
 
-/** SHA-1 over bytes that come in pieces. */
+/** Incremental SHA-1. */
 export class Sha1 extends MerkleDamgard {
   constructor() {
     super(SHA1);
   }
 
-  /** A copy of the state as it is now. */
+  /** Returns a copy of the current state. */
   clone(): Sha1 {
     return this.copyTo(new Sha1());
   }
 }
 
-/** SHA-1 of bytes: 20 bytes (FIPS 180-4 section 6.1). */
+/** Returns the SHA-1 of bytes: 20 bytes (FIPS 180-4 section 6.1). */
 export function sha1(bytes: Uint8Array): Uint8Array {
   return bytesOf(hashEnd(SHA1, SHA1.initial, bytes, bytes.length));
 }

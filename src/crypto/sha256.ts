@@ -20,24 +20,28 @@ export const SHA256: HashFunction = Object.freeze({
   blocks: sha256Blocks,
 });
 
-/** SHA-256 over bytes that come in pieces. */
+/**
+ * Incremental SHA-256.
+ * @example
+ *   const digest = new Sha256().update(first).update(second).digest();
+ */
 export class Sha256 extends MerkleDamgard {
   constructor() {
     super(SHA256);
   }
 
-  /** A copy of the state as it is now: the midstate of what has been hashed so far. */
+  /** Returns a copy of the current state: the midstate of the bytes added so far. */
   clone(): Sha256 {
     return this.copyTo(new Sha256());
   }
 }
 
-/** SHA-256 of bytes: 32 bytes (FIPS 180-4 section 6.2). */
+/** Returns the SHA-256 of bytes: 32 bytes (FIPS 180-4 section 6.2). */
 export function sha256(bytes: Uint8Array): Uint8Array {
   return bytesOf(hashEnd(SHA256, SHA256.initial, bytes, bytes.length));
 }
 
-/** The same as 64 lower-case hexadecimal digits, without the bytes in between. */
+/** Returns the SHA-256 of bytes as 64 lower-case hexadecimal digits, without an intermediate byte array. */
 export function sha256Hex(bytes: Uint8Array): string {
   return hexOfWords(hashEnd(SHA256, SHA256.initial, bytes, bytes.length), 32);
 }

@@ -1,20 +1,21 @@
-/** UTF-8 (RFC 3629) with the bytes of the Encoding Standard's TextEncoder on every engine. */
+/** UTF-8 (RFC 3629), with the same bytes as TextEncoder on every engine. */
 
 import { IotHubError } from "../errors.js";
 import { HAS_NATIVE_TEXT, nativeBytes, nativeText } from "./native-text.js";
 
 /**
- * The UTF-8 bytes of text. A surrogate without its partner becomes U+FFFD, as TextEncoder does; two halves that stand
- * side by side become their character, also on XS, where strings are code points and joining does not merge them.
+ * Encodes text as UTF-8. A lone surrogate becomes U+FFFD, as with TextEncoder. Adjacent surrogates are combined, also
+ * on XS, where strings are code points and concatenation does not combine them.
  */
 export function utf8(text: string): Uint8Array {
   if (!HAS_NATIVE_TEXT) return encode(text);
   const native = nativeBytes(text);
-  // As many bytes as characters: ASCII. What XS keeps otherwise is UTF-8 unless there is a NUL or a surrogate.
+  // As many bytes as characters means ASCII. Otherwise XS's internal bytes are UTF-8 unless there is a NUL or a
+  // surrogate.
   return native.length === text.length || !/[\0\ud800-\udfff]/.test(text) ? native : mend(native);
 }
 
-/** Of text in UTF-16. */
+/** Encodes a UTF-16 string. */
 function encode(text: string): Uint8Array {
   const { length } = text;
   const bytes = new Uint8Array(length * 3);
@@ -51,8 +52,8 @@ function encode(text: string): Uint8Array {
 }
 
 /**
- * Of text as XS keeps it: NUL may be C0 80, and a half of a character is three bytes from ED A0 80 on. In place, and by
- * bytes: on XS a character is the slower to find the further back it stands.
+ * Converts XS's internal bytes to UTF-8, in place: NUL may be C0 80, and a surrogate is three bytes from ED A0 80 on.
+ * Works on bytes, since indexing a string is O(n) on XS.
  */
 function mend(bytes: Uint8Array): Uint8Array {
   const { length } = bytes;
@@ -86,7 +87,8 @@ function mend(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * The text of UTF-8 bytes. Overlong forms, surrogates and truncated sequences are refused (RFC 3629 section 3).
+ * Decodes UTF-8. Overlong forms, surrogates and truncated sequences are rejected (RFC 3629 section 3). A byte order
+ * mark is kept.
  * @throws {IotHubError} INVALID_UTF8
  */
 export function utf8Decode(bytes: Uint8Array): string {
@@ -95,7 +97,7 @@ export function utf8Decode(bytes: Uint8Array): string {
   try {
     if (HAS_NATIVE_TEXT) native = nativeText(bytes);
   } catch {
-    // Not UTF-8: the loop tells why.
+    // Not UTF-8: the loop below throws.
   }
   if (native?.length === length) return native;
   let text = "";
@@ -117,15 +119,15 @@ export function utf8Decode(bytes: Uint8Array): string {
       }
       const least = more === 3 ? 0x10000 : more === 2 ? 0x800 : 0x80;
       if (!valid || c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
-        throw new IotHubError("INVALID_UTF8", "The bytes are not UTF-8 (RFC 3629 section 3).");
+        throw new IotHubError("INVALID_UTF8", "The bytes are not valid UTF-8 (RFC 3629 section 3).");
       }
     }
-    // On XS each addition would copy the whole text.
+    // On XS, each concatenation would copy the whole string.
     if (!HAS_NATIVE_TEXT) text += String.fromCodePoint(c);
   }
   if (!HAS_NATIVE_TEXT) return text;
   if (native?.length === characters) return native;
-  // XS 13 ends a text at NUL, which it keeps as C0 80 itself.
+  // XS 13 ends a string at NUL, and stores NUL as C0 80.
   const kept = new Uint8Array(length + nuls);
   let to = 0;
   for (let i = 0; i < length; i++) {

@@ -1,4 +1,4 @@
-/** The entry `tencent-iothub-xs/crypto`: hashes, RSA and encodings, in code that runs alike on every engine. */
+/** The entry `tencent-iothub-xs/crypto`: hashes, RSA and encodings in portable code. */
 
 export { aes128CbcDecrypt } from "../crypto/aes.js";
 export { base64, base64Decode } from "../crypto/base64.js";

@@ -1,4 +1,4 @@
-/** The entry `tencent-iothub-xs/host`: what a host for another platform implements and uses. */
+/** The entry `tencent-iothub-xs/host`: interfaces and helpers to implement a host for another platform. */
 
 export {
   type ConnectionPhase,

@@ -1,4 +1,7 @@
-/** The entry `tencent-iothub-xs/signing`: signatures, bodies and registration responses, for programs that send themselves. */
+/**
+ * The entry `tencent-iothub-xs/signing`: signatures, request bodies and registration responses, for programs with their
+ * own HTTP client.
+ */
 
 export { type Identity, publishBody } from "../message.js";
 export {

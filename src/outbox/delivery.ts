@@ -1,8 +1,8 @@
 /**
- * One flush of an outbox: which message is sent next, and what becomes of it.
+ * One flush of an outbox: chooses the next message, sends it, and decides what its outcome means.
  *
  * A message leaves the outbox when the gateway has acknowledged it, or on evidence that it can never be accepted (see
- * evidence.ts). All rounds of evidence fall into one flush, so that a board that sleeps needs no memory of them.
+ * evidence.ts). Evidence is collected within one flush, so that a board that sleeps does not have to store it.
  */
 
 import { type ErrorClass, IotHubError, type ResponseError } from "../errors.js";
@@ -14,9 +14,9 @@ import type { Batch, Packer } from "./pack.js";
 import type { Held, Read, StoredQueue } from "./queue.js";
 import type { StoredMessage } from "./record.js";
 
-/** A flush ends after so many rejections in a row: more would only load a gateway that rejects everything. */
+/** Number of consecutive rejections that ends a flush: more would only load a gateway that rejects everything. */
 const MAX_REJECTIONS = 4;
-/** Messages that are read in search of one with another topic. */
+/** Maximum number of messages read to find one with another topic. */
 const MAX_SEARCHED = 16;
 const MAX_MS = 2147483647;
 const EMPTY: DeliveryEnd = Object.freeze({ reason: "empty" });
@@ -29,36 +29,36 @@ export interface DeliveryEnd {
   readonly error?: IotHubError;
 }
 
-/** What a message has come to; it is deleted, unless it is lost, and then reported. */
+/** Outcome of a message. The message is deleted, unless it is lost, and then reported. */
 export type Verdict<Result> =
   | { readonly as: "delivered"; readonly message: StoredMessage; readonly result: Result }
   | { readonly as: "dropped"; readonly dropped: Omit<DroppedMessage, "sequence"> };
 
-/** Messages already acknowledged or rejected and not yet deleted, one after the other. */
+/** Linked list of messages that are acknowledged or rejected but not yet deleted. */
 export interface Settled<Result> {
   readonly sequence: number;
   readonly verdict: Verdict<Result>;
   readonly next?: Settled<Result>;
 }
 
-/** What a delivery needs of its outbox. */
+/** Dependencies of a delivery. */
 export interface DeliveryContext<Result> {
   readonly queue: StoredQueue;
-  /** Makes one message of many; undefined where each goes by itself. */
+  /** Combines readings into batches; undefined if each is sent alone. */
   readonly packer?: Packer;
-  /** Runs operations on the queue one after the other. */
+  /** Serializes operations on the queue. */
   inTurn<T>(operation: () => Promise<T> | T): Promise<T>;
-  /** Whether nothing waits, neither in storage nor to be stored. */
+  /** Whether no message is stored or waiting to be stored. */
   isEmpty(): boolean;
-  /** Deletes each message, then reports what it came to. */
+  /** Deletes each message, then reports its outcome. */
   settle(settled: Settled<Result>): Promise<void>;
-  /** With a packer, sends a reading with its time, or the batch of which it is the first. */
+  /** With a packer: sends a reading with its time, or the batch that begins with it. */
   sendPacked?(message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result>;
-  /** Takes in that readings could not be made one message. */
+  /** Called when readings could not be encoded as one message. */
   onNotPacked?(readings: number, error: unknown): void;
-  /** What the outbox itself needs of the device. */
+  /** The part of the device that the outbox uses. */
   readonly device: DeliveryDevice<Result>;
-  /** Whether a pause that the gateway asks for is waited for; else it ends the flush. */
+  /** Whether to wait for a pause requested by the gateway; otherwise it ends the flush. */
   readonly waitForPause: boolean;
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
 }
@@ -75,16 +75,16 @@ interface SuspectMessage extends Suspect {
   readonly endpoint: number;
 }
 
-/** What becomes of batches that were rejected, or could not be encoded. */
+/** How batches that were rejected, or could not be encoded, are split. */
 interface Pieces {
-  /** Up to this sequence number, a message has at most so many readings. */
+  /** Up to this sequence number, a batch has at most `size` readings. */
   end: number;
   size: number;
-  /** A message that goes by itself. */
+  /** Sequence number of a message that must be sent alone. */
   single: number;
-  /** Of one or two readings that were rejected as a list, those that are not acknowledged yet. */
+  /** One or two readings that were rejected as an array: those not yet acknowledged alone. */
   listed: number[];
-  /** Up to this sequence number, each was announced to go by itself because `encode` failed. */
+  /** Up to this sequence number, a failure of `encode` was reported already. */
   announcedEnd: number;
 }
 
@@ -95,32 +95,35 @@ interface Chosen {
 
 export class Delivery<Result> {
   readonly #context: DeliveryContext<Result>;
-  /** What is being sent. */
+  /** Messages being sent. */
   held: Held | undefined;
   readonly #endMs: number;
   readonly #signal: AbortSignalLike;
-  // Made when they are needed: most flushes meet no rejection.
+  // Created on demand: most flushes have no rejection.
   #suspects: Map<number, SuspectMessage> | undefined;
-  /** Messages that are passed over until the next flush. */
+  /** Messages to skip until the next flush. */
   #passed: Set<number> | undefined;
   /** Topics that the device has no permission to publish to. */
   #topics: Set<string> | undefined;
-  /** The message that was rejected last: another one is looked for behind it. */
+  /** The message rejected last: the next one is searched for after it. */
   #rejected: number | undefined;
   #inRow = 0;
-  /** What is to be smaller; undefined while nothing is. */
+  /** Undefined while no batch has to be split. */
   #pieces: Pieces | undefined;
-  /** What the flush ends with where nothing is left but messages that were rejected. */
+  /** Outcome of the flush if only rejected messages are left. */
   #last: DeliveryEnd = EMPTY;
 
-  /** @param endMs when to end, in the monotonic time of the context */
+  /** @param endMs deadline in monotonic time */
   constructor(context: DeliveryContext<Result>, endMs: number, signal: AbortSignalLike) {
     this.#context = context;
     this.#endMs = endMs;
     this.#signal = signal;
   }
 
-  /** Sends until nothing is left to be sent, the time is up, or going on makes no sense. Rejects if the storage fails. */
+  /**
+   * Sends messages until none is left, the deadline has passed, or an error makes further attempts pointless. Rejects
+   * if the storage fails.
+   */
   async run(): Promise<DeliveryEnd> {
     const { inTurn, device } = this.#context;
     try {
@@ -132,12 +135,12 @@ export class Delivery<Result> {
           await this.#unreadable(sequence, message);
           continue;
         }
-        // One await costs a device as much as to read a message.
+        // Avoids an await, which costs a device as much as reading a message.
         let batch: Promise<Batch | undefined> | Batch | undefined = this.#pack(sequence, message);
         if (batch instanceof Promise) batch = await batch;
         const timeoutMs = Math.min(MAX_MS, Math.floor(this.#endMs - device.clock.monotonicMs()));
         if (this.#signal.aborted || timeoutMs < 1) break;
-        // What is to be evidence must be this message's own: other servers' pages have no id to tell it by.
+        // Evidence must be the response to this message, and pages of other servers have no id: use a new connection.
         const sent = await this.#send(message, timeoutMs, this.#suspects?.has(sequence), batch);
         if ("result" in sent) {
           const { result } = sent;
@@ -152,7 +155,7 @@ export class Delivery<Result> {
         const errorClass = device.classify(sent.error);
         if (errorClass === "cancelled" || (errorClass === "timeout" && device.clock.monotonicMs() >= this.#endMs))
           break;
-        // One reading is judged as one, whatever `encode` has made of it.
+        // A batch of one encoded reading is judged like a single reading.
         const end =
           batch === undefined || (batch.messages.length === 1 && this.#context.packer?.isEncoding)
             ? await this.#judge(sequence, message, sent.error, errorClass)
@@ -165,7 +168,7 @@ export class Delivery<Result> {
     return { reason: "deadline" };
   }
 
-  /** Not an async function: each frame that waits costs a device half a kilobyte. */
+  /** Not an async function: each pending frame costs a device half a kilobyte. */
   #send(
     message: StoredMessage,
     timeoutMs: number,
@@ -182,14 +185,14 @@ export class Delivery<Result> {
     );
   }
 
-  /** Not an async function, as #send. */
+  /** Not an async function, like #send. */
   #unreadable(sequence: number, read: Exclude<Read, StoredMessage>): Promise<void> | undefined {
     if (read === "corrupt") return this.#settle(sequence, { as: "dropped", dropped: { reason: "corrupt" } });
     if (read === "absent" && this.#context.queue.isLost(sequence)) {
       return this.#settle(sequence, { as: "dropped", dropped: { reason: "lost" } });
     }
     this.#pass(sequence);
-    const error = new IotHubError("STORAGE_FAILED", "The storage has a message that cannot be read.");
+    const error = new IotHubError("STORAGE_FAILED", "A stored message cannot be read.");
     this.#last = { reason: "storage", error };
     return undefined;
   }
@@ -203,7 +206,7 @@ export class Delivery<Result> {
     const end = { reason: errorClass, error };
     const needed = roundsNeeded(error, errorClass);
     if (payloadFault(error) === "size") this.#context.packer?.restore();
-    // An early rejection may be the verdict on another message.
+    // An early rejection may concern another message.
     if (needed !== undefined && (error as ResponseError).early) {
       this.#pass(sequence);
     } else if (needed !== undefined) {
@@ -218,7 +221,7 @@ export class Delivery<Result> {
     } else if (errorClass === "protocol") {
       this.#pass(sequence);
     } else {
-      // It says nothing about this message, and the others would fare no better.
+      // The error is not about this message: others would fail as well.
       return end;
     }
     this.#last = end;
@@ -226,7 +229,7 @@ export class Delivery<Result> {
     return ++this.#inRow >= MAX_REJECTIONS ? end : undefined;
   }
 
-  /** What a rejection of many readings means; none of them is given up for it. */
+  /** Handles the rejection of a batch. No reading is dropped because of it. */
   #judgeBatch({ messages, bytes }: Batch, error: IotHubError, errorClass: ErrorClass): DeliveryEnd | undefined {
     const { length } = messages;
     const first = messages[0].sequence;
@@ -238,10 +241,11 @@ export class Delivery<Result> {
       const pieces = this.#split(last, Math.ceil(length / 2));
       if (length <= 2 && fault === "content") pieces.listed = messages.map(({ sequence }) => sequence);
     } else if (errorClass === "unreadable") {
-      // A portal responds to everything with its page. The first by itself shows whether it is about these readings.
+      // A captive portal responds to everything with its page. Sending the first reading alone shows whether the batch
+      // is the reason.
       this.#split(last, Math.ceil(length / 2)).single = first;
     } else if (roundsNeeded(error, errorClass) !== undefined) {
-      // It may be about anything: each reading is judged by itself.
+      // The cause is unknown: judge each reading alone.
       this.#split(last, 1);
     } else if (errorClass === "console" || errorClass === "protocol") {
       if (errorClass === "console") {
@@ -258,7 +262,7 @@ export class Delivery<Result> {
     return undefined;
   }
 
-  /** Takes in that a reading was acknowledged as it is, perhaps one of those that were rejected as a list. */
+  /** Notes that a reading was acknowledged alone, possibly one of those that were rejected as an array. */
   #unlisted(listed: number[], sequence: number): void {
     const at = listed.indexOf(sequence);
     if (at < 0) return;
@@ -295,7 +299,7 @@ export class Delivery<Result> {
     this.#passed.add(sequence);
   }
 
-  /** One acknowledgement is that of all; from here on none of them is sent again. */
+  /** One acknowledgement covers the whole batch; none of its readings is sent again. */
   async #settleBatch(batch: Batch, result: Result): Promise<void> {
     const { messages } = batch;
     let settled: Settled<Result> | undefined;
@@ -321,10 +325,10 @@ export class Delivery<Result> {
     if (suspects === 0 && this.#passed === undefined) this.#last = EMPTY;
   }
 
-  /** The next message to send, which is held from here on. */
+  /** Chooses the next message to send, which must not be evicted from here on. */
   #choose(): Promise<Chosen | undefined> | undefined {
     this.held = undefined;
-    // As long as nothing was rejected, the oldest: what is asked otherwise costs a device as much as to read it.
+    // Without rejections, the oldest message: the full search costs a device as much as reading a message.
     const isPlain = this.#suspects === undefined && this.#passed === undefined && this.#topics === undefined;
     if (isPlain) return this.#hold(0);
     return this.#chooseIndex().then((index) => (index === undefined ? undefined : this.#hold(index)));
@@ -339,9 +343,10 @@ export class Delivery<Result> {
   }
 
   /**
-   * Makes one message of the chosen one and those behind it, which are held, too. A message that is not part of a
-   * batch, is on trial or a witness, or must not be sent with others any more goes by itself: encoded if `encode` is given, as
-   * the gateway may take nothing else on this topic, else as it was enqueued, so that its form cannot be at fault.
+   * Combines the chosen message and those after it into a batch; none of them may be evicted. A message is sent alone
+   * if it cannot be in a batch, if evidence is being collected, or if its batch was split. If `encode` is given, a
+   * single reading is encoded too, as the gateway may accept nothing else on this topic; otherwise it is sent
+   * unchanged, so that a rejection cannot be due to the array.
    */
   #pack(sequence: number, message: StoredMessage): Promise<Batch | undefined> | undefined {
     const { packer, inTurn } = this.#context;
@@ -372,7 +377,7 @@ export class Delivery<Result> {
       const more = packer.part(read);
       if (more === undefined) break;
       bytes += more.bytes + 1;
-      // What was rejected as a part of more is smaller already.
+      // Part of a rejected batch: it is smaller than that already.
       if (bytes > packer.maxBytes && !isPiece) break;
       messages.push(read);
       texts.push(more.text);
@@ -380,7 +385,7 @@ export class Delivery<Result> {
     const last = messages[messages.length - 1].sequence;
     this.held = { first: sequence, last };
     try {
-      // What was rejected as a part of more is smaller already.
+      // Part of a rejected batch: it is smaller than that already.
       const isSmaller = isPiece && messages.length > 1;
       const maxBytes = messages.length === 1 ? packer.mostBytes : packer.maxBytes;
       return packer.batch(messages, isSmaller ? Number.POSITIVE_INFINITY : maxBytes, texts);
@@ -389,7 +394,7 @@ export class Delivery<Result> {
       if (messages.length === 1) return undefined;
       this.#split(last, 1).announcedEnd = last;
       this.held = { first: sequence, last: sequence };
-      // Each by itself, from the first on.
+      // Send each alone, beginning with the first.
       return this.#gather(packer, first, 1, true);
     }
   }
@@ -398,7 +403,7 @@ export class Delivery<Result> {
     const { queue } = this.#context;
     for (const [sequence, { due }] of this.#suspects ?? []) {
       const index = queue.indexOf(sequence);
-      // Evicted meanwhile.
+      // It was evicted meanwhile.
       if (index < 0) this.#suspects?.delete(sequence);
       else if (due) return index;
     }
@@ -411,8 +416,8 @@ export class Delivery<Result> {
   }
 
   /**
-   * Index of the first message from there on that is not passed over; with a suspect, the first that can be its witness
-   * and has another topic, else the first to another endpoint.
+   * Returns the index of the first open message from `start` on. With a suspect: the first one for the same endpoint
+   * and another topic, whose acknowledgement is evidence, or else the first one for another endpoint.
    */
   async #firstFrom(start: number, suspect?: SuspectMessage): Promise<number | undefined> {
     const { queue } = this.#context;
@@ -428,7 +433,7 @@ export class Delivery<Result> {
     return elsewhere;
   }
 
-  /** Whether a message is neither passed over nor a suspect. */
+  /** Whether a message is neither skipped nor a suspect. */
   async #isOpen(index: number): Promise<boolean> {
     const { queue } = this.#context;
     const sequence = queue.sequenceAt(index) as number;

@@ -1,7 +1,7 @@
 /**
- * Keeps messages in storage until the gateway has acknowledged them: at least once, one at a time, and in order except
- * for messages that were passed over because they were rejected. The queue and its format are in queue.ts and record.ts,
- * one flush in delivery.ts, its times in schedule.ts.
+ * Stores messages until the gateway has acknowledged them. Delivery is at least once, one message at a time, in order
+ * except for rejected messages, which are skipped. The queue and its format are in queue.ts and record.ts, a flush in
+ * delivery.ts, its timing in schedule.ts.
  */
 
 import { type ErrorClass, type ErrorCode, IotHubError } from "../errors.js";
@@ -20,120 +20,125 @@ import { Schedule } from "./schedule.js";
 
 export type { FlushReason, OutboxMessage, StoredMessage };
 
-/** Why a message will not be delivered from this outbox. */
+/** Why a message left the outbox without being delivered. */
 export type DropReason =
-  /** The outbox was full, and this was the oldest. */
+  /** The outbox was full, and this was the oldest message. */
   | "evicted"
   /**
-   * The gateway rejected this very message: with a code that speaks of the message, again after it had acknowledged
-   * another one; with an unknown code, or an unreadable response that is the same each time, three times over with three
-   * others. Or it cannot be sent at all.
+   * The gateway rejected this message. If the code is about the message: once more after another message was
+   * acknowledged. If the code is unknown, or the response is unreadable and always the same: three more times, each
+   * after another message was acknowledged. Or the message cannot be sent at all.
    */
   | "rejected"
-  /** What lay in storage was read twice and made no sense. */
+  /** The stored record was invalid, both times that it was read. */
   | "corrupt"
-  /** It was stored, and is absent: in two flushes, while others could be read. Nothing was deleted. */
+  /** The stored record was absent in two flushes, while others could be read. Nothing was deleted. */
   | "lost"
-  /** A later version of this library stored it. It is left in storage for that version. */
+  /** A later version of this library stored it. The record stays in storage for that version. */
   | "unsupported";
 
 /** A message that left the outbox without being delivered. */
 export interface DroppedMessage {
   readonly sequence: number;
   readonly reason: DropReason;
-  /** Absent if it could not be read. */
+  /** The message; absent if it could not be read. */
   readonly message?: StoredMessage;
-  /** What the gateway rejected it with. */
+  /** Error of the rejection. */
   readonly error?: IotHubError;
 }
 
-/** Options of an outbox: its limits, when it sends, and its callbacks. */
+/** Options of an outbox: limits, schedule and callbacks. */
 export interface OutboxOptions<Result = unknown> extends PackOptions {
   /**
-   * Key prefix in storage, 1 to 4 characters of `[A-Za-z0-9_-]`; `"out"` by default. Devices that share a storage
-   * need different ones.
+   * Key prefix in storage, 1 to 4 characters of `[A-Za-z0-9_-]`. Devices that share a storage need different prefixes.
+   * @default "out"
    */
   readonly name?: string;
   /**
-   * Messages that may wait, 1 to 1 000 000.
-   * @default what the storage says: 10 000 in memory and on Node
+   * Maximum number of queued messages, 1 to 1 000 000.
+   * @default the limit of the storage: 10 000 in memory and on Node
    */
   readonly maxMessages?: number;
   /**
-   * Bytes that they may take, counted as the non-volatile storage of an ESP32 counts texts: in entries of 32 bytes, and
-   * one more for each message.
-   * @default what the storage says: 1 048 576 in memory and on Node
+   * Maximum size of the queued messages in bytes, at least 256. Counted like strings in the NVS of an ESP32: entries of
+   * 32 bytes, plus one entry for each message.
+   * @default the limit of the storage: 1 048 576 in memory and on Node
    */
   readonly maxBytes?: number;
   /**
-   * What to do when the outbox or the storage is full: `"dropOldest"` or `"rejectNewest"`. Log lines go before readings.
+   * What to do when the outbox or the storage is full: `"dropOldest"` or `"rejectNewest"`. Log lines are evicted before
+   * readings.
    * @default "dropOldest"
    */
   readonly policy?: "dropOldest" | "rejectNewest";
   /**
-   * Maximum delay before queued messages are sent automatically, in milliseconds; 0 for never: then {@link Outbox.flush}
-   * has to be called. After failures of any kind it waits longer, by a random part of up to ten minutes, and goes on.
+   * Maximum delay before queued messages are sent automatically, in milliseconds, 0 to 2147483647. 0 disables automatic
+   * flushes: call {@link Device.flush}. After a failure the delay grows by a random backoff of up to ten minutes;
+   * retries never end.
    * @default 30000
    */
   readonly flushIntervalMs?: number;
-  /** Number of queued messages that starts a flush at once. Has no effect if `flushIntervalMs` is 0. @default 10 */
+  /**
+   * Number of queued messages that starts a flush at once, 1 to 1 000 000. No effect if `flushIntervalMs` is 0.
+   * @default 10
+   */
   readonly flushThreshold?: number;
   /**
-   * Sends a reading at once while nothing waits and nothing has failed, and stores it only if it is not acknowledged within
-   * so many milliseconds: a board that is online then writes no flash. `enqueue` still resolves when the reading is safe,
-   * acknowledged or stored. 0: stored first.
+   * While the queue is empty and nothing has failed, sends a reading at once and stores it only if it is not
+   * acknowledged within this time, in milliseconds, 0 to 2147483647: a board that is online writes no flash. `enqueue`
+   * still resolves when the reading is acknowledged or stored. 0 stores first.
    * @default 0
    */
   readonly storeAfterMs?: number;
-  /** Called when the gateway has taken a message and it has been deleted. What a callback throws is ignored. */
+  /** Called when a message was acknowledged and deleted from storage. Exceptions thrown by callbacks are ignored. */
   readonly onDelivered?: (message: StoredMessage, result: Result) => void;
-  /** Called before a message is sent again. */
+  /** Called before each retry of a message. */
   readonly onRetried?: (message: StoredMessage, notice: RetryNotice) => void;
-  /** Called when a message has left the outbox without being delivered. */
+  /** Called when a message left the outbox without being delivered. */
   readonly onDropped?: (dropped: DroppedMessage) => void;
-  /** Called when a flush has ended, whether it was started by the outbox or by {@link Outbox.flush}. */
+  /** Called at the end of each flush, automatic or by {@link Device.flush}. */
   readonly onFlushed?: (report: FlushReport) => void;
 }
 
-/** A message's number, and how many are queued. */
+/** Result of {@link Device.enqueue}. */
 export interface EnqueueResult {
   readonly sequence: number;
-  /** Messages that wait, this one included. */
+  /** Number of queued messages, including this one. */
   readonly size: number;
 }
 
-/** Options of {@link Outbox.flush}. */
+/** Options of {@link Device.flush}. */
 export interface FlushOptions {
-  /** Maximum duration of the flush, in milliseconds. @default 300000 */
+  /** Maximum duration of the flush in milliseconds, 0 to 2147483647. @default 300000 */
   readonly deadlineMs?: number;
-  /** Ends the flush when it is aborted; the result then has the reason `cancelled`. */
+  /** Ends the flush when aborted; the result then has the reason `cancelled`. */
   readonly signal?: AbortSignalLike;
 }
 
 /** Outcome of a flush. */
 export interface FlushResult {
-  /** Messages that the gateway acknowledged. */
+  /** Number of messages acknowledged by the gateway. */
   readonly delivered: number;
-  /** Messages that wait still. */
+  /** Number of messages still queued. */
   readonly remaining: number;
-  /** Messages that left the outbox without being delivered: rejected on evidence, corrupt, or lost. */
+  /** Number of messages that left the outbox without being delivered: rejected, corrupt, or lost. */
   readonly dropped: number;
-  /** Why it ended: the outbox is empty, the time is up, the device was closed, or the class of `error`. */
+  /** Why the flush ended: `empty`, `deadline`, `closed`, `storage`, or the class of `error`. */
   readonly reason: FlushReason;
-  /** What the last message met that could not be delivered. */
+  /** Error of the last message that could not be delivered. */
   readonly error?: IotHubError;
 }
 
-/** How a flush ended, and what comes next. */
+/** Outcome of a flush, and the time of the next one. */
 export interface FlushReport extends FlushResult {
   /**
-   * Delay until the outbox sends by itself again, in milliseconds. Absent if it does not: nothing waits,
+   * Delay until the next automatic flush, in milliseconds. Absent if none is planned: the outbox is empty,
    * `flushIntervalMs` is 0, or the device was closed.
    */
   readonly nextFlushMs?: number;
 }
 
-/** The storage takes no more writes in this life: restart the board. What is stored is safe. */
+/** The storage accepts no more writes until a restart: restart the board. Stored messages are safe. */
 export interface StorageEvent {
   readonly type: "storage";
   /** STORAGE_STOPPED */
@@ -141,17 +146,17 @@ export interface StorageEvent {
   readonly message: string;
 }
 
-/** Readings could not be encoded as one message, and are sent one by one. */
+/** Readings could not be encoded as one message and are sent one by one. */
 export interface BatchEvent {
   readonly type: "batch";
   /** INVALID_PAYLOAD or PAYLOAD_TOO_LARGE */
   readonly code: ErrorCode;
   readonly message: string;
-  /** How many there are. */
+  /** Number of readings. */
   readonly readings: number;
 }
 
-/** What an outbox needs of the device. */
+/** Dependencies of an outbox. */
 export interface OutboxContext<Result> {
   readonly storage: Storage;
   readonly timer: Timer;
@@ -159,53 +164,56 @@ export interface OutboxContext<Result> {
   readonly clock: PowerOnClock;
   /** The best known time, in milliseconds since 1970. */
   nowMs(): number;
-  /** Whether that is the real time. @default true */
+  /** Whether {@link nowMs} is the real time. @default true */
   readonly isTimeKnown?: () => boolean;
-  /** @param renew makes the message anew before each attempt, once the clock is ready */
+  /** Sends a message. @param renew encodes the message again before each attempt, once the clock is ready */
   send(message: StoredMessage, options: PostOptions, renew?: () => Promise<StoredMessage>): Promise<Result>;
   classify(error: IotHubError): ErrorClass;
-  /** Limit of one operation of the storage in milliseconds. @default 10000 */
+  /** Timeout of a storage operation in milliseconds. @default 10000 */
   readonly storageTimeoutMs?: number;
-  /** Called in place of `onDropped` for what goes to the log. @param lines as they were given */
+  /** Called instead of `onDropped` for log lines. @param lines JSON array of strings */
   onLogDropped?(lines: string): void;
-  /** What a payload may have, before Base64. @default 16384 */
+  /** Maximum payload in bytes before Base64. @default 16384 */
   readonly maxPayloadBytes?: number;
-  /** Called once if the storage takes no more writes in this life, and when readings could not be encoded as one message. */
+  /**
+   * Called once if the storage accepts no more writes until a restart, and when readings could not be encoded as one
+   * message.
+   */
   readonly onEvent?: (event: StorageEvent | BatchEvent) => void;
 }
 
 const MAX_MS = 2147483647;
 const DEFAULT_DEADLINE_MS = 300000;
 const MAX_FLUSHES = 16;
-/** Messages that wait for their turn to be written, and bytes of their payloads. */
+/** Maximum number of messages waiting to be stored, and of the bytes of their payloads. */
 const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 16384;
-/** Readings, and bytes of payloads, in memory together with one that is sent before it is stored. */
+/** Maximum number of readings, and of bytes of payloads, in memory while a reading is sent before it is stored. */
 const MAX_TOGETHER = 5;
 const MAX_TOGETHER_BYTES = 8192;
-/** Writes of one message that find no room. */
+/** Attempts to write one message to a full storage. */
 const MAX_FULL = 4;
 
-/** A message that is to be stored. */
+/** A message waiting to be stored. */
 interface Waiting {
   readonly record: StoredRecord;
-  /** When it was enqueued, in monotonic time; only where it may be sent before it is stored. */
+  /** Monotonic time of enqueueing; only used if it may be sent before it is stored. */
   readonly atMs: number;
   resolve(sequence: number): void;
   reject(error: IotHubError): void;
 }
 
-/** A reading that is being sent before it is stored. */
+/** A reading sent before it is stored. */
 interface Flight<Result> {
   readonly message: StoredMessage;
   result: Result | undefined;
   /** Whether the gateway has acknowledged it. */
   isAcknowledged: boolean;
-  /** Its number in the queue, once it was stored all the same. */
+  /** Its sequence number, once it was stored anyway. */
   stored: number | undefined;
-  /** Resolves when the request has ended, and what follows from it is done. */
+  /** Resolves when the request has ended and its outcome is processed. */
   ended: Promise<void>;
-  /** Stores it now. */
+  /** Stores it now, without waiting for the response. */
   giveUp(): void;
 }
 
@@ -217,42 +225,48 @@ export class Outbox<Result = unknown> {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   readonly #schedule: Schedule;
-  /** Makes what is sent of readings; undefined where they are sent as they were stored. */
+  /** Adds times and makes batches; undefined if readings are sent as stored. */
   readonly #packer: Packer | undefined;
   readonly #powerOns: PowerOns | undefined;
-  /** Operations on the queue, one after the other. */
+  /** Tail of the serialized operations on the queue. */
   #last: Promise<unknown> = Promise.resolve();
   #opening: Promise<void> | undefined;
   #opened = false;
-  /** Flushes, one after the other. */
+  /** Tail of the serialized flushes. */
   #flushes: Promise<unknown> = Promise.resolve();
   /** Close handlers. */
   readonly #pending = new Set<() => void>();
   #aborts: AbortForwarder | undefined;
-  /** The flush under way; the message that it sends must not be evicted. */
+  /** The current flush; the messages that it sends must not be evicted. */
   #delivery: Delivery<Result> | undefined;
-  /** Already acknowledged or rejected, not yet deleted: they are not sent again. */
+  /** Messages acknowledged or rejected but not yet deleted: they are not sent again. */
   #settled: Settled<Result> | undefined;
-  /** Messages to be stored, in order. An empty list would cost a device memory while it sends. */
+  /**
+   * Messages waiting to be stored, in order. Undefined instead of an empty array, which would cost memory during a
+   * request.
+   */
   #waiting: Waiting[] | undefined;
   #waitingBytes = 0;
-  /** Whether they are being stored; `"again"`: there may be room since the last was tried. */
+  /** Whether they are being stored; `"again"` if there may be room now. */
   #storing: boolean | "again" = false;
-  /** What is being evicted: if its deletion fails, it may have been deleted. */
+  /** The message being evicted. If its deletion fails, it may have been deleted nevertheless. */
   #evicting: DroppedMessage | undefined;
-  /** Why the storage takes no more writes. */
+  /** Why the storage accepts no more writes. */
   #stopped: IotHubError | undefined;
-  /** Messages that left it without being delivered, by reason; undefined if there are none. */
+  /** Number of messages that left without being delivered, by reason; undefined if there are none. */
   drops: Partial<Record<DropReason, number>> | undefined;
   #flushing = 0;
   #closed = false;
   readonly #storeAfterMs: number;
   #flight: Flight<Result> | undefined;
-  /** Readings that were acknowledged before they were stored. */
+  /** Number of readings acknowledged before they were stored. */
   #sentFirst = 0;
-  /** Storing under way. */
+  /** The current run of storing. */
   #storeRun: Promise<void> | undefined;
-  /** What keeps readings from being sent before they are stored: a request that failed, or the end of a flush. */
+  /**
+   * Set after a failed request: readings are then stored before they are sent. `#storesNow` does so at the end of a
+   * flush.
+   */
   #hasFailed = false;
   #storesNow = 0;
   /** Dated readings that wait until the storage has been read, and about what they have. */
@@ -295,17 +309,17 @@ export class Outbox<Result = unknown> {
     this.#schedule = new Schedule({ timer, random, clock, waiting, run }, { intervalMs, threshold });
   }
 
-  /** Messages that wait. 0 until the storage has been read: by `open`, `enqueue` or `flush`. */
+  /** Number of queued messages. 0 until the storage has been read by `open`, `enqueue` or `flush`. */
   get size(): number {
     return this.#queue.size;
   }
 
-  /** What they take of the storage, counted as `maxBytes` is. */
+  /** Size of the queued messages in bytes, counted like `maxBytes`. */
   get bytes(): number {
     return this.#queue.bytes;
   }
 
-  /** Whether less than half of its room is taken, by number and by bytes. */
+  /** Whether less than half of `maxMessages` and of `maxBytes` is used. */
   get isHalfEmpty(): boolean {
     return this.size * 2 < this.#maxMessages && this.bytes * 2 < this.#maxBytes;
   }
@@ -316,41 +330,41 @@ export class Outbox<Result = unknown> {
     return oldestTimeMs === undefined ? 0 : Math.max(0, this.#context.nowMs() - oldestTimeMs);
   }
 
-  /** Readings that were acknowledged as a part of a message of which others are counted. */
+  /** Readings acknowledged in batches, without the first of each batch. */
   get joined(): number {
     return this.#packer?.joined ?? 0;
   }
 
-  /** Size, bytes, and age of the oldest message. @param nowMs since 1970 */
+  /** Returns size, bytes, and age of the oldest message. @param nowMs milliseconds since 1970 */
   stats(nowMs: number): OutboxStats {
     return this.#queue.stats(nowMs);
   }
 
-  /** What its own flushes wait for. @param nowMs monotonic */
+  /** Returns what automatic flushes wait for. @param nowMs monotonic time in milliseconds */
   waitingFor(nowMs: number): WaitReason {
     if (this.#stopped !== undefined) return "storage";
     return this.#schedule.isEven ? "nothing" : this.#schedule.waitingFor(nowMs);
   }
 
-  /** Until when, in monotonic time; undefined where that is not known. */
+  /** Returns the end of the wait in monotonic time; undefined if it is not known. */
   waitingUntil(reason: WaitReason): number | undefined {
     return reason === "storage" ? undefined : this.#schedule.waitingUntil(reason);
   }
 
   /**
-   * Reads what an earlier start has left. The other methods do so themselves.
-   * @throws {IotHubError} STORAGE_FAILED, DEVICE_CLOSED
+   * Reads the stored messages. The other methods do so when necessary.
+   * @throws {IotHubError} STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED
    */
   open(): Promise<void> {
     return this.#rejectOnClose(this.#open());
   }
 
   /**
-   * Resolves when the message is safe in storage. Where the storage takes no more writes, it resolves when the gateway has
-   * acknowledged the message.
-   * @param message its payload has been checked
-   * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE, OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are being
-   * stored already, STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
+   * Adds a message and resolves when it is stored. If the storage accepts no more writes until a restart, the message
+   * is sent directly, and the promise resolves when the gateway has acknowledged it.
+   * @param message a message with a validated payload
+   * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE, OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are
+   * waiting to be stored, STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
    */
   enqueue(message: OutboxMessage): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
@@ -358,13 +372,13 @@ export class Outbox<Result = unknown> {
     if (powerOns === undefined || message.endpoint !== 0) {
       return this.#enqueue(message, message.timeMs ?? this.#context.nowMs());
     }
-    // What earlier lives of this power-on have left decides whose time a reading without one shares.
+    // Stored readings decide which power-on an undated reading belongs to: read them first.
     return this.#opened
       ? this.#enqueueDated(powerOns, this.#dated(powerOns, message))
       : this.#enqueueOpened(powerOns, this.#dated(powerOns, message));
   }
 
-  /** A message with its time, or what will become it. */
+  /** Adds the time to a message, or the uptime if the time is not known yet. */
   #dated(powerOns: PowerOns, message: OutboxMessage): OutboxMessage {
     if (message.timeMs !== undefined) return message;
     const { isTimeKnown } = this.#context;
@@ -397,22 +411,22 @@ export class Outbox<Result = unknown> {
     return this.#enqueue({ ...message, powerOn: powerOns.idFor(uptimeMs) }, uptimeMs);
   }
 
-  /** Keeps when the readings were taken that the clock could not date, once it is known. */
+  /** Once the time is known, stores the offset that dates undated readings. */
   async #learnTime(): Promise<void> {
     const powerOns = this.#powerOns;
     const { isTimeKnown } = this.#context;
     if (powerOns?.isWaiting !== true || isTimeKnown === undefined || !isTimeKnown()) return;
     try {
-      // When its turn comes: it is compared with the count of that moment.
+      // Reads the time inside the operation, since it is compared with the uptime at that moment.
       await this.#inTurn(() => powerOns.learn(this.#context.nowMs()));
     } catch (cause) {
-      // Only a restart before they are delivered would lose their time.
+      // Not fatal: their time is lost only if a restart comes before their delivery.
       const error = storageError(cause);
       if (error.code === "STORAGE_STOPPED") this.#stop(error);
     }
   }
 
-  /** @param timeMs with `powerOn`, since then */
+  /** @param timeMs milliseconds since 1970 or, with `powerOn`, since power-on */
   #enqueue(message: OutboxMessage, timeMs: number): Promise<EnqueueResult> {
     let record: StoredRecord;
     try {
@@ -451,10 +465,11 @@ export class Outbox<Result = unknown> {
   }
 
   /**
-   * Sends what waits until nothing is left, the time is up, or going on makes no sense. A message that is rejected is
-   * passed over: the flush goes on with the next one of another topic, else with the newest, and ends after four
-   * rejections in a row.
-   * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, DEVICE_CLOSED; QUEUE_FULL if 16 flushes wait already
+   * Sends queued messages until none is left, the deadline has passed, or an error makes further attempts pointless. A
+   * rejected message is skipped: the flush continues with the next one of another topic, or else the newest, and ends
+   * after four consecutive rejections.
+   * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED; QUEUE_FULL if 16 flushes are
+   * waiting already
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
     try {
@@ -470,7 +485,7 @@ export class Outbox<Result = unknown> {
     return this.#start(deadlineMs, signal, false);
   }
 
-  /** Ends what is under way. What is in storage stays there. */
+  /** Rejects pending operations. Stored messages stay in storage. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -481,7 +496,7 @@ export class Outbox<Result = unknown> {
     for (const end of [...this.#pending]) end();
   }
 
-  /** Flushes, tells the schedule how it ended, and reports it. */
+  /** Flushes, updates the schedule, and reports the outcome. */
   #start(deadlineMs: number, signal: AbortSignalLike | undefined, planned: boolean): Promise<FlushResult> {
     return this.#flush(deadlineMs, signal, planned).then(
       (result) => {
@@ -570,7 +585,7 @@ export class Outbox<Result = unknown> {
       {
         queue: this.#queue,
         device: this.#context,
-        // Members that are undefined cost a device memory, too.
+        // Properties that are undefined cost a device memory, too.
         ...(packer && {
           packer,
           sendPacked: (message, request, batch) => this.#sendPacked(packer, message, request, batch),
@@ -579,7 +594,8 @@ export class Outbox<Result = unknown> {
         inTurn: (operation) => this.#inTurn(operation),
         isEmpty: () => this.size === 0 && this.#waiting === undefined,
         settle,
-        // Whoever asks for a flush waits for it; the outbox's own come back later, and further apart.
+        // An explicit flush waits for a pause; an automatic one ends, and the next one comes after a longer, randomized
+        // delay.
         waitForPause: !planned,
         onRetried:
           onRetried && ((message, notice) => message.endpoint === 0 && this.#call(() => onRetried(message, notice))),
@@ -602,7 +618,7 @@ export class Outbox<Result = unknown> {
     );
   }
 
-  /** Sends a reading with its time, or a batch; anew with each attempt while their time is not known. */
+  /** Sends a reading with its time, or a batch. Encodes it again before each attempt while its time is not known. */
   #sendPacked(packer: Packer, message: StoredMessage, options: PostOptions, batch: Batch | undefined): Promise<Result> {
     const { send } = this.#context;
     let content = { ...message, ...(batch === undefined ? packer.single(message) : batch.content) };
@@ -614,14 +630,14 @@ export class Outbox<Result = unknown> {
         const packed = batch === undefined ? packer.single(message) : packer.batch(messages, Number.POSITIVE_INFINITY);
         content = { ...message, ...("content" in packed ? packed.content : packed) };
       } catch {
-        // It could be encoded before.
+        // Keep the earlier encoding.
       }
       return content;
     });
   }
 
   #notPacked(readings: number, cause: unknown): void {
-    // What the app throws may hold anything.
+    // An exception of the app may contain anything: do not pass it on.
     const isOurs =
       cause instanceof IotHubError && (cause.code === "PAYLOAD_TOO_LARGE" || cause.code === "INVALID_PAYLOAD");
     const code = isOurs ? cause.code : "INVALID_PAYLOAD";
@@ -629,12 +645,12 @@ export class Outbox<Result = unknown> {
     this.#call(() => this.#context.onEvent?.({ type: "batch", code, message, readings }));
   }
 
-  /** Deletes each message unless it is lost, and reports what it came to once that has been done. */
+  /** Deletes each message unless it is lost, then reports its outcome. */
   async #settle(tally: { delivered: number; dropped: number }, first: Settled<Result>) {
     this.#settled = first;
     for (let settled: Settled<Result> | undefined = first; settled !== undefined; settled = settled.next) {
       const { sequence, verdict } = settled;
-      // Where the outbox made room for another message, it has been deleted and reported already.
+      // It was deleted and reported already if the outbox needed its room.
       if (this.#settled !== settled) continue;
       await this.#inTurn(() => {
         const index = this.#queue.indexOf(sequence);
@@ -647,33 +663,36 @@ export class Outbox<Result = unknown> {
     }
   }
 
-  /** Deletes a settled message. One that is lost is forgotten: it may be there. Not an async function, as a frame costs memory. */
+  /**
+   * Deletes a settled message. A lost one is only removed from the queue: it may still be stored. Not an async
+   * function, as a pending frame costs memory.
+   */
   #remove(index: number, verdict: Verdict<Result>): Promise<void> | undefined {
     if (verdict.as !== "dropped" || verdict.dropped.reason !== "lost") return this.#queue.remove(index);
     this.#queue.drop(index);
     return undefined;
   }
 
-  /** Reports a settled message that is gone from the storage. */
+  /** Reports a settled message that was deleted from storage. */
   #report({ sequence, verdict, next }: Settled<Result>): void {
     this.#settled = next;
     if (verdict.as === "dropped") this.#dropped({ sequence, ...verdict.dropped });
     else this.#delivered(verdict.message, verdict.result);
   }
 
-  /** Whether more is in memory than may wait there for one that is being sent. */
+  /** Whether too much is waiting in memory for a reading sent before it is stored. */
   get #isCrowded(): boolean {
     const { length = 0 } = this.#waiting ?? {};
     return length > MAX_TOGETHER || (length > 1 && this.#waitingBytes > MAX_TOGETHER_BYTES);
   }
 
-  /** Whether a message may wait for its turn. Log lines make way for a reading. */
+  /** Whether a message may wait to be stored. Waiting log lines are dropped if a reading needs their room. */
   #mayWait({ endpoint, payloadBytes }: StoredRecord): boolean {
     const waiting = this.#waiting;
     if (waiting === undefined) return true;
     const fits = () => waiting.length < MAX_WAITING && this.#waitingBytes + payloadBytes <= MAX_WAITING_BYTES;
     if (endpoint !== 0) return fits();
-    // The first is being stored.
+    // The first one is being stored and must stay.
     for (let at = waiting.length - 1; at > 0 && !fits(); at--) {
       const { record, reject } = waiting[at];
       if (record.endpoint === 0) continue;
@@ -690,7 +709,7 @@ export class Outbox<Result = unknown> {
     if (!isStoring) this.#storeRun = this.#storeAll();
   }
 
-  /** Stores what waits, one after the other; ends early if there is no room before the message in flight has ended. */
+  /** Stores waiting messages one by one; ends early if there is no room until the reading in flight is done. */
   async #storeAll(): Promise<void> {
     try {
       if (!this.#opened) await this.#open();
@@ -714,7 +733,7 @@ export class Outbox<Result = unknown> {
         } catch (cause) {
           const error = storageError(cause);
           const stopped = error.code === "STORAGE_STOPPED" ? this.#stop(error) : undefined;
-          // It cannot be stored, but it may have arrived.
+          // It cannot be stored, but may have been delivered.
           if (flight !== undefined) await this.#endOf(flight);
           const decide = () => {
             if (flight?.isAcknowledged) this.#acknowledged(first, flight);
@@ -723,11 +742,11 @@ export class Outbox<Result = unknown> {
           };
           if (flight !== undefined && stopped !== undefined) flight.ended.then(decide);
           else decide();
-          // Where nothing can be stored, to send it is the only way to keep the next one.
+          // If nothing can be stored, sending is the only way to save the next reading.
           if (this.size === 0) this.#hasFailed = false;
         }
         this.#storing = "again";
-        // Closing has forgotten it.
+        // The outbox was closed.
         if (this.#waiting === undefined) break;
         this.#waiting.shift();
         this.#waitingBytes -= first.record.payloadBytes;
@@ -745,8 +764,8 @@ export class Outbox<Result = unknown> {
   }
 
   /**
-   * Sends a reading before it is stored, where that is likely to succeed.
-   * @returns undefined if it has to be stored first; else it has been acknowledged, or is to be stored now
+   * Sends a reading before it is stored, if that is likely to succeed.
+   * @returns undefined if it must be stored first; otherwise it is acknowledged, or must be stored now
    */
   async #sendFirst(first: Waiting): Promise<Flight<Result> | undefined> {
     const { timer, clock } = this.#context;
@@ -781,7 +800,7 @@ export class Outbox<Result = unknown> {
     await new Promise<void>((decide) => {
       flight.giveUp = decide;
       const handle = timer.set(decide, leftMs);
-      // What is to be sent again is stored first.
+      // No retry: store it first.
       flight.ended = this.#sendOne(message, { retry: false, waitForPause: false })
         .then(
           (result) => {
@@ -806,7 +825,7 @@ export class Outbox<Result = unknown> {
     return flight;
   }
 
-  /** Waits for the end of a request whose reading cannot be stored, unless a flush is to end before. */
+  /** Waits for the end of a request whose reading cannot be stored, or for the end of a flush. */
   #endOf(flight: Flight<Result>): Promise<void> | undefined {
     if (this.#storesNow > 0) return undefined;
     return new Promise((resolve) => {
@@ -817,13 +836,13 @@ export class Outbox<Result = unknown> {
     });
   }
 
-  /** Takes in that a reading was stored while it is being sent, or was acknowledged meanwhile. */
+  /** Notes that a reading was stored while it was being sent; deletes it if it was acknowledged meanwhile. */
   async #stored(flight: Flight<Result>, sequence: number): Promise<void> {
     flight.stored = sequence;
     if (flight.isAcknowledged) await this.#settleFlight(flight);
   }
 
-  /** Deletes what was stored and turned out to be acknowledged. If that fails, the next flush does it. */
+  /** Deletes a stored reading that was acknowledged. If that fails, the next flush does it. */
   #settleFlight({ message, stored, result }: Flight<Result>): Promise<void> {
     const sequence = stored as number;
     const verdict = { as: "delivered", message: { ...message, sequence }, result: result as Result } as const;
@@ -837,7 +856,7 @@ export class Outbox<Result = unknown> {
     this.#delivered(message, result as Result);
   }
 
-  /** Waits for what is being sent before it is stored. @returns how much of it was acknowledged */
+  /** Waits for readings sent before they are stored. @returns how many of them were acknowledged */
   async #sendWaiting(): Promise<number> {
     const before = this.#sentFirst;
     while (this.#waiting !== undefined || this.#flight !== undefined) {
@@ -850,7 +869,7 @@ export class Outbox<Result = unknown> {
     return this.#sentFirst - before;
   }
 
-  /** Stores what waits to be sent or acknowledged; resolves when that is done, or cannot be. */
+  /** Stores all readings in memory; resolves when that is done or has failed. */
   async #storeNow(): Promise<void> {
     this.#storesNow++;
     this.#flight?.giveUp();
@@ -858,7 +877,7 @@ export class Outbox<Result = unknown> {
     this.#storesNow--;
   }
 
-  /** Sends a reading in the form that it has in the outbox. */
+  /** Sends one reading with the encoding that the outbox uses. */
   #sendOne(message: StoredMessage, options: PostOptions): Promise<Result> {
     const packer = this.#packer;
     if (packer === undefined) return this.#context.send(message, options);
@@ -873,7 +892,7 @@ export class Outbox<Result = unknown> {
     return this.#sendPacked(packer, message, options, batch);
   }
 
-  /** What has taken effect after its time was over is mended as soon as it can be. */
+  /** Schedules a cleanup for an operation that timed out and takes effect later. */
   #failed(error: IotHubError): IotHubError {
     this.#storage.onLate ??= () => this.#inTurn(() => this.#queue.clean()).catch(() => {});
     return error;
@@ -886,7 +905,7 @@ export class Outbox<Result = unknown> {
     return error;
   }
 
-  /** Nothing can be stored before a restart: only an acknowledgement makes a message safe. */
+  /** Sends a message that cannot be stored before a restart: only an acknowledgement makes it safe. */
   #sendDirectly({ record, resolve, reject }: Waiting, stopped: IotHubError): void {
     const sequence = this.#queue.takeNumber();
     const message = decodeRecord(sequence, record.text) as StoredMessage;
@@ -899,7 +918,10 @@ export class Outbox<Result = unknown> {
     );
   }
 
-  /** Makes room if it has to, and writes. @returns undefined if nothing is there to make room but the message in flight */
+  /**
+   * Evicts messages if necessary, and writes a record. @returns undefined if only the message in flight could be
+   * evicted
+   */
   async #store(record: StoredRecord): Promise<number | undefined> {
     if (this.#closed) throw deviceClosed();
     const queue = this.#queue;
@@ -911,7 +933,10 @@ export class Outbox<Result = unknown> {
       }
       let noRoom: IotHubError;
       if (queue.isWithoutRoom(record.bytes)) {
-        noRoom = new IotHubError("STORAGE_FULL", "The storage has no room, and nothing was deleted since.");
+        noRoom = new IotHubError(
+          "STORAGE_FULL",
+          "The storage is full, and nothing was deleted since the last attempt.",
+        );
       } else {
         try {
           return await queue.append(record);
@@ -920,7 +945,7 @@ export class Outbox<Result = unknown> {
           noRoom = error;
         }
       }
-      // Others use the storage, too: what is here may not be enough.
+      // The storage has other users, too: evicting messages may not be enough.
       for (let freed = 0; freed < record.bytes * times; ) {
         if (queue.size === 0) {
           if (freed > 0) break;
@@ -934,9 +959,9 @@ export class Outbox<Result = unknown> {
   }
 
   /**
-   * Deletes what is done with, else log lines, else the oldest reading, with a report.
-   * @param refusal what to reject with if nothing may be evicted
-   * @returns the bytes that it took; undefined if there is but the message in flight
+   * Deletes and reports a settled message, or else log lines, or else the oldest reading.
+   * @param refusal error to throw if nothing may be evicted
+   * @returns the bytes freed; undefined if only the message in flight is left
    */
   async #evict(refusal: IotHubError, isLog: boolean): Promise<number | undefined> {
     const queue = this.#queue;
@@ -961,7 +986,7 @@ export class Outbox<Result = unknown> {
     try {
       await queue.remove(index);
     } catch (error) {
-      // What is unknown now is read before the next operation.
+      // If the state is still unknown, it is read before the next operation.
       if (!(await this.#mend(evicting).catch(() => false))) throw error;
       return bytes;
     }
@@ -970,7 +995,7 @@ export class Outbox<Result = unknown> {
     return bytes;
   }
 
-  /** Finds out whether a deletion that failed, or did not end in time, has taken effect. */
+  /** Checks whether a deletion that failed or timed out has taken effect. */
   async #mend(evicting: DroppedMessage): Promise<boolean> {
     const isGone = await this.#queue.isGone(evicting.sequence);
     this.#evicting = undefined;
@@ -1001,7 +1026,10 @@ export class Outbox<Result = unknown> {
     return turn;
   }
 
-  /** The promise, or DEVICE_CLOSED as soon as the device is closed, even if the storage never calls back. */
+  /**
+   * Settles like the promise, or rejects with DEVICE_CLOSED when the device is closed, even if the storage never
+   * responds.
+   */
   #rejectOnClose<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const closed = () => {
@@ -1022,7 +1050,7 @@ export class Outbox<Result = unknown> {
     });
   }
 
-  // An app hears of its readings: what it logged about its log would never end.
+  // Reports readings only: if an app logged the delivery of log lines, it would never end.
   #delivered(message: StoredMessage, result: Result): void {
     if (message.endpoint === 0) this.#call(() => this.#options.onDelivered?.(this.#withTime(message), result));
   }

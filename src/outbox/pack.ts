@@ -1,4 +1,4 @@
-/** What readings are sent as: with their time, and many as one message. */
+/** Encodes readings for sending: with their time, and several as one message. */
 
 import { base64, base64Decode } from "../crypto/base64.js";
 import { toBytes } from "../crypto/bytes.js";
@@ -9,68 +9,71 @@ import type { Message } from "../message.js";
 import type { PowerOns } from "./power-on.js";
 import type { OutboxMessage, StoredMessage } from "./record.js";
 
-/** How a reading's time is written: milliseconds since 1970, or as in `"2026-11-29T12:00:00.000Z"`. */
+/** Format of a reading's time: milliseconds since 1970, or `"2026-11-29T12:00:00.000Z"`. */
 export type TimeFormat = "milliseconds" | "iso8601";
 
-/** A reading as {@link BatchOptions.encode} gets it. */
+/** A reading passed to {@link BatchOptions.encode}. */
 export interface BatchReading {
   readonly sequence: number;
-  /** When it was taken, in milliseconds since 1970; undefined if that is not known and will not be. */
+  /** Time of the reading, in milliseconds since 1970; undefined if it is not known. */
   readonly timeMs: number | undefined;
-  /** Of a reading that was taken before the clock was set: milliseconds since the power-on. */
+  /** For a reading taken before the clock was set: milliseconds since power-on. */
   readonly uptimeMs?: number;
-  /** Of such a reading: the random id of its power-on. */
+  /** For such a reading: random id of its power-on. */
   readonly powerOn?: string;
-  /** What was enqueued: an object for an object that JSON shows as one, else text or bytes. */
+  /** The enqueued payload: an object if its JSON is an object, otherwise text or bytes. */
   readonly payload: Readonly<Record<string, unknown>> | string | Uint8Array;
 }
 
-/** Options of batches: how many readings become one message, and how they are encoded. */
+/** Options of batches: limits and encoding. */
 export interface BatchOptions {
   /**
-   * Readings of one message, 1 to 1000.
+   * Maximum number of readings in one message, 1 to 1000.
    * @default 20
    */
   readonly maxReadings?: number;
   /**
-   * Bytes of its payload, 64 to 1 048 576, at most the device's `maxPayloadBytes`. 16 KB take about 64 KB of heap.
-   * @default 2048, or 64 for each of `maxReadings` if that is more
+   * Maximum payload of a batch in bytes, 64 to 1 048 576, and at most the device's `maxPayloadBytes`. 16 KB take about
+   * 64 KB of heap.
+   * @default the larger of 2048 and 64 × `maxReadings`
    */
   readonly maxBytes?: number;
   /**
-   * Makes the payload of one or more readings of one topic, oldest first. Text, bytes and arrays, too, then go out in
-   * batches. If it throws, or gives nothing or more than `maxBytes`, `onEvent` gets an event of the type `batch`, and it is called for
-   * each of these readings alone; where that fails, too, the reading is sent as it was enqueued, with its time.
-   * @default a JSON array of the objects, each with its time; anything but an object is sent alone
+   * Encodes one or more readings of one topic, oldest first, as one payload. With it, text, bytes and arrays are
+   * batched as well. If it throws, or returns nothing or more than `maxBytes`, `onEvent` gets an event of type `batch`,
+   * and the function is called for each of these readings alone; if that fails too, the reading is sent as it was
+   * enqueued, with its time.
+   * @default a JSON array of the objects, each with its time; readings that are not objects are sent alone
    */
   readonly encode?: (readings: readonly BatchReading[]) => Message["payload"];
 }
 
+/** Options of an outbox that determine how readings are encoded. */
 export interface PackOptions {
   /**
-   * Member of the payload that gets the time of the reading, 1 to 64 characters. A member of that name that is there
-   * already is left as it is. A reading whose time is not known has `null`. On topics that begin with `$`, the reports of
-   * the thing model get `timestamp` in its place, in milliseconds, if their time is known, and all others nothing.
-   * @default none; `"time"` with `batch`
+   * Name of the payload member for the reading's time, 1 to 64 characters. An existing member of that name is not
+   * changed. An unknown time is `null`. On topics that begin with `$`, thing model reports get `timestamp` instead, in
+   * milliseconds, if the time is known; other payloads get no time.
+   * @default none, or `"time"` with `batch`
    */
   readonly timeField?: string;
-  /** @default "milliseconds" */
+  /** Format of `timeField`. @default "milliseconds" */
   readonly timeFormat?: TimeFormat;
-  /** Sends consecutive readings of one topic and QoS as one message. `{}` for the defaults. */
+  /** Sends consecutive readings of one topic and QoS as one message; `{}` uses the defaults. @default none */
   readonly batch?: BatchOptions;
 }
 
-/** What is sent in place of a stored payload. */
+/** Encoded payload that is sent instead of the stored one. */
 export interface Content {
   readonly payload: string;
   readonly payloadEncoding: "Base64" | undefined;
 }
 
-/** Readings that go out as one message. */
+/** Readings sent as one message. */
 export interface Batch {
   readonly messages: readonly StoredMessage[];
   readonly content: Content;
-  /** Of the payload, before Base64. */
+  /** Size of the payload before Base64. */
   readonly bytes: number;
 }
 
@@ -78,33 +81,33 @@ const MAX_READINGS = 20;
 const MAX_BYTES = 2048;
 const MAX_MISFITS = 2;
 const BYTES_A_READING = 64;
-/** What begins the topics of the thing model, and the member that their reports have for the time, in milliseconds. */
+/** Prefix of thing model topics, and the member for the time in their reports, in milliseconds. */
 const REPORT_TOPICS = "$thing/up/";
 const REPORT_MEMBER = '"timestamp":';
-/** Characters of a time that is not known yet, in each format: the size is checked as if it were. */
+/** Length in characters of a time that is not known yet: size checks count it. */
 const UNKNOWN_LENGTH = Object.freeze({ milliseconds: 13, iso8601: 26 });
 
 export class Packer {
   readonly #name: string | undefined;
-  /** The name as it stands in JSON, with its colon. */
+  /** The JSON-encoded name with a colon. */
   readonly #member: string;
   readonly #format: TimeFormat;
   readonly #encode: BatchOptions["encode"];
   readonly #powerOns: PowerOns;
   readonly #maxPayloadBytes: number;
   #accepted = 0;
-  /** How often in a row one or two readings were rejected as a list and acknowledged as they are. */
+  /** Number of consecutive times that one or two readings were rejected as an array but acknowledged alone. */
   #misfits = 0;
   #joined = 0;
-  /** Readings of one message; 0 without batches, and once the gateway has shown that it takes none. */
+  /** Maximum readings per message; 0 without batches, or once the gateway is known to reject them. */
   maxReadings: number;
-  /** Bytes of one message's payload. */
+  /** Configured maximum payload in bytes. */
   readonly mostBytes: number;
-  /** The same, as long as the gateway takes as many. */
+  /** Current maximum payload in bytes, lowered when the gateway rejects the size. */
   maxBytes: number;
 
   /**
-   * @param maxPayloadBytes what the device allows
+   * @param maxPayloadBytes limit of the device
    * @throws {IotHubError} INVALID_OPTION
    */
   constructor({ timeField, timeFormat, batch }: PackOptions, powerOns: PowerOns, maxPayloadBytes: number) {
@@ -133,17 +136,17 @@ export class Packer {
     this.maxBytes = this.mostBytes;
   }
 
-  /** Whether `encode` decides what a payload looks like, be it of one reading. */
+  /** Whether payloads are encoded by `encode`, also those of single readings. */
   get isEncoding(): boolean {
     return this.#encode !== undefined;
   }
 
-  /** Readings that were acknowledged together with another one before them. */
+  /** Readings acknowledged in batches, without the first of each batch. */
   get joined(): number {
     return this.#joined;
   }
 
-  /** Bytes that the time adds to a payload that is about to be stored. */
+  /** Returns the number of bytes that the time will add to a payload. */
   addedBytes({ topic, payload, isObject, timeMs }: OutboxMessage): number {
     if (!isObject || this.#name === undefined) return 0;
     const member = this.#memberOf(topic, payload as string);
@@ -153,29 +156,29 @@ export class Packer {
     return utf8(member).length + time + ((payload as string).length > 2 ? 1 : 0);
   }
 
-  /** Whether a reading may become known to have another time before it is sent. */
+  /** Whether the time of a reading may still become known before it is sent. */
   isUndated({ powerOn, uptimeMs = 0 }: StoredMessage): boolean {
     return powerOn !== undefined && this.#powerOns.timeOf(powerOn, uptimeMs) === undefined;
   }
 
-  /** A reading by itself. */
+  /** Encodes a single reading. */
   single(message: StoredMessage): Content {
     const { topic, payload, payloadEncoding, isObject } = message;
     if (!isObject || this.#name === undefined) return { payload, payloadEncoding };
     const member = this.#memberOf(topic, payload);
     const timeMs = this.timeOf(message);
-    // A report that is not dated is dated by the platform; null is no time to it.
+    // The platform dates a report without a time, and does not accept null.
     const isLeftOut = member === "" || (timeMs === undefined && topic.startsWith("$"));
     if (isLeftOut || hasMember(payload, member)) return { payload, payloadEncoding };
-    // What jsonText made of an object has no space in it, and ends with a brace.
+    // The JSON of an object ends with a brace, and has no spaces.
     const separator = payload.length > 2 ? "," : "";
     const time = timeText(timeMs, this.#formatOf(topic));
     return { payload: payload.slice(0, -1).concat(separator, member, time, "}"), payloadEncoding: undefined };
   }
 
   /**
-   * A reading's part of a batch in the default encoding, and its bytes once its time is known.
-   * @returns undefined if it may not be in a batch
+   * Returns a reading's element of a batch in the default encoding, and its size once its time is known.
+   * @returns undefined if it cannot be in a batch
    */
   part(message: StoredMessage): { readonly text: string; readonly bytes: number } | undefined {
     if (!this.#takes(message)) return undefined;
@@ -184,15 +187,15 @@ export class Packer {
     return { text, bytes: utf8(text).length + later };
   }
 
-  /** Whether a reading may be a message in the form of a batch. What `encode` makes of it shows only then. */
+  /** Whether a reading fits into a batch of one. With `encode`, the size is known only after encoding. */
   fits(part: { readonly bytes: number } | undefined): boolean {
     return part !== undefined && (this.#encode !== undefined || part.bytes + 2 <= this.maxBytes);
   }
 
   /**
-   * Readings as one message.
-   * @param maxBytes what `encode` may give
-   * @param texts their parts in the default encoding
+   * Encodes readings as one message.
+   * @param maxBytes limit of what `encode` may return
+   * @param texts their elements in the default encoding
    * @throws whatever `encode` throws; {IotHubError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE
    */
   batch(
@@ -214,49 +217,52 @@ export class Packer {
       content = { payload: base64(binary), payloadEncoding: "Base64" };
       bytes = binary.length;
     } else if (typeof given === "string" || isObject) {
-      // In place of the first reading's, which may be bytes.
+      // Replaces the first reading's encoding, which may be Base64.
       const text = typeof given === "string" ? given : jsonText(given as object, this.#maxPayloadBytes);
       content = { payload: text, payloadEncoding: undefined };
       bytes = utf8(content.payload).length;
     } else {
       throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode must return text, bytes or an object.");
     }
-    if (bytes === 0) throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode gave an empty payload.");
+    if (bytes === 0) throw new IotHubError("INVALID_PAYLOAD", "outbox.batch.encode returned an empty payload.");
     if (bytes <= maxBytes) return { messages, content, bytes };
-    throw new IotHubError("PAYLOAD_TOO_LARGE", `outbox.batch.encode gave ${bytes} bytes; the limit is ${maxBytes}.`);
+    throw new IotHubError(
+      "PAYLOAD_TOO_LARGE",
+      `outbox.batch.encode returned ${bytes} bytes; the limit is ${maxBytes}.`,
+    );
   }
 
-  /** Takes in that the gateway has acknowledged a batch. */
+  /** Notes that the gateway acknowledged a batch. */
   accept({ messages, bytes }: Batch): void {
     this.#joined += messages.length - 1;
     if (messages.length > 1) this.#misfits = 0;
     if (bytes > this.#accepted) this.#accepted = bytes;
   }
 
-  /** Takes in that so many bytes were too large for the gateway, unless it has acknowledged as many. */
+  /** Lowers the limit after the gateway rejected a batch for its size, unless it has acknowledged one as large. */
   lower(bytes: number): void {
     if (bytes > this.#accepted) this.maxBytes = Math.min(this.maxBytes, Math.max(this.#accepted, bytes >> 1));
   }
 
   /**
-   * Takes in that one or two readings were rejected as a list and acknowledged as they are.
-   * @throws {IotHubError} INVALID_PAYLOAD once that is certain
+   * Notes that one or two readings were rejected as an array but acknowledged alone.
+   * @throws {IotHubError} INVALID_PAYLOAD when batches are given up
    */
   misfit(): void {
     if (++this.#misfits < MAX_MISFITS) return;
     this.maxReadings = 0;
     throw new IotHubError(
       "INVALID_PAYLOAD",
-      "The gateway rejects lists of readings, which are sent one by one from now on.",
+      "The gateway rejects arrays of readings; they are sent one by one from now on.",
     );
   }
 
-  /** Takes in that one reading was too large by itself: then it was not the number that made a batch too large. */
+  /** Restores the limit after a single reading was too large: the batch was not rejected for its number of readings. */
   restore(): void {
     this.maxBytes = this.mostBytes;
   }
 
-  /** When a reading was taken, in milliseconds since 1970; undefined if nobody knows. */
+  /** Returns the time of a reading, in milliseconds since 1970; undefined if it is not known. */
   timeOf({ timeMs, powerOn, uptimeMs = 0 }: StoredMessage): number | undefined {
     return powerOn === undefined ? timeMs : this.#powerOns.timeOf(powerOn, uptimeMs);
   }
@@ -272,7 +278,10 @@ export class Packer {
     return isObject === true || (this.#encode !== undefined && this.#encode !== columns);
   }
 
-  /** The member for the time, with its colon; empty where the payload takes none: of the platform's forms, reports do. */
+  /**
+   * Returns the member for the time, with a colon; empty if the payload gets no time. Of the `$` topics, only reports
+   * do.
+   */
   #memberOf(topic: string, payload: string): string {
     if (!topic.startsWith("$")) return this.#member;
     const isReport =
@@ -286,7 +295,7 @@ export class Packer {
   }
 }
 
-/** Whether the JSON of an object has a member, or is none that a member could be added to. It is parsed only where it may. */
+/** Whether the JSON of an object already has a member, or cannot take one. Parses only if the name occurs in it. */
 function hasMember(json: string, member: string): boolean {
   if (!json.includes(member)) return false;
   try {
@@ -302,8 +311,11 @@ function timeText(timeMs: number | undefined, format: TimeFormat): string {
 }
 
 /**
- * For {@link BatchOptions.encode}: `{"t0":1796000000000,"dt":[0,10000],"temperature":[21.5,21.6]}`. `dt` are milliseconds
- * since `t0`, the time of the first reading that has one; what a reading lacks is null.
+ * Encodes readings by column, for {@link BatchOptions.encode}:
+ * `{"t0":1796000000000,"dt":[0,10000],"temperature":[21.5,21.6]}`. `t0` is the time of the first dated reading, `dt`
+ * are milliseconds since `t0`; missing values are null.
+ * @example
+ *   const device = new Device({ productId, deviceName, credential, outbox: { batch: { encode: columns } } });
  * @throws {IotHubError} INVALID_PAYLOAD for members `t0` and `dt`, and for anything but an object
  */
 export function columns(readings: readonly BatchReading[]): string {
@@ -334,5 +346,5 @@ export function columns(readings: readonly BatchReading[]): string {
 }
 
 function notColumns(): IotHubError {
-  return new IotHubError("INVALID_PAYLOAD", "Columns are made of objects without members t0 and dt.");
+  return new IotHubError("INVALID_PAYLOAD", "Columns need payloads that are objects without members t0 and dt.");
 }

@@ -1,20 +1,19 @@
 /**
- * When readings were taken that an unset clock could not date. Each carries the random id of its power-on and the
- * milliseconds since then; once the time is known, what to add to them is kept under the id, for all of them, and
- * deleted with the last.
+ * Dates readings taken before the clock was set. Each reading stores the random id of its power-on and the milliseconds
+ * since then. Once the time is known, the offset is stored under the id for all of them, and deleted with the last one.
  *
- * In storage, as `<name>.u-<id>`: `1<made>[,<offset>]`, both in base 36. Made is when the first such reading was taken, in
- * milliseconds since the power-on. A life that began later than that belongs to the same power-on, one that began before
- * to another, as the count begins anew with each. Values of another version are left alone.
+ * Storage key `<name>.u-<id>`, value `1<made>[,<offset>]`, both numbers in base 36. `made` is the time of the first
+ * such reading, in milliseconds since power-on. A run that started later than `made` belongs to the same power-on, one
+ * that started earlier to another, since the count restarts at each power-on. Values of other versions are not touched.
  */
 
 import type { Clock, Random } from "../host.js";
 import { isPowerOn, POWER_ON_LENGTH } from "./record.js";
 
-/** What the storage of the queue does for these values. */
+/** Storage operations for these values. */
 export interface PowerOnStorage {
   get(key: string): Promise<string | undefined>;
-  /** Resolves without having written where there is no room. @throws {IotHubError} STORAGE_STOPPED */
+  /** Resolves with false, without writing, if there is no room. @throws {IotHubError} STORAGE_STOPPED */
   set(key: string, text: string): Promise<boolean>;
   delete(key: string): Promise<void>;
 }
@@ -24,11 +23,11 @@ export type PowerOnClock = Pick<Clock, "monotonicMs" | "uptimeMs" | "life">;
 interface PowerOn {
   readonly id: string;
   readonly madeMs: number;
-  /** What to add to `uptimeMs`; undefined while nobody knows. */
+  /** Offset from `uptimeMs` to milliseconds since 1970; undefined while it is not known. */
   offsetMs: number | undefined;
-  /** What is in storage, as far as is known. */
+  /** The stored value, as far as it is known. */
   stored: string | undefined;
-  /** Readings that are stored. */
+  /** Number of stored readings. */
   readings: number;
   /** Whether a later version has written the value. */
   readonly isNewer: boolean;
@@ -39,9 +38,9 @@ export class PowerOns {
   readonly #storage: PowerOnStorage;
   readonly #clock: PowerOnClock;
   readonly #random: Random;
-  /** By the index that the queue keeps. */
+  /** Indexed by the number that the queue keeps per message. */
   #all: PowerOn[] = [];
-  /** That of this life, while its time is not known. */
+  /** The power-on of this run, while its time is not known. */
   #current: PowerOn | undefined;
 
   constructor(name: string, storage: PowerOnStorage, clock: PowerOnClock, random: Random) {
@@ -51,13 +50,13 @@ export class PowerOns {
     this.#random = random;
   }
 
-  /** Milliseconds since the power-on. */
+  /** Returns milliseconds since power-on. */
   uptimeMs(): number {
     const clock = this.#clock;
     return Math.max(0, Math.floor(clock.uptimeMs === undefined ? clock.monotonicMs() : clock.uptimeMs()));
   }
 
-  /** Reads what earlier lives have kept, before the readings are. */
+  /** Reads the values of earlier runs. Must precede reading the messages. */
   async open(keys: readonly string[]): Promise<void> {
     this.#all = [];
     this.#current = undefined;
@@ -72,8 +71,8 @@ export class PowerOns {
   }
 
   /**
-   * Once the readings have been read: chooses the power-on that goes on, and deletes what nothing needs any more.
-   * @param isComplete whether all of them could be read
+   * Called after the messages were read: finds the power-on that continues, and deletes unused values.
+   * @param isComplete whether all messages could be read
    */
   async opened(isComplete: boolean): Promise<void> {
     const { life } = this.#clock;
@@ -89,7 +88,7 @@ export class PowerOns {
     }
   }
 
-  /** The id for a reading that is taken now, at `uptimeMs`. */
+  /** Returns the power-on id for a reading taken now, at `uptimeMs`. */
   idFor(uptimeMs: number): string {
     if (this.#current?.offsetMs !== undefined) this.#current = undefined;
     if (this.#current === undefined) {
@@ -102,14 +101,14 @@ export class PowerOns {
     return this.#current.id;
   }
 
-  /** Before a reading is written: what is known of its power-on comes first. */
+  /** Stores the value of a power-on before a reading that refers to it. */
   async prepare(id: string): Promise<void> {
     const one = this.#all[this.indexOf(id)];
     if (one === this.#current || one.offsetMs !== undefined) await this.#save(one);
   }
 
   /**
-   * Takes in the time, and keeps what it means for the readings that wait.
+   * Learns the time, and stores the offset for queued readings.
    * @param nowMs milliseconds since 1970
    */
   async learn(nowMs: number): Promise<void> {
@@ -119,37 +118,37 @@ export class PowerOns {
     if (one.readings > 0) await this.#save(one);
   }
 
-  /** Whether there may be something to {@link learn}: readings of this life wait for their time, or for its being kept. */
+  /** Whether {@link learn} may have something to do: the offset is unknown, or not yet stored. */
   get isWaiting(): boolean {
     return this.#current !== undefined && (this.#current.offsetMs === undefined || this.#current.readings > 0);
   }
 
-  /** Milliseconds since 1970; undefined if nobody knows. */
+  /** Returns the time of a reading in milliseconds since 1970; undefined if it is not known. */
   timeOf(id: string, uptimeMs: number): number | undefined {
     const offsetMs = this.#all.find((one) => one.id === id)?.offsetMs;
     return offsetMs === undefined ? undefined : offsetMs + uptimeMs;
   }
 
-  /** The index of an id. */
+  /** Returns the index of an id. */
   indexOf(id: string): number {
     const index = this.#all.findIndex((one) => one.id === id);
     if (index >= 0) return index;
-    // Its value is gone or was never written: its time is not to be known.
+    // Its value is gone or was never written: the time will never be known.
     this.#all.push({ id, madeMs: Number.NaN, offsetMs: undefined, stored: undefined, readings: 0, isNewer: false });
     return this.#all.length - 1;
   }
 
-  /** A reading of the power-on with this index was stored, or found. */
+  /** Counts a stored reading of the power-on with this index. */
   add(index: number): void {
     this.#all[index].readings++;
   }
 
-  /** @returns whether it was the last one */
+  /** Uncounts a deleted reading. @returns whether it was the last one */
   remove(index: number): boolean {
     return --this.#all[index].readings === 0;
   }
 
-  /** Deletes what was kept, unless there are readings again. */
+  /** Deletes the stored value, unless there are new readings. */
   forget(index: number): Promise<void> | undefined {
     const one = this.#all[index];
     return one.readings > 0 ? undefined : this.#forget(one);
@@ -183,7 +182,7 @@ export class PowerOns {
       await this.#storage.delete(this.#prefix + one.id);
       one.stored = undefined;
     } catch {
-      // The next start does it: nothing refers to it.
+      // The next start deletes it: nothing refers to it.
     }
   }
 }

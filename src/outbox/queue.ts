@@ -1,12 +1,12 @@
 /**
- * A queue of messages in a storage, safe against a power cut at any operation, as each message is one value: it is there
- * if and only if its key is. Keys: `<name>.<sequence, 8 digits of base 36>`.
+ * A queue of messages in storage. Each message is one value, so a power loss at any operation leaves the queue
+ * consistent. Keys: `<name>.<sequence, 8 base-36 digits>`.
  *
- * Numbers rise within a life. After a restart they go on above the highest that waits, which is all that a queue needs:
- * nothing but the messages is written, so a storage that is full can be emptied.
+ * Sequence numbers increase during a run. After a restart they continue above the highest stored one. Only messages are
+ * written, so a full storage can always be emptied.
  *
- * A storage that is short of memory may say that a key is absent which is not. So a key that the queue knows is never
- * considered gone by that alone, and no key is written before it was found free.
+ * A storage that is short of memory may report an existing key as absent. So a known key is never considered deleted
+ * for that reason alone, and a key is checked to be free before it is written.
  */
 
 import { utf8 } from "../crypto/utf8.js";
@@ -16,72 +16,78 @@ import type { Clock, Random, Storage } from "../host.js";
 import { type PowerOnClock, PowerOns } from "./power-on.js";
 import { DIGITS, decodeRecord, readDigits, type StoredMessage, type StoredRecord, storedBytes } from "./record.js";
 
-/** As eight base-36 digits of a key count: 4000 years at 20 a second. */
+/** Maximum of eight base-36 digits: lasts 4000 years at 20 messages per second. */
 const MAX_SEQUENCE = 36 ** 8 - 1;
 /**
- * Numbers an entry has in the table: sequence number, bytes and endpoint, time. Bytes are whole entries of 32. In place of
- * a time, what is below UNKNOWN_TIME counts down from there, one for each power-on.
+ * Numbers per table entry: sequence number, bytes + endpoint, time. Bytes are a multiple of 32. A time below
+ * UNKNOWN_TIME encodes the index of a power-on instead.
  */
 const STRIDE = 3;
-/** Entries that the table grows by: few for a device, and not so few that a long queue is copied all the time. */
+/**
+ * Minimum growth of the table in entries: small for a device, but large enough that a long queue is not copied too
+ * often.
+ */
 const LEAST_ROOM = 16;
-/** What a message is counted as that is listed and reads as absent. */
+/** Size counted for a message that is listed but reads as absent. */
 const LEAST_BYTES = storedBytes(0);
 const UNKNOWN_TIME = -1;
-/** A set that finds no room costs an ESP32 the erasure of a sector: how long until it may find some, if nothing is deleted. */
+/**
+ * Time until the next attempt to write to a full storage if nothing was deleted: each attempt costs an ESP32 a sector
+ * erase.
+ */
 const NO_ROOM_MS = 3600000;
 
 export interface Corrupt {
   readonly sequence: number;
-  /** `unsupported`: written by a later version of this library. It stays in the storage for that version. */
+  /** `unsupported`: written by a later version of this library; stays in storage for that version. */
   readonly reason: "corrupt" | "unsupported";
 }
 
-/** Sequence numbers of what is being sent, which must not be evicted. */
+/** Range of sequence numbers being sent, which must not be evicted. */
 export interface Held {
   readonly first: number;
   readonly last: number;
 }
 
-/** A message, and what lies in storage for it. */
+/** A message and its stored text. */
 interface Found {
   readonly message: StoredMessage;
   readonly text: string;
 }
 
-/** What is read of a message. `absent` may come from a storage that is short of memory. */
+/** Result of reading a message. `absent` may come from a storage that is short of memory. */
 export type Read = StoredMessage | "absent" | "corrupt" | "newer";
 
 export class StoredQueue {
   readonly #storage: Storage;
   readonly #name: string;
   readonly #clock: Pick<Clock, "monotonicMs">;
-  /** Entries in order; the table is larger than what is in use. */
+  /** Entries in order; only the range from `#begin` to `#end` is in use. */
   #table = new Float64Array(0);
   #begin = 0;
   #end = 0;
   #bytes = 0;
-  /** Messages that are not readings. */
+  /** Number of messages that are not readings. */
   #others = 0;
-  /** Messages that were listed and read as absent. */
+  /** Number of messages that are listed but read as absent. */
   #unread = 0;
-  /** What an opening that failed has found, and perhaps deleted, already. */
+  /** Corrupt messages found, and possibly deleted, by a failed `open`. */
   #found: Corrupt[] | undefined;
   #next = 0;
-  /** Messages read so far: shows whether the storage could read anything meanwhile. */
+  /** Number of messages read so far: shows whether the storage could read others meanwhile. */
   #reads = 0;
-  /** Messages that were absent in an earlier flush, and what `#reads` was then. */
+  /** Messages that were absent in an earlier flush, with `#reads` at that time. */
   #absent: Map<number, number> | undefined;
-  /** Numbers whose writing failed, perhaps after it took effect. */
+  /** Sequence numbers whose write failed, possibly after taking effect. */
   #failed: number[] | undefined;
-  /** Bytes for which there was no room, and until when there is none unless something is deleted. */
+  /** Size that did not fit, and the time until which this holds unless something is deleted. */
   #noRoomBytes = Number.POSITIVE_INFINITY;
   #noRoomUntilMs = 0;
-  /** Readings without a time; undefined where none is sent. */
+  /** Dates undated readings; undefined if times are not sent. */
   powerOns: PowerOns | undefined;
   #keyOf = -1;
   #lastKey = "";
-  /** Why nothing may be written any more in this life. */
+  /** Why nothing may be written until a restart. */
   #stopped: unknown;
 
   /** @param name 1 to 4 characters of `[A-Za-z0-9_-]` */
@@ -91,7 +97,7 @@ export class StoredQueue {
     this.#clock = clock;
   }
 
-  /** Keeps readings apart that were taken before the clock was set. */
+  /** Enables dating of readings taken before the clock was set. */
   dateReadings(clock: PowerOnClock, random: Random): PowerOns {
     const storage = this.#storage;
     const set = (key: string, text: string) => this.#setValue(key, text);
@@ -100,12 +106,12 @@ export class StoredQueue {
     return this.powerOns;
   }
 
-  /** Messages in the queue. */
+  /** Number of messages in the queue. */
   get size(): number {
     return (this.#end - this.#begin) / STRIDE;
   }
 
-  /** What the queue takes of its storage, counted as NVS does. */
+  /** Size of the queue in storage, counted like NVS. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -118,7 +124,7 @@ export class StoredQueue {
     return undefined;
   }
 
-  /** @param nowMs since 1970 */
+  /** Returns size, bytes, and age of the oldest message. @param nowMs milliseconds since 1970 */
   stats(nowMs: number): OutboxStats {
     if (this.#end === this.#begin) return { size: 0, bytes: 0, oldestAgeMs: 0 };
     const oldest = this.oldestTimeMs;
@@ -126,7 +132,7 @@ export class StoredQueue {
     return { size: this.size, bytes: this.#bytes, oldestAgeMs };
   }
 
-  /** The sequence number at an index, 0 being the oldest; undefined if there is none. */
+  /** Returns the sequence number at an index, 0 being the oldest; undefined if there is none. */
   sequenceAt(index: number): number | undefined {
     const at = this.#begin + index * STRIDE;
     return at < this.#end ? this.#table[at] : undefined;
@@ -140,7 +146,9 @@ export class StoredQueue {
     return this.#table[this.#begin + index * STRIDE + 1] - this.endpointAt(index);
   }
 
-  /** The index of what is evicted first: the device's own messages before readings, the oldest first; -1 if there is none. */
+  /**
+   * Returns the index of the message to evict first: log lines before readings, the oldest first; -1 if there is none.
+   */
   dispensable(held: Held | undefined): number {
     let oldest = -1;
     for (let at = this.#begin, index = 0; at < this.#end; at += STRIDE, index++) {
@@ -152,9 +160,9 @@ export class StoredQueue {
     return oldest;
   }
 
-  /** The index of a sequence number; -1 if it is not in the queue. */
+  /** Returns the index of a sequence number; -1 if it is not in the queue. */
   indexOf(sequence: number): number {
-    // Numbers only rise.
+    // Numbers only increase: binary search.
     let low = 0;
     let high = this.size - 1;
     while (low <= high) {
@@ -168,8 +176,8 @@ export class StoredQueue {
   }
 
   /**
-   * Reads what is in the storage.
-   * @returns messages that cannot be read; what is corrupt has been deleted
+   * Reads all stored messages.
+   * @returns messages that cannot be read; corrupt ones have been deleted
    */
   async open(): Promise<Corrupt[]> {
     this.#table = new Float64Array(0);
@@ -188,7 +196,7 @@ export class StoredQueue {
     sequences.sort(byNumber);
     for (const sequence of sequences) {
       if (sequence >= this.#next) this.#next = sequence + 1;
-      // Mostly it is read at once, and a function that waits costs as much as all that it does here.
+      // Inlined: an extra async function would cost as much as all other work here.
       const text = await this.#storage.get(this.#key(sequence));
       let read: Found | "absent" | "corrupt" | "newer" = text === undefined ? "absent" : this.#decode(sequence, text);
       if (read === "corrupt") read = await this.#read(sequence);
@@ -202,7 +210,7 @@ export class StoredQueue {
         this.#add(sequence, read);
       }
     }
-    // What cannot be read now may need a value that nothing else does.
+    // An unreadable message may need a value that no other message needs.
     if (this.powerOns !== undefined) await this.powerOns.opened(this.#unread === 0);
     const found = this.#found ?? [];
     this.#found = undefined;
@@ -224,26 +232,27 @@ export class StoredQueue {
     this.#push(sequence, storedBytes(utf8(read.text).length), this.#timeOf(timeMs, powerOn), endpoint);
   }
 
-  /** What the table has for a time. */
+  /** Returns the table's representation of a time. */
   #timeOf(timeMs: number | undefined, powerOn: string | undefined): number {
     if (powerOn === undefined) return timeMs ?? UNKNOWN_TIME;
     return this.powerOns === undefined ? UNKNOWN_TIME : UNKNOWN_TIME - 1 - this.powerOns.indexOf(powerOn);
   }
 
-  /** A number that is given to no stored message. */
+  /** Returns an unused sequence number. @throws {IotHubError} OUTBOX_FULL if there is none left */
   takeNumber(): number {
     if (this.#next > MAX_SEQUENCE) throw new IotHubError("OUTBOX_FULL", "The outbox has no sequence number left.");
     return this.#next++;
   }
 
-  /** Whether writing so many bytes is known to find no room. */
+  /** Whether the storage is known to have no room for a record of this size. */
   isWithoutRoom(bytes: number): boolean {
     return bytes >= this.#noRoomBytes && this.#clock.monotonicMs() < this.#noRoomUntilMs;
   }
 
   /**
-   * Writes a record behind all others.
-   * @throws {IotHubError} also STORAGE_FULL, if nothing can be written before something is deleted
+   * Appends a record. @returns its sequence number
+   * @throws {IotHubError} the errors of the storage; STORAGE_FULL if nothing can be written before something is
+   * deleted; OUTBOX_FULL if there is no sequence number left
    */
   async append({ text, bytes, timeMs, powerOn, endpoint }: StoredRecord): Promise<number> {
     if (this.#stopped !== undefined) throw this.#stopped;
@@ -251,14 +260,14 @@ export class StoredQueue {
     if (powerOn !== undefined) {
       await this.powerOns?.prepare(powerOn);
       if (this.isWithoutRoom(bytes) && !(await this.#freeTimes(powerOn))) {
-        throw new IotHubError("STORAGE_FULL", "The storage has no room.");
+        throw new IotHubError("STORAGE_FULL", "The storage is full.");
       }
     }
     let sequence = this.takeNumber();
     for (;;) {
       const value = await this.#storage.get(this.#key(sequence));
       if (value === undefined) break;
-      // The storage did not list it.
+      // The storage had not listed it.
       const found = this.#decode(sequence, value);
       if (found !== "newer" && found !== "corrupt") this.#add(sequence, found);
       sequence = this.takeNumber();
@@ -286,12 +295,12 @@ export class StoredQueue {
   }
 
   /**
-   * A reading is worth more than the time of others: deletes what no stored reading needs, also what was just written for
-   * one that finds no room.
+   * Deletes the values that no stored reading needs, as a reading is worth more than the time of another one: also the
+   * value that was just written for a reading that then did not fit.
    * @returns whether there is more room now
    */
   async #freeTimes(powerOn: string | undefined): Promise<boolean> {
-    // What could not be read may need any of them.
+    // Messages that could not be read may need any of them.
     const only = this.#unread > 0 ? powerOn : undefined;
     if (this.powerOns === undefined || (this.#unread > 0 && powerOn === undefined)) return false;
     const isFreed = await this.powerOns.deleteUnused(only);
@@ -304,7 +313,7 @@ export class StoredQueue {
     this.#noRoomUntilMs = this.#clock.monotonicMs() + NO_ROOM_MS;
   }
 
-  /** Writes a value that a message can do without. @returns whether it is written */
+  /** Writes an optional value. @returns whether it was written */
   async #setValue(key: string, text: string): Promise<boolean> {
     const bytes = storedBytes(text.length);
     if (this.#stopped !== undefined || this.isWithoutRoom(bytes)) return false;
@@ -324,7 +333,7 @@ export class StoredQueue {
     }
   }
 
-  /** Deletes what was written although its writing failed: whoever was refused may have it stored again. */
+  /** Deletes records whose write was reported as failed: the caller may store the message again. */
   async clean(): Promise<void> {
     while (this.#failed !== undefined) {
       const key = this.#key(this.#failed[0]);
@@ -334,14 +343,14 @@ export class StoredQueue {
     }
   }
 
-  /** The message at an index. Corrupt is only what was read twice and made no sense. */
+  /** Reads the message at an index. It is corrupt only if it is invalid twice. */
   read(index: number): Promise<Read> {
     return this.#read(this.sequenceAt(index) as number).then((read) =>
       typeof read === "string" ? read : read.message,
     );
   }
 
-  /** Whether the key of a message is gone. */
+  /** Whether the key of a message no longer exists. */
   async isGone(sequence: number): Promise<boolean> {
     const isGone = (await this.#storage.get(this.#key(sequence))) === undefined;
     if (isGone) this.#noRoomUntilMs = 0;
@@ -349,8 +358,8 @@ export class StoredQueue {
   }
 
   /**
-   * Takes in that a message is absent, once in a flush.
-   * @returns true if it is lost: it was absent in an earlier flush, and others could be read since
+   * Notes that a message is absent; called once per flush.
+   * @returns true if it is lost: it was absent in an earlier flush, too, and others have been read since
    */
   isLost(sequence: number): boolean {
     this.#absent ??= new Map();
@@ -369,8 +378,8 @@ export class StoredQueue {
   }
 
   /**
-   * Forgets the message at an index, which is gone from the storage.
-   * @returns the index of the power-on of which it was the last reading; -1 if it was not
+   * Removes the message at an index from the table after it was deleted from storage.
+   * @returns the index of the power-on whose last reading it was; otherwise -1
    */
   drop(index: number): number {
     const at = this.#begin + index * STRIDE;
@@ -424,9 +433,9 @@ export class StoredQueue {
   }
 
   #key(sequence: number): string {
-    // Written and deleted, a key is asked for several times.
+    // The same key is needed several times, to write and to delete.
     if (sequence !== this.#keyOf) {
-      // A number's text costs XS as much as four calls: the next number mostly differs by its last digit alone.
+      // Formatting a number costs XS as much as four calls, and the next number mostly differs only in its last digit.
       const digit = sequence % 36;
       this.#lastKey =
         sequence === this.#keyOf + 1 && digit > 0
@@ -437,7 +446,7 @@ export class StoredQueue {
     return this.#lastKey;
   }
 
-  /** The sequence number; -1 for another's key. */
+  /** Returns the sequence number; -1 for a key of another user. */
   #parse(key: string): number {
     const { length } = this.#name;
     if (key.length !== length + 9 || !key.startsWith(`${this.#name}.`)) return -1;

@@ -1,67 +1,67 @@
 /**
- * How a message lies in storage: one text, since a string of NVS is one entry more than its bytes and has its old or its
- * new value after a power cut.
+ * Storage format of a message: one string, since NVS writes a string atomically and needs only one entry more than its
+ * bytes.
  *
  *     <version><flags><time>[,<field>…]#<topic>#<payload>
  *
- * - version: `1`. A later one is left in storage for the version that wrote it.
- * - flags: a digit of base 36. 1: QoS 1. 2: the payload is Base64 of bytes. 4: the payload is Base64 of text that has
- *   U+0000, which no NVS string can have. 8 and 16: the endpoint, 0 for readings; a later version may have more of them.
- * - time: of the reading, milliseconds since 1970 in base 36. With the field `u`, milliseconds since the power-on.
- * - fields: `o`: the payload is the JSON of an object, which may take the time as a member. `u<id>`: the reading was taken
- *   before the clock was set, in the power-on with this id. Others are of later versions, which this one can do without,
- *   as earlier versions can do without these; they are passed over.
- * - topic: as it was given. It has no `#`, which is a wildcard; at other endpoints it is empty.
- * - payload: as it will be sent.
+ * - version: `1`. A record of a later version stays in storage for that version.
+ * - flags: one base-36 digit. 1: QoS 1. 2: the payload is Base64 of bytes. 4: the payload is Base64 of text with
+ *   U+0000, which an NVS string cannot contain. 8 and 16: the endpoint, 0 for readings; a later version may add more.
+ * - time: time of the reading, milliseconds since 1970 in base 36. With the field `u`, milliseconds since power-on.
+ * - fields: `o`: the payload is the JSON of an object, to which the time can be added. `u<id>`: the reading was taken
+ *   before the clock was set, during the power-on with this id. Unknown fields are ignored: a later version may add
+ *   optional ones.
+ * - topic: not expanded. It has no `#`, which is a wildcard. Empty for endpoints other than 0.
+ * - payload: as sent, apart from times and batches.
  *
- * Neither number nor checksum: the key has the one, NVS the other.
+ * No sequence number and no checksum: the key contains the former, and NVS adds the latter.
  */
 
 import { base64, base64Decode } from "../crypto/base64.js";
 import { utf8, utf8Decode } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
 
-/** What is kept for a message. */
+/** A message in the outbox. */
 export interface StoredMessage {
   /**
-   * Rises with each message of one life, and is different for all that wait. After a restart it goes on above the highest
-   * that waits, so the number of a message that is gone may come again.
+   * Sequence number: increases during a run, and is unique among queued messages. After a restart it continues above
+   * the highest queued one, so the number of a deleted message may be reused.
    */
   readonly sequence: number;
-  /** When the reading was taken, in milliseconds since 1970. Absent while that is not known. */
+  /** Time of the reading, in milliseconds since 1970. Absent while it is not known. */
   readonly timeMs?: number;
-  /** Of a reading that was taken before the clock was set: when, in milliseconds since the power-on. */
+  /** For a reading taken before the clock was set: its time in milliseconds since power-on. */
   readonly uptimeMs?: number;
-  /** Of such a reading: the random id of its power-on. */
+  /** For such a reading: random id of its power-on. */
   readonly powerOn?: string;
-  /** As it was given: a name without a slash is completed when the message is sent. */
+  /** Topic as given: a name without a slash is expanded when the message is sent. */
   readonly topic: string;
-  /** As it is sent, but for the time that `timeField` and a batch add: text, or Base64 of bytes. */
+  /** Payload as sent, without the time that `timeField` or `batch` adds: text, or Base64 of bytes. */
   readonly payload: string;
-  /** Whether `payload` is the JSON of an object that was enqueued; only kept where readings are sent with their time. */
+  /** Whether `payload` is the JSON of an enqueued object; only stored if readings are sent with their time. */
   readonly isObject?: boolean;
   /** `"Base64"` if `payload` is Base64 of bytes. */
   readonly payloadEncoding?: "Base64";
   readonly qos: 0 | 1;
-  /** Number of the endpoint that it goes to: 0 for a reading, which has a topic, 1 for lines of the log, which have none. */
+  /** Number of its endpoint: 0 for a reading, 1 for log lines, which have no topic. */
   readonly endpoint: number;
 }
 
-/** What {@link encodeRecord} makes a record of. */
+/** Input of {@link encodeRecord}. */
 export interface OutboxMessage
   extends Pick<StoredMessage, "topic" | "qos" | "endpoint" | "isObject" | "uptimeMs" | "powerOn"> {
   readonly payload: string | Uint8Array;
-  /** Milliseconds since 1970; the device's time by default. */
+  /** Milliseconds since 1970. @default the device's time */
   readonly timeMs?: number;
 }
 
-/** A message on its way to the storage. */
+/** An encoded message. */
 export interface StoredRecord {
   readonly text: string;
-  /** What it takes of a storage, see {@link storedBytes}. */
+  /** Size in storage, see {@link storedBytes}. */
   readonly bytes: number;
   readonly payloadBytes: number;
-  /** With `powerOn`, since then. */
+  /** Milliseconds since 1970 or, with `powerOn`, since power-on. */
   readonly timeMs: number;
   readonly powerOn?: string;
   readonly endpoint: number;
@@ -75,34 +75,35 @@ const ENDPOINT_SHIFT = 3;
 const MAX_ENDPOINT = 1;
 const MAX_FLAGS = 31;
 const MAX_TIME_MS = 2 ** 48 - 1;
-/** Of base 36. One at a time, as XS takes ten times as long for the text of a number. */
+/** Base-36 digits. Looked up, since XS takes ten times as long to format a number. */
 export const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 const MAX_DIGITS = 10;
-/** 36 to the power of the index. */
+/** Powers of 36. */
 const POWERS: readonly number[] = Object.freeze(Array.from({ length: MAX_DIGITS + 1 }, (_, count) => 36 ** count));
 const OBJECT_FIELD = ",o";
 const POWER_ON_FIELD = ",u";
-/** Characters of the id of a power-on, which are digits of base 36. */
+/** Length of a power-on id in base-36 digits. */
 export const POWER_ON_LENGTH = 5;
 /** An entry of NVS has 32 bytes; a string takes one for itself, and ends with NUL (ESP-IDF, "NVS"). */
 const ENTRY = 32;
 
-/** What a text of so many bytes takes of the NVS of an ESP32; other storages take less. */
+/** Returns the size of a string in the NVS of an ESP32, in bytes; other storages need less. */
 export function storedBytes(length: number): number {
   return ENTRY * (1 + Math.ceil((length + 1) / ENTRY));
 }
 
 /**
- * The record of a message.
- * @param maxValueBytes what a value may have
- * @param maxBytes what the record may take, counted as {@link storedBytes} does
- * @throws {IotHubError} INVALID_TOPIC if the topic of a reading has not 1 to 255 bytes, or has `#` or NUL; PAYLOAD_TOO_LARGE
+ * Encodes a message as a record.
+ * @param maxValueBytes maximum size of a stored value in bytes
+ * @param maxBytes maximum size of the record, counted like {@link storedBytes}
+ * @throws {IotHubError} INVALID_TOPIC if a reading's topic does not have 1 to 255 bytes, or contains `#` or NUL;
+ * PAYLOAD_TOO_LARGE
  */
 export function encodeRecord(message: OutboxMessage, maxValueBytes: number, maxBytes: number): StoredRecord {
   return encodeRecordAt(message, message.timeMs ?? message.uptimeMs ?? 0, maxValueBytes, maxBytes);
 }
 
-/** The same with a time in place of the message's own, so that no device has to copy the message. */
+/** Same as {@link encodeRecord} with a given time, which saves a copy of the message. */
 export function encodeRecordAt(
   { topic: given, payload, qos, endpoint, isObject, powerOn }: OutboxMessage,
   time: number,
@@ -128,7 +129,7 @@ export function encodeRecordAt(
   const isBase64 = !isText || hasNul;
   const flags =
     (qos === 1 ? QOS_1 : 0) | (isText ? 0 : BYTES) | (hasNul ? TEXT_WITH_NUL : 0) | (endpoint << ENDPOINT_SHIFT);
-  // On XS one call costs half of what a template does.
+  // On XS, one concat call costs half as much as a template.
   let head = VERSION.concat(DIGITS[flags], timeMs.toString(36));
   if (isObject) head += OBJECT_FIELD;
   if (powerOn !== undefined) head += POWER_ON_FIELD + powerOn;
@@ -139,7 +140,7 @@ export function encodeRecordAt(
     const what = isText ? "text" : "bytes";
     throw new IotHubError(
       "PAYLOAD_TOO_LARGE",
-      `The payload has ${bytes.length} bytes; with this topic the outbox takes ${limit} bytes of ${what} at most.`,
+      `The payload has ${bytes.length} bytes; with this topic the outbox can store ${limit} bytes of ${what}.`,
     );
   }
   const content = isBase64 ? Math.ceil(bytes.length / 3) * 4 : bytes.length;
@@ -149,14 +150,14 @@ export function encodeRecordAt(
   return { text, bytes: storedBytes(length), payloadBytes: bytes.length, timeMs, powerOn, endpoint };
 }
 
-/** The text of `bytes`, its UTF-8: a half of a character has become U+FFFD, or one with its other half. */
+/** Returns well-formed text from its UTF-8 `bytes`, in which lone surrogates are U+FFFD and pairs are combined. */
 function wellFormed(text: string, bytes: Uint8Array): string {
   return bytes.length === text.length || !/[\ud800-\udfff]/.test(text) ? text : utf8Decode(bytes);
 }
 
 /**
- * The number that up to ten lower-case digits of base 36 make, with zeros before it or not; NaN for any other text. The
- * digit that is put before them shows whether all of them were read, for less than a regular expression costs XS.
+ * Parses up to ten lower-case base-36 digits, leading zeros allowed; NaN for any other text. A digit put in front shows
+ * whether all of them were parsed, which costs XS less than a regular expression.
  */
 export function readDigits(digits: string): number {
   const { length } = digits;
@@ -165,7 +166,7 @@ export function readDigits(digits: string): number {
   return value >= 0 ? value : Number.NaN;
 }
 
-/** What a record says of its message; `"newer"` if a later version wrote it, undefined if it makes no sense. */
+/** Decodes a record. @returns `"newer"` if a later version wrote it, undefined if it is invalid */
 export function decodeRecord(sequence: number, text: string): StoredMessage | "newer" | undefined {
   const headEnd = text.indexOf("#");
   const topicEnd = text.indexOf("#", headEnd + 1);
@@ -176,7 +177,7 @@ export function decodeRecord(sequence: number, text: string): StoredMessage | "n
   const flags = DIGITS.indexOf(text.charAt(1));
   const digits = text.slice(2, fieldsAt);
   const timeMs = readDigits(digits);
-  // Whatever is not exactly what it was written as makes no sense.
+  // Anything that the encoder does not write is invalid.
   if (flags < 0 || flags > MAX_FLAGS || !(timeMs <= MAX_TIME_MS) || (digits.startsWith("0") && digits !== "0")) {
     return undefined;
   }
@@ -220,7 +221,7 @@ function withFields(message: StoredMessage, fields: string): StoredMessage {
   return { ...message, timeMs, uptimeMs, powerOn, isObject };
 }
 
-/** Whether a text may be the id of a power-on. */
+/** Whether a string is a valid power-on id. */
 export function isPowerOn(id: string): boolean {
   return id.length === POWER_ON_LENGTH && /^[0-9a-z]+$/.test(id);
 }

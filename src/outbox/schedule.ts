@@ -1,4 +1,4 @@
-/** When an outbox sends without being asked: after an interval, at once when enough waits, later after failures. */
+/** Schedule of automatic flushes: at an interval, at once when enough messages are queued, later after failures. */
 
 import { type IotHubError, ResponseError } from "../errors.js";
 import type { WaitReason } from "../health.js";
@@ -9,7 +9,7 @@ import type { FlushReason } from "./delivery.js";
 const MAX_MS = 2147483647;
 
 export interface ScheduleOptions {
-  /** 0: only an explicit flush sends. */
+  /** 0: no automatic flushes. */
   readonly intervalMs: number;
   readonly threshold: number;
 }
@@ -24,9 +24,9 @@ export interface ScheduleParts {
   readonly timer: Timer;
   readonly random: Random;
   readonly clock: Pick<Clock, "monotonicMs">;
-  /** Messages that wait; undefined until the storage has been read. */
+  /** Number of queued messages; undefined until the storage has been read. */
   waiting(): number | undefined;
-  /** Starts a flush; {@link Schedule.ended} has to be called at its end. */
+  /** Starts a flush; {@link Schedule.ended} must be called at its end. */
   run(): void;
 }
 
@@ -37,17 +37,18 @@ export class Schedule {
   #dueMs = 0;
   #running = false;
   #closed = false;
-  /** Flushes in a row that delivered nothing. */
+  /** Consecutive flushes that delivered nothing. */
   #failures = 0;
-  /** Flushes in a row that the gateway turned away with a pause. */
+  /** Consecutive flushes that the gateway rejected with a Retry-After. */
   #rejections = 0;
-  /** When the pause ends that the gateway asked for, in monotonic time. */
+  /** End of the pause requested by the gateway, in monotonic time. */
   #notBeforeMs = 0;
 
   constructor(parts: ScheduleParts, options: ScheduleOptions) {
     this.#parts = parts;
     this.#options = options;
-    // What an earlier start left is sent soon, but not by a whole fleet at once after a power cut.
+    // Messages from earlier runs are sent soon, after a random delay so that a fleet does not send at once after a
+    // power cut.
     if (options.intervalMs > 0) this.#set(unit(parts.random) * options.intervalMs);
   }
 
@@ -58,26 +59,29 @@ export class Schedule {
     return Math.max(0, Math.round(this.#dueMs - this.#parts.clock.monotonicMs()));
   }
 
-  /** Whether neither a failure nor a pause has to be thought of. */
+  /** Whether there is neither a failure nor a pause to consider. */
   isEven = true;
 
-  /** What the outbox's own flushes wait for. */
+  /** Returns what automatic flushes wait for. */
   waitingFor(nowMs: number): WaitReason {
     if (this.#notBeforeMs > nowMs) return "pause";
     return this.#failures > 0 && this.#timer !== undefined ? "backoff" : "nothing";
   }
 
-  /** Until when, in monotonic time. */
+  /** Returns the end of the wait in monotonic time. */
   waitingUntil(reason: WaitReason): number {
     return reason === "pause" ? this.#notBeforeMs : this.#dueMs;
   }
 
-  /** Whether no flush is under way or backed off from, and no pause that the gateway asked for holds. */
+  /** Whether there is no running flush, no backoff, and no pause requested by the gateway. */
   get isClear(): boolean {
     return !this.#running && this.#failures === 0 && this.#pauseMs() === 0;
   }
 
-  /** Plans the next flush, or starts it, as what waits demands. It never gives up: every failure is backed off from. */
+  /**
+   * Plans the next flush, or starts it if enough messages are queued. Never gives up: every failure is followed by a
+   * backoff.
+   */
   update(): void {
     const { intervalMs, threshold } = this.#options;
     if (this.#closed || intervalMs === 0 || this.#running) return;
@@ -93,12 +97,12 @@ export class Schedule {
     }
   }
 
-  /** Takes in how a flush ended. @param planned whether the schedule had started it */
+  /** Updates the schedule at the end of a flush. @param planned whether the schedule had started it */
   ended({ reason: ended, delivered, error }: Outcome, planned: boolean): void {
     const { retryAfterSeconds } = (error ?? {}) as { readonly retryAfterSeconds?: number };
     if (delivered > 0 || retryAfterSeconds === undefined) this.#rejections = 0;
     if (retryAfterSeconds !== undefined) {
-      // Where nothing was sent because of a pause, the gateway has not refused again.
+      // If nothing was sent because of a pause, the gateway has not rejected again.
       if (error instanceof ResponseError) this.#rejections++;
       const pause = flushPauseMs(retryAfterSeconds * 1000, this.#rejections, unit(this.#parts.random));
       this.#notBeforeMs = this.#parts.clock.monotonicMs() + pause;

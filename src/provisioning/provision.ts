@@ -1,12 +1,12 @@
 /**
- * A board's credential from its first start on: use what is stored, else register and store before anything else.
+ * Provisioning: uses the stored credential, or registers the device and stores the new credential before using it.
  *
- * In storage, `cred` holds the version, a generation (0 or 1), the number of further parts as a digit of base 36, the first
- * 16 bytes of a SHA-256 of these three characters and the content, in hex, then as much of the content as fits; `cred.G.N`
- * hold what does not. The content is JSON without any character beyond ASCII, so that it can be cut anywhere. The parts of
- * a new generation are written first, `cred` last and at once: a power cut leaves the old or the new credential, never
- * half of one. `registering` stands there from before a registration until its credential is stored, since a response
- * that got lost may have invalidated what is stored.
+ * Storage format: `cred` holds the version, a generation (0 or 1), the number of further parts as a base-36 digit, the
+ * first 16 bytes of the SHA-256 of these three characters and the content, in hex, and the beginning of the content;
+ * `cred.G.N` hold the rest. The content is ASCII-only JSON, so that it can be split anywhere. The parts of a new
+ * generation are written first and `cred` last, atomically: a power loss leaves either the old or the new credential.
+ * The marker `registering` is written before a registration and deleted once its credential is stored, since a
+ * registration whose response was lost may have revoked the stored credential.
  */
 
 import { hex } from "../crypto/hex.js";
@@ -32,21 +32,25 @@ import {
 
 /** Options of {@link provision}. */
 export interface ProvisionOptions extends Omit<RegisterOptions, "productSecret"> {
-  /** Needed to register; not needed by a device that has its credential. */
+  /** The product's secret, needed only to register; see {@link RegisterOptions.productSecret}. */
   readonly productSecret?: string;
-  /** Registers even if a credential is stored; what is stored is replaced once the new one has come. */
+  /**
+   * Registers even if a credential is stored. The stored one is replaced when the new one has been received. @default
+   * false
+   */
   readonly force?: boolean;
 }
 
-/** A device's identity with the credential that is stored. */
+/** A device's identity and stored credential. */
 export interface Provisioned extends Identity {
   readonly credential: Credential;
-  /** The certificate that belongs to a private key, PEM. */
+  /** Certificate of a private key, in PEM. */
   readonly certificate?: string;
-  /** Where the credential comes from. */
+  /** Whether the credential was stored already or was just registered. */
   readonly origin: "stored" | "registered";
-  /** After a registration: what the gateway calls it, and whether the device was new (0) or known (1). */
+  /** After a registration: RequestId of the gateway. */
   readonly requestId?: string;
+  /** After a registration: 0 if the device was new, 1 if it had registered before. */
   readonly state?: 0 | 1;
 }
 
@@ -57,19 +61,24 @@ const PENDING = "registering";
 const HASH_BYTES = 16;
 /** Version, generation, parts, hash. */
 const HEAD_LENGTH = 3 + 2 * HASH_BYTES;
-/** 60 000 bytes and more: more than any chain of certificates that a device can use. */
+/** At least 60 000 bytes, more than any certificate chain that a device can use. */
 const MAX_PARTS = 15;
 const NO_GENERATION = 2;
-/** Another version's marker: of a registration that this one knows nothing of. */
+/** Marker of another version, about a registration that this version cannot interpret. */
 const OTHER_PENDING = -1;
 
 /**
- * Resolves with the device's credential: the stored one, or, where there is none, one that is registered and stored
- * before anything else is done with it. A stored credential is never replaced unless `force` is given or an earlier
- * registration was cut short. Call it once at a time for one storage.
- * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED,
- * STORAGE_IN_USE; NOT_PROVISIONED and STORED_CREDENTIAL_DAMAGED without a `productSecret`; STORED_CREDENTIAL_OTHER if what is stored belongs to another
- * ProductId or DeviceName (`force` or {@link forget} helps); and what {@link register} throws
+ * Resolves with the device's credential: the stored one or, if there is none, a new one, which is registered and stored
+ * first. A stored credential is only replaced with `force`, or if an earlier registration was interrupted. Do not call
+ * it concurrently for one storage.
+ * @throws {IotHubError} INVALID_OPTION, also if the host has no storage; STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED,
+ * STORAGE_IN_USE; without a `productSecret` NOT_PROVISIONED if no credential is stored, STORED_CREDENTIAL_DAMAGED if it
+ * is corrupt; STORED_CREDENTIAL_OTHER if it belongs to another ProductId or DeviceName (use `force` or {@link forget});
+ * and the errors of {@link register}
+ * @example
+ *   const host = createHost();
+ *   const { deviceName, credential } = await provision({ productId: "ABCDE12345", productSecret }, host);
+ *   const device = new Device({ productId: "ABCDE12345", deviceName, credential }, host);
  */
 export async function provision(options: ProvisionOptions, host: Host): Promise<Provisioned> {
   checkOptions("", options, provisionRules);
@@ -78,14 +87,14 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   const store = new CredentialStore(host, options.storageTimeoutMs);
   let stored = await store.load();
   const pending = await store.readPending();
-  // A registration whose credential was stored ended well, even if the marker is still there.
+  // If the generation has changed since the marker was written, the registration was completed.
   let cutShort = pending !== undefined && pending === stored.generation;
   const { productSecret, force = false } = options;
 
   if (stored.record !== undefined && !force) {
     checkOwner(stored.record, identity);
     if (!cutShort || productSecret === undefined) {
-      // What cannot be tidied up now does no harm: the credential is good.
+      // Leftovers that cannot be deleted now do no harm: the credential is valid.
       if (pending !== undefined && !cutShort) await store.clean(stored).catch(() => {});
       return provisioned(stored.record, identity, options);
     }
@@ -93,14 +102,14 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   await store.checkAbsent(stored, pending);
   if (productSecret === undefined) throw stored.isCorrupt ? corruptCredential() : notProvisioned();
 
-  // Before the marker: a registration that cannot be sent has not been cut short.
+  // Before the marker: a registration that cannot be sent was not interrupted.
   reachableEndpoint(options, host.http);
-  // What cannot be read may be the credential that the marker speaks of, and must not go on without it.
+  // A corrupt credential may be the one that the marker refers to: keep the marker's generation.
   const replaced = stored.record === undefined && (pending === 0 || pending === 1) ? pending : stored.generation;
-  // Writing it first also shows, before the gateway issues a secret, that the storage takes one.
+  // Writing the marker first also shows that the storage works before the gateway issues a secret.
   if (pending !== replaced) await store.writePending(replaced);
   if (stored.record === undefined) {
-    // A storage that is short of memory may have said that nothing is stored.
+    // Read again: a storage that is short of memory may have reported the credential as absent.
     stored = await store.load();
     await store.checkAbsent(stored, replaced);
     if (stored.record !== undefined) {
@@ -118,11 +127,11 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   try {
     registration = await register({ ...registering, ...identity, productSecret }, host);
   } catch (error) {
-    // What follows a registration that was cut short proves nothing about what is stored, which may still be good.
+    // A failure after an interrupted registration proves nothing about the stored credential, which may still be valid.
     if (cutShort && stored.record !== undefined && !force && !isOwnFault(error)) {
       return provisioned(stored.record, identity, options);
     }
-    // The gateway has said no for good.
+    // A permanent rejection issued no credential: the marker is not needed.
     const isFinal =
       error instanceof ResponseError && error.code === "GATEWAY_REJECTED" && !isTransient(error.errorClass);
     if (isFinal && !cutShort) await store.deletePending();
@@ -134,12 +143,13 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   return { ...provisioned(record, identity, options), origin: "registered", requestId, state };
 }
 
-/** Options of a device whose credential is found in storage, or registered on its first start. */
+/** Options of a device whose credential is stored, or registered on the first start. */
 export interface ProvisionedDeviceOptions extends Omit<DeviceOptions, "credential" | "deviceName">, ProvisionOptions {}
 
 /**
- * {@link provision}, and the options of a device that has the credential. No secret of the registration stays in them.
- * @throws {IotHubError} what {@link provision} and {@link createSigner} throw
+ * Calls {@link provision} and returns the options of a device with the credential, without the secrets of the
+ * registration.
+ * @throws {IotHubError} the errors of {@link provision}
  */
 export async function provisionOptions(options: ProvisionedDeviceOptions, host: Host): Promise<DeviceOptions> {
   checkOptions("", options, provisionedDeviceRules);
@@ -159,14 +169,14 @@ export async function provisionOptions(options: ProvisionedDeviceOptions, host: 
 }
 
 /**
- * Wipes what {@link provision} has stored. Flash that levels its wear may keep old bytes until it reuses them: encrypt it.
- * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+ * Deletes the stored credential. Wear-levelled flash may keep the old bytes until it reuses them: use flash encryption.
+ * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE
  */
 export async function forget(host: Pick<Host, "storage">): Promise<void> {
   await new CredentialStore(host).wipe();
 }
 
-/** What is stored, as JSON. */
+/** The stored content, as JSON. */
 interface CredentialRecord {
   readonly productId: string;
   readonly deviceName: string;
@@ -174,7 +184,7 @@ interface CredentialRecord {
   /** PEM. */
   readonly privateKey?: string;
   readonly certificate?: string;
-  /** With a private CA, the app keeps the key and the certificate; this says that they were registered. */
+  /** With a private CA, the app keeps key and certificate; true records that they were registered. */
   readonly ownCertificate?: true;
 }
 
@@ -192,13 +202,13 @@ function provisioned(record: CredentialRecord, identity: Identity, own: Provisio
   if (privateKey === undefined) {
     throw new IotHubError(
       "INVALID_OPTION",
-      "The device was registered with its own certificate: its clientCertificate and clientKey are needed.",
+      "The device was registered with its own certificate: clientCertificate and clientKey are required.",
     );
   }
   return { ...found, credential: { privateKey }, certificate };
 }
 
-/** Whether the caller gave up, or has to change something. */
+/** Whether the caller aborted, or must change its input. */
 function isOwnFault(error: unknown): boolean {
   const errorClass = classifyError(error);
   return errorClass === "cancelled" || errorClass === "input" || errorClass === "state";
@@ -206,39 +216,39 @@ function isOwnFault(error: unknown): boolean {
 
 interface Stored {
   readonly record?: CredentialRecord;
-  /** 0 or 1; 2 where no credential can be read. */
+  /** 0 or 1; 2 if no credential can be read. */
   readonly generation: number;
   /** Number of parts beyond the head. */
   readonly parts: number;
-  /** Something is stored, and it cannot be read. */
+  /** Whether a credential is stored that cannot be read. */
   readonly isCorrupt: boolean;
-  /** The key that reads as absent where there should be a credential. */
+  /** Key that reads as absent. */
   readonly absent?: string;
 }
 
 class CredentialStore {
   readonly #storage: Storage;
-  /** Where a credential is saved, which is waited for without limit: there is no other copy of it. */
+  /** Without a timeout, for saving a credential: there is no other copy of it. */
   readonly #unlimited: Storage;
   readonly #digest: NativeDigest | undefined;
 
   constructor(host: Pick<Host, "storage" | "digest"> & Partial<Pick<Host, "timer">>, timeoutMs?: number) {
     const { storage, timer, digest } = host;
     if (storage === undefined) {
-      throw new IotHubError("INVALID_OPTION", "Provisioning needs a host with storage to keep the credential in.");
+      throw new IotHubError("INVALID_OPTION", "Provisioning needs a host with storage for the credential.");
     }
     this.#unlimited = storage;
     this.#storage = timer === undefined ? storage : new LimitedStorage(storage, timer, timeoutMs);
     this.#digest = digest;
   }
 
-  /** What is stored. It is damaged only if that is read twice. */
+  /** Reads the stored credential. It is corrupt only if it is invalid twice. */
   async load(from: Storage = this.#storage): Promise<Stored> {
     const first = await this.#load(from);
     return first.isCorrupt ? this.#load(from) : first;
   }
 
-  /** Rejects if the storage lists what it says is absent, as one may that is short of memory. */
+  /** Rejects if the storage lists a key that it reports as absent, as may happen when memory is short. */
   async checkAbsent({ absent }: Stored, pending: number | undefined): Promise<void> {
     const keys = await attempt(() => this.#storage.keys());
     if ((absent !== undefined && keys.includes(absent)) || (pending === undefined && keys.includes(PENDING))) {
@@ -267,7 +277,7 @@ class CredentialStore {
     return record === undefined ? corruptRecord : { record, generation, parts, isCorrupt: false };
   }
 
-  /** The generation that was stored when a registration began. It is another's only if that is read twice. */
+  /** Returns the generation that was stored when a registration began. Another version's marker is read twice. */
   async readPending(): Promise<number | undefined> {
     const pending = await this.#readPending();
     return pending === OTHER_PENDING ? this.#readPending() : pending;
@@ -285,7 +295,7 @@ class CredentialStore {
     if ((await attempt(() => this.#storage.get(PENDING))) !== pending) {
       throw new IotHubError(
         "STORAGE_FAILED",
-        "The storage did not keep what it was given; no credential is safe there.",
+        "The storage did not keep a value that was written; a credential would not be safe there.",
       );
     }
   }
@@ -294,7 +304,7 @@ class CredentialStore {
     await attempt(() => this.#storage.delete(PENDING));
   }
 
-  /** @param replaced generation of what is stored, which stays until the new one is whole */
+  /** Stores a credential. @param replaced generation of the stored one, which stays until the new one is complete */
   async save(record: CredentialRecord, replaced: number): Promise<void> {
     const storage = this.#unlimited;
     const text = asciiJson(record);
@@ -312,11 +322,11 @@ class CredentialStore {
       await attempt(() => storage.set(partKey(generation, n), text.slice(from, from + maxValueBytes)));
     }
     await attempt(() => storage.set(HEAD, head));
-    // There is no second chance to find out that a storage is full or worn.
+    // Verify now, while the credential is still in memory: the storage may be full or worn out.
     if ((await this.load(storage)).generation !== generation) {
       throw new IotHubError("STORAGE_FAILED", "The storage did not keep the credential.");
     }
-    // From here on the credential is safe. What is left over goes at the next start if it cannot go now.
+    // The credential is safe now. Leftovers that cannot be deleted are deleted at the next start.
     await this.clean({ generation, parts }).catch(() => {});
   }
 
@@ -345,7 +355,7 @@ function partKey(generation: number, n: number): string {
   return `${PART}${generation}.${n}`;
 }
 
-/** JSON with escapes for all that is not ASCII: a comment in a certificate may have anything. */
+/** Encodes JSON with all non-ASCII characters escaped: text around a PEM certificate may contain any. */
 function asciiJson(value: object): string {
   const json = JSON.stringify(value);
   if (utf8(json).length === json.length) return json;
@@ -364,12 +374,12 @@ function checkOwner(record: CredentialRecord, { productId, deviceName }: Identit
   if (record.productId !== productId || record.deviceName !== deviceName) {
     throw new IotHubError(
       "STORED_CREDENTIAL_OTHER",
-      "The stored credential belongs to another ProductId or DeviceName; forget it, or register with force.",
+      "The stored credential belongs to another ProductId or DeviceName; delete it with forget(), or register with force.",
     );
   }
 }
 
-/** Whatever a storage throws becomes STORAGE_FAILED, unless it says more. */
+/** Turns errors of a storage into STORAGE_FAILED, unless they have a code. */
 async function attempt<T>(operation: () => Promise<T>): Promise<T> {
   try {
     return await operation();

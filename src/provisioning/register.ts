@@ -1,5 +1,5 @@
 /**
- * Dynamic registration, POST /device/register (Tencent Cloud, 634/47225): a device that knows only its product's secret
+ * Dynamic registration, POST /device/register (Tencent Cloud, 634/47225): a device that knows only the ProductSecret
  * gets its credential.
  */
 
@@ -22,65 +22,69 @@ const BLOCK_BYTES = 16;
 
 /** Options of {@link register}. */
 export interface RegisterOptions extends ClientOptions {
-  /** `[A-Za-z0-9_]+`, usually ten characters. */
+  /** ProductId, 1 to 64 characters of `[A-Za-z0-9_]`, usually ten. */
   readonly productId: string;
-  /** `[A-Za-z0-9:_-]`, 1 to 48 characters; {@link Host.deviceName} (on an ESP32 its MAC address) by default. */
+  /**
+   * DeviceName, 1 to 48 characters of `[A-Za-z0-9:_-]`. @default {@link Host.deviceName}: on an ESP32 its MAC address
+   */
   readonly deviceName?: string;
-  /** The product's secret as it stands in the console, 16 to 256 printable ASCII characters. */
+  /** ProductSecret, exactly as shown in the console: 16 to 256 printable ASCII characters. */
   readonly productSecret: string;
-  /** HMAC of the registration's signature, and of the psk that it returns. @default "hmacsha256" */
+  /** HMAC of the registration's signature, and of later requests with the returned PSK. @default "hmacsha256" */
   readonly algorithm?: "hmacsha256" | "hmacsha1";
-  /** `"ap-guangzhou"` unless a region or a url is given. */
+  /** Region of the public service. Give either `region` or `url`, not both. @default "ap-guangzhou" */
   readonly region?: Region;
   /** Scheme, host and port of a private deployment or a local gateway. */
   readonly url?: string;
   /**
-   * For a product with a private CA: the device's certificate, as PEM text of at most 8192 characters or as DER bytes,
-   * and, after it, those above it; one or a list. It is sent as PEM.
+   * For a product with a private CA: the device's certificate, followed by its intermediate certificates. PEM text of
+   * at most 8192 characters or DER bytes, one or a list. Sent as PEM.
    */
   readonly clientCertificate?: PemOrDer | readonly PemOrDer[];
-  /** The private key of `clientCertificate`: PEM text or DER bytes. It is not sent; it becomes the credential. */
+  /** Private key of `clientCertificate`: PEM text or DER bytes. Never sent; it becomes the credential. */
   readonly clientKey?: PemOrDer;
   /**
-   * How the certificate is sent: `"documented"`, the default, as `EncryptionType` and `ClientCert`; `"c-sdk"` as the
-   * official C SDK does, `clientCert` alone.
+   * Members that carry the certificate: `"documented"` sends `EncryptionType` and `ClientCert`, `"c-sdk"` sends only
+   * `clientCert`, like the official C SDK.
+   * @default "documented"
    */
   readonly clientCertificateMembers?: "documented" | "c-sdk";
-  /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
+  /** Cancels the registration when aborted; the promise then rejects with CANCELLED. */
   readonly signal?: AbortSignalLike;
 }
 
-/** A psk of the device's own. */
+/** The PSK of a registered device. */
 export interface RegisteredSecret extends SecretCredential {
   readonly certificate?: undefined;
 }
 
-/** A private key of the device's own, and its certificate. */
+/** The private key and certificate of a registered device. */
 export interface RegisteredKey extends KeyCredential {
-  /** PEM. */
+  /** Certificate in PEM. */
   readonly certificate: string;
 }
 
-/** What {@link register} resolves with: a credential for a device, and what the gateway said besides. */
+/** Result of {@link register}: the device's credential, and details of the response. */
 export type Registration = (RegisteredSecret | RegisteredKey) & {
-  /** What the gateway calls the request. */
+  /** RequestId of the gateway. */
   readonly requestId: string;
-  /** 0: the device is new, 1: it has registered before. Absent where the gateway does not say. */
+  /** 0 if the device is new, 1 if it has registered before; absent if the response does not contain it. */
   readonly state?: 0 | 1;
 };
 
-/** The content of a registration's response: a psk, a certificate with its key, or nothing where the CA is one's own. */
+/** Decrypted content of a registration response: a PSK, a certificate with its key, or neither with a private CA. */
 export type RegistrationContent =
   | { readonly encryptionType: 2; readonly psk: string }
   | { readonly encryptionType: 1; readonly clientCert: string; readonly clientKey: string }
   | { readonly encryptionType: 1; readonly clientCert?: undefined; readonly clientKey?: undefined };
 
 /**
- * Registers a device and resolves with its credential. **Registering again may invalidate the credential before**:
- * keep the result before doing anything else, as `provision` does.
+ * Registers a device and resolves with its credential. **Registering again may revoke the previous credential**: store
+ * the result before using it, as {@link provision} does. Sends the request only once, without retries.
  * @throws {IotHubError} before anything is sent: INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_PRODUCT_SECRET,
- * INVALID_REGION, INVALID_URL, INVALID_OPTION; afterwards what {@link Client.post} and
- * {@link openRegistrationPayload} throw
+ * INVALID_CREDENTIAL for another `algorithm`, INVALID_REGION, INVALID_URL, INVALID_OPTION; then the errors that {@link
+ * Device.publish} has after its checks, except QUEUE_FULL; for the response's content INVALID_BASE64,
+ * REGISTRATION_LENGTH, REGISTRATION_TYPE, REGISTRATION_INCOMPLETE, WRONG_PRODUCT_SECRET
  */
 export async function register(options: RegisterOptions, host: Host): Promise<Registration> {
   checkOptions("", options, registerRules);
@@ -90,8 +94,8 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
   const certificate = readOwnCertificate(options);
   const endpoint = reachableEndpoint(options, host.http);
   const signer = createSigner({ secret: productSecret, algorithm }, host);
-  // Sent once: a registration that is repeated may invalidate the secret that the first one issued. What the clock is
-  // off is not stored, as nothing is to be stored before the credential.
+  // No retries: a repeated registration may revoke the secret that the first one issued. No storage for the clock
+  // offset: nothing may be stored before the credential.
   const { http, clock, random, timer } = host;
   const client = new Client(endpoint, signer, { http, clock, random, timer }, { ...options, retry: false });
   try {
@@ -115,13 +119,13 @@ export async function register(options: RegisterOptions, host: Host): Promise<Re
 }
 
 /**
- * Opens what a registration brought: AES-128-CBC, the key is the first 16 characters of the ProductSecret,
- * the IV sixteen characters `0`, the padding NUL bytes.
+ * Decrypts the payload of a registration response: AES-128-CBC with the first 16 characters of the ProductSecret as the
+ * key, sixteen characters `0` as the IV, and zero padding.
  * @param payloadBase64 `Payload` of the response
- * @param length `Len` of the response: bytes of the content without padding
- * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not made of whole
- * blocks or the content has another length; WRONG_PRODUCT_SECRET if there is no JSON in it; REGISTRATION_TYPE for an
- * unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
+ * @param length `Len` of the response: size of the content in bytes, without padding
+ * @throws {IotHubError} INVALID_PRODUCT_SECRET, INVALID_BASE64; REGISTRATION_LENGTH if the payload is not a multiple of
+ * 16 bytes or the content has another length; WRONG_PRODUCT_SECRET if the decrypted content is not a JSON object;
+ * REGISTRATION_TYPE for an unknown `encryptionType`; REGISTRATION_INCOMPLETE if members are missing
  */
 export function openRegistrationPayload(
   productSecret: string,
@@ -135,10 +139,10 @@ export function openRegistrationPayload(
   const ciphertext = base64Decode(payloadBase64);
   const padding = ciphertext.length - length;
   if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) {
-    throw wrongLength(`its ${ciphertext.length} bytes are not whole blocks of ${BLOCK_BYTES}`);
+    throw wrongLength(`its ${ciphertext.length} bytes are not a multiple of ${BLOCK_BYTES}`);
   }
   if (!Number.isInteger(length) || padding < 0 || padding >= BLOCK_BYTES) {
-    throw wrongLength(`${ciphertext.length} bytes cannot hold the length that was announced`);
+    throw wrongLength(`${ciphertext.length} bytes cannot hold content of the announced length`);
   }
   const key = utf8(productSecret.slice(0, BLOCK_BYTES));
   const plain = aes128CbcDecrypt(key, new Uint8Array(BLOCK_BYTES).fill(0x30), ciphertext);
@@ -150,15 +154,15 @@ export function openRegistrationPayload(
   if (content === undefined) {
     throw new IotHubError(
       "WRONG_PRODUCT_SECRET",
-      "The registration's response cannot be decrypted: the ProductSecret is another one, or the response was damaged.",
+      "The registration response could not be decrypted: wrong ProductSecret, or corrupt response.",
     );
   }
-  if (end !== length) throw wrongLength("its content is not as long as was announced");
+  if (end !== length) throw wrongLength("its content does not have the announced length");
   return readContent(content);
 }
 
 /**
- * Who registers: the options' DeviceName, or the host's.
+ * Returns the identity to register: the DeviceName of the options, or else of the host.
  * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME
  */
 export function readIdentity(
@@ -170,19 +174,19 @@ export function readIdentity(
   return identity;
 }
 
-/** A psk as it came from the gateway. `algorithm` stands in it only where it was chosen. */
+/** Returns a PSK from the gateway as a credential. `algorithm` is set only if it was chosen explicitly. */
 export function secretCredential(secret: string, algorithm: SecretCredential["algorithm"]): RegisteredSecret {
   return algorithm === undefined ? { secret, verbatim: true } : { secret, algorithm, verbatim: true };
 }
 
 /**
- * PEM of the certificate that the app brings for its device; undefined if it brings none.
+ * Returns the PEM of `clientCertificate`; undefined without one.
  * @throws {IotHubError} INVALID_OPTION
  */
 export function readOwnCertificate(options: Partial<RegisterOptions>): string | undefined {
   const { clientCertificate, clientKey, clientCertificateMembers } = options;
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
-    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey must be given together.");
   }
   if (
     clientCertificateMembers !== undefined &&
@@ -207,18 +211,18 @@ function checkProductSecret(productSecret: unknown): void {
   if (reason !== undefined) {
     throw new IotHubError(
       "INVALID_PRODUCT_SECRET",
-      `The ProductSecret was not copied as it is in the console: ${reason}.`,
+      `The ProductSecret differs from what the console shows: ${reason}.`,
     );
   }
   if (typeof productSecret !== "string" || !/^[!-~]{16,256}$/.test(productSecret)) {
     throw new IotHubError(
       "INVALID_PRODUCT_SECRET",
-      "The ProductSecret must be 16 to 256 printable ASCII characters, as it stands in the console.",
+      "The ProductSecret must be 16 to 256 printable ASCII characters, as shown in the console.",
     );
   }
 }
 
-// ProductId and DeviceName have been checked: nothing in them needs an escape.
+// ProductId and DeviceName are validated: no character of theirs needs escaping.
 function registerBody(
   identity: Identity,
   certificate: string | undefined,
@@ -246,7 +250,10 @@ function readContent(content: Record<string, unknown>): RegistrationContent {
     if (!isText(clientKey)) throw incomplete("clientKey");
     return { encryptionType, clientCert, clientKey };
   }
-  throw new IotHubError("REGISTRATION_TYPE", "The registration's response has an encryptionType other than 1 and 2.");
+  throw new IotHubError(
+    "REGISTRATION_TYPE",
+    "The registration response has an unknown encryptionType; 1 and 2 are supported.",
+  );
 }
 
 function isText(value: unknown): value is string {
@@ -254,9 +261,12 @@ function isText(value: unknown): value is string {
 }
 
 function incomplete(members: string): IotHubError {
-  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration's response lacks ${members}.`);
+  return new IotHubError("REGISTRATION_INCOMPLETE", `The registration response lacks ${members}.`);
 }
 
 function wrongLength(reason: string): IotHubError {
-  return new IotHubError("REGISTRATION_LENGTH", `The registration's payload has a wrong length: ${reason}.`);
+  return new IotHubError(
+    "REGISTRATION_LENGTH",
+    `The payload of the registration response has a wrong length: ${reason}.`,
+  );
 }

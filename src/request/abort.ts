@@ -1,19 +1,27 @@
-/** A cancellation signal for engines that have no AbortController. */
+/** Cancellation for engines without AbortController. */
 
 import { IotHubError } from "../errors.js";
 import type { AbortSignalLike } from "../host.js";
 
-/** Cancels what its `signal` was given to; the first call of `abort` counts. */
+/**
+ * Minimal AbortController, for engines without one.
+ * @example
+ *   const aborter = new Aborter();
+ *   const published = device.publish(message, { signal: aborter.signal });
+ *   aborter.abort(); // `published` rejects with CANCELLED
+ */
 export class Aborter {
+  /** Signal to pass to a request. */
   readonly signal: AbortSignalLike = new Signal();
 
+  /** Aborts the signal. Only the first call has an effect. @param reason becomes the `cause` of the error */
   abort(reason?: unknown): void {
     (this.signal as Signal).abort(reason);
   }
 }
 
 class Signal implements AbortSignalLike {
-  // Mostly there is one listener, or none: no array for it.
+  // Usually there is at most one listener: avoid an array.
   #first: (() => void) | undefined;
   #others: (() => void)[] | undefined;
   #aborted = false;
@@ -52,14 +60,14 @@ class Signal implements AbortSignalLike {
 }
 
 /**
- * Passes signals on, and listens to each once, however much waits on it: from the eleventh listener of one AbortSignal on,
- * Node warns of a leak, and an app may well give one signal to everything that it has under way.
+ * Forwards signals to requests with one listener per signal. An app may pass one signal to many requests, and Node
+ * warns of a leak from the eleventh listener on one AbortSignal.
  */
 export class AbortForwarder {
   #entries: { readonly signal: AbortSignalLike; readonly targets: Set<Abortable>; readonly listener: () => void }[] =
     [];
 
-  /** Cancels the target with CANCELLED when the signal is aborted, or at once if it is already. */
+  /** Cancels the target with CANCELLED when the signal is aborted, or at once if it already is. */
   add(signal: AbortSignalLike, target: Abortable): void {
     if (signal.aborted) {
       target.abort(cancelled(signal));
@@ -79,7 +87,7 @@ export class AbortForwarder {
     signal.addEventListener("abort", listener);
   }
 
-  /** Forgets a target, and the signal with its last one. */
+  /** Removes a target, and the listener with the last target. */
   remove(signal: AbortSignalLike, target: Abortable): void {
     const targets = this.#entries.find((e) => e.signal === signal)?.targets;
     if (targets?.delete(target) && targets.size === 0) this.#drop(signal);
@@ -93,14 +101,14 @@ export class AbortForwarder {
   }
 }
 
-/** What an {@link AbortForwarder} cancels; must not throw. */
+/** Target of an {@link AbortForwarder}; must not throw. */
 type Abortable = Pick<Aborter, "abort">;
 
 function cancelled(signal: AbortSignalLike): IotHubError {
   return new IotHubError("CANCELLED", "The request was cancelled.", { cause: signal.reason });
 }
 
-/** Settles as the promise does, or at once with the signal's reason. */
+/** Settles like the promise, or rejects with the signal's reason as soon as it is aborted. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignalLike): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => {

@@ -1,14 +1,14 @@
-/** How long to wait before the next try. Pure: the random value is an argument, so that it can be tested. */
+/** Delays before retries and pauses. Pure functions: the random value is an argument. */
 
 import type { Random } from "../host.js";
 
-/** Upper limit of what the gateway's pauses and failures add to the interval of something that runs by itself, in ms. */
+/** Maximum that pauses and failures add to the interval of a periodic task, in milliseconds. */
 export const MAX_BACKOFF_MS = 600000;
 const MIN_PAUSE_SPREAD_MS = 1000;
 const MIN_FLUSH_SPREAD_MS = 60000;
 
 /**
- * Exponential backoff with full jitter: a random part of a limit that doubles (the AWS Architecture Blog, "Exponential
+ * Exponential backoff with full jitter: a random part of a limit that doubles (AWS Architecture Blog, "Exponential
  * Backoff And Jitter").
  * @param retry 0 before the first retry
  * @param random 0 to 1
@@ -23,8 +23,8 @@ export function backoffMs(
 }
 
 /**
- * The delay before the next run of something that runs by itself: its interval, and after failures a backoff more.
- * @param failures in a row
+ * Returns the delay before the next run of a periodic task: its interval, plus a backoff after failures.
+ * @param failures number of consecutive failures
  * @param maxDelayMs upper limit of the backoff, in milliseconds
  * @param random 0 to 1
  * @returns milliseconds
@@ -35,10 +35,10 @@ export function nextRunMs(intervalMs: number, failures: number, maxDelayMs: numb
 }
 
 /**
- * A pause that the gateway asked for with Retry-After: never shorter, and up to half of it longer, since boards that were
- * turned away together must not come back together.
- * @param askedMs what was asked, in milliseconds
- * @param maxMs upper limit of what is obeyed, and of what is added
+ * Returns the pause for a Retry-After: never shorter than requested, and randomly up to half longer, so that boards
+ * that were rejected together do not come back together.
+ * @param askedMs requested pause in milliseconds
+ * @param maxMs upper limit of the pause and of the random addition, each in milliseconds
  * @param random 0 to 1
  * @returns milliseconds
  */
@@ -48,8 +48,8 @@ export function pauseMs(askedMs: number, maxMs: number, random: number): number 
 }
 
 /**
- * The same before what an outbox sends by itself, which nobody waits for: it is spread much further.
- * @param refusals in a row, 1 with the first
+ * Same as {@link pauseMs} for automatic flushes, with a much larger random spread, since no caller is waiting.
+ * @param refusals number of consecutive rejections, from 1
  */
 export function flushPauseMs(askedMs: number, refusals: number, random: number): number {
   const obeyedMs = Math.min(askedMs, MAX_BACKOFF_MS);
@@ -57,7 +57,7 @@ export function flushPauseMs(askedMs: number, refusals: number, random: number):
   return obeyedMs + backoffMs(Math.max(0, refusals - 1), spread, random);
 }
 
-/** A random number from 0 to 1. */
+/** Returns a random number from 0 (inclusive) to 1 (exclusive). */
 export function unit(random: Random): number {
   const bytes = random.bytes(2);
   return ((bytes[0] << 8) | bytes[1]) / 65536;

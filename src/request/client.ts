@@ -1,4 +1,4 @@
-/** Signed requests and their responses, one at a time: waits, signs, sends, reads, perhaps again; always settles. */
+/** Sends signed requests one at a time: waits for its turn, signs, sends, reads the response, and retries. */
 
 import {
   type ErrorClass,
@@ -34,23 +34,23 @@ import {
   retryDefaults,
 } from "./retry.js";
 
-/** What is known of a failure, for an app that shows it. Contains no secret. */
+/** Details of a failure, for display. Contains no secret. */
 export interface FailureDetails {
   /** Stable code of the error. */
   readonly code: string;
-  /** One sentence for people. */
+  /** One sentence for humans. */
   readonly message: string;
-  /** Where the request was; only of a {@link NetworkError}. */
+  /** Phase of the request; only for a {@link NetworkError}. */
   readonly requestPhase?: RequestPhase;
-  /** HTTP status; only of a {@link ResponseError}. */
+  /** HTTP status; only for a {@link ResponseError}. */
   readonly status?: number;
-  /** Error code in the gateway's response, unchanged; only of a {@link ResponseError}. */
+  /** Error code in the gateway's response, unchanged; only for a {@link ResponseError}. */
   readonly gatewayCode?: string | number;
 }
 
 /**
- * What an app sees of a request while it happens; `type` says what. Never contains a key, a payload, or a signature that
- * could be sent again.
+ * Events of a device, distinguished by `type`: the progress of requests, warnings and errors. Never contains a key, a
+ * payload, or a complete signature.
  */
 export type DeviceEvent =
   | { readonly type: "clock"; readonly path: string }
@@ -62,9 +62,9 @@ export type DeviceEvent =
       readonly timestampSeconds: number;
       readonly nonce: number;
       readonly bodyBytes: number;
-      /** Hash of the body as it was signed: the last line of the string to sign, in lower-case hex. */
+      /** Hash of the body in lower-case hex: the last line of the string to sign. */
       readonly bodyHash: string;
-      /** The first 12 characters of the signature: enough to recognise it in a log, useless for a replay. */
+      /** The first 12 characters of the signature: enough to recognize it in a log, useless for a replay. */
       readonly signature: string;
     }
   | { readonly type: "send"; readonly path: string; readonly host: string; readonly port: number }
@@ -80,7 +80,7 @@ export type DeviceEvent =
       readonly path: string;
       /** Number of the attempt that failed, from 1. */
       readonly attempt: number;
-      /** Attempts that may follow, at most. */
+      /** Maximum number of further attempts. */
       readonly retriesLeft: number;
       /** Delay before the next attempt, in milliseconds. */
       readonly delayMs: number;
@@ -88,33 +88,35 @@ export type DeviceEvent =
     } & FailureDetails)
   | { readonly type: "clock-correction"; readonly path: string; readonly offsetMs: number }
   | {
-      /** A proxy mixes up responses: for a while, each request takes a new connection. */
+      /** A proxy mixes up responses: for a while, each request uses a new connection. */
       readonly type: "new-connections";
       readonly path: string;
-      /** `repeated`: a response came again. `surplus`: bytes came that no request had asked for. */
+      /** `repeated`: a response came twice. `surplus`: unsolicited bytes arrived. */
       readonly reason: "repeated" | "surplus";
-      /** For how long, in milliseconds. */
+      /** Duration in milliseconds. */
       readonly durationMs: number;
     }
   | { readonly type: "done"; readonly path: string; readonly requestId: string }
   /**
-   * Something that may go wrong, and is sent all the same. `TOPIC_LEVELS`: the topic has more than 6 slashes, the limit of
-   * the platform, or more than 10 for a region other than `ap-guangzhou`, the limit of its international site
-   * (cloud.tencent.com/document/product/634/15241, tencentcloud.com/document/product/1105/41464); once until another
-   * topic has as many.
+   * A message that the platform may reject, but that is sent nevertheless. `TOPIC_LEVELS`: the topic has more slashes
+   * than the platform allows: 6, or 10 in regions other than `ap-guangzhou`
+   * (cloud.tencent.com/document/product/634/15241, tencentcloud.com/document/product/1105/41464). Not repeated for the
+   * same topic.
    */
   | { readonly type: "warning"; readonly code: "TOPIC_LEVELS"; readonly message: string; readonly topic: string }
-  /** The storage takes no more writes in this life: once, with the code STORAGE_STOPPED. Restart the board. */
+  /**
+   * The storage accepts no more writes until a restart: emitted once, with the code STORAGE_STOPPED. Restart the board.
+   */
   | { readonly type: "storage"; readonly code: string; readonly message: string }
   /** Readings could not be encoded as one message and are sent one by one: INVALID_PAYLOAD or PAYLOAD_TOO_LARGE. */
   | { readonly type: "batch"; readonly code: string; readonly message: string; readonly readings: number }
   | ({ readonly type: "error"; readonly path: string; readonly errorClass: ErrorClass } & FailureDetails);
 
-/** What {@link RequestOptions.onRetry} gets before each retry. */
+/** Argument of {@link RequestOptions.onRetry}. */
 export interface RetryNotice {
   /** Number of the attempt that failed, from 1. */
   readonly attempt: number;
-  /** Attempts that may follow, at most. */
+  /** Maximum number of further attempts. */
   readonly retriesLeft: number;
   /** Delay before the next attempt, in milliseconds. */
   readonly delayMs: number;
@@ -122,70 +124,78 @@ export interface RetryNotice {
   readonly error: IotHubError;
 }
 
-/** Options of one request, in place of the device's. */
+/** Options of one request, which override the device's. */
 export interface RequestOptions {
-  /** For everything: its turn, the clock, all attempts and the time between them. Milliseconds. */
+  /**
+   * Time limit of the whole request, including queueing, the clock, all attempts and delays between them, in
+   * milliseconds, 1 to 2147483647. @default the device's `timeoutMs`
+   */
   readonly timeoutMs?: number;
-  /** Gives up when it is aborted; the promise is then rejected with CANCELLED. */
+  /** Cancels the request when aborted; the promise then rejects with CANCELLED. */
   readonly signal?: AbortSignalLike;
-  /** In place of the device's; `false` for a single attempt. Its `budget` has no effect here. */
+  /** Retry options, merged with the device's; `false` for a single attempt. `budget` has no effect here. */
   readonly retry?: RetryOptions | false;
-  /** Called before each retry. What it throws is ignored. */
+  /** Called before each retry. Exceptions are ignored. */
   readonly onRetry?: (notice: RetryNotice) => void;
 }
 
-/** What the library itself asks of a request. */
+/** Internal options of a request. */
 export interface PostOptions extends RequestOptions {
-  /** False: a response that is not the gateway's ends the request, so that others can be tried in its place. */
+  /** False: no retry after a response that is not from the gateway, so that other messages can be tried. */
   readonly retryUnreadable?: boolean;
-  /** False: a pause that the gateway asks for, or has asked for, ends the request in place of being waited for. */
+  /** False: a pause requested by the gateway ends the request instead of delaying it. */
   readonly waitForPause?: boolean;
-  /** In place of what `retry` says: made once for many requests. */
+  /** Overrides `retry`: parsed once for many requests. */
   readonly policy?: RetryPolicy;
-  /** True: takes a new connection, where no response to an earlier request can come. */
+  /** True: uses a new connection, on which no response to an earlier request can arrive. */
   readonly fresh?: boolean;
   /**
-   * Makes the body anew before each attempt, once the clock is ready: it has readings whose time is not known yet. The
-   * gateway's Date is then read from successes, too.
+   * Encodes the body again before each attempt, once the clock is ready, for readings whose time is not known yet. The
+   * Date header of successful responses is then evaluated, too.
    */
   readonly renew?: () => Promise<Uint8Array>;
 }
 
-/** Options of a device's requests: limits, retries, the rate, and the clock. */
+/** Options of a device's requests: limits, retries, rate limit and clock. */
 export interface ClientOptions {
-  /** Default limit of a request in milliseconds, 1 to 2147483647. @default 20000 */
+  /** Time limit of a request in milliseconds, 1 to 2147483647, including queueing and retries. @default 20000 */
   readonly timeoutMs?: number;
   /**
-   * Limits of the phases of an attempt, in milliseconds, 1 to 2147483647: `connect` (name resolution and TCP), `tls`,
-   * `write`, `first-byte`, `read`.
-   * @default each may take what is left of `retry.attemptTimeoutMs`
+   * Time limits of the phases of an attempt in milliseconds, 1 to 2147483647: `connect` (name resolution and TCP),
+   * `tls`, `write`, `first-byte`, `read`.
+   * @default the rest of `retry.attemptTimeoutMs` for each
    */
   readonly phaseTimeoutsMs?: PhaseTimeouts;
-  /** Limit of a response's body in bytes. @default 16384 */
+  /** Maximum size of a response body in bytes, 1 to 2147483647. @default 16384 */
   readonly maxResponseBytes?: number;
   /** Content-Type of the requests. @default "application/json; charset=utf-8" */
   readonly contentType?: string;
-  /** When a request is sent again; `false` for a single attempt. A message that is sent again may arrive twice. */
+  /** Retries; `false` for a single attempt. A message that is retried may arrive twice. */
   readonly retry?: RetryOptions | false;
-  /** How fast requests may follow each other; `false` for no limit. */
+  /** Rate limit of requests; `false` for none. */
   readonly rateLimit?: RateLimit | false;
-  /** Whether timestamps follow the gateway's Date header when the own clock is wrong; `false` never to. */
+  /** Correction of timestamps by the gateway's Date header when the local clock is wrong; `false` disables it. */
   readonly clockCorrection?: ClockCorrectionOptions | false;
-  /** Requests that may wait for the one under way. @default 32 */
+  /**
+   * Maximum number of requests that wait for the pending one, 0 to 1 000 000; further ones reject with QUEUE_FULL.
+   * @default 32
+   */
   readonly maxQueued?: number;
   /**
-   * Limit of one operation of the host's storage in milliseconds, 1 to 2147483647. What is given a credential to keep is
-   * waited for without limit.
+   * Timeout of a storage operation in milliseconds, 1 to 2147483647. Storing a credential has no timeout.
    * @default 10000
    */
   readonly storageTimeoutMs?: number;
-  /** Called as a request goes through its phases. What it throws is ignored. */
+  /** Called for each event. Exceptions are ignored. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
-/** Where the time of a request went. What the host reports is that of the last attempt, except for the total. */
+/**
+ * Duration of a request by phase, in milliseconds. The values of {@link HttpTiming}, except `totalMs`, are those of the
+ * last attempt.
+ */
 export interface RequestTiming extends Partial<HttpTiming> {
-  /** For its turn, the rate limit, the clock, and between attempts. Milliseconds. */
+  /** Waiting in the queue, for the rate limit, for the clock, and between attempts, in milliseconds. */
   readonly waitMs: number;
   /** Signing, in milliseconds. */
   readonly signMs: number;
@@ -195,25 +205,31 @@ export interface RequestTiming extends Partial<HttpTiming> {
 
 export interface PublishOutcome {
   readonly result: GatewayResponse;
-  /** How often the request was sent. */
+  /** Number of times the request was sent. */
   readonly attempts: number;
   readonly timing: RequestTiming;
 }
 
 const DEFAULT_MAX_RESPONSE_BYTES = 16384;
-/** How far off the clock must be to be worth another signature: where the gateway named it, and where it did not. */
+/**
+ * Minimum clock error in milliseconds that justifies signing again, when the gateway names the timestamp and when it
+ * names the signature.
+ */
 const LEAST_STEP_MS = Object.freeze({ clock: 2000, credential: 60000 });
-/** How long a clock that could not be set is left alone at least while the gateway's serves, and how much more. */
+/**
+ * Minimum delay before the next attempt to set the clock while the gateway's Date is used; also the limit of the random
+ * addition.
+ */
 const CLOCK_PAUSE_MS = 3600000;
-/** How long kept connections are not used after responses were mixed up: one proxy that does it once does it again. */
+/** Time without keep-alive connections after responses were mixed up: a proxy that does it once does it again. */
 const NEW_CONNECTIONS_MS = 600000;
 
-/** Characters of a signature that an event shows. */
+/** Number of characters of a signature in an event. */
 const SHOWN_SIGNATURE = 12;
 
 const noOptions: PostOptions = Object.freeze({});
 
-/** A request on its way. One object in place of parameters and locals: each frame that waits keeps its own. */
+/** A pending request. One object instead of parameters and locals, which each pending frame would keep separately. */
 interface PendingRequest {
   readonly path: string;
   body: Uint8Array;
@@ -222,26 +238,26 @@ interface PendingRequest {
   readonly options: PostOptions;
   readonly signal: AbortSignalLike;
   readonly aborter: RequestAborter;
-  /** Timer of its limit. */
+  /** The timer of its limit. */
   late: unknown;
-  /** What the attempt sends. */
+  /** The HTTP request of the current attempt. */
   sent: HttpRequest | undefined;
   readonly startMs: number;
   signMs: number;
   sendMs: number;
-  /** When the attempt's request was signed, in monotonic time. */
+  /** Time of the current attempt's signature, in monotonic time. */
   signedMs: number;
   attempts: number;
   retries: number;
-  /** Whether it was signed again with a corrected clock. */
+  /** Whether it was signed again with a corrected timestamp. */
   corrected: boolean;
-  /** Whether it was sent again because its connection was to blame or its response was not believed. */
+  /** Whether it was resent because of its connection, or because its response was not accepted. */
   resent: boolean;
 }
 
-/** Cancels a request and, with it, the attempt that is under way. */
+/** Cancels a request together with its current attempt. */
 class RequestAborter extends Aborter {
-  /** The attempt that is under way: its limit ends no later than the request's. */
+  /** The current attempt, whose time limit ends no later than the request's. */
   attempt: Attempt | undefined;
 
   override abort(reason: unknown): void {
@@ -255,7 +271,7 @@ export class Client {
   readonly #signer: Signer;
   readonly #host: Host;
   readonly #options: ClientOptions;
-  // Asked for before an event is made: most devices want none.
+  // Checked before an event is created: most devices do not listen.
   readonly #onEvent: ClientOptions["onEvent"];
   readonly #nonces: NonceSource;
   readonly #policy: RetryPolicy;
@@ -267,26 +283,28 @@ export class Client {
   #aborts: AbortForwarder | undefined;
   #busy = false;
   #closed = false;
-  /** What the gateway asked to wait for, and until when a host's clock is not asked: in monotonic time. */
+  /**
+   * End of the pause requested by the gateway, and of the time without attempts to set the clock, in monotonic time.
+   */
   #pausedUntil = 0;
   #clockPausedUntil = 0;
-  /** Whether responses on kept connections may have lost their requests. */
+  /** Whether keep-alive connections may be out of sync. */
   #fresh = false;
-  /** Until when no kept connection is used: in monotonic time. */
+  /** End of the time without keep-alive connections, in monotonic time. */
   #freshUntil = 0;
   #isRandomReady = false;
   readonly #own = new OwnResponses();
-  /** What the host had counted. */
+  /** Last value of the host's counter. */
   #surplus: number | undefined;
-  // Statistics stand last: XS looks for a private field among those before it. They are public, as a getter for each would
-  // cost a device more than all else that asks for them.
-  /** How often a request was sent again. */
+  // Statistics come last: XS searches private fields in order. They are public, since getters would cost a device more
+  // than their users.
+  /** Number of retries. */
   retried = 0;
-  /** When a response was last a success, in monotonic time. */
+  /** Time of the last success, in monotonic time. */
   succeededMs: number | undefined;
-  /** Its time is monotonic. */
+  /** The last error, with a monotonic time. */
   lastError: LastError | undefined;
-  /** Until when a request backs off before it is sent again: in monotonic time. */
+  /** End of the current backoff, in monotonic time. */
   #backoffUntil = 0;
   #isClockAwaited = false;
 
@@ -313,26 +331,27 @@ export class Client {
     this.#surplus = host.http.surplus;
   }
 
-  /** The time that requests are signed with, in milliseconds since 1970. */
+  /** Returns the time used in signatures, in milliseconds since 1970. */
   nowMs(): number {
     const clockOffset = this.#clockOffset;
     const nowMs = this.#host.clock.nowMs();
     return clockOffset === undefined || clockOffset.learnedMs === 0 ? nowMs : nowMs + clockOffset.offsetMs;
   }
 
-  /** Whether {@link nowMs} is the real time, as far as is known. */
+  /** Whether {@link nowMs} is known to be the real time. */
   get isTimeKnown(): boolean {
     const { clock } = this.#host;
     return (clock.synchronized !== false && clock.nowMs() >= buildDateMs) || this.#clockOffset?.isConfirmed === true;
   }
 
   /**
-   * Signs and sends a body, and reads the response; sends it again where that may help.
-   * @throws {IotHubError} of the last attempt: what {@link HttpClient.send} and {@link readResponse} throw; TIMEOUT,
-   * THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED
+   * Signs and sends a body, reads the response, and retries.
+   * @throws {IotHubError} the error of the last attempt: the errors of {@link HttpClient.send} and {@link
+   * readResponse}; TIMEOUT, THROTTLED, CLOCK_NOT_SET, CANCELLED, QUEUE_FULL, DEVICE_CLOSED, RESPONSE_REPEATED,
+   * RESPONSE_EARLY, SIGNING_FAULT, SIGNER_CLOSED; INVALID_OPTION for invalid retry options
    */
   post(path: string, body: Uint8Array, options: PostOptions = noOptions): Promise<PublishOutcome> {
-    // What waits is one function with little in its frame, which a device keeps in its heap meanwhile.
+    // Not an async function: its frame would be kept in the heap until the response is there.
     if (this.#closed) return Promise.reject(deviceClosed());
     let policy = options.policy ?? this.#policy;
     if (options.retry !== undefined && options.policy === undefined) {
@@ -365,7 +384,7 @@ export class Client {
     if (options.signal !== undefined) this.#follow(options.signal, aborter);
     this.#pending.add(aborter);
     request.late = this.#host.timer.set(() => {
-      // An attempt has a limit that ends no later, and names the phase.
+      // An attempt has its own limit, which ends no later and names the phase.
       if (aborter.attempt === undefined) aborter.abort(timedOut(request.timeoutMs));
     }, request.timeoutMs);
     return this.#perform(request);
@@ -373,9 +392,9 @@ export class Client {
 
   async #perform(request: PendingRequest): Promise<PublishOutcome> {
     try {
-      // Here the stack begins anew: with all callers below, it would not fit into the 6 KB that an ESP32 has by default.
-      // Attempts are made in this very function, as a second one that waits would cost half a kilobyte more, and a tenth
-      // of what a publish costs beside its hashes.
+      // Continue on a fresh stack: together with the callers' frames it would not fit into the ESP32's default of 6 KB.
+      // Attempts are made in this function, since another pending frame would cost half a kilobyte, and a tenth of the
+      // instructions of a publish apart from its hashes.
       await undefined;
       const turn = this.#turn(request.signal);
       if (turn !== undefined) await turn;
@@ -425,7 +444,7 @@ export class Client {
     return error;
   }
 
-  /** What a request made now would wait for. */
+  /** Returns what a request made now would wait for. */
   waitingFor(nowMs: number): WaitReason {
     if (this.#closed) return "closed";
     if (this.#pausedUntil > nowMs) return "pause";
@@ -435,20 +454,20 @@ export class Client {
     return this.#busy ? "request" : "nothing";
   }
 
-  /** Until when, in monotonic time; undefined where that is not known. */
+  /** Returns the end of the wait in monotonic time; undefined if it is not known. */
   waitingUntil(reason: WaitReason, nowMs: number): number | undefined {
     if (reason === "pause") return this.#pausedUntil;
     if (reason === "backoff") return this.#backoffUntil;
     return reason === "rateLimit" ? nowMs + (this.#bucket?.peek(nowMs) ?? 0) : undefined;
   }
 
-  /** Whether a request made now would be sent at once, or right after the one that is under way. */
+  /** Whether a request made now would be sent at once, or right after the pending one. */
   get canSend(): boolean {
     const reason = this.waitingFor(this.#host.clock.monotonicMs());
     return reason === "nothing" || (reason === "request" && this.#waiting.length === 0);
   }
 
-  /** Rejects what is under way with DEVICE_CLOSED and drops the key. */
+  /** Rejects pending requests with DEVICE_CLOSED and drops the key. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -456,7 +475,7 @@ export class Client {
     this.#signer.close();
   }
 
-  /** What was given up by the app, or not sent, says nothing of the gateway or the way to it. */
+  /** Records an error, unless the app cancelled the request or it was not sent. */
   #remember({ code, errorClass }: IotHubError): void {
     if (errorClass === "cancelled" || code === "THROTTLED" || code === "QUEUE_FULL") return;
     this.lastError = { code, errorClass, timeMs: this.#host.clock.monotonicMs() };
@@ -467,7 +486,9 @@ export class Client {
     this.#aborts.add(signal, aborter);
   }
 
-  /** What a failed attempt means: rejects with its error, or gives the delay before the next one in milliseconds. */
+  /**
+   * Handles a failed attempt: resolves with the delay before the next one in milliseconds, or rejects with the error.
+   */
   async #delayAfter(request: PendingRequest, error: IotHubError): Promise<number> {
     const { path, policy, signal, attempts: attempt } = request;
     const errorClass = classifyBy(policy.classify, error);
@@ -495,13 +516,13 @@ export class Client {
       (retryUnreadable || errorClass !== "unreadable") &&
       (waitForPause || (error as ResponseError).retryAfterSeconds === undefined);
     const retriesLeft = policy.maxAttempts - request.retries;
-    // Better the true reason now than a timeout later.
+    // Report the actual error now instead of a timeout later.
     if (!again || retriesLeft <= 0 || delayMs >= this.#leftMs(request) || !this.#budget.take()) throw error;
     this.#emit({ type: "retry", path, attempt, retriesLeft, delayMs, errorClass, ...detailsOf(error) });
     try {
       onRetry?.({ attempt, retriesLeft, delayMs, errorClass, error });
     } catch {
-      // As for onEvent.
+      // A throwing callback must not affect delivery.
     }
     return delayMs;
   }
@@ -511,8 +532,8 @@ export class Client {
   }
 
   /**
-   * Signs with the current time and a new nonce, and makes the attempt that is to send; a promise where a
-   * secure element takes its time.
+   * Signs with the current time and a new nonce, and creates the attempt. @returns a promise if the signer is
+   * asynchronous
    */
   #begin(request: PendingRequest): Attempt | Promise<Attempt> {
     const { path, body } = request;
@@ -521,9 +542,9 @@ export class Client {
     const nonce = this.#nonces.next();
     const timestampSeconds = Math.floor(this.nowMs() / 1000);
     const time = { timestampSeconds, nonce, contentType: this.#options.contentType };
-    // An invalid timestamp would say nothing of the message.
+    // Not the signer's INVALID_TIMESTAMP: the message is not at fault.
     if (!(timestampSeconds >= 0 && timestampSeconds <= MAX_TIMESTAMP)) {
-      throw new IotHubError("CLOCK_NOT_SET", "The clock shows no time that can be signed.");
+      throw new IotHubError("CLOCK_NOT_SET", "The clock is outside of the range that can be signed.");
     }
     const signed = signWith({ host: this.#endpoint.host, path, body }, this.#signer, time);
     return signed instanceof Promise
@@ -565,12 +586,12 @@ export class Client {
       });
       this.#emit({ type: "send", path, host, port });
     }
-    // No host unpacks a compressed body. The headers were made for this request.
+    // No host decompresses a body. The headers object belongs to this request.
     (headers as Record<string, string>)["Accept-Encoding"] = "identity";
     const attempt = new Attempt(this.#host, limits);
     request.sent = { scheme, host, port, method: "POST", path, headers, body };
     request.aborter.attempt = attempt;
-    // An app may have given up while it was asked for the time, or handled an event.
+    // The app may have aborted in its clock or an event handler.
     if (signal.aborted) throw signal.reason;
     return attempt;
   }
@@ -590,7 +611,7 @@ export class Client {
     return { result, attempts, timing: this.#timing(request, timing, endedMs - signedMs) };
   }
 
-  /** Ends the limits of an attempt, if one was made. */
+  /** Ends the time limits of the current attempt, if there is one. */
   #over(request: PendingRequest): void {
     const { attempt } = request.aborter;
     if (attempt === undefined) return;
@@ -604,7 +625,7 @@ export class Client {
     return { ...timing, waitMs: Math.max(0, totalMs - signMs - sendMs - lastMs), signMs, totalMs };
   }
 
-  /** Reads a response, once it is known to be the request's own. */
+  /** Reads a response, and rejects one that belongs to another request. */
   #read(path: string, response: HttpResponse, kept: boolean): GatewayResponse {
     let result: GatewayResponse | ResponseError;
     try {
@@ -616,7 +637,7 @@ export class Client {
     const { status, requestId = "" } = result;
     const whose = this.#own.take(requestId, kept);
     if (whose === "repeated") {
-      throw new ResponseError("RESPONSE_REPEATED", "The response is that of an earlier request.", {
+      throw new ResponseError("RESPONSE_REPEATED", "The response belongs to an earlier request.", {
         status,
         requestId,
       });
@@ -624,20 +645,20 @@ export class Client {
     if (whose === "after repeated") this.#distrust("repeated", path);
     if (result instanceof ResponseError) throw result;
     if (response.early) {
-      const message = "The response came before the request was written.";
+      const message = "The response came before the request was written completely.";
       throw new ResponseError("RESPONSE_EARLY", message, { status, requestId, early: true });
     }
     return result;
   }
 
-  /** Not in #attempt, whose frame waits: each of its constants costs a device memory meanwhile. */
+  /** A separate function, since constants in a pending frame cost a device memory. */
   #lookForSurplus(path: string): void {
     const { surplus } = this.#host.http;
     if (surplus !== this.#surplus) this.#distrust("surplus", path);
     this.#surplus = surplus;
   }
 
-  /** Takes new connections for a while. */
+  /** Uses new connections for a while. */
   #distrust(reason: "repeated" | "surplus", path: string): void {
     const now = this.#host.clock.monotonicMs();
     const isNew = now >= this.#freshUntil;
@@ -646,8 +667,8 @@ export class Client {
   }
 
   /**
-   * Waits for the gateway's pause, the rate limit and the clock; undefined where there is nothing to wait for, as a
-   * promise costs as much as all that is asked here.
+   * Waits for the gateway's pause, the rate limit and the clock. Returns undefined if there is nothing to wait for, as
+   * a promise costs as much as all these checks.
    */
   #ready(request: PendingRequest): Promise<void> | undefined {
     const { clock, random } = this.#host;
@@ -695,14 +716,14 @@ export class Client {
         this.#isClockAwaited = false;
       });
     } catch (error) {
-      // Over plain HTTP the gateway's Date can stand in; over HTTPS the certificate could not be judged.
+      // Over HTTP, use the gateway's Date instead. Over HTTPS the certificate could not be verified.
       if (signal.aborted || this.#clockOffset === undefined || this.#endpoint.scheme === "https") throw error;
       this.#clockPausedUntil = clock.monotonicMs() + nextRunMs(CLOCK_PAUSE_MS, 1, CLOCK_PAUSE_MS, unit(random));
     }
     if (signal.aborted) throw signal.reason;
   }
 
-  /** The delay before the next retry; what the gateway asked for holds for all requests. */
+  /** Returns the delay before the next retry. A pause requested by the gateway applies to all requests. */
   #retryAfter(error: IotHubError, policy: RetryPolicy, retry: number, random: number): number {
     const delayMs = backoffMs(retry, policy, random);
     if (!(error instanceof ResponseError) || error.retryAfterSeconds === undefined) return delayMs;
@@ -711,7 +732,7 @@ export class Client {
     return Math.max(delayMs, pause);
   }
 
-  /** Waits until no other request is under way; undefined if there is none. */
+  /** Waits until no other request is pending; undefined if there is none. */
   #turn(signal: AbortSignalLike): Promise<void> | undefined {
     if (!this.#busy && !signal.aborted) {
       this.#busy = true;
@@ -771,8 +792,9 @@ export class Client {
 }
 
 /**
- * Whether a failure shows that its connection is in order: only a response that made sense does, a rejection or another's
- * page. One that may cost a message needs an id, or else a connection on which no earlier response can come.
+ * Whether a failed attempt leaves its connection usable: only after a readable response, from the gateway or another
+ * server. If the rejection counts as evidence against a message, it also needs a RequestId; otherwise the next attempt
+ * uses a new connection.
  */
 function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
   if (!(error instanceof ResponseError) || error.early) return false;
@@ -780,17 +802,22 @@ function isInOrder(error: IotHubError, errorClass: ErrorClass): boolean {
   return error.requestId !== undefined || roundsNeeded(error, errorClass) === undefined;
 }
 
-/** Its connection was dead or being given up as the request came, or failed for a reason that another one will not have. */
+/**
+ * Whether the connection was closed or closing when the request was sent, or failed for a reason that does not apply to
+ * the next.
+ */
 function isStale(error: IotHubError): boolean {
   return (error instanceof NetworkError && error.stale) || isIdleTimeout(error);
 }
 
-/** RFC 9110 section 15.5.9: the server had waited too long, and has not read the request; it may be sent again. */
+/**
+ * RFC 9110 section 15.5.9: the server timed out an idle connection without reading the request, which may be resent.
+ */
 function isIdleTimeout(error: IotHubError): boolean {
   return error.code === "HTTP_STATUS" && (error as ResponseError).status === 408;
 }
 
-/** The response was not the request's own, or may not have been. */
+/** Whether the response belongs, or may belong, to another request. */
 function isAnothers({ code }: IotHubError): boolean {
   return code === "RESPONSE_REPEATED" || code === "RESPONSE_EARLY";
 }
@@ -820,7 +847,7 @@ function timedOut(timeoutMs: number): NetworkError {
 function throttled(paused: boolean, waitMs: number): ThrottledError {
   const seconds = Math.ceil(waitMs / 1000);
   const message = paused
-    ? `The gateway asked for a pause, of which ${seconds} s are left.`
+    ? `The gateway requested a pause; ${seconds} s are left.`
     : `The rate limit allows the next request in ${Math.round(waitMs)} ms.`;
   return new ThrottledError(message, seconds);
 }

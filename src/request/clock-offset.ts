@@ -1,29 +1,30 @@
 /**
- * How far the host's clock is off, learned from the gateway's Date header. The offset serves timestamps of signatures
- * only: it never reaches the host, so no certificate is ever judged by it, and a forged Date can do no more than have
- * a request refused, or signed for another time within the bounds below.
+ * Offset of the host's clock, learned from the gateway's Date header. It is used only for timestamps in signatures and
+ * never for certificates, so a forged Date can only cause a rejected request, or a signature for another time within
+ * the limits below.
  */
 
 import type { Clock, Storage } from "../host.js";
 import { buildDateMs } from "../version.js";
 
+/** Options of the clock correction. */
 export interface ClockCorrectionOptions {
   /**
-   * How far a clock that has been set may be corrected in either direction, in milliseconds; 86 400 000 (a day) unless
-   * given. A clock that shows a time before this version was made has not been set: it is moved to any time from then
-   * on to twenty years later.
+   * Maximum correction of a clock that is set, in either direction, in milliseconds. A clock before the release date of
+   * this version counts as not set: it may be moved to any time from that date to twenty years later.
+   * @default 86_400_000 (one day)
    */
   readonly maxStepMs?: number;
 }
 
 /**
- * In its storage; 1 to 15 characters. The value is the version, `s` or `u` for a host's clock that was or was not set, and
- * the offset in whole milliseconds: `1u-5000`.
+ * Storage key. The value is the version, `s` or `u` for a host clock that was set or unset, and the offset in whole
+ * milliseconds: `1u-5000`.
  */
 const KEY = "clock";
-/** Whoever forges dates must not be able to wear out a flash memory: what is learned sooner is kept in memory only. */
+/** Minimum interval between writes, so that forged dates cannot wear out the flash. */
 const SAVE_INTERVAL_MS = 3600000;
-/** How far a clock may be from a Date, which has whole seconds and was some time on its way. */
+/** Tolerance for a Date header, which has a resolution of one second and some latency. */
 const CONFIRMED_MS = 2000;
 const LIFETIME_MS = 20 * 365.25 * 86400000;
 
@@ -31,12 +32,12 @@ export class ClockOffset {
   readonly #clock: Clock;
   readonly #storage: Storage | undefined;
   readonly #maxStepMs: number;
-  /** What was learned, whether or not it holds. A field, as every signature asks for it. */
+  /** The learned offset, valid or not. A field, since every signature reads it. */
   learnedMs = 0;
-  /** Whether the offset was learned while the host's clock had not been set. */
+  /** Whether the offset was learned while the host's clock was not set. */
   #unset = false;
   #loaded: boolean;
-  /** Whether a Date of this life agrees with the offset: one that was loaded may be of another power-on. */
+  /** Whether a Date header of this run agrees with the offset: a stored one may be from another power-on. */
   #confirmed = false;
   #saveAfterMs = 0;
 
@@ -47,24 +48,24 @@ export class ClockOffset {
     this.#maxStepMs = maxStepMs;
   }
 
-  /** Whether {@link load} has begun: what it reads counts as soon as it is there. */
+  /** Whether {@link load} was called: its value applies as soon as it is read. */
   get isLoaded(): boolean {
     return this.#loaded;
   }
 
-  /** What to add to the host's clock, in milliseconds. */
+  /** Valid offset to add to the host's clock, in milliseconds. */
   get offsetMs(): number {
     if (this.learnedMs === 0) return 0;
     const { nowMs } = this.#read();
     return this.#holds(nowMs, this.learnedMs, this.#unset) ? this.learnedMs : 0;
   }
 
-  /** Whether the host's clock and the offset together are known to be right, from a Date header of this life. */
+  /** Whether a Date header of this run has confirmed the host's clock with the offset. */
   get isConfirmed(): boolean {
     return this.#confirmed && (this.learnedMs === 0 || this.offsetMs !== 0);
   }
 
-  /** Takes in a Date header in order to know the time. @param dateMs milliseconds since 1970 */
+  /** Confirms or corrects the time with a Date header. @param dateMs milliseconds since 1970 */
   async confirm(dateMs: number | undefined): Promise<void> {
     if (dateMs === undefined) return;
     const { nowMs } = this.#read();
@@ -73,7 +74,7 @@ export class ClockOffset {
     else await this.update(dateMs, 0);
   }
 
-  /** Reads what an earlier start has learned, once. A storage that fails counts as empty. */
+  /** Reads the stored offset, once. A storage error counts as no offset. */
   async load(): Promise<void> {
     if (this.#loaded) return;
     this.#loaded = true;
@@ -89,7 +90,7 @@ export class ClockOffset {
   /**
    * Learns the offset from a Date header.
    * @param dateMs milliseconds since 1970
-   * @param leastMs what is not worth a correction
+   * @param leastMs smallest change that is worth a correction, in milliseconds
    * @returns whether there is a new offset to sign with
    */
   async update(dateMs: number | undefined, leastMs: number): Promise<boolean> {
@@ -100,7 +101,7 @@ export class ClockOffset {
     this.learnedMs = offsetMs;
     this.#unset = unset;
     this.#confirmed = true;
-    // A storage that takes its time, or never ends, must not keep the request from being signed again.
+    // Not awaited: a slow storage must not delay the request.
     this.#save();
     return true;
   }
@@ -113,7 +114,7 @@ export class ClockOffset {
   #holds(nowMs: number, offsetMs: number, unset: boolean): boolean {
     const time = nowMs + offsetMs;
     if (time < buildDateMs || time > buildDateMs + LIFETIME_MS) return false;
-    // Once the host has set its clock, what was learned before is about another clock.
+    // An offset learned before the host's clock was set does not apply afterwards.
     return nowMs < buildDateMs ? unset : !unset && Math.abs(offsetMs) <= this.#maxStepMs;
   }
 
@@ -124,7 +125,7 @@ export class ClockOffset {
     try {
       await this.#storage?.set(KEY, `1${this.#unset ? "u" : "s"}${Math.round(this.learnedMs)}`);
     } catch {
-      // The correction holds without it until the next start.
+      // The correction then applies until the next restart only.
     }
   }
 }

@@ -1,33 +1,33 @@
-/** Where the gateway is: a region of the public service, or the URL of a private deployment. */
+/** Endpoint of the gateway: a region of the public service, or the URL of a private deployment. */
 
 import { IotHubError } from "../errors.js";
 import type { HttpClient } from "../host.js";
 import { signedHost } from "../signing/string-to-sign.js";
 
-/** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"); others may come. */
+/** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"). Other names are accepted. */
 export type Region = "ap-guangzhou" | "us-east" | "europe" | "ap-bangkok" | (string & {});
 
 export interface Endpoint {
   readonly scheme: "http" | "https";
-  /** Lower case, without port and without a dot at its end: what is signed. */
+  /** Lower case, without port and trailing dot, as it is signed. */
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * The endpoint of a region over HTTPS, or of a URL such as `http://192.168.1.10:8080`. A dot at the end of its host is
- * dropped: the name is resolved as the system resolves any other.
+ * Returns the HTTPS endpoint of a region, or the endpoint of a URL such as `http://192.168.1.10:8080`. A trailing dot
+ * of the hostname is removed.
  * @throws {IotHubError} INVALID_REGION, INVALID_URL, INVALID_OPTION
  */
 export function readEndpoint(region: Region | undefined, url: string | undefined): Endpoint {
   if (url === undefined) {
     const label = region ?? "ap-guangzhou";
     if (typeof label !== "string" || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label)) {
-      throw new IotHubError("INVALID_REGION", 'The region must be a name such as "ap-guangzhou".');
+      throw new IotHubError("INVALID_REGION", 'Invalid region name; expected a name such as "ap-guangzhou".');
     }
     return { scheme: "https", host: `${label}.gateway.tencentdevices.com`, port: 443 };
   }
-  if (region !== undefined) throw new IotHubError("INVALID_OPTION", "Give either a region or a url, not both.");
+  if (region !== undefined) throw new IotHubError("INVALID_OPTION", "region and url must not be given together.");
   const match = typeof url === "string" && /^(https?):\/\/([^/?#@:]+|\[[^/?#@\]]*\])(?::([0-9]{1,5}))?\/?$/i.exec(url);
   const scheme = match && match[1].toLowerCase() === "http" ? "http" : "https";
   const port = match && match[3] !== undefined ? Number(match[3]) : scheme === "http" ? 80 : 443;
@@ -36,12 +36,12 @@ export function readEndpoint(region: Region | undefined, url: string | undefined
   } catch {}
   throw new IotHubError(
     "INVALID_URL",
-    "The url must be http:// or https:// with a host, perhaps a port, and no path, query or user name.",
+    "The url must be http://host or https://host with an optional port, without path, query or user name.",
   );
 }
 
 /**
- * {@link readEndpoint}, and a check that the host can reach it.
+ * Same as {@link readEndpoint}, and checks that the host supports the endpoint.
  * @throws {IotHubError} INVALID_REGION, INVALID_URL, INVALID_OPTION
  */
 export function reachableEndpoint(

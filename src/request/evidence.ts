@@ -1,31 +1,31 @@
 /**
- * When a rejection is final. It alone is no evidence, since a gateway, an account or a proxy may reject everything for a
- * while. A round of evidence is: something is rejected, something else is acknowledged at the same endpoint, the first is
- * rejected again for the same reason.
+ * Decides when a rejection is final. A single rejection proves nothing, since a gateway, an account or a proxy may
+ * reject everything for a while. One round of evidence: a message is rejected, another one is acknowledged at the same
+ * endpoint, and the first is rejected again for the same reason.
  */
 
 import { type ErrorClass, type IotHubError, ResponseError } from "../errors.js";
 
-/** For a code that speaks of the message. */
+/** Rounds for a code that is about the message. */
 const ROUNDS_MESSAGE = 1;
 /**
- * For one that may speak of anything. With a gateway that rejects half of everything at random, one round costs one
- * innocent message in eight, three cost less than one in a hundred.
+ * Rounds for a code that may be about anything. If a gateway rejects half of all requests at random, one round drops
+ * one valid message in eight; three rounds drop less than one in a hundred.
  */
 const ROUNDS_UNKNOWN = 3;
 
-/** What was rejected. */
+/** A rejected message, or rejected log lines. */
 export interface Suspect {
-  /** What it was rejected with; empty at first. */
+  /** Reason of the last rejection; empty at first. */
   reason: string;
   rounds: number;
-  /** Whether something else was acknowledged since. */
+  /** Whether another message has been acknowledged since. */
   due: boolean;
 }
 
 /**
- * Rounds of evidence after which a rejection is final: 0 for what cannot even be sent; undefined for an error that says
- * nothing of what was sent.
+ * Returns the rounds of evidence after which a rejection is final: 0 for a message that cannot be sent at all;
+ * undefined for an error that is not about the message.
  */
 export function roundsNeeded(error: IotHubError, errorClass: ErrorClass): number | undefined {
   const isResponse = error instanceof ResponseError;
@@ -33,13 +33,13 @@ export function roundsNeeded(error: IotHubError, errorClass: ErrorClass): number
   return errorClass === "unreadable" || (isResponse && errorClass === "unknown") ? ROUNDS_UNKNOWN : undefined;
 }
 
-/** Codes that speak of the payload: of many readings together, perhaps of one of them alone, or of there being too many. */
+/** Gateway codes about the payload. For a batch, the cause may be one reading, the array itself, or its size. */
 const PAYLOAD_CODES = Object.freeze([".InvalidJSON", "InvalidParameterValue.Payload"]);
 const SIZE_CODES = Object.freeze([".PayloadOverLimit", ".InvalidMsgLen", "RequestSizeLimitExceeded"]);
 
 /**
- * What a rejection says of the payload: that it is too large, that something in it is wrong, or neither. An
- * intermediary may say so, too: 413 and 422 (RFC 9110 sections 15.5.14 and 15.5.21).
+ * Returns whether a rejection is about the size or the content of the payload, or neither. Intermediaries use 413 and
+ * 422 for it (RFC 9110 sections 15.5.14 and 15.5.21).
  */
 export function payloadFault(error: IotHubError): "size" | "content" | undefined {
   if (!(error instanceof ResponseError)) return undefined;
@@ -64,7 +64,7 @@ export function countRejection(suspect: Suspect, error: IotHubError): number {
   return suspect.rounds;
 }
 
-/** What makes two rejections the same: the gateway's code, or the status and the beginning of the page. */
+/** Returns what identifies a rejection: the gateway's code, or the status and the beginning of the page. */
 function reasonOf(error: IotHubError): string {
   const { code, status, gatewayCode, excerpt = "" } = error as ResponseError;
   return code === "GATEWAY_REJECTED" ? `${code} ${gatewayCode}` : `${code} ${status} ${excerpt}`;

@@ -1,7 +1,6 @@
 /**
- * One attempt of a request, from the connection to the last byte of the response. All limits are kept here: a host moves
- * bytes, reports phases and obeys an abort, so that a limit means the same on every machine and there is one sentence
- * for each.
+ * One attempt of a request, from the connection to the last byte of the response. All time limits are enforced here, so
+ * that they work the same on every host; a host only transfers bytes, reports phases and obeys the signal.
  */
 
 import { type ConnectionPhase, NetworkError } from "../errors.js";
@@ -10,19 +9,20 @@ import { Aborter } from "./abort.js";
 
 /** Limits of an attempt in milliseconds. */
 export interface AttemptLimits {
-  /** For all phases together. */
+  /** Limit of all phases together. */
   readonly attemptTimeoutMs: number;
-  /** For single phases; a phase that is left out has what is left of the attempt. */
+  /** Limits of single phases; the others are limited by the rest of the attempt. */
   readonly phaseTimeoutsMs?: PhaseTimeouts;
-  /** Bytes of the response's body. */
+  /** Maximum size of the response body in bytes. */
   readonly maxResponseBytes: number;
-  /** Whether kept connections must not be used. */
+  /** Whether a new connection is required. */
   readonly fresh: boolean;
 }
 
+/** Time limits of the phases of an attempt, in milliseconds. */
 export type PhaseTimeouts = Readonly<Partial<Record<ConnectionPhase, number>>>;
 
-/** What had not happened when a phase's time was over. */
+/** Beginning of the timeout message of each phase. */
 const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
   connect: "The connection was not established",
   tls: "The TLS handshake did not finish",
@@ -31,7 +31,7 @@ const unfinished: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
   read: "The response did not end",
 });
 
-/** Follows one attempt through its phases. It is itself what the host gets with the request: one object less. */
+/** One attempt, which is also the context that the host gets: saves an object. */
 export class Attempt implements HttpContext {
   readonly #host: Pick<Host, "clock" | "http" | "timer">;
   readonly #limits: AttemptLimits;
@@ -74,14 +74,14 @@ export class Attempt implements HttpContext {
   }
 
   /**
-   * Sends the request and reads the response, whatever its status. Settles no later than the limits, even if the host
-   * does not obey. Not an async function: each frame that waits costs a device half a kilobyte.
-   * @throws what the host rejects with; TIMEOUT as {@link NetworkError} with the phase; the reason of {@link abort}
+   * Sends the request and resolves with the response, whatever its status. Settles within the limits, even if the host
+   * ignores the signal. Not an async function: each pending frame costs a device half a kilobyte.
+   * @throws {NetworkError} TIMEOUT with the phase; the errors of {@link HttpClient.send}; the reason of {@link abort}
    */
   send(request: HttpRequest): Promise<HttpResponse> {
     const { clock, http } = this.#host;
     this.#startMs = this.#phaseStartMs = clock.monotonicMs();
-    // One promise that the limits reject themselves: to listen to the own signal would cost a fifth of it all.
+    // The limits reject this promise directly: a listener on the signal would add a fifth to the cost.
     return new Promise((resolve, reject) => {
       this.#reject = reject;
       this.#limit();
@@ -89,19 +89,19 @@ export class Attempt implements HttpContext {
     });
   }
 
-  /** Ends the limits; to be called when `send` has settled. */
+  /** Ends the limits. Must be called when `send` has settled. */
   end(): void {
     this.#over = true;
     this.#host.timer.clear(this.#timer);
   }
 
-  /** Gives up: aborts the signal that the host has, and rejects `send` with the reason. */
+  /** Aborts the host's signal and rejects `send` with the reason. */
   abort(reason: unknown): void {
     this.#aborter.abort(reason);
     this.#reject?.(reason);
   }
 
-  /** Adds what the phase has taken. */
+  /** Adds the duration of the current phase. */
   #count(): void {
     const now = this.#host.clock.monotonicMs();
     this.#spentMs ??= {};
@@ -109,7 +109,7 @@ export class Attempt implements HttpContext {
     this.#phaseStartMs = now;
   }
 
-  /** Sets the timer for what ends first: the phase or the attempt. */
+  /** Sets the timer to the end of the phase or of the attempt, whichever is first. */
   #limit(): void {
     const { timer } = this.#host;
     const { attemptTimeoutMs, phaseTimeoutsMs } = this.#limits;
@@ -125,7 +125,7 @@ export class Attempt implements HttpContext {
     this.abort(new NetworkError("TIMEOUT", this.#phase, message));
   }
 
-  /** Where the time went. */
+  /** Returns the durations of the phases. */
   timing(request: HttpRequest, { reused = false, resumed, body }: HttpResponse): HttpTiming {
     this.#count();
     const spent = this.#spentMs ?? {};

@@ -1,14 +1,14 @@
-/** Nonces that do not come twice while the program runs, whatever the clock does. */
+/** Nonces that do not repeat while the program runs, whatever the clock shows. */
 
 import type { Random } from "../host.js";
 
-// 2^31 - 1, a prime: the official SDKs draw from 0 to one less.
+// 2^31 - 1, a prime. The official SDKs use nonces from 0 to 2^31 - 2.
 const MODULUS = 2147483647;
 
 /**
- * Walks through all numbers from 0 to 2147483646 from a random start in random steps. As the modulus is a prime, every
- * step visits each number once before any comes again. Two starts of a device that fall into the same second would
- * need the same 31 random bits to collide.
+ * Steps through all numbers from 0 to 2147483646 from a random start with a random step. As the modulus is prime, every
+ * number occurs once before any repeats. Two starts of a device within one second collide only if they draw the same 31
+ * random bits.
  */
 export class NonceSource {
   #random: Random;
@@ -19,10 +19,10 @@ export class NonceSource {
     this.#random = random;
   }
 
-  /** An integer from 0 to 2147483646. */
+  /** Returns the next nonce, an integer from 0 to 2147483646. */
   next(): number {
     if (this.#nonce < 0) {
-      // Drawn at the first use: a radio's noise feeds the generator of an ESP32 only once Wi-Fi is on.
+      // Drawn on first use: the ESP32's generator has entropy from the radio only once Wi-Fi is on.
       const bytes = this.#random.bytes(8);
       this.#nonce = word(bytes, 0) % MODULUS;
       this.#step = 1 + (word(bytes, 4) % (MODULUS - 1));

@@ -1,33 +1,33 @@
 /**
- * Whether a response is the request's own. It says of the request it belongs to no more than a RequestId: one that came
- * before belongs to an earlier request, if the connection is one on which that response can still be under way.
+ * Detects responses that belong to an earlier request. The only hint in a response is its RequestId: if the id was seen
+ * before and the connection is kept alive, the response belongs to the earlier request.
  */
 
-/** Responses that are remembered: a proxy that mixes them up does so with those in its buffers. */
+/** Number of RequestIds remembered: a proxy can only repeat responses that are still in its buffers. */
 const MAX_IDS = 16;
-/** Of a longer id, both ends are kept. */
+/** Longer ids are shortened to both ends. */
 const MAX_ID_LENGTH = 64;
 
 export class OwnResponses {
-  // Texts of ids between line feeds: on a board, an array and its strings would take twice as much.
+  // Ids separated by line feeds: on a board, an array of strings would take twice the memory.
   #ids = "\n";
   #count = 0;
-  /** Ids that a new connection has given again: the gateway gives them to several requests. */
+  /** Ids seen again on a new connection: the gateway itself reuses them. */
   #shared = "\n";
-  /** The id that was rejected last, until another response shows whose fault it was. */
+  /** The id rejected last, until another response shows whether the gateway reuses it. */
   #suspect = "";
 
   /**
-   * Takes in a response.
+   * Checks a response and remembers its id.
    * @param requestId empty if it has none
-   * @param kept whether it came on a connection that an earlier request had opened
-   * @returns `"own"`; `"repeated"` if it is an earlier request's; `"after repeated"` if it is the request's own and shows
-   * that the one rejected before it was no habit of the gateway's
+   * @param kept whether it came on a keep-alive connection
+   * @returns `"own"`; `"repeated"` if it belongs to an earlier request; `"after repeated"` if it is the request's own,
+   * and shows that the id rejected before was really a repetition
    */
   take(requestId: string, kept: boolean): "own" | "repeated" | "after repeated" {
     if (requestId === "") return "own";
     const short = requestId.length > MAX_ID_LENGTH ? requestId.slice(0, 32) + requestId.slice(-32) : requestId;
-    // One that had line feeds in it would be counted as several, of which one is dropped.
+    // An id with line feeds would count as several.
     const id = short.includes("\n") ? JSON.stringify(short) : short;
     const line = "\n".concat(id, "\n");
     const suspect = this.#suspect;
@@ -39,7 +39,7 @@ export class OwnResponses {
       }
       this.#shared = (countOf(this.#shared) < MAX_IDS ? this.#shared : withoutOldest(this.#shared)).concat(id, "\n");
     } else if (!isKnown) {
-      // Counted, not searched for: with sixteen ids that took more than all the rest.
+      // A counter, since counting sixteen ids each time would cost more than all the rest.
       if (this.#count < MAX_IDS) this.#count++;
       else this.#ids = withoutOldest(this.#ids);
       this.#ids = this.#ids.concat(id, "\n");
@@ -49,7 +49,7 @@ export class OwnResponses {
   }
 }
 
-/** There is one line feed more than ids. */
+/** There is one more line feed than ids. */
 function countOf(ids: string): number {
   return ids.split("\n").length - 2;
 }

@@ -1,14 +1,15 @@
-/** A token bucket: how fast a device may send. */
+/** Rate limit of a device's requests, as a token bucket. */
 
 import { checkOptions, rateLimitRules } from "../options.js";
 
+/** Rate limit of a device's requests. */
 export interface RateLimit {
   /**
-   * Messages a second, 0.001 to 1 000 000; the default is the lower of the two limits that the platform states.
+   * Requests per second, 0.001 to 1 000 000. The default is the lower of the two limits that the platform documents.
    * @default 20
    */
   readonly perSecond?: number;
-  /** How many may follow each other at once after a pause, 1 to 1 000 000. @default 10 */
+  /** Maximum burst of requests after a pause, 1 to 1 000 000. @default 10 */
   readonly burst?: number;
 }
 
@@ -29,13 +30,13 @@ export class TokenBucket {
 
   /**
    * Takes a token if there is one.
-   * @param nowMs a clock that never goes back, in milliseconds
-   * @returns 0, or the milliseconds after which to ask again
+   * @param nowMs monotonic time in milliseconds
+   * @returns 0 if it took one, or the delay in milliseconds before the next try
    */
   take(nowMs: number): number {
     this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, nowMs - this.#at) * this.#perMs);
     this.#at = nowMs;
-    // A wait is rounded up to whole milliseconds; the tolerance is for what rounding of the sum above takes away.
+    // Delays are rounded up to whole milliseconds; the tolerance compensates for rounding errors in the sum above.
     if (this.#tokens > 0.999999) {
       this.#tokens -= 1;
       return 0;
@@ -44,7 +45,7 @@ export class TokenBucket {
   }
 
   /**
-   * Takes none.
+   * Checks for a token without taking it.
    * @returns 0 if there is a token, or the milliseconds until there is one
    */
   peek(nowMs: number): number {

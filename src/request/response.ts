@@ -1,4 +1,4 @@
-/** Reads the gateway's response: today's shape and the two retired ones; everything else is a typed error. */
+/** Parses the gateway's response: the current format and the two retired ones. Everything else is a typed error. */
 
 import { utf8Decode } from "../crypto/utf8.js";
 import { type ResponseDetails, ResponseError } from "../errors.js";
@@ -9,22 +9,25 @@ export interface GatewayResponse {
   readonly requestId: string;
   /** HTTP status. */
   readonly status: number;
-  /** The response's own object, for members beyond the RequestId. */
+  /** The response object, with members beyond the RequestId. */
   readonly content: Readonly<Record<string, unknown>>;
 }
 
-/** JSON.parse of a deeply nested text overflows a device's stack; a response of the gateway nests three deep. */
+/**
+ * Maximum nesting: JSON.parse of deeply nested text overflows a device's stack. The gateway's responses have three
+ * levels.
+ */
 const MAX_DEPTH = 64;
 const MAX_EXCERPT = 200;
-/** What a Retry-After may say at most, in seconds: 68 years, which every user of it limits further. */
+/** Maximum Retry-After in seconds (68 years); its users limit it further. */
 const MAX_SECONDS = 2147483647;
 
 /**
- * The gateway's success, or its rejection as an error. What counts is the JSON, not its label: a response of the gateway
- * that is sent as text/plain is read like any other. Success needs a RequestId, and HTTP status 200 to 299.
- * @param nowMs the own clock, in milliseconds since 1970, for a Retry-After date in a response that has no Date
- * @throws {ResponseError} GATEWAY_REJECTED with the gateway's own code and message; HTTP_STATUS, RESPONSE_EMPTY,
- * RESPONSE_NOT_JSON, RESPONSE_UNEXPECTED with the beginning of what came instead
+ * Returns the gateway's success, or throws its rejection. The Content-Type is ignored: JSON sent as text/plain is
+ * accepted. Success requires a RequestId and an HTTP status from 200 to 299.
+ * @param nowMs local time in milliseconds since 1970, for a Retry-After date in a response without a Date
+ * @throws {ResponseError} GATEWAY_REJECTED with the gateway's code and message; HTTP_STATUS, RESPONSE_EMPTY,
+ * RESPONSE_NOT_JSON, RESPONSE_UNEXPECTED with the beginning of the body
  */
 export function readResponse(response: HttpResponse, nowMs?: number): GatewayResponse {
   const { status, body } = response;
@@ -43,7 +46,7 @@ function failure(
   root: object | undefined,
   read: Shape | undefined,
 ): ResponseError {
-  // Read here and not before: a success needs no dates, and on XS each regular expression is compiled at each use.
+  // Parsed only on failure: a success needs no dates, and XS compiles a regular expression at each use.
   const dateMs = readDate(headers.date);
   const details: { -readonly [K in keyof ResponseDetails]: ResponseDetails[K] } = { status };
   if (dateMs !== undefined) details.dateMs = dateMs;
@@ -59,12 +62,12 @@ function failure(
     return new ResponseError("GATEWAY_REJECTED", message, details);
   }
   if (body.length > 0) details.excerpt = excerpt(body);
-  // A proxy's or a captive portal's page is not the gateway's verdict; the same request may succeed later.
+  // A page of a proxy or a captive portal is not the gateway's decision; the same request may succeed later.
   if (status < 200 || status > 299)
     return new ResponseError("HTTP_STATUS", `Unexpected HTTP status ${status}.`, details);
   if (body.length === 0) return new ResponseError("RESPONSE_EMPTY", "The response is empty.", details);
   if (root === undefined) return new ResponseError("RESPONSE_NOT_JSON", "The response is not JSON.", details);
-  return new ResponseError("RESPONSE_UNEXPECTED", "The response has none of the known shapes.", details);
+  return new ResponseError("RESPONSE_UNEXPECTED", "The response is JSON of an unknown format.", details);
 }
 
 interface Shape {
@@ -83,7 +86,7 @@ function readShapes(root: Record<string, unknown>, text: string): Shape | undefi
     const code = error && asCode(error.Code);
     return code === undefined ? undefined : { ...shape, code, message: asText(error?.Message) };
   }
-  // The retired endpoints: 0 is success. Other APIs say {"code":0} as well, so a success must have what these had.
+  // Retired endpoints: 0 is success. Other APIs also return {"code":0}, so a success must have the other members, too.
   const code = asCode(root.code);
   if (code !== undefined) return readRetired(root, text, code, root.message, true);
   const returnCode = asCode(root.returnCode);
@@ -104,13 +107,13 @@ function readRetired(
   return { content, requestId: requestId ?? "" };
 }
 
-/** The object that JSON bytes hold; undefined if they do not, or nest deeper than anything of the gateway does. */
+/** Parses a JSON object; undefined if it is none, or nested too deeply. */
 export function parseObject(body: Uint8Array): Record<string, unknown> | undefined {
   const text = readText(body);
   return text === undefined ? undefined : parseText(text);
 }
 
-/** Text without a byte order mark, which RFC 8259 section 8.1 lets a parser pass over. */
+/** Decodes UTF-8 without a byte order mark, which RFC 8259 section 8.1 allows a parser to ignore. */
 function readText(body: Uint8Array): string | undefined {
   const marked = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
   try {
@@ -129,14 +132,14 @@ function parseText(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** Whether JSON nests deeper than {@link MAX_DEPTH}. Brackets inside of strings do not count. */
+/** Whether JSON is nested deeper than {@link MAX_DEPTH}. Brackets inside strings do not count. */
 function isTooDeep(text: string): boolean {
   // Native searches first: on XS a loop over the characters costs a thousand times as much.
   if (countOf("{", text) + countOf("[", text) <= MAX_DEPTH) return false;
   let depth = 0;
   let inString = false;
   let escaped = false;
-  // By iteration: on XS a character is found the slower the further back it stands.
+  // By iteration, since indexing a string is O(n) on XS.
   for (const character of text) {
     if (inString) {
       if (escaped) escaped = false;
@@ -166,7 +169,7 @@ function asText(value: unknown): string | undefined {
   return typeof value === "string" ? value : typeof value === "number" ? String(value) : undefined;
 }
 
-/** A RequestId. Of a number beyond 2^53, JSON.parse keeps the beginning only: its digits are taken from the text. */
+/** Returns a RequestId. For a number beyond 2^53, JSON.parse is imprecise: the digits are taken from the text. */
 function asId(value: unknown, text: string): string | undefined {
   if (typeof value !== "number" || Number.isSafeInteger(value)) return asText(value);
   return /"[Rr]equestId"\s*:\s*(-?[0-9]+)\s*[,}]/.exec(text)?.[1];
@@ -176,7 +179,7 @@ function asCode(value: unknown): string | number | undefined {
   return typeof value === "number" || (typeof value === "string" && value !== "") ? value : undefined;
 }
 
-/** RFC 9110 section 10.2.3: seconds, or a date, which is taken relative to the response's own date. */
+/** RFC 9110 section 10.2.3: seconds, or a date, which is relative to the response's Date. */
 function readRetryAfter(value: string | undefined, nowMs: number | undefined): number | undefined {
   if (value === undefined) return undefined;
   if (/^[0-9]+$/.test(value)) return Math.min(Number(value), MAX_SECONDS);
@@ -189,8 +192,8 @@ const FIFTY_YEARS_MS = 50 * 365.25 * 86400000;
 const MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 /**
- * A date in any of the three forms of RFC 9110 section 5.6.7: IMF-fixdate, RFC 850 with two digits of the year, asctime.
- * Engines differ in what Date.parse takes, so it is read here. A header that came twice is joined as "A, A".
+ * Parses a date in any of the three formats of RFC 9110 section 5.6.7: IMF-fixdate, RFC 850 with a two-digit year,
+ * asctime. Not Date.parse, which differs between engines. A repeated header is joined as "A, A".
  */
 export function readDate(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
@@ -203,7 +206,8 @@ export function readDate(header: string | undefined): number | undefined {
   const rfc850 = new RegExp(`^[A-Z][a-z]{5,8}, ([0-9]{2})-([A-Z][a-z]{2})-([0-9]{2}) ${time} GMT$`).exec(value);
   if (rfc850 !== null) {
     const dateMs = utc(`20${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]);
-    // Two digits that seem to be more than 50 years ahead mean the century before. The own clock may not be set yet.
+    // A two-digit year more than 50 years ahead belongs to the previous century. Compared with the build date, since
+    // the clock may not be set.
     const isAhead = dateMs !== undefined && dateMs - buildDateMs > FIFTY_YEARS_MS;
     return isAhead ? utc(`19${rfc850[3]}`, rfc850[2], rfc850[1], rfc850[4], rfc850[5], rfc850[6]) : dateMs;
   }
@@ -218,7 +222,9 @@ function utc(year: string, month: string, day: string, hours: string, minutes: s
   return Date.UTC(Number(year), index, Number(day), Number(hours), Number(minutes), Number(seconds));
 }
 
-/** The beginning of a body as text, at most 200 bytes: of UTF-8 all characters, of anything else what is ASCII. */
+/**
+ * Returns the beginning of a body as text, at most 200 bytes. In a body that is not UTF-8, non-ASCII bytes become dots.
+ */
 function excerpt(body: Uint8Array): string {
   let end = Math.min(body.length, MAX_EXCERPT);
   // Not in the middle of a character (RFC 3629 section 3).
@@ -233,7 +239,7 @@ function excerpt(body: Uint8Array): string {
   }
 }
 
-/** At most 200 characters, without control characters that could play tricks in a log. */
+/** Limits text to 200 characters, and replaces control characters, which could forge log lines. */
 function printable(text: string): string {
   return text.slice(0, MAX_EXCERPT).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ");
 }

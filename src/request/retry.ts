@@ -1,31 +1,38 @@
 /**
- * How often to send again: the options, and a budget for all requests of a device. What an error means stands in
- * errors.ts; who waits and sends is the client.
+ * Retry options, and the retry budget shared by all requests of a device. errors.ts defines which errors are retried;
+ * the client waits and sends.
  */
 
 import { classifyError, type ErrorClass, errorClasses, type IotHubError } from "../errors.js";
 import { checkOptions, retryRules } from "../options.js";
 
-/** Options of retries: how many, their backoff, and their budget. */
+/** Options of retries: number, backoff and budget. */
 export interface RetryOptions {
-  /** How often a request is sent at most, 1 to 1000. @default 3 */
+  /** Maximum number of attempts, including the first, 1 to 1000. @default 3 */
   readonly maxAttempts?: number;
-  /** Upper limit of the first delay, in milliseconds; it doubles with each retry. @default 500 */
+  /**
+   * Upper limit of the first delay in milliseconds, 0 to 2147483647; doubles with each retry. Each delay is random
+   * below its limit. @default 500
+   */
   readonly baseDelayMs?: number;
-  /** Upper limit of every delay, in milliseconds. @default 30000 */
+  /** Upper limit of every delay in milliseconds, 0 to 2147483647. @default 30000 */
   readonly maxDelayMs?: number;
-  /** Upper limit of what a Retry-After header is obeyed for, in milliseconds. @default 300000 */
+  /** Maximum pause for a Retry-After header in milliseconds, 0 to 2147483647. @default 300000 */
   readonly maxRetryAfterMs?: number;
-  /** Limit of a single attempt, in milliseconds. The request's own limit holds for all attempts. @default 10000 */
+  /**
+   * Time limit of a single attempt in milliseconds, 1 to 2147483647. The request's `timeoutMs` limits all attempts
+   * together. @default 10000
+   */
   readonly attemptTimeoutMs?: number;
   /**
-   * Retries that all requests of a device share, 10 by default. A retry costs one, a success brings half a one back,
-   * so an outage does not multiply the requests.
+   * Retry budget shared by all requests of a device, 0 to 1 000 000. A retry takes 1, a success returns 0.5, so that an
+   * outage does not multiply the requests.
+   * @default 10
    */
   readonly budget?: number;
   /**
-   * Decides in place of {@link classifyError}, where it returns a class: the platform's codes are not all published.
-   * Only the classes `message` and `unknown` let a message leave the outbox.
+   * Overrides the class of an error, unless it returns undefined: not all codes of the platform are published. Only the
+   * classes `message`, `unknown` and `unreadable` can remove a message from the outbox.
    */
   readonly classify?: (error: IotHubError) => ErrorClass | undefined;
 }
@@ -43,7 +50,7 @@ export const retryDefaults: RetryPolicy = Object.freeze({
   budget: 10,
 });
 
-/** What a success brings back to the budget. */
+/** Budget returned by a success. */
 const REFUND = 0.5;
 const MAX_MS = 2147483647;
 
@@ -51,7 +58,7 @@ const MAX_MS = 2147483647;
 export function readRetryOptions(options: RetryOptions | false | undefined, base: RetryPolicy): RetryPolicy {
   if (options === undefined) return base;
   if (options !== false) checkOptions("retry", options, retryRules);
-  // A single attempt has all the time that the request has.
+  // A single attempt is limited only by the request.
   if (options === false) return { ...base, maxAttempts: 1, attemptTimeoutMs: MAX_MS };
   const policy: { -readonly [Name in keyof RetryPolicy]: RetryPolicy[Name] } = { ...base };
   for (const [name, value] of Object.entries(options)) {
@@ -60,18 +67,18 @@ export function readRetryOptions(options: RetryOptions | false | undefined, base
   return policy;
 }
 
-/** The class that the app's own function gives, or else {@link classifyError}. */
+/** Returns the class given by the app's function, or else by {@link classifyError}. */
 export function classifyBy(classify: RetryOptions["classify"], error: IotHubError): ErrorClass {
   try {
     const errorClass = classify?.(error);
     if (errorClass !== undefined && Object.hasOwn(errorClasses, errorClass)) return errorClass;
   } catch {
-    // A fault of the app's must not decide what becomes of a message.
+    // A throwing callback must not affect delivery.
   }
   return classifyError(error);
 }
 
-/** How many retries all requests of a device have left. */
+/** Retry budget of all requests of a device. */
 export class RetryBudget {
   readonly #size: number;
   #left: number;
@@ -81,14 +88,14 @@ export class RetryBudget {
     this.#left = size;
   }
 
-  /** Takes one retry, if there is one. */
+  /** Takes one retry from the budget. @returns false if it is exhausted */
   take(): boolean {
     if (this.#left < 1) return false;
     this.#left -= 1;
     return true;
   }
 
-  /** After a success. */
+  /** Returns part of a retry to the budget after a success. */
   refund(): void {
     this.#left = Math.min(this.#size, this.#left + REFUND);
   }

@@ -1,7 +1,4 @@
-/**
- * The gateway's signature as far as it needs no RSA: eight lines, a hash of the body, an HMAC in Base64. Firmware that
- * signs with a secret alone is a third smaller without the rest.
- */
+/** HMAC signatures, separate from RSA: sign-only firmware with a secret is a third smaller without it. */
 
 import { base64 } from "../crypto/base64.js";
 import { toBytes } from "../crypto/bytes.js";
@@ -14,39 +11,40 @@ import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
 import { type Algorithm, checkTime, headToSign } from "./string-to-sign.js";
 
-/** A device's psk or a ProductSecret. Its text is the key, as it stands in the console: it is not Base64-decoded. */
+/** Credential with a device's PSK or a ProductSecret. */
 export interface SecretCredential {
+  /** The secret exactly as shown in the console. Its characters are the key: it is not Base64-decoded. */
   readonly secret: string;
   /** HMAC of the signature. @default "hmacsha256" */
   readonly algorithm?: "hmacsha256" | "hmacsha1";
   /**
-   * True for a secret that was not copied by a person, or that really has white space, quotes or another length than
-   * Base64 has: a device takes it without a check. A credential from a registration has it.
+   * Disables the device's check for copying mistakes, for a secret that really contains white space or quotes, or has a
+   * length that Base64 cannot have. True in credentials from a registration.
    * @default false
    */
   readonly verbatim?: boolean;
 }
 
 /**
- * What a signature is made with. {@link createSigner} makes one from a credential; a device with a secure element
- * brings its own, whose `sign` may return a promise.
+ * Signs requests. {@link createSigner} creates one from a credential. Implement it for a secure element; `sign` may
+ * then return a promise.
  */
 export interface Signer {
   readonly algorithm: Algorithm;
-  /** Lower-case hex of the body's hash: SHA-1 for `hmacsha1`, SHA-256 for the others. */
+  /** Returns the hash of a request body in lower-case hex: SHA-1 for `hmacsha1`, SHA-256 otherwise. */
   hashBody(body: Uint8Array): string;
-  /** The signature of a string to sign, in Base64 with padding. */
+  /** Returns the signature of a string to sign, in Base64 with padding. */
   sign(text: string): string | Promise<string>;
-  /** Drops the key. Whatever is signed afterwards throws SIGNER_CLOSED. */
+  /** Drops the key. `sign` then throws SIGNER_CLOSED. */
   close(): void;
 }
 
-/** A signer that has its key at hand. */
+/** A signer that signs synchronously. */
 export interface SyncSigner extends Signer {
   sign(text: string): string;
 }
 
-/** What a signature covers besides the request: timestamp, nonce and content type. */
+/** Timestamp, nonce and content type of a signed request. */
 export interface SigningParameters {
   /** Seconds since 1970, an integer from 0 to 253402300799 (the end of the year 9999). */
   readonly timestampSeconds: number;
@@ -56,7 +54,7 @@ export interface SigningParameters {
   readonly contentType?: string;
 }
 
-/** A signature, and the headers that carry it. */
+/** A signature and the headers that carry it. */
 export interface SignedRequest {
   readonly stringToSign: string;
   /** Base64 with padding. */
@@ -65,32 +63,32 @@ export interface SignedRequest {
 }
 
 /**
- * Takes a secret; the first signature prepares the midstates of its HMAC for all others.
+ * Creates a signer from a secret. The first signature computes the HMAC midstates for all others.
  * @throws {IotHubError} INVALID_CREDENTIAL
  */
 export function createSecretSigner(credential: SecretCredential): SyncSigner {
   const { secret, algorithm } = (credential ?? {}) as Partial<SecretCredential>;
-  if (typeof secret !== "string" || secret === "") throw invalidCredential("its secret must be a non-empty text");
+  if (typeof secret !== "string" || secret === "") throw invalidCredential("its secret must be a non-empty string");
   if (algorithm === undefined || algorithm === "hmacsha256" || algorithm === "hmacsha1") {
     return new HmacSigner(secret, algorithm ?? "hmacsha256");
   }
   throw invalidCredential('its algorithm must be "hmacsha256" or "hmacsha1"');
 }
 
-/** What a signature covers of a request. */
+/** Request to be signed. */
 export interface RequestToSign {
   readonly host: string;
-  /** Begins with a slash, without query. */
+  /** Path with a leading slash, without query. */
   readonly path: string;
-  /** Signed exactly as it is: send these bytes, or this text as UTF-8. */
+  /** Body, signed unchanged: send exactly these bytes, or this text as UTF-8. */
   readonly body: string | Uint8Array;
 }
 
 /**
- * Signs one request with a signer. The same input gives the same result; nothing is sent.
- * @returns a promise where the signer's `sign` returns one
+ * Signs one request with a signer. Deterministic; sends nothing.
+ * @returns a promise if the signer's `sign` returns one
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNER_CLOSED;
- * SIGNING_FAULT if the signer fails. A signer that returns a promise has it rejected with these
+ * SIGNING_FAULT if the signer fails. With an asynchronous signer, the promise rejects with the last two
  */
 export function signWith(request: RequestToSign, signer: SyncSigner, time: SigningParameters): SignedRequest;
 export function signWith(
@@ -127,7 +125,7 @@ export function signWith(
     throw signingFault(cause);
   }
   if (typeof signature === "string") {
-    // Not in a function beside this one, which would cost each request as much as all headers do.
+    // Not a helper function, which would cost each request as much as all headers.
     if (!isOurs) checked(signature, algorithm);
     headers["X-TC-Signature"] = signature;
     return { stringToSign: text, signature, headers };
@@ -143,28 +141,28 @@ export function signWith(
   );
 }
 
-/** A signer that an app brings may return bytes, hex, or Base64 in lines: none may become a header. */
+/** Checks the result of an app's signer: bytes, hex, or Base64 with line breaks must not become a header. */
 function checked(signature: string, algorithm: Algorithm): string {
   const length = algorithm === "hmacsha256" ? 44 : algorithm === "hmacsha1" ? 28 : signature?.length;
   if (typeof signature === "string" && signature.length === length && length % 4 === 0) {
     if (/^[A-Za-z0-9+/]+={0,2}$/.test(signature)) return signature;
   }
-  throw new IotHubError("SIGNING_FAULT", "The signer must return its signature as Base64 text in one line.");
+  throw new IotHubError("SIGNING_FAULT", "The signer must return the signature as one line of Base64.");
 }
 
 function signingFault(cause: unknown): IotHubError {
   if (cause instanceof IotHubError) return cause;
-  return new IotHubError("SIGNING_FAULT", "The signer did not sign.", { cause });
+  return new IotHubError("SIGNING_FAULT", "The signer failed.", { cause });
 }
 
-/** A signer of ours: it checks a host and a path once as long as they stay the same. */
+/** Base of the built-in signers. Checks host and path once, as long as they stay the same. */
 export abstract class PreparedSigner implements SyncSigner {
   abstract readonly algorithm: Algorithm;
   #host = "";
   #path = "";
   #head = "";
 
-  /** As {@link headToSign}. */
+  /** Same as {@link headToSign}, cached. */
   head(host: string, path: string): string {
     if (this.#head === "" || host !== this.#host || path !== this.#path) {
       this.#head = headToSign(host, path, this.algorithm);
@@ -174,7 +172,7 @@ export abstract class PreparedSigner implements SyncSigner {
     return this.#head;
   }
 
-  /** The head, if a text to sign begins with it and it is a block at least; otherwise an empty text. */
+  /** Returns the cached head if the text begins with it and it fills at least one block; otherwise an empty string. */
   protected commonHead(text: string): string {
     const head = this.#head;
     return head.length >= BLOCK_BYTES && text.startsWith(head) ? head : "";
@@ -187,10 +185,10 @@ export abstract class PreparedSigner implements SyncSigner {
 
 class HmacSigner extends PreparedSigner {
   readonly algorithm: Algorithm;
-  // A body and a text to sign mostly begin like the ones before.
+  // Bodies and strings to sign mostly begin like the previous ones.
   readonly #body = new Beginning();
   readonly #text = new Beginning();
-  /** Until the first signature: a wake that only stores a reading does not pay for the midstates. */
+  /** Kept until the first signature: a wake-up that only stores a reading does not need the midstates. */
   #secret: string | undefined;
   #hmac: Hmac | undefined;
 
@@ -201,7 +199,7 @@ class HmacSigner extends PreparedSigner {
   }
 
   hashBody(body: Uint8Array): string {
-    // The C SDK hashes the body with SHA-1 for hmacsha1, and its published known answer agrees.
+    // The C SDK hashes the body with SHA-1 for hmacsha1, and its published test vector agrees.
     const hash = this.algorithm === "hmacsha1" ? SHA1 : SHA256;
     return hexOfWords(this.#body.end(hash, hash.initial, body, body.length, blockText(body)));
   }

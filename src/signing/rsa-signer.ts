@@ -43,7 +43,7 @@ export class KeySigner extends PreparedSigner {
 
   close(): void {
     this.#rsa.close();
-    // Bytes that the caller passed in are the caller's: they are let go, not overwritten.
+    // Not overwritten: the bytes may belong to the caller.
     this.#der = undefined;
   }
 }

@@ -1,4 +1,4 @@
-/** The gateway's signature: eight lines, a hash of the body, an HMAC or an RSA signature in Base64. */
+/** Signatures of the gateway's protocol: a string to sign of eight lines, signed with HMAC or RSA. */
 
 import { base64 } from "../crypto/base64.js";
 import { toBytes } from "../crypto/bytes.js";
@@ -32,26 +32,30 @@ export type {
 } from "./hmac-signer.js";
 export { type Algorithm, type StringToSignParts, signedHost, stringToSign } from "./string-to-sign.js";
 
-/** The private key of a device's certificate: PKCS#1 or PKCS#8, PEM as text or bytes, or DER bytes, 2048 to 4096 bits. */
+/** Credential with the private key of a device certificate. */
 export interface KeyCredential {
+  /** RSA key of 2048 to 4096 bits, PKCS#1 or PKCS#8: PEM as a string or bytes, or DER bytes. */
   readonly privateKey: string | Uint8Array;
 }
 
-/** What a device signs with: a secret, which the console calls psk, or a private key. */
+/** Credential of a device: a secret (PSK in the console) or a private key. */
 export type Credential = SecretCredential | KeyCredential;
 
-/** Parts of a host that make signing faster or harder to attack. All are optional. */
+/** Optional parts of a host for faster or hardened signing. */
 export interface SignerOptions {
-  /** Hashes in native code. @default JavaScript */
+  /** Native SHA-256. @default SHA-256 in JavaScript */
   readonly digest?: NativeDigest;
-  /** Signs in native code. @default JavaScript */
+  /** Native RSA. @default RSA in JavaScript */
   readonly rsa?: NativeRsa;
-  /** Mixed into the blinding of RSA signatures. @default none: the blinding follows from the key and the message */
+  /**
+   * Mixed into the blinding of RSA signatures. @default none: the blinding is derived from the key, the message and a
+   * counter
+   */
   readonly random?: Random;
 }
 
 /**
- * Prepares a credential: an HMAC's midstates or an RSA key's numbers, once for all signatures.
+ * Creates a signer from a credential. Prepares the key once for all signatures.
  * @throws {IotHubError} INVALID_CREDENTIAL; KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE,
  * KEY_INCONSISTENT
  */
@@ -64,14 +68,14 @@ export function createSigner(credential: Credential, options: SignerOptions = {}
   }
   const key = typeof privateKey === "string" ? privateKey : toBytes(privateKey);
   if (key !== undefined && secret === undefined) return new KeySigner(key, options);
-  throw invalidCredential("it needs either a secret, a non-empty text, or a privateKey, PEM or DER");
+  throw invalidCredential("it needs either a secret (a non-empty string) or a privateKey (PEM or DER)");
 }
 
 /**
- * Signs one request. The same input gives the same result; nothing is sent.
- * @returns a promise where a signer is given whose `sign` returns one
- * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNING_FAULT, and
- * what {@link createSigner} throws
+ * Signs one request. Deterministic; sends nothing.
+ * @returns a promise if the signer's `sign` returns one
+ * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNING_FAULT;
+ * SIGNER_CLOSED for a signer, and the errors of {@link createSigner} for a credential
  */
 export function signRequest(
   request: RequestToSign,
@@ -97,12 +101,12 @@ export function signRequest(
   }
 }
 
-/** Whether this is a signer rather than a credential. */
+/** Whether a value is a signer rather than a credential. */
 export function isSigner(value: Credential | Signer): value is Signer {
   return typeof (value as Signer | undefined)?.hashBody === "function";
 }
 
-/** HMAC-SHA256 over a native hash: without midstates, yet two more blocks cost less there than any line of JavaScript. */
+/** HMAC-SHA256 with a native hash: without midstates, since two more native blocks cost less than JavaScript. */
 class DigestSigner extends PreparedSigner {
   readonly algorithm: Algorithm = "hmacsha256";
   readonly #digest: NativeDigest;

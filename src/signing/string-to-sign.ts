@@ -1,13 +1,13 @@
-/** What is signed: eight lines (Tencent Cloud, "Signature Algorithm", 1105/41501). */
+/** String to sign: eight lines (Tencent Cloud, "Signature Algorithm", 1105/41501). */
 
 import { IotHubError } from "../errors.js";
 
 /** The value of X-TC-Algorithm. */
 export type Algorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
 
-/** What the string to sign is made of. */
+/** Parts of a string to sign. */
 export interface StringToSignParts {
-  /** Lower-cased here, without its port and without a dot at its end. */
+  /** Hostname or IP address; it is lower-cased, and a port and a trailing dot are removed. */
   readonly host: string;
   /** Path without query, for example `/device/publish`. */
   readonly path: string;
@@ -16,7 +16,7 @@ export interface StringToSignParts {
   readonly timestampSeconds: number;
   /** A non-negative integer; 0 is a valid nonce. */
   readonly nonce: number;
-  /** Lower-case hex of the body's hash. */
+  /** Hash of the body in lower-case hex. */
   readonly bodyHash: string;
 }
 
@@ -24,7 +24,8 @@ export interface StringToSignParts {
 export const MAX_TIMESTAMP = 253402300799;
 
 /**
- * The text that is signed: eight fields joined by LF, none at the end (Tencent Cloud, "Signature Algorithm", 1105/41501).
+ * Returns the string to sign: eight fields joined by LF, without a trailing LF (Tencent Cloud, "Signature Algorithm",
+ * 1105/41501).
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_TIMESTAMP, INVALID_NONCE
  */
 export function stringToSign(parts: StringToSignParts): string {
@@ -35,11 +36,11 @@ export function stringToSign(parts: StringToSignParts): string {
 }
 
 /**
- * The lines that all requests of a device to one path have in common, with the LF at their end.
+ * Returns the lines common to all requests of a device to one path, with a trailing LF.
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH
  */
 export function headToSign(host: string, path: string, algorithm: Algorithm): string {
-  // Printable ASCII but "?" and "#".
+  // Printable ASCII except "?" and "#".
   if (typeof path !== "string" || !path.startsWith("/") || /[^!-"$->@-~]/.test(path)) {
     throw new IotHubError("INVALID_PATH", "The path must begin with a slash and have no spaces, query or fragment.");
   }
@@ -61,19 +62,18 @@ export function checkTime({ timestampSeconds, nonce }: Pick<StringToSignParts, "
 }
 
 /**
- * A host as it is signed, named to a server, and compared with its certificate: lower case, without port, and without
- * the dot at its end that marks a name as complete in the DNS (RFC 6066 section 3 keeps it out of TLS; a gateway knows
- * itself by its name without it).
+ * Normalizes a host for the signature, the Host header and certificate checks: lower case, without port, and without
+ * the trailing dot of a fully qualified name, which RFC 6066 section 3 excludes from TLS.
  * @throws {IotHubError} INVALID_HOST
  */
 export function signedHost(host: string): string {
-  // Most are as they are signed already, and one small expression costs a device half of the one below.
+  // Common case: already normalized. This small expression costs a device half of the one below.
   if (typeof host === "string" && host !== "" && !/[^a-z0-9._-]/.test(host) && !host.endsWith(".")) return host;
   const match = typeof host === "string" && /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/.exec(host.toLowerCase());
   const name = match ? match[1] : "";
   const bare = name.endsWith(".") ? name.slice(0, -1) : name;
   if (bare === "" || bare.endsWith(".")) {
-    throw new IotHubError("INVALID_HOST", "The host must be a name or an address, with or without a port.");
+    throw new IotHubError("INVALID_HOST", "The host must be a hostname or an IP address, with or without a port.");
   }
   return bare;
 }

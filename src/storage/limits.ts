@@ -1,26 +1,31 @@
-/** A storage with a limit of time: what it does not finish is not waited for, and nothing else is given to it meanwhile. */
+/**
+ * A storage with timeouts: an operation that takes too long rejects, and further operations reject until it has ended.
+ */
 
 import { IotHubError } from "../errors.js";
 import type { Storage, Timer } from "../host.js";
 
-/** @default of `storageTimeoutMs`, in milliseconds */
+/** Default of `storageTimeoutMs`, in milliseconds. */
 export const DEFAULT_STORAGE_TIMEOUT_MS = 10000;
 
-/** What an outbox may use of a storage that does not say: 1 MiB, counted as NVS counts, and 10 000 messages. */
+/** Limits of an outbox in a storage without `outboxLimits`: 1 MiB, counted like NVS, and 10 000 messages. */
 export const defaultOutboxLimits: { readonly maxBytes: number; readonly maxQueued: number } = Object.freeze({
   maxBytes: 1048576,
   maxQueued: 10000,
 });
 
-/** After close no further writes are begun, as after a power cut: none can meet those of the device that comes next. */
+/**
+ * Wraps a storage with timeouts. After `closed` is set, no further writes are issued, as after a power loss, so that
+ * none can interfere with a new device.
+ */
 export class LimitedStorage implements Storage {
   closed = false;
-  /** Called when an operation has ended that had not ended in time. */
+  /** Called when all operations that timed out have ended. */
   onLate: (() => void) | undefined;
   readonly #storage: Storage;
   readonly #timer: Timer;
   readonly #timeoutMs: number;
-  /** Operations that have not ended in time. */
+  /** Number of operations that timed out and have not ended. */
   #late = 0;
 
   constructor(storage: Storage, timer: Timer, timeoutMs: number = DEFAULT_STORAGE_TIMEOUT_MS) {
@@ -89,7 +94,7 @@ export class LimitedStorage implements Storage {
   }
 }
 
-/** Whatever a storage rejects with becomes STORAGE_FAILED, unless it says more. */
+/** Turns an error of a storage into STORAGE_FAILED, unless it has a code. */
 export function storageError(error: unknown): IotHubError {
   if (error instanceof IotHubError) return error;
   return new IotHubError("STORAGE_FAILED", "The storage could not be used.", { cause: error });

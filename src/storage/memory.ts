@@ -1,4 +1,4 @@
-/** A storage in memory, with the limits of a computer's: for tests, and for machines that remember nothing. */
+/** Storage in memory, for tests and for devices without persistent storage. */
 
 import { utf8 } from "../crypto/utf8.js";
 import { IotHubError } from "../errors.js";
@@ -7,10 +7,17 @@ import { defaultOutboxLimits } from "./limits.js";
 
 const MAX_VALUE_BYTES = 65536;
 
-/** What is in it is lost when the program ends. */
+/**
+ * Creates a storage in memory, with the limits of the Node host's storage. Its contents are lost when the program ends.
+ * @returns a storage whose operations reject with INVALID_OPTION for an invalid key or value
+ * @example
+ *   const host = { ...createHost(), storage: createMemoryStorage() };
+ *   const device = new Device({ productId, deviceName, credential, outbox: {} }, host);
+ */
 export function createMemoryStorage(): Storage {
   const values = new Map<string, string>();
-  // The same key is used several times in a row, and a regular expression costs XS as much as a hundred comparisons.
+  // Caches the last key: it is often used several times in a row, and a regular expression costs XS as much as a
+  // hundred comparisons.
   let last = "-";
   const checked = (key: string): string => {
     if (key === last) return key;

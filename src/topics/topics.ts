@@ -1,9 +1,10 @@
 /**
- * The platform's own forms: thing model, device information, shadow and firmware version, as topic and payload.
+ * Topics and payloads of the platform's thing model, device information, device shadow and firmware version.
  *
- * The forms are those of the documentation and of the official SDKs. Thing model: cloud.tencent.com/document/product/1081/34916;
+ * Formats as in the documentation and the official SDKs. Thing model: cloud.tencent.com/document/product/1081/34916;
  * shadow: cloud.tencent.com/document/product/634/14072; firmware: tencentcloud.com/document/product/1105/41507; limits:
- * cloud.tencent.com/document/product/634/15241. All of them describe MQTT; for `POST /device/publish` nothing is written.
+ * cloud.tencent.com/document/product/634/15241. All of them describe MQTT; `POST /device/publish` is not documented for
+ * them.
  */
 
 import { utf8 } from "../crypto/utf8.js";
@@ -16,23 +17,23 @@ import { checkOptions, reportRules, topicsRules } from "../options.js";
 export type EventType = "info" | "alert" | "fault";
 
 /**
- * A product's thing model as a type; `tencent-iothub types` makes one of what the console exports. Without one, every
- * identifier and every value is taken.
+ * Type of a product's thing model; `tencent-iothub types` generates one from the console's export. Without one, every
+ * identifier and value is accepted.
  */
 export interface ThingModel {
-  /** Values by the properties' identifiers. */
+  /** Value types of the properties, by identifier. */
   readonly properties: object;
-  /** By the events' identifiers: `{ type, params }`. */
+  /** Events as `{ type, params }`, by identifier. */
   readonly events: object;
 }
 
-/** A thing model of which nothing is known. */
+/** Unspecified thing model: accepts every identifier and value. */
 export interface AnyThingModel extends ThingModel {
   readonly properties: Readonly<Record<string, unknown>>;
   readonly events: Readonly<Record<string, { type: EventType; params: Readonly<Record<string, unknown>> }>>;
 }
 
-/** What {@link Device.publish} and {@link Device.enqueue} take. */
+/** Topic and payload, for {@link Device.publish} and {@link Device.enqueue}. */
 export interface Form<Payload = object> {
   readonly topic: string;
   readonly payload: Payload;
@@ -41,10 +42,9 @@ export interface Form<Payload = object> {
 /** Options of a property report or an event. */
 export interface ReportOptions {
   /**
-   * When it was measured, or happened, in milliseconds since 1970. The C SDK's examples give seconds to events: those lie
-   * in January 1970.
-   * @default the time at which the platform receives it; for what is enqueued, where the outbox has `timeField` or
-   * `batch`, the time of the reading
+   * Time of the measurement or event, in milliseconds since 1970, 0 to 2^48 - 1. Not seconds, which the C SDK's
+   * examples use for events: they are dates in January 1970.
+   * @default the time of receipt; in an outbox with `timeField` or `batch`, the time of the reading
    */
   readonly timeMs?: number;
 }
@@ -52,13 +52,13 @@ export interface ReportOptions {
 /** Options of {@link topics}. */
 export interface TopicsOptions {
   /**
-   * Returns the `clientToken` of the next message, which the platform's reply, over MQTT, repeats.
-   * @default the time at which `topics` was called and a running number, in at most 32 characters
+   * Returns the `clientToken` of the next message, which the platform repeats in its reply over MQTT.
+   * @default the time of the call of `topics` and a counter, at most 32 characters
    */
   readonly token?: () => string;
 }
 
-/** Payload of properties of the thing model. */
+/** Payload of a property report of the thing model. */
 export interface PropertyReport {
   readonly method: "report";
   readonly clientToken: string;
@@ -79,20 +79,20 @@ export interface EventPost {
   readonly params: object;
 }
 
-/** What the platform's apps show of a device. */
+/** Information about a device that the platform's apps show. */
 export interface DeviceInfo {
   readonly name?: string;
   readonly imei?: string;
   readonly mac?: string;
-  /** Hardware of the module. */
+  /** Hardware version of the module. */
   readonly module_hardinfo?: string;
-  /** Software of the module. */
+  /** Software version of the module. */
   readonly module_softinfo?: string;
-  /** Version of the firmware. */
+  /** Firmware version. */
   readonly fw_ver?: string;
   readonly lat?: string;
   readonly lon?: string;
-  /** Whatever else is to be shown. */
+  /** Other information to show. */
   readonly device_label?: Readonly<Record<string, unknown>>;
   readonly [member: string]: unknown;
 }
@@ -104,16 +104,16 @@ export interface InfoReport {
   readonly params: DeviceInfo;
 }
 
-/** Payload of an update of the device shadow. */
+/** Payload of a device shadow update. */
 export interface ShadowUpdate {
   readonly type: "update";
   readonly state: { readonly reported: object };
-  /** 0: whatever version the platform has. */
+  /** 0 matches every version on the platform. */
   readonly version: 0;
   readonly clientToken: string;
 }
 
-/** Payload that reports the firmware's version. */
+/** Payload of a firmware version report. */
 export interface VersionReport {
   readonly type: "report_version";
   readonly report: { readonly version: string };
@@ -129,53 +129,54 @@ export type EventArguments<Model extends ThingModel> = {
   ];
 }[keyof Model["events"] & string];
 
-/** Functions that return topic and payload of each of the platform's forms; see {@link topics}. */
+/** Functions that return topic and payload of each of the platform's formats; see {@link topics}. */
 export interface Topics<Default extends ThingModel = AnyThingModel> {
   /**
-   * Properties of the thing model: `$thing/up/property/<ProductId>/<DeviceName>`, method `report`.
+   * Reports properties of the thing model: `$thing/up/property/<ProductId>/<DeviceName>`, method `report`.
    * @param params values by identifier, of some or all properties
-   * @throws {IotHubError} INVALID_PAYLOAD if `params` is not an object; INVALID_IDENTIFIER, INVALID_TIMESTAMP, INVALID_OPTION
+   * @throws {IotHubError} INVALID_PAYLOAD if `params` is not an object; INVALID_IDENTIFIER, INVALID_TIMESTAMP,
+   * INVALID_OPTION
    */
   propertyReport<Model extends ThingModel = Default>(
     params: Partial<Model["properties"]>,
     options?: ReportOptions,
   ): Form<PropertyReport>;
   /**
-   * An event of the thing model, with its identifier, its type and its parameters:
-   * `$thing/up/event/<ProductId>/<DeviceName>`, method `event_post`.
-   * @throws {IotHubError} INVALID_EVENT_TYPE; INVALID_PAYLOAD if its parameters are not an object; INVALID_IDENTIFIER,
+   * Posts an event of the thing model: `$thing/up/event/<ProductId>/<DeviceName>`, method `event_post`.
+   * @throws {IotHubError} INVALID_EVENT_TYPE; INVALID_PAYLOAD if `params` is not an object; INVALID_IDENTIFIER,
    * INVALID_TIMESTAMP, INVALID_OPTION
    */
   eventPost<Model extends ThingModel = Default>(...event: EventArguments<Model>): Form<EventPost>;
   /**
-   * What the platform's apps show of a device: `$thing/up/property/<ProductId>/<DeviceName>`, method `report_info`.
-   * @throws {IotHubError} INVALID_PAYLOAD if it is not an object
+   * Reports information about the device that the platform's apps show: `$thing/up/property/<ProductId>/<DeviceName>`,
+   * method `report_info`.
+   * @throws {IotHubError} INVALID_PAYLOAD if `info` is not an object
    */
   deviceInfo(info: DeviceInfo): Form<InfoReport>;
   /**
-   * Members of the shadow's `reported` state: `$shadow/operation/<ProductId>/<DeviceName>`. Those that are left out stay
-   * as they are. The update has the version 0, which the platform takes whatever version it has: a conflict would be
-   * reported over MQTT only, and the update be lost.
-   * @throws {IotHubError} SHADOW_LIMIT if it has more than 5 levels, or more than 20 attributes, which are values that are
-   * not objects; PAYLOAD_TOO_LARGE if the whole message has more than 16 384 bytes; INVALID_PAYLOAD if it is not an object
-   * that JSON can express
+   * Updates members of the shadow's `reported` state: `$shadow/operation/<ProductId>/<DeviceName>`. Other members are
+   * not changed. The update has version 0, which matches every version: a version conflict would lose the update, and
+   * would be reported only over MQTT.
+   * @throws {IotHubError} SHADOW_LIMIT for more than 5 levels, or more than 20 attributes (values that are not
+   * objects); PAYLOAD_TOO_LARGE if the payload has more than 16 384 bytes; INVALID_PAYLOAD if `reported` is not an
+   * object that JSON can represent
    */
   shadowUpdate(reported: Readonly<Record<string, unknown>>): Form<ShadowUpdate>;
-  /** The firmware that the device has, for updates over the air: `$ota/report/<ProductId>/<DeviceName>`. */
+  /** Reports the firmware version, for over-the-air updates: `$ota/report/<ProductId>/<DeviceName>`. */
   otaVersion(version: string): Form<VersionReport>;
 }
 
-// Use limits of the platform (cloud.tencent.com/document/product/634/15241).
+// Limits of the platform (cloud.tencent.com/document/product/634/15241).
 const MAX_SHADOW_BYTES = 16384;
 const MAX_SHADOW_LEVELS = 5;
 const MAX_SHADOW_ATTRIBUTES = 20;
 
 /**
- * Returns functions that give the topic and the payload of each of the platform's forms for a device.
+ * Returns functions that create topic and payload of the platform's formats for a device.
  *
- * Whether `POST /device/publish` takes topics that begin with `$` is written nowhere; the platform's replies to them come
- * over MQTT only. Try each form with your product, and look at the console, before you rely on it.
- * @param device a `Device`, or anything with its `productId` and `deviceName`
+ * It is not documented whether `POST /device/publish` accepts topics that begin with `$`, and the platform replies to
+ * them only over MQTT. Test each format with your product, and check the console, before you rely on it.
+ * @param device a `Device`, or any object with `productId` and `deviceName`
  * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_OPTION
  * @example
  * const { propertyReport } = topics(device);
@@ -212,11 +213,11 @@ export function topics<Default extends ThingModel = AnyThingModel>(
     shadowUpdate(reported) {
       members(reported, "The reported state");
       const payload = { type: "update", state: { reported }, version: 0, clientToken: token() } as const;
-      // First, as it finds what contains itself.
+      // First, as it detects circular references.
       const json = jsonText(payload, MAX_SHADOW_BYTES);
       checkShadow(reported);
       if (json.length * 4 > MAX_SHADOW_BYTES && utf8(json).length > MAX_SHADOW_BYTES) {
-        throw new IotHubError("PAYLOAD_TOO_LARGE", `A shadow may have ${MAX_SHADOW_BYTES} bytes.`);
+        throw new IotHubError("PAYLOAD_TOO_LARGE", `The shadow update has more than ${MAX_SHADOW_BYTES} bytes.`);
       }
       return { topic: `$shadow/operation${end}`, payload };
     },
@@ -226,7 +227,7 @@ export function topics<Default extends ThingModel = AnyThingModel>(
   };
 }
 
-/** Tokens that differ from those before a restart, if the clock has been set. */
+/** Returns a generator of tokens. They differ from those before a restart if the clock is set. */
 function runningTokens(): () => string {
   const start = Date.now().toString(36);
   let number = 0;
@@ -251,25 +252,28 @@ function members(value: unknown, what: string): string[] {
   return Object.keys(value);
 }
 
-/** Not the console's rule, which may change, but what every identifier of it fits. */
+/** More permissive than the console's rule, which may change. */
 function checkIdentifiers(ids: readonly unknown[]): void {
   for (const id of ids) {
     if (typeof id === "string" && id !== "" && id.length <= 64) continue;
     throw new IotHubError("INVALID_IDENTIFIER", "An identifier of a thing model must be 1 to 64 characters.");
   }
-  // All at once: a regular expression is compiled at each use.
+  // All at once: XS compiles a regular expression at each use.
   if (ids.length > 0 && !/^[A-Za-z0-9_-]+$/.test(ids.join(""))) {
     throw new IotHubError("INVALID_IDENTIFIER", "An identifier of a thing model must be letters, digits, _ and -.");
   }
 }
 
-/** Counts level by level: keys inside each other, and values that are not objects. A list of texts or numbers is one value. */
+/**
+ * Checks the nesting of keys and the number of attributes, level by level. An array of strings or numbers is one
+ * attribute.
+ */
 function checkShadow(reported: object): void {
   let level: object[] = [reported];
   let attributes = 0;
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > MAX_SHADOW_LEVELS) {
-      throw new IotHubError("SHADOW_LIMIT", `A shadow may have ${MAX_SHADOW_LEVELS} levels.`);
+      throw new IotHubError("SHADOW_LIMIT", `The shadow has more than ${MAX_SHADOW_LEVELS} levels.`);
     }
     const next: object[] = [];
     for (const holder of level) {
@@ -279,7 +283,7 @@ function checkShadow(reported: object): void {
         if (isObject && (Array.isArray(value) ? value.some(isHolder) : Object.keys(value).length > 0)) next.push(value);
         if (isList || (isObject && !Array.isArray(value)) || value === undefined) continue;
         if (++attributes > MAX_SHADOW_ATTRIBUTES) {
-          throw new IotHubError("SHADOW_LIMIT", `A shadow may have ${MAX_SHADOW_ATTRIBUTES} attributes.`);
+          throw new IotHubError("SHADOW_LIMIT", `The shadow has more than ${MAX_SHADOW_ATTRIBUTES} attributes.`);
         }
       }
     }

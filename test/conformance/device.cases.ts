@@ -122,12 +122,12 @@ export const cases: readonly Case[] = [
       const topic = (slashes: number) => `a${"/b".repeat(slashes)}`;
       for (const slashes of [6, 7, 7, 8, 0]) await device.publish({ topic: topic(slashes), payload: "1" });
       check.equal(warnings, [
-        "TOPIC_LEVELS a/b/b/b/b/b/b/b The topic has 7 slashes; the platform takes 6.",
-        "TOPIC_LEVELS a/b/b/b/b/b/b/b/b The topic has 8 slashes; the platform takes 6.",
+        "TOPIC_LEVELS a/b/b/b/b/b/b/b The topic has 7 slashes; the platform allows 6.",
+        "TOPIC_LEVELS a/b/b/b/b/b/b/b/b The topic has 8 slashes; the platform allows 6.",
       ]);
       const abroad = create(() => response(success), { onEvent, region: "us-east" });
       for (const slashes of [7, 10, 11]) await abroad.device.publish({ topic: topic(slashes), payload: "1" });
-      check.equal(warnings.slice(2), [`TOPIC_LEVELS ${topic(11)} The topic has 11 slashes; the platform takes 10.`]);
+      check.equal(warnings.slice(2), [`TOPIC_LEVELS ${topic(11)} The topic has 11 slashes; the platform allows 10.`]);
       check.equal([host.sent.length, abroad.host.sent.length], [5, 3]);
       const storage = createMemoryStorage();
       const box = new Device(

@@ -143,7 +143,7 @@ export const cases: readonly Case[] = [
         [new Number(1), "is a Number object"],
         [new Empty(), "is an Empty,"],
         [Uint8Array.of(1), "is a Uint8Array;"],
-        [new Date(0), "is a Date: send its toISOString()"],
+        [new Date(0), "is a Date: use its toISOString()"],
       ];
       for (const [value, said] of refused) {
         const payload = { sensors: [{}, { t: value }] };

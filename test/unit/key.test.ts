@@ -104,7 +104,7 @@ describe("keys in files as people have them", () => {
     ["UTF-16 with a byte order mark", Buffer.from(`\ufeff${text}`, "utf16le"), /UTF-16/],
     ["UTF-16", Buffer.from(text, "utf16le"), /UTF-16/],
     ["line breaks as two characters", text.replaceAll("\n", "\\n"), /two characters/],
-    ["nothing inside", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /nothing between/],
+    ["nothing inside", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /no data between/],
     ["20 KB inside", `-----BEGIN PRIVATE KEY-----\n${"A".repeat(20480)}\n-----END PRIVATE KEY-----`, /too long/],
   ])("%s is told", (_name, key, said) => {
     expect(code(key)).toBe("KEY_MALFORMED");

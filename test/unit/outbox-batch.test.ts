@@ -222,10 +222,10 @@ describe("encode", () => {
 
   test.each<[string, () => unknown, string, RegExp]>([
     ["throws", () => JSON.parse("secret"), "INVALID_PAYLOAD", /^outbox\.batch\.encode failed; the readings are sent/],
-    ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /gave 2049 bytes; the limit is 2048/],
+    ["gives too much", () => "x".repeat(2049), "PAYLOAD_TOO_LARGE", /returned 2049 bytes; the limit is 2048/],
     ["gives nothing", () => undefined, "INVALID_PAYLOAD", /must return text, bytes or an object/],
-    ["gives an empty text", () => "", "INVALID_PAYLOAD", /gave an empty payload/],
-    ["gives no bytes", () => new Uint8Array(0), "INVALID_PAYLOAD", /gave an empty payload/],
+    ["gives an empty text", () => "", "INVALID_PAYLOAD", /returned an empty payload/],
+    ["gives no bytes", () => new Uint8Array(0), "INVALID_PAYLOAD", /returned an empty payload/],
     ["gives a promise", async () => "x", "INVALID_PAYLOAD", /is a Promise/],
     ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /payload\.n is NaN/],
     ["gives a number", () => 7, "INVALID_PAYLOAD", /must return text/],
@@ -421,7 +421,7 @@ describe("a rejection of many", () => {
     // 20, 10, 5, 3, 2 and both alone, twice; then one by one.
     expect([groups().length, groups().filter(({ length }) => length > 1).length]).toEqual([70, 10]);
     expect(events).toMatchObject([{ type: "batch", code: "INVALID_PAYLOAD", readings: 1 }]);
-    expect(events[0]).toMatchObject({ message: expect.stringMatching(/^The gateway rejects lists of readings/) });
+    expect(events[0]).toMatchObject({ message: expect.stringMatching(/^The gateway rejects arrays of readings/) });
   });
 
   test("an unknown code: each is judged by itself, and none is lost for the others", async () => {

@@ -348,7 +348,7 @@ describe("bounds", () => {
     ] as const) {
       const error = await failure(device.enqueue(reading(payload)));
       expect(error).toMatchObject({ code: "PAYLOAD_TOO_LARGE" });
-      expect(error.message).toContain(`with this topic the outbox takes ${limit} bytes of ${what} at most`);
+      expect(error.message).toContain(`with this topic the outbox can store ${limit} bytes of ${what}`);
     }
     const fitting = ["x".repeat(text), new Uint8Array(bytes).fill(7), `\0${"x".repeat(bytes - 1)}`];
     for (const payload of fitting) {

@@ -79,24 +79,24 @@ describe("what JSON cannot express is refused, with its path", () => {
     ["Infinity", Number.POSITIVE_INFINITY, "is Infinity; JSON has no number for it"],
     ["-Infinity", Number.NEGATIVE_INFINITY, "is -Infinity; JSON has no number for it"],
     ["a BigInt", 1n, "is a BigInt"],
-    ["a Map", new Map([["t", 1]]), "is a Map, of which JSON would show nothing"],
-    ["a Set", new Set([1]), "is a Set, of"],
-    ["a WeakMap", new WeakMap(), "is a WeakMap, of"],
-    ["a Promise", Promise.resolve(1), "is a Promise, of"],
-    ["a Blob", new Blob(["x"]), "is a Blob, of"],
-    ["a RegExp", /x/, "is a RegExp, of"],
-    ["an Error", Object.assign(new Error("x"), { code: "E" }), "is an Error, of"],
-    ["a Map of another realm", other("new Map([[1, 2]])"), "is a Map, of"],
-    ["a generator", (function* () {})(), "is a Generator, of"],
+    ["a Map", new Map([["t", 1]]), "is a Map, which JSON cannot represent"],
+    ["a Set", new Set([1]), "is a Set, which JSON"],
+    ["a WeakMap", new WeakMap(), "is a WeakMap, which JSON"],
+    ["a Promise", Promise.resolve(1), "is a Promise, which JSON"],
+    ["a Blob", new Blob(["x"]), "is a Blob, which JSON"],
+    ["a RegExp", /x/, "is a RegExp, which JSON"],
+    ["an Error", Object.assign(new Error("x"), { code: "E" }), "is an Error, which JSON"],
+    ["a Map of another realm", other("new Map([[1, 2]])"), "is a Map, which JSON"],
+    ["a generator", (function* () {})(), "is a Generator, which JSON"],
     ["a Number object", new Number(5), "is a Number object"],
     ["a String object", new String("x"), "is a String object"],
     ["a Boolean object", new Boolean(false), "is a Boolean object"],
-    ["an instance without members", new Empty(), "is an Empty, of"],
+    ["an instance without members", new Empty(), "is an Empty, which JSON"],
     ["bytes", Uint8Array.of(1), "is a Uint8Array; JSON has no bytes"],
     ["numbers", Float32Array.of(1), "is a Float32Array; JSON has no bytes"],
     ["a buffer", new ArrayBuffer(1), "is an ArrayBuffer; JSON has no bytes"],
-    ["a Date", new Date(0), "is a Date: send its toISOString()"],
-    ["an invalid Date", new Date(Number.NaN), "is a Date: send its toISOString()"],
+    ["a Date", new Date(0), "is a Date: use its toISOString()"],
+    ["an invalid Date", new Date(Number.NaN), "is a Date: use its toISOString()"],
   ];
   test.each(values)("%s as a member, in an array, behind toJSON", (_name, value, said) => {
     const places: [unknown, string][] = [
@@ -120,7 +120,7 @@ describe("what JSON cannot express is refused, with its path", () => {
   });
 
   test("a Date alone", () => {
-    expect(refusal(new Date(0)).message).toBe("payload is a Date: send its toISOString().");
+    expect(refusal(new Date(0)).message).toBe("payload is a Date: use its toISOString().");
   });
 
   test("a function in a list", () => {

@@ -27,8 +27,8 @@ describe("a psk that was copied badly is told by what happened to it", () => {
     ["one = lost", `${bare}=`, /one of its trailing/],
     ["the only = lost", "bG9uZ2VyIHNlY3JldCE", /trailing = signs/],
     ["a short psk with one = lost", "YQ=", /one of its trailing/],
-    ["a = too many", `${psk}=`, /more =/],
-    ["= where there is none", "YWJj=", /more =/],
+    ["a = too many", `${psk}=`, /too many trailing =/],
+    ["= where there is none", "YWJj=", /too many trailing =/],
     ["its last character lost", "lDZ6Uqt+I9E0wW7rvDUs7", /a part is missing/],
   ])("%s", (_name, secret, reason) => {
     expect(secretMistake(secret)).toMatch(reason);
@@ -41,7 +41,7 @@ describe("a psk that was copied badly is told by what happened to it", () => {
     expect(error).toBeInstanceOf(IotHubError);
     const { code, message } = error as IotHubError;
     expect(code).toBe("INVALID_CREDENTIAL");
-    expect(message).toMatch(/^The psk was not copied .*\.$/);
+    expect(message).toMatch(/^The PSK differs from what the console shows: .*\.$/);
     expect(message).not.toContain("lDZ6");
   });
 });
@@ -68,7 +68,7 @@ test("a ProductSecret is held to the same, but is no Base64", () => {
     expect(open(secret)).toThrow(
       expect.objectContaining({
         code: "INVALID_PRODUCT_SECRET",
-        message: expect.stringMatching(/^The ProductSecret was not copied as it is in the console: it .*\.$/),
+        message: expect.stringMatching(/^The ProductSecret differs from what the console shows: it .*\.$/),
       }),
     );
   }
