@@ -139,7 +139,7 @@ export class Device extends PortableDevice {
 
   /**
    * Closes the device and deletes the credential stored by {@link Device.fromProvisioning}.
-   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE
    */
   async forget(): Promise<void> {
     // A closed host has closed its storage, too.
