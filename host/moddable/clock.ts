@@ -9,34 +9,37 @@ import { type NetworkTime, ntpEra, querySntp } from "./sntp.js";
 
 /** Options of the board's clock, which is set over SNTP. */
 export interface ClockOptions {
-  /** NTP servers, asked in this order, names or addresses, perhaps with `:port`. Default: {@link defaultTimeServers}. */
+  /**
+   * NTP servers in the order in which they are queried: hostnames or IPv4 addresses, optionally with `:port`. @default
+   * {@link defaultTimeServers}
+   */
   readonly servers?: readonly string[];
   /**
-   * Whether the system's clock counts as right once it stands at or after the date of the build: it has then been set
-   * by somebody. @default true
+   * Whether to trust the system clock if it shows a time after the build date, because something else must have set it.
+   * @default true
    */
   readonly trustSystemClock?: boolean;
   /**
-   * Time for one server's name and reply in milliseconds; each server is asked twice.
+   * Timeout for the name resolution and reply of one server in milliseconds. Each server is queried twice.
    * @default 3000
    */
   readonly timeoutMs?: number;
   /**
-   * Time for one synchronization in milliseconds, whatever the network does. ESP32's resolver asks for one name at a time
-   * and spends 7 seconds on a server that is silent, so that more may pass than each server has.
+   * Timeout of a whole synchronization in milliseconds. It can exceed the sum of the servers' timeouts, since the
+   * ESP32's resolver handles one name at a time and waits 7 seconds for a silent DNS server.
    * @default 30_000
    */
   readonly synchronizeTimeoutMs?: number;
   /**
-   * Milliseconds between synchronizations.
+   * Interval between synchronizations in milliseconds.
    * @default 86_400_000
    */
   readonly refreshMs?: number;
-  /** Where the time of the last synchronization is kept, so that it survives deep sleep. */
+  /** Storage for the time of the last synchronization, so that it survives deep sleep. */
   readonly storage?: Storage;
 }
 
-/** Public servers; the first two respond well from China. */
+/** Public NTP servers; the first two are reliable in China. */
 export const defaultTimeServers: readonly string[] = Object.freeze([
   "ntp.tencent.com",
   "ntp.aliyun.com",
@@ -45,51 +48,52 @@ export const defaultTimeServers: readonly string[] = Object.freeze([
 ]);
 
 const RELEASED_MS = Date.UTC(2026, 10, 1);
-// A module that is preloaded is evaluated while the app is built; elsewhere an unset clock yields the release's date.
+// Preloaded modules are evaluated when the app is built, which gives its build date; otherwise an unset clock gives the
+// library's.
 const BUILT_MS = Math.max(RELEASED_MS, Date.now());
 const DAY_MS = 86400000;
-/** After a refresh that failed, at least; a backoff comes on top. */
+/** Minimum delay after a failed refresh in milliseconds; a backoff is added. */
 const RETRY_MS = 900000;
 const MAX_BACKOFF_MS = 14400000;
-/** How far two sources may be apart that confirm each other. */
+/** Maximum difference between two time sources that confirm each other, in milliseconds. */
 const AGREEMENT_MS = 10000;
-/** Between synchronizations for which a `Date` is the reason. */
+/** Minimum interval between synchronizations caused by a `Date` header, in milliseconds. */
 const DOUBT_INTERVAL_MS = 3600000;
 
-/** The earliest time that can be: nothing that a clock or a server says before it is believed. */
+/** Earliest credible time, in milliseconds since 1970: the build date. */
 export const earliestMs: number = BUILT_MS;
 
-/** A server's time that needs another source to confirm it. */
+/** A server's time that needs confirmation from a second source. */
 interface Unconfirmed extends NetworkTime {
   readonly server: string;
 }
 
 /**
- * Keeps the time of a device by SNTP. The replies are not authenticated, and what an unsynchronized server sends
- * may look like a time after 2036: such a time counts only if a second server, or the clock that was synchronized before,
- * is within ten seconds of it.
+ * Clock of a device, set over SNTP. Replies are not authenticated, and the reply of an unsynchronized server may look
+ * like a time after 2036: such a time is accepted only if a second server, or the previously synchronized clock, agrees
+ * within ten seconds.
  */
 export class ModdableClock implements Clock {
   readonly #options: ClockOptions;
   #elapsed = 0;
   #ticks = Time.ticks;
-  /** What the system's clock showed at first: on ESP32, while it is not set, the time since the power-on. */
+  /** Initial value of the system clock: on an ESP32 whose clock is not set, the time since power-on. */
   readonly #baseMs = Date.now();
-  /** Since the reset, or the wake from deep sleep; the SDK's counter is signed. */
+  /** Ticks since the reset or wake-up; the SDK's counter is signed. */
   readonly #startTicks = this.#ticks < 0 ? this.#ticks + 4294967296 : this.#ticks;
   #life: Life | undefined;
-  /** What the system's clock lacks, where it cannot be set. */
+  /** Offset of the system clock, for platforms where it cannot be set. */
   #offsetMs = 0;
   #synchronized = false;
-  /** Refreshes in a row that failed. */
+  /** Number of consecutive failed refreshes. */
   #failures = 0;
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
   #closed = false;
   readonly #resolver: Resolver;
-  /** Index of the server to begin with. */
+  /** Index of the server to query first. */
   #first = 0;
-  /** Whether the time came from a server, in this life of the program. */
+  /** Whether the time came from a server during this run. */
   #isFromServer = false;
   #doubtAfterMs = 0;
 
@@ -103,7 +107,7 @@ export class ModdableClock implements Clock {
   }
 
   monotonicMs(): number {
-    // Time.delta knows where the counter of the platform wraps.
+    // Time.delta handles the platform's counter wrap.
     const ticks = Time.ticks;
     this.#elapsed += Math.max(0, Time.delta(this.#ticks, ticks));
     this.#ticks = ticks;
@@ -114,7 +118,9 @@ export class ModdableClock implements Clock {
     return this.#synchronized || ((this.#options.trustSystemClock ?? true) && this.nowMs() >= earliestMs);
   }
 
-  /** On ESP32, the system's clock goes on through restarts and deep sleep; until it is set, it counts from the power-on. */
+  /**
+   * On an ESP32, the system clock continues across restarts and deep sleep; until it is set, it counts from power-on.
+   */
   uptimeMs(): number {
     return (this.#baseMs < earliestMs ? this.#baseMs : 0) + this.monotonicMs();
   }
@@ -124,7 +130,7 @@ export class ModdableClock implements Clock {
       const id = Math.floor(Math.random() * 36 ** 5)
         .toString(36)
         .padStart(5, "0");
-      // A clock that was set before this life counts from another start than the lives before.
+      // A clock that was set in an earlier run has another origin than before.
       const isGoingOn = this.#baseMs < earliestMs;
       this.#life = isGoingOn ? { id, startMs: Math.max(0, this.#baseMs - this.#startTicks) } : { id };
     }
@@ -146,7 +152,7 @@ export class ModdableClock implements Clock {
   }
 
   /**
-   * Asks the servers now. Callers that come while it runs share the result.
+   * Queries the servers now. Concurrent callers share the result.
    * @throws {IotHubError} CLOCK_NOT_SET if no server gives a credible time
    */
   synchronize(): Promise<void> {
@@ -160,11 +166,11 @@ export class ModdableClock implements Clock {
   }
 
   /**
-   * Compares the clock with the `Date` header of a response. If they are more than a day apart, another server than last
-   * time is asked, once an hour at most. The date itself is not used: anybody can say one.
+   * Compares the clock with the `Date` header of a response. If they differ by more than a day, a different NTP server
+   * is queried, at most once an hour. The date itself is not used, since it is not authenticated.
    */
   compareDate(date: string): void {
-    // "Fri, 27 Dec 2024": to read a date costs a device as much as to sign, and almost always it is today's.
+    // "Fri, 27 Dec 2024": parsing a date costs a device as much as signing, and it is almost always today's.
     if (new Date(this.nowMs()).toUTCString().startsWith(date.slice(0, 16))) return;
     const now = this.monotonicMs();
     if (!this.#synchronized || this.#closed || now < this.#doubtAfterMs) return;
@@ -193,7 +199,7 @@ export class ModdableClock implements Clock {
       if (limitMs <= 0) break;
       const at = (first + i) % servers.length;
       const server = servers[at];
-      let reason = "a time after 2036, which no other server confirms";
+      let reason = "a time after 2036 that no other server confirms";
       try {
         const time = await querySntp({
           server,
@@ -204,7 +210,7 @@ export class ModdableClock implements Clock {
           now: () => this.monotonicMs(),
         });
         if (this.#isConfirmed(time, server, unconfirmed)) {
-          // Should this one be doubted, the next is asked.
+          // If this time is doubtful, query the next server.
           this.#first = (at + 1) % servers.length;
           this.#set(this.#current(time));
           return;
@@ -221,7 +227,7 @@ export class ModdableClock implements Clock {
     );
   }
 
-  /** What a time that was received has become. */
+  /** Returns the current value of a received time. */
   #current({ timeMs, at }: NetworkTime): number {
     return timeMs + (this.monotonicMs() - at);
   }
@@ -235,7 +241,7 @@ export class ModdableClock implements Clock {
   }
 
   #set(timeMs: number): void {
-    // Whole seconds are all it takes; on simulators it does nothing.
+    // Only whole seconds can be set; does nothing on simulators.
     Time.set(Math.floor(timeMs / 1000));
     this.#offsetMs = timeMs - Date.now();
     this.#synchronized = this.#isFromServer = true;
@@ -250,7 +256,7 @@ export class ModdableClock implements Clock {
     this.#timer = Timer.set(() => {
       this.#timer = undefined;
       this.synchronize().catch(() => {
-        // A fleet must not ask a time server that is back all at once.
+        // Randomized, so that a fleet does not query a recovered server at once.
         this.#schedule(nextRunMs(RETRY_MS, ++this.#failures, MAX_BACKOFF_MS, Math.random()));
       });
     }, delayMs);
@@ -260,7 +266,7 @@ export class ModdableClock implements Clock {
     try {
       await this.#options.storage?.set(KEY, String(Math.round(timeMs)));
     } catch {
-      // The clock is right; only the next start will not know since when.
+      // The clock is set; only the next run will not know when.
     }
   }
 
@@ -271,11 +277,11 @@ export class ModdableClock implements Clock {
       const value = await this.#options.storage?.get(KEY);
       if (value !== undefined && /^[0-9]{1,15}$/.test(value)) {
         const age = this.nowMs() - Number(value);
-        // Due, or from a clock that has been put back since.
+        // Due, or the clock has been set back since.
         delayMs = age >= 0 && age < refreshMs ? refreshMs - age : 0;
       }
     } catch {
-      // As if it had never been synchronized.
+      // Treat the clock as never synchronized.
     }
     if (!this.#timer) this.#schedule(delayMs);
   }

@@ -12,9 +12,9 @@ const NAMES = Object.freeze(["productId", "deviceName", "psk", "productSecret", 
 type Settings = { -readonly [Name in (typeof NAMES)[number]]?: string };
 
 /**
- * The settings of the firmware: `productId`, `deviceName`, `psk`, `productSecret`, `region` and `url` from the
- * preferences (domain `tencent-iothub`) and, where these have none, from the manifest's `config`, which
- * `mcconfig … productId=… psk=…` overrides. A secret is better kept in the preferences: what stands in `config` is part of every copy of the firmware.
+ * Reads the firmware's settings: `productId`, `deviceName`, `psk`, `productSecret`, `region` and `url`, each from the
+ * preferences (domain `tencent-iothub`) or else from the manifest's `config`, which `mcconfig … productId=… psk=…`
+ * overrides. Keep secrets in the preferences: `config` is part of every copy of the firmware.
  */
 export function readSettings(): Settings {
   const settings: Settings = {};
@@ -26,8 +26,8 @@ export function readSettings(): Settings {
 }
 
 /**
- * Options for a device: what is given, completed by {@link readSettings}.
- * @throws {IotHubError} INVALID_CREDENTIAL if there is neither a credential nor a psk
+ * Completes a device's options with {@link readSettings}.
+ * @throws {IotHubError} INVALID_CREDENTIAL if there is neither a credential nor a PSK
  */
 export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOptions {
   const settings = readSettings();
@@ -36,13 +36,13 @@ export function completeOptions(options: Partial<DeviceOptions> = {}): DeviceOpt
   if (credential === undefined) {
     throw new IotHubError(
       "INVALID_CREDENTIAL",
-      "The device needs a credential: in its options, or a psk in the preferences or the manifest's config.",
+      "The device needs a credential in its options, or a psk in the preferences or the manifest's config.",
     );
   }
   return { ...complete(settings, options), credential } as DeviceOptions;
 }
 
-/** Options for provisioning: what is given, completed by {@link readSettings}. */
+/** Completes the options of provisioning with {@link readSettings}. */
 export function completeProvisioning(options: Partial<ProvisionedDeviceOptions> = {}): ProvisionedDeviceOptions {
   const settings = readSettings();
   const { productSecret } = settings;

@@ -8,17 +8,17 @@ import type { PendingRequest } from "./pending-request.js";
 import type { Resolver } from "./resolver.js";
 import { AbruptEnd, type OriginMemory, type Transport, type TransportEvents } from "./transport.js";
 
-/** How connections to one origin are made. */
+/** Parameters of connections to one origin. */
 export interface Endpoint {
-  /** Name or address. */
+  /** Hostname or IPv4 address. */
   readonly host: string;
   readonly port: number;
   readonly isSecure: boolean;
   readonly resolver: Resolver;
-  /** Milliseconds that a connection may idle. */
+  /** Keep-alive time of an idle connection in milliseconds. */
   readonly keepAliveMs: number;
   readonly memory?: OriginMemory;
-  /** @throws {Error} where no socket is left */
+  /** @throws {Error} if no socket is available */
   connect(address: string, events: TransportEvents): Transport;
 }
 
@@ -26,17 +26,17 @@ export type Counters = { -readonly [Name in keyof HttpCounters]: number };
 
 export interface ConnectionEvents {
   onClosed(connection: Connection): void;
-  /** Bytes came that no request had asked for; the connection is closed. */
+  /** Called when unsolicited bytes arrived; the connection is then closed. */
   onSurplus(): void;
   /** Shared by all connections: a callback for each would cost memory. */
   readonly counters: Counters;
-  /** Gets the `Date` of each response that has one. */
+  /** Called with the `Date` header of each response that has one. */
   readonly onDate?: (date: string) => void;
 }
 
 type State = "new" | "connecting" | "securing" | "writing" | "waiting" | "reading" | "idle" | "closed";
 
-/** What a request learns of a state of its connection. */
+/** Phase that a request reports for a state of its connection. */
 const phases: Readonly<Partial<Record<State, ConnectionPhase>>> = Object.freeze({
   connecting: "connect",
   securing: "tls",
@@ -45,33 +45,36 @@ const phases: Readonly<Partial<Record<State, ConnectionPhase>>> = Object.freeze(
   reading: "read",
 });
 
-/** Bytes of head and body that are written at once, over TLS as one record; what is more of the body follows uncopied. */
+/**
+ * Bytes of head and body that are copied and written at once, over TLS as one record; the rest of the body is not
+ * copied.
+ */
 const FIRST_BYTES = 2048;
-/** A server's limit and ours are counted from different moments, with half a round trip between them. */
+/** Margin before the server's keep-alive limit, as its count begins half a round trip earlier. */
 const KEEP_ALIVE_MARGIN_MS = 2000;
 
-/** One connection: carries one request after another until either side closes it. */
+/** A connection that carries one request after another until either side closes it. */
 export class Connection implements TransportEvents {
   readonly #endpoint: Endpoint;
   readonly #events: ConnectionEvents;
   #state: State = "new";
   #transport: Transport | undefined;
   #withdrawName: (() => void) | undefined;
-  /** Whether it goes to an address that an earlier connection has left. */
+  /** Whether its address was remembered from an earlier connection. */
   #isRemembered = false;
   #idleTimer: Timer | undefined;
   #idleSince = 0;
   #idleMs = 0;
   #isReused = false;
-  /** What a new connection over TLS says of its handshake. */
+  /** Whether the TLS handshake of a new connection resumed a session. */
   #isResumed: boolean | undefined;
-  /** The request under way; what is left of it; what reads its response. */
+  /** The pending request, its unsent bytes, and the reader of its response. */
   #pending: PendingRequest | undefined;
   readonly #unsent: Uint8Array[] = [];
   #reader: ResponseReader | undefined;
-  /** Whether a byte of a response came. */
+  /** Whether the first byte of the response has arrived. */
   #hasResponded = false;
-  /** Whether the final response began before the request was written whole. */
+  /** Whether the final response began before the request was written completely. */
   #isEarly = false;
 
   constructor(endpoint: Endpoint, events: ConnectionEvents) {
@@ -79,18 +82,18 @@ export class Connection implements TransportEvents {
     this.#events = events;
   }
 
-  /** Whether it takes another request: not if it has idled for too long, though its timer is late. */
+  /** Whether it accepts another request. False if it was idle for too long, even if its timer is late. */
   get isIdle(): boolean {
     return this.#state === "idle" && Time.delta(this.#idleSince) < this.#idleMs;
   }
 
-  /** Sends a request on a new connection or an idle one. Never throws. */
+  /** Sends a request on a new or idle connection. Never throws. */
   start(pending: PendingRequest): void {
     const isNew = this.#state === "new";
     try {
       if (!isNew) {
         Timer.clear(this.#idleTimer);
-        // What the server sent meanwhile is nobody's response.
+        // Bytes sent by the server meanwhile belong to no request.
         this.#transport?.poll();
         if (this.#state !== "idle") {
           pending.fail(this.#reset("write", true));
@@ -124,8 +127,8 @@ export class Connection implements TransportEvents {
   }
 
   /**
-   * Closes at once; a request under way fails.
-   * @param isOverdue as of {@link Transport.close}
+   * Closes at once; a pending request fails.
+   * @param isOverdue see {@link Transport.close}
    */
   close(isOverdue = false): void {
     if (this.#state === "closed") return;
@@ -137,7 +140,7 @@ export class Connection implements TransportEvents {
     this.#transport = this.#withdrawName = this.#reader = undefined;
     this.#unsent.length = 0;
     transport?.close(isOverdue);
-    // Whoever has given it up: the next start of the program must not try that address again.
+    // Whatever the reason: the next run must not try that address again.
     if (isOpening) this.#dropAddress();
     this.#events.onClosed(this);
     this.#pending?.fail(new IotHubError("CANCELLED", "The connection was closed by the client."));
@@ -168,7 +171,7 @@ export class Connection implements TransportEvents {
     const reader = this.#reader;
     if (reader === undefined) {
       if (this.#state !== "idle") return;
-      // RFC 9110 section 15.5.9: a server may say so before it closes an idle connection.
+      // RFC 9110 section 15.5.9: a server may send 408 before it closes an idle connection.
       if (!isTimeoutResponse(bytes)) this.#events.onSurplus();
       this.close();
       return;
@@ -178,7 +181,7 @@ export class Connection implements TransportEvents {
       if (this.#state === "waiting") this.#move("reading");
       const used = reader.feed(bytes);
       if (this.#state !== "reading" && reader.status >= 200) {
-        // RFC 9112 section 9.5: it stops writing, and closes.
+        // RFC 9112 section 9.5: the client stops writing, and closes.
         this.#isEarly = true;
         this.#unsent.length = 0;
         this.#move("waiting");
@@ -193,7 +196,7 @@ export class Connection implements TransportEvents {
   onClose(error: unknown, isWorthAnother = false): void {
     this.#transport = undefined;
     if (this.#isOpening && (this.#dropAddress() || isWorthAnother)) {
-      // Nothing of the request was written: it goes on as if nothing had happened. On a fresh stack.
+      // Nothing of the request was written: start it on a new connection, on a fresh stack.
       this.#move("connecting");
       Promise.resolve().then(() => {
         if (this.#state === "connecting") this.#open();
@@ -203,13 +206,13 @@ export class Connection implements TransportEvents {
     const reader = this.#reader;
     const isAbrupt = error instanceof AbruptEnd;
     if ((error === undefined || isAbrupt) && reader?.end()) {
-      // RFC 5246 section 7.2.1: whoever is between could have cut it.
+      // RFC 5246 section 7.2.1: without close_notify, an attacker may have truncated it.
       if (isAbrupt && this.#endpoint.isSecure && parseObject(reader.body) === undefined) {
         this.#fail(
           new NetworkError(
             "RESPONSE_TRUNCATED",
             "read",
-            "The response has no length, and the TLS connection broke off before it was closed in order.",
+            "The response has no length, and the TLS connection ended without close_notify.",
           ),
         );
       } else {
@@ -220,7 +223,7 @@ export class Connection implements TransportEvents {
     }
   }
 
-  /** All changes of the state, and all that a request learns of them. */
+  /** Changes the state, and reports the phase to the request. */
   #move(state: State): void {
     this.#state = state;
     const phase = phases[state];
@@ -258,7 +261,7 @@ export class Connection implements TransportEvents {
         this.#withdrawName = undefined;
         try {
           this.#transport = this.#endpoint.connect(address, this);
-          // Not before it is tried: without a network, or a socket, it is as good as it was.
+          // Only after it was tried: without a network or a socket, the address may still be valid.
           this.#isRemembered = known !== undefined;
         } catch (error) {
           this.#fail(error);
@@ -269,7 +272,9 @@ export class Connection implements TransportEvents {
         this.#fail(
           error instanceof IotHubError
             ? error
-            : new NetworkError("NAME_RESOLUTION", "connect", `The name ${host} was not resolved.`, { cause: error }),
+            : new NetworkError("NAME_RESOLUTION", "connect", `The hostname ${host} could not be resolved.`, {
+                cause: error,
+              }),
         );
       },
     });
@@ -353,9 +358,9 @@ export class Connection implements TransportEvents {
 const until: Readonly<Record<ConnectionPhase, string>> = Object.freeze({
   connect: "before it was established",
   tls: "during the TLS handshake",
-  write: "before the request was written",
+  write: "before the request was written completely",
   "first-byte": "before it responded",
-  read: "in the middle of its response",
+  read: "before the response was complete",
 });
 
 /** Whether bytes begin with `HTTP/1.1 408` or `HTTP/1.0 408`. */

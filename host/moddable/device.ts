@@ -4,9 +4,9 @@ import { forget, type ProvisionedDeviceOptions, provisionOptions } from "../../s
 import { completeOptions, completeProvisioning } from "./config.js";
 import type { ModdableHost } from "./host.js";
 
-/** A device that completes its options from the firmware's settings, and makes itself a host if it is given none. */
+/** A device that completes its options with the firmware's settings, and creates a host if none is passed. */
 export abstract class HostDevice extends PortableDevice {
-  /** Makes the host of a device that is given none. */
+  /** Creates the default host of a device. */
   static createHost(): ModdableHost {
     throw new Error("The device needs a host.");
   }
@@ -16,9 +16,10 @@ export abstract class HostDevice extends PortableDevice {
   #isClosed = false;
 
   /**
-   * A device with the credential that is stored; where there is none, it registers one and stores it first. What the
-   * options leave out comes from the firmware's settings.
-   * @throws {IotHubError} what `provision` and the constructor throw
+   * Creates a device with the stored credential or, if there is none, registers it and stores the credential first.
+   * Missing options are read from the firmware's settings.
+   * @param host the device does not close it @default a new host, which the device closes
+   * @throws {IotHubError} the errors of `provision` and of the constructor
    */
   static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostDevice> {
     // biome-ignore-start lint/complexity/noThisInStatic: the subclass that is called makes the host and the device
@@ -53,11 +54,11 @@ export abstract class HostDevice extends PortableDevice {
   }
 
   /**
-   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored, and a stored TLS session.
+   * Closes the device and deletes the credential stored by {@link Device.fromProvisioning} and a stored TLS session.
    * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
    */
   async forget(): Promise<void> {
-    // The storage of a host that was closed has been closed with it.
+    // A closed host has closed its storage, too.
     const another = this.#own && this.#isClosed ? (this.constructor as typeof HostDevice).createHost() : undefined;
     super.close();
     try {

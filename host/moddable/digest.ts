@@ -2,7 +2,7 @@ import { Digest } from "crypt";
 import { hex } from "../../src/crypto/hex.js";
 import type { NativeDigest } from "../../src/host.js";
 
-/** SHA-256 of the SDK's `crypt`, which TLS brings along. */
+/** SHA-256 of the SDK's `crypt` module, which TLS includes anyway. */
 export class CryptDigest implements NativeDigest {
   readonly #digest = new Digest("SHA256");
 
@@ -15,8 +15,8 @@ export class CryptDigest implements NativeDigest {
 }
 
 /**
- * SHA-256 of so many letters "a": none, the most that padding leaves room for in one block, one more, a whole block, and
- * several. Compared with known answers, as a hash in JavaScript would cost more than all the rest of a start.
+ * Test vectors: SHA-256 of a number of letters "a": none, the maximum that fits into one block with padding, one more,
+ * a whole block, and several blocks. Not compared with a hash in JavaScript, which would dominate the startup time.
  */
 const knownAnswers: readonly (readonly [length: number, hash: string])[] = Object.freeze([
   Object.freeze([0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"] as const),
@@ -26,7 +26,7 @@ const knownAnswers: readonly (readonly [length: number, hash: string])[] = Objec
   Object.freeze([200, "c2a908d98f5df987ade41b5fce213067efbcc21ef2240212a41e54b5e7c28ae5"] as const),
 ]);
 
-/** The native digest if it gives the known answers, whatever pieces the input comes in, else undefined. */
+/** Returns the native digest if it passes the test vectors, also with input in several parts; otherwise undefined. */
 export function createDigest(): NativeDigest | undefined {
   try {
     const digest = new CryptDigest();

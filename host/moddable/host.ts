@@ -12,25 +12,25 @@ import { ModdableTimer } from "./timer.js";
 /** Options of a host without TLS. */
 export interface HttpHostOptions
   extends Pick<HttpOptions, "addresses" | "keepAliveMs" | "maxConnections" | "maxWaiting"> {
-  /** Time servers, and the limits of a synchronization. */
+  /** Options of the clock: time servers and timeouts. */
   readonly clock?: Omit<ClockOptions, "storage">;
   /**
-   * What must survive a restart: the path of a {@link KeyValueStorage}, 1 to 15 letters, digits and _ . -, or a storage
-   * of the app's, which the app closes; false for a host without one.
+   * Persistent storage: the path of a {@link KeyValueStorage} (1 to 15 letters, digits and _ . -), or a custom storage,
+   * which the app must close; false for none.
    * @default "tc-iothub"
    */
   readonly storage?: Storage | string | false;
 }
 
-/** A host over the modules of the Moddable SDK. */
+/** A host based on the Moddable SDK. */
 export interface ModdableHost extends Host {
   readonly http: Http;
   readonly clock: ModdableClock;
-  /** Closes connections and the storage, and ends the daily synchronization of the clock. What is stored stays. */
+  /** Closes connections and the storage, and stops the clock's synchronization. Stored data is kept. */
   close(): void;
   /**
-   * Deletes the TLS session and the server's address that `resumption: "storage"` has stored, whatever this host's own
-   * setting is, and drops the sessions in memory. {@link HostDevice.forget} does so, too.
+   * Deletes the TLS session and server address stored with `resumption: "storage"`, regardless of this host's setting,
+   * and drops the sessions in memory. {@link HostDevice.forget} calls it, too.
    * @throws {IotHubError} STORAGE_FAILED
    */
   forget(): Promise<void>;
@@ -53,7 +53,7 @@ const clockRules = Object.freeze({
   refreshMs: "number 1000 2147483647",
 } satisfies Rules<Omit<ClockOptions, "storage">>);
 
-/** What every host of this platform has; TLS and native code come from the caller. */
+/** Creates a host from the parts that all hosts of this platform share; the caller provides TLS and native code. */
 export function createHostWith(
   options: HttpHostOptions,
   parts: (
@@ -63,7 +63,7 @@ export function createHostWith(
   ) => Pick<HttpOptions, "secure"> & {
     digest?: NativeDigest;
     rsa?: NativeRsa;
-    /** Deletes what TLS has stored. */
+    /** Deletes stored TLS sessions. */
     forget?(): Promise<void>;
   },
 ): ModdableHost {
@@ -112,19 +112,19 @@ function openStorage(storage: HttpHostOptions["storage"]): KeyValueStorage | und
 function appStorage(storage: HttpHostOptions["storage"]): Storage | undefined {
   if (storage === false) return undefined;
   if (typeof storage === "object" && typeof storage?.get === "function") return storage;
-  throw new IotHubError("INVALID_OPTION", "storage must be a path, a storage, or false.");
+  throw new IotHubError("INVALID_OPTION", "storage must be a path, a Storage object, or false.");
 }
 
 /**
- * The MAC address in lower-case hex without colons.
- * @throws {IotHubError} INVALID_DEVICE_NAME while it is not known: on ESP32 until Wi-Fi is started
+ * Returns the MAC address in lower-case hex without colons.
+ * @throws {IotHubError} INVALID_DEVICE_NAME while it is not available: on an ESP32 until Wi-Fi is started
  */
 function macDeviceName(): string {
   const address = macAddress();
   if (!address) {
     throw new IotHubError(
       "INVALID_DEVICE_NAME",
-      "The MAC address that would be the DeviceName is not known: start Wi-Fi first or set deviceName.",
+      "The DeviceName defaults to the MAC address, which is not available yet: start Wi-Fi first, or set deviceName.",
     );
   }
   return address.replaceAll(":", "").toLowerCase();

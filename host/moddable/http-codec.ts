@@ -1,27 +1,26 @@
 /**
- * HTTP/1.1 (RFC 9112) on the client's side: the head of a request, and a reader of one response that takes bytes as they
- * come. No I/O, no timers, nothing of the SDK.
+ * HTTP/1.1 client codec (RFC 9112): encodes request heads and parses one response incrementally. No I/O, no timers, no
+ * SDK.
  *
- * Where the RFC leaves a choice:
- * - A line of the head or of a trailer may end with LF alone (section 2.2), as small servers write it. The framing of
- *   chunks needs CRLF: with anything less, two readers disagree on where a body ends.
- * - NUL and a CR that ends no line are refused wherever they stand; other control characters in a value are kept
- *   (RFC 9110 section 5.5).
- * - Lengths that agree count as one; lengths that differ, or a length beside a transfer coding, are refused (6.3).
- * - A folded value is joined by one space (5.2). Trailers are checked and dropped (7.1.2).
- * - Bytes beyond ASCII in a value are UTF-8 if they can be, else ISO-8859-1.
+ * Choices that the RFC leaves open:
+ * - A line of the head or a trailer may end with a bare LF (section 2.2), as some small servers send it. Chunk framing
+ *   requires CRLF: otherwise two parsers may disagree on where a body ends.
+ * - NUL and a bare CR are rejected everywhere; other control characters in a value are kept (RFC 9110 section 5.5).
+ * - Repeated equal lengths count as one; different lengths, or a length with a transfer coding, are rejected (6.3).
+ * - Folded values are joined by one space (5.2). Trailers are validated and discarded (7.1.2).
+ * - Non-ASCII bytes in a value are decoded as UTF-8 if valid, otherwise as ISO-8859-1.
  */
 
 import { utf8, utf8Decode } from "../../src/crypto/utf8.js";
 import { IotHubError, NetworkError } from "../../src/errors.js";
 import type { HttpRequest } from "../../src/host.js";
 
-/** Bytes of status line, headers, chunk framing and trailers of one response, interim responses included. */
+/** Maximum bytes of status line, headers, chunk framing and trailers of one response, including interim responses. */
 export const MAX_HEAD_BYTES = 16384;
-/** Header lines of one response, trailers included. */
+/** Maximum header lines of one response, including trailers. */
 export const MAX_HEADERS = 128;
 
-/** Bytes of a chunk's framing that do not count: any sender needs them. */
+/** Bytes of framing per chunk that do not count towards the limit. */
 const CHUNK_LINE_BYTES = 20;
 const NOTHING = new Uint8Array(0);
 
@@ -33,7 +32,7 @@ const COLON = 0x3a;
 const SEMICOLON = 0x3b;
 
 /**
- * The head of a request, up to and including the empty line.
+ * Encodes the head of a request, including the empty line.
  * @throws {IotHubError} INVALID_OPTION if a header contains a line break
  */
 export function requestHead({ scheme, host, port, method, path, headers, body }: HttpRequest): Uint8Array {
@@ -52,15 +51,15 @@ export function requestHead({ scheme, host, port, method, path, headers, body }:
 /** `head` until the empty line, `body` until its last byte, `done`. */
 export type ReaderState = "head" | "body" | "done";
 
-/** What the next line is. */
+/** Type of the next line. */
 type Line = "status" | "header" | "chunk-size" | "chunk-end" | "trailer";
 
-/** Reads one response, split anywhere. What it throws ends the connection. */
+/** Incremental parser of one response. After an exception, close the connection. */
 export class ResponseReader {
   readonly #maxBodyBytes: number;
   #state: ReaderState = "head";
   #line: Line = "status";
-  /** Beginning of a line whose end has not come. */
+  /** Beginning of an incomplete line. */
   #partial = NOTHING;
   #partialLength = 0;
   #headBytes = 0;
@@ -69,13 +68,13 @@ export class ResponseReader {
   #isHttp10 = false;
   #headers = newHeaders();
   #lastName: string | undefined;
-  /** Bytes of the body, or of the chunk, that are still to come. */
+  /** Remaining bytes of the body or chunk. */
   #remaining = 0;
   #body = NOTHING;
   #bodyLength = 0;
   #isPersistent = true;
 
-  /** @param maxBodyBytes bytes that the body may have */
+  /** @param maxBodyBytes maximum size of the body in bytes */
   constructor(maxBodyBytes: number) {
     this.#maxBodyBytes = maxBodyBytes;
   }
@@ -84,17 +83,20 @@ export class ResponseReader {
     return this.#state;
   }
 
-  /** 200 to 599 once the head is read. */
+  /** Status code, 200 to 599; valid once the head was read. */
   get status(): number {
     return this.#status;
   }
 
-  /** Names in lower case, values of equal names joined by ", ". It has no prototype: every name is a header. */
+  /**
+   * Headers with lower-case names; repeated values are joined by ", ". No prototype, so that every property is a
+   * header.
+   */
   get headers(): Readonly<Record<string, string>> {
     return this.#headers;
   }
 
-  /** The body so far. */
+  /** Body bytes received so far. */
   get body(): Uint8Array {
     return this.#bodyLength === this.#body.length ? this.#body : this.#body.slice(0, this.#bodyLength);
   }
@@ -104,7 +106,7 @@ export class ResponseReader {
     return this.#isPersistent;
   }
 
-  /** Seconds that the server keeps an idle connection, from `Keep-Alive: timeout=`; undefined if it does not say. */
+  /** Seconds after which the server closes an idle connection, from `Keep-Alive: timeout=`; undefined if absent. */
   get keepAliveSeconds(): number | undefined {
     for (const parameter of (this.#headers["keep-alive"] ?? "").toLowerCase().split(",")) {
       const [name, value = ""] = parameter.split("=");
@@ -115,7 +117,7 @@ export class ResponseReader {
   }
 
   /**
-   * Takes bytes of the response.
+   * Parses bytes of the response.
    * @returns how many bytes belong to this response; the rest is surplus
    * @throws {NetworkError} RESPONSE_MALFORMED, RESPONSE_TOO_LARGE
    */
@@ -128,8 +130,8 @@ export class ResponseReader {
   }
 
   /**
-   * Tells that the connection has ended.
-   * @returns true if that ended the body, as its length was not announced; false if the response is not whole
+   * Must be called when the connection has ended.
+   * @returns true if the end of the connection completes the body; false if the response is incomplete
    */
   end(): boolean {
     if (this.#remaining === Number.POSITIVE_INFINITY) this.#finish();
@@ -191,7 +193,7 @@ export class ResponseReader {
     return until;
   }
 
-  /** @param line with its line end */
+  /** @param line including its line end */
   #readLine(line: Uint8Array): void {
     const hasCr = line[line.length - 2] === CR;
     const end = line.length - (hasCr ? 2 : 1);
@@ -211,7 +213,7 @@ export class ResponseReader {
         this.#readChunkSize(line, end);
         break;
       case "chunk-end":
-        if (!hasCr || end > 0) throw malformed("a chunk is longer than its size");
+        if (!hasCr || end > 0) throw malformed("chunk longer than its size");
         this.#headBytes -= line.length;
         this.#line = "chunk-size";
         break;
@@ -222,7 +224,7 @@ export class ResponseReader {
   }
 
   #readStatus(line: Uint8Array, end: number): void {
-    // "HTTP/1.1 200" and perhaps a space and a reason.
+    // "HTTP/1.1 200", optionally followed by a space and a reason.
     const text = end >= 12 ? decode(line.subarray(0, 9)) : "";
     if ((text !== "HTTP/1.1 " && text !== "HTTP/1.0 ") || (end > 12 && line[12] !== SPACE)) {
       throw malformed("invalid status line");
@@ -238,7 +240,7 @@ export class ResponseReader {
     const isTrailer = this.#line === "trailer";
     if (line[0] === SPACE || line[0] === TAB) {
       const name = this.#lastName;
-      if (name === undefined) throw malformed("a folded line without a header");
+      if (name === undefined) throw malformed("folded line without a header");
       const more = fieldValue(line, 0, end);
       if (isTrailer || more === "") return;
       const value = this.#headers[name];
@@ -271,14 +273,14 @@ export class ResponseReader {
     this.#isPersistent = this.#isHttp10 ? hasToken(connection, "keep-alive") : true;
     if (hasToken(connection, "close")) this.#isPersistent = false;
     this.#state = "body";
-    // RFC 9112 section 6.3, in its order; before it what no reader of the body could mend.
-    if (coding !== undefined && length !== undefined) throw malformed("a length beside a transfer coding");
+    // RFC 9112 section 6.3 in its order, after the cases that cannot be recovered.
+    if (coding !== undefined && length !== undefined) throw malformed("both a length and a transfer coding");
     if (coding !== undefined && coding.toLowerCase() !== "chunked") throw malformed("unknown transfer coding");
     const bytes = length === undefined ? undefined : readLength(length);
     if (this.#status === 204 || this.#status === 304) {
       this.#finish();
     } else if (coding !== undefined) {
-      // Section 6.1: HTTP/1.0 has no transfer codings; whoever adds one may have kept the connection of another.
+      // Section 6.1: HTTP/1.0 has no transfer codings; do not reuse the connection of a server that sends one.
       if (this.#isHttp10) this.#isPersistent = false;
       this.#line = "chunk-size";
     } else if (bytes !== undefined) {
@@ -291,7 +293,7 @@ export class ResponseReader {
       }
     } else {
       this.#isPersistent = false;
-      // RFC 9110 section 15.3.6: this status has no content, whether or not its sender says so.
+      // RFC 9110 section 15.3.6: this status has no content, whatever the headers say.
       if (this.#status === 205) this.#finish();
       else this.#remaining = Number.POSITIVE_INFINITY;
     }
@@ -328,7 +330,7 @@ function newHeaders(): Record<string, string> {
   return Object.create(null);
 }
 
-/** The text between two places of a line, without the white space around it. */
+/** Returns the trimmed text of a part of a line. */
 function fieldValue(line: Uint8Array, from: number, to: number): string {
   let start = from;
   let end = to;
@@ -341,7 +343,7 @@ function decode(bytes: Uint8Array): string {
   try {
     return utf8Decode(bytes);
   } catch {
-    // ISO-8859-1 as UTF-8: on XS, text that is joined by characters is copied for each.
+    // Converts ISO-8859-1 to UTF-8 bytes: on XS, appending characters copies the string each time.
     const wide = new Uint8Array(2 * bytes.length);
     let length = 0;
     for (const byte of bytes) {
@@ -354,7 +356,7 @@ function decode(bytes: Uint8Array): string {
 
 /** RFC 9110 section 5.6.2. */
 function isToken(name: string): boolean {
-  // A native call that almost always decides: apart from parentheses, it changes every character that no token has.
+  // Fast path with a native call: apart from parentheses, it changes every character that is not allowed in a token.
   if (encodeURIComponent(name) === name) return name !== "" && !name.includes("(") && !name.includes(")");
   for (const character of name) {
     const isWord = encodeURIComponent(character) === character && character !== "(" && character !== ")";
@@ -363,7 +365,7 @@ function isToken(name: string): boolean {
   return true;
 }
 
-/** Whether a list of tokens has one (RFC 9110 section 5.6.1). */
+/** Whether a list of tokens contains one (RFC 9110 section 5.6.1). */
 function hasToken(list: string, token: string): boolean {
   return list !== "" && list.split(",").some((each) => each.trim().toLowerCase() === token);
 }

@@ -6,49 +6,49 @@ import { Resolver } from "./resolver.js";
 import { TcpTransport } from "./tcp.js";
 import type { OriginMemory, Transport, TransportEvents } from "./transport.js";
 
-/** How TLS connections are made. */
+/** Creates TLS connections. */
 export interface SecureTransport {
   readonly Transport: new (options: SecureTransportOptions, events: TransportEvents) => Transport;
-  /** More of the options for an origin, made once and kept. */
+  /** Returns further options for an origin; called once per origin. */
   settings(host: string, port: number): { readonly memory?: OriginMemory };
 }
 
 export interface SecureTransportOptions {
-  /** IPv4 address. */
+  /** IPv4 address of the server. */
   readonly address: string;
   readonly port: number;
-  /** Name or address that the certificate must have. */
+  /** Hostname or IPv4 address that the certificate must match. */
   readonly host: string;
 }
 
 export interface HttpOptions {
-  /** How https is spoken; without it, https is refused. */
+  /** TLS implementation; without it, https URLs are rejected. */
   readonly secure?: SecureTransport;
-  /** IPv4 addresses of names that no server is to be asked for, as a hosts file has them. */
+  /** Static IPv4 addresses by hostname, like a hosts file. */
   readonly addresses?: Readonly<Record<string, string>>;
-  /** What resolves all other names. By default, a resolver for this client alone. */
+  /** Resolver of all other names. @default a new resolver */
   readonly resolver?: Resolver;
   /**
-   * Milliseconds for which a connection is kept after a response, 0 to 86 400 000; 0 closes it at once. A server that
-   * announces less (`Keep-Alive: timeout=`) is left two seconds before that.
+   * Keep-alive time of an idle connection in milliseconds, 0 to 86 400 000; 0 closes it at once. If the server
+   * announces less (`Keep-Alive: timeout=`), the connection is closed two seconds before that.
    * @default 75_000
    */
   readonly keepAliveMs?: number;
   /**
-   * Origins to which a connection is kept, each for some kilobytes.
+   * Maximum number of origins with an open connection; each takes some kilobytes.
    * @default 2
    */
   readonly maxConnections?: number;
   /**
-   * Requests that may wait for a connection.
+   * Maximum number of requests waiting for a connection.
    * @default 16
    */
   readonly maxWaiting?: number;
-  /** Gets the `Date` of each response that has one. */
+  /** Called with the `Date` header of each response that has one. */
   readonly onDate?: (date: string) => void;
 }
 
-/** The connection to one origin and what waits for it. */
+/** The connection to one origin and the requests waiting for it. */
 interface Origin {
   readonly endpoint: Endpoint;
   connection: Connection | undefined;
@@ -56,10 +56,10 @@ interface Origin {
   readonly waiting: PendingRequest[];
 }
 
-/** What every server is known to keep at least, but those that say less: nginx's default. */
+/** Default of nginx; servers with a shorter limit announce it. */
 const KEEP_ALIVE_MS = 75000;
 
-/** HTTP/1.1. Keeps one connection an origin; requests to the same origin follow each other. */
+/** HTTP/1.1 client with one connection per origin; requests to the same origin are serialized. */
 export class Http implements HttpClient {
   readonly #options: HttpOptions;
   readonly #resolver: Resolver;
@@ -96,12 +96,12 @@ export class Http implements HttpClient {
       pending.fail(
         error instanceof IotHubError
           ? error
-          : new NetworkError("NETWORK_FAILED", "connect", "The connection cannot be prepared.", { cause: error }),
+          : new NetworkError("NETWORK_FAILED", "connect", "The connection could not be prepared.", { cause: error }),
       );
       return pending.promise;
     }
     if (origin.waiting.length >= (this.#options.maxWaiting ?? 16)) {
-      pending.fail(new NetworkError("NETWORK_FAILED", "connect", "Too many requests wait for the connection."));
+      pending.fail(new NetworkError("NETWORK_FAILED", "connect", "Too many requests are waiting for the connection."));
       return pending.promise;
     }
     origin.waiting.push(pending);
@@ -112,7 +112,10 @@ export class Http implements HttpClient {
 
   checkEndpoint({ scheme, host }: Pick<HttpRequest, "scheme" | "host">): void {
     if (host.startsWith("[")) {
-      throw new IotHubError("INVALID_URL", "IPv6 is not supported on this platform: use a name or an IPv4 address.");
+      throw new IotHubError(
+        "INVALID_URL",
+        "IPv6 is not supported on this platform: use a hostname or an IPv4 address.",
+      );
     }
     if (scheme === "https" && !this.#options.secure) {
       throw new IotHubError(
@@ -133,7 +136,7 @@ export class Http implements HttpClient {
     this.#origins.clear();
   }
 
-  /** Drops what is kept in memory of earlier connections. */
+  /** Drops the memory of earlier connections: TLS sessions and addresses. */
   forget(): void {
     for (const { endpoint } of this.#origins.values()) endpoint.memory?.forget();
   }
@@ -143,7 +146,7 @@ export class Http implements HttpClient {
     const key = `${scheme}://${host}:${port}`;
     let origin = this.#origins.get(key);
     if (origin) {
-      // The order of the map tells which was used last.
+      // Map order: least recently used first.
       this.#origins.delete(key);
     } else {
       origin = { endpoint: this.#endpoint(request), connection: undefined, current: undefined, waiting: [] };
@@ -157,7 +160,7 @@ export class Http implements HttpClient {
     this.checkEndpoint(request);
     const { scheme, host: name, port } = request;
     const { secure, keepAliveMs = KEEP_ALIVE_MS } = this.#options;
-    // The name as it is signed: a dot at its end is not part of the Host header, of SNI or of a certificate.
+    // Normalized as for the signature: no trailing dot in the Host header, SNI and certificate checks.
     const host = name.replace(/\.$/, "");
     const common = { host, port, resolver: this.#resolver, keepAliveMs };
     if (scheme === "http" || secure === undefined) {
@@ -209,12 +212,12 @@ export class Http implements HttpClient {
     if (waiting >= 0) origin.waiting.splice(waiting, 1);
     if (origin.current !== pending) return;
     origin.current = undefined;
-    // Given up by the caller or by a limit: a response may still come, and must not become the next request's.
+    // Aborted by the caller or a timeout: a late response must not be taken for that of the next request.
     if (origin.connection && !origin.connection.isIdle) origin.connection.close(pending.isOverdue);
     this.#soon(origin);
   }
 
-  /** On a fresh stack: the caller's is nearly full, or in the middle of a connection. */
+  /** Runs on a fresh stack: the caller's is nearly full, or inside a connection's callback. */
   #soon(origin: Origin): void {
     Promise.resolve().then(() => this.#next(origin));
   }

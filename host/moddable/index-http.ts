@@ -11,7 +11,7 @@ export { KeyValueStorage } from "./storage.js";
 export type { HttpHostOptions, ModdableHost };
 
 /**
- * A host over the modules of the Moddable SDK, without TLS.
+ * Creates a host based on the Moddable SDK, without TLS.
  * @throws {IotHubError} INVALID_OPTION
  */
 export function createHost(options: HttpHostOptions = {}): ModdableHost {
@@ -19,7 +19,10 @@ export function createHost(options: HttpHostOptions = {}): ModdableHost {
   return createHostWith(options, () => ({}));
 }
 
-/** A device; what its options leave out comes from the firmware's settings, a host from {@link createHost}. */
+/**
+ * A device. Missing options are read from the firmware's settings; without a host argument it creates one with {@link
+ * createHost}.
+ */
 export class Device extends HostDevice {
   static override createHost(): ModdableHost {
     return createHost();

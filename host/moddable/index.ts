@@ -1,4 +1,4 @@
-/** The library on Moddable: the portable core, and a Device that needs no host argument. */
+/** The library for Moddable: the portable core, and a Device with a default host. */
 
 import { base64Decode } from "../../src/crypto/base64.js";
 import { bigIntOf } from "../../src/crypto/big-int.js";
@@ -29,63 +29,65 @@ export { KeyValueStorage } from "./storage.js";
 export { defaultAnchors, digicertGlobalRootCA } from "./tls/anchors.js";
 export type { ModdableHost, PemOrDer };
 
-/** Bytes in any of the forms in which this platform has them; a `Resource` stays in flash. */
+/** Bytes in any form of this platform; a `Resource` stays in flash. */
 export type Bytes = Uint8Array | ArrayBuffer | { readonly byteLength: number };
 
 /** Options of {@link createHost}. */
 export interface ModdableHostOptions extends HttpHostOptions {
   /**
-   * Trust anchors: chains must end in one of them, and nothing else is trusted. DER bytes or PEM, as text or bytes, with
-   * any number of certificates in it; one or a list. DER in a `Resource` stays in flash, PEM is decoded into memory.
+   * Trust anchors. Certificate chains must end in one of them; no others are trusted. DER bytes, or PEM as text or
+   * bytes with one or more certificates; one or a list. DER in a `Resource` stays in flash, PEM is decoded into memory.
    * @default {@link defaultAnchors}
    */
   readonly trustAnchors?: PemOrDer<Bytes> | readonly PemOrDer<Bytes>[];
   /**
-   * Base64 of the SHA-256 of public keys (SubjectPublicKeyInfo in DER); if there are any, the server's must be one of
-   * them. A second one, for a key in reserve, saves a visit to every device.
+   * Public key pins: Base64 of the SHA-256 of SubjectPublicKeyInfo in DER. If there are any, the server's key must
+   * match one. Add the pin of a backup key, or a key change will lock out every device. @default none
    */
   readonly pins?: readonly string[];
   /**
-   * For mutual TLS, with `clientKey`: the client's certificate, of an RSA key, and, after it, those above it, in the
-   * forms that `trustAnchors` takes.
+   * For mutual TLS, with `clientKey`: the client's RSA certificate, followed by its intermediate certificates, in the
+   * formats of `trustAnchors`.
    */
   readonly clientCertificate?: PemOrDer<Bytes> | readonly PemOrDer<Bytes>[];
-  /** For mutual TLS: the client's RSA key of 2048 to 4096 bits, not encrypted, in DER or PEM (PKCS#8 or PKCS#1). */
+  /** For mutual TLS: the client's RSA key of 2048 to 4096 bits, unencrypted, in DER or PEM (PKCS#8 or PKCS#1). */
   readonly clientKey?: PemOrDer<Bytes>;
   /**
-   * Also offers cipher suites without forward secrecy (static RSA) and with CBC, for a server that speaks no ECDHE with
-   * AES-GCM. Whoever gets hold of the server's key can then read what was recorded before, and the SDK does not check the
-   * padding of CBC. The suites: ECDHE-RSA-AES128-SHA256, AES128-SHA256, AES256-SHA256, AES128-SHA, AES256-SHA.
+   * Also offers cipher suites without forward secrecy (static RSA) and with CBC, for servers without ECDHE and AES-GCM.
+   * Anyone who obtains the server's key can then decrypt recorded traffic, and the SDK does not check CBC padding. The
+   * suites: ECDHE-RSA-AES128-SHA256, AES128-SHA256, AES256-SHA256, AES128-SHA, AES256-SHA.
    * @default false
    */
   readonly allowStaticRsaAndCbc?: boolean;
   /**
-   * Sends a request with what ends this side of a full handshake, a round trip earlier (False Start, RFC 7918): once the
-   * server has proven its identity and its key, with forward secrecy and AES-GCM, where it asks for no certificate. If the
-   * connection then fails before the server has ended the handshake, the request is sent again at once without, though it
-   * may have arrived, and so is every other one to this origin for 30 days, which the storage remembers.
+   * TLS False Start (RFC 7918): sends the request together with the client's Finished, one round trip earlier. Only
+   * after the server has proven its identity and key, with forward secrecy and AES-GCM, and if it requests no client
+   * certificate. If the connection then fails before the server's Finished, the request, which may have arrived, is
+   * resent at once without False Start, and False Start is disabled for this origin for 30 days, which is stored.
    * @default true
    */
   readonly falseStart?: boolean;
   /**
-   * Where TLS sessions are kept for the next connection, which then needs no public-key arithmetic: tickets (RFC 5077) and
-   * session identifiers, for as long as the server says, its certificate lasts, and a day at most.
+   * TLS session resumption, which saves the public-key operations of the next handshake: tickets (RFC 5077) and session
+   * identifiers. Sessions are used for at most a day, the lifetime given by the server, and the validity of its
+   * certificate.
    *
-   * - `"memory"`: they end with the program, as they do in deep sleep.
-   * - `"storage"`: one is also kept in the host's storage, with the server's address, for a board that sleeps. It is as
-   *   secret as the psk beside it: until it ends, who reads the flash can play the server to this board, and decrypt what was
-   *   recorded of the connections that made and resumed it. It is bound to the origin, the trust anchors, pins, client
-   *   certificate, suites and version of the library; never stored with `dangerouslyAcceptAnyCertificate`, above 400
-   *   characters, or beside 300 entries of NVS; and not offered while the clock is not set. It is written only when the stored
-   *   one is over, or an hour old and declined; once a day at most where sleeps last longer than sessions. A failure of TLS
-   *   deletes it, {@link ModdableHost.close} keeps it, {@link ModdableHost.forget} deletes it.
-   * - `false`: every handshake is a full one.
+   * - `"memory"`: sessions are lost at a restart and in deep sleep.
+   * - `"storage"`: one session is also kept in the host's storage, with the server's address, for boards that sleep. It
+   *   is as sensitive as the PSK: until it expires, anyone who reads the flash can impersonate the server to this
+   *   board, and can decrypt recorded traffic of the connections that created or resumed it. It is bound to the origin,
+   *   the trust anchors, pins, client certificate, cipher suites and library version. It is never stored with
+   *   `dangerouslyAcceptAnyCertificate`, above 400 characters, or if NVS has more than 300 entries in use, and not
+   *   offered while the clock is not set. It is written only when the stored session has expired, or was declined and
+   *   is an hour old; at most once a day if sleeps last longer than sessions. A TLS failure and {@link
+   *   ModdableHost.forget} delete it, {@link ModdableHost.close} keeps it.
+   * - `false`: no resumption.
    * @default "memory"
    */
   readonly resumption?: "memory" | "storage" | false;
   /**
-   * Accepts every certificate, so that anybody on the way can read and change everything. For a bench, never for a
-   * device.
+   * Accepts every certificate, so that anyone on the network path can read and modify all traffic. Only for tests,
+   * never for deployed devices. @default false
    */
   readonly dangerouslyAcceptAnyCertificate?: boolean;
 }
@@ -103,8 +105,12 @@ const hostRules = Object.freeze({
 } satisfies Rules<ModdableHostOptions>);
 
 /**
- * A host over the modules of the Moddable SDK.
+ * Creates a host based on the Moddable SDK, with TLS. Options that select certificates are checked here, not at the
+ * first request.
  * @throws {IotHubError} INVALID_OPTION
+ * @example
+ *   const host = createHost({ trustAnchors: new Resource("my-root.der"), resumption: "storage" });
+ *   const device = new Device({ productId, deviceName, credential: { secret: psk } }, host);
  */
 export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   checkOptions("", options, hostRules);
@@ -112,7 +118,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   const given =
     trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors, checkAnchor, "A trust anchor");
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
-    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey must be given together.");
   }
   const chain =
     clientCertificate === undefined
@@ -164,7 +170,7 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
               random,
               allowStaticRsaAndCbc: options.allowStaticRsaAndCbc,
               clientCertificates: chain?.map((der) => der.slice().buffer as ArrayBuffer),
-              // Made again for each server rather than kept: it is a copy of what the app holds.
+              // Created for each server rather than cached, as it copies data that the app holds.
               clientKey: clientKey === undefined ? undefined : pkcs8(readKey(clientKey).der),
             },
           };
@@ -174,14 +180,17 @@ export function createHost(options: ModdableHostOptions = {}): ModdableHost {
   });
 }
 
-/** A device; what its options leave out comes from the firmware's settings, a host from {@link createHost}. */
+/**
+ * A device. Missing options are read from the firmware's settings; without a host argument it creates one with {@link
+ * createHost}.
+ */
 export class Device extends HostDevice {
   static override createHost(): ModdableHost {
     return createHost();
   }
 }
 
-/** Hash of whom is trusted, and as whom. */
+/** Hash of the trust anchors, pins and client certificate that a session is bound to. */
 function bindingOf(lists: readonly (readonly Uint8Array[])[], allowsStaticRsaAndCbc: boolean): Uint8Array {
   const parts = [utf8(`${version} ${allowsStaticRsaAndCbc}`)];
   for (const list of lists) {
@@ -229,7 +238,7 @@ function checkPair(leaf: Uint8Array, { n }: RsaPrivateKey): void {
   } catch (error) {
     cause = error;
   }
-  throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.", { cause });
+  throw new IotHubError("INVALID_OPTION", "clientKey does not match clientCertificate.", { cause });
 }
 
 /** PrivateKeyInfo (RFC 5958 section 2) around an RSAPrivateKey, whose length always takes two octets. */
@@ -249,7 +258,7 @@ function readPin(pin: string): Uint8Array {
   try {
     bytes = base64Decode(pin);
   } catch {
-    // Reported below, with a word on what is wanted.
+    // Reported below, with the expected format.
   }
   if (bytes?.length !== 32) {
     throw new IotHubError("INVALID_OPTION", "A pin must be Base64 of the SHA-256 of a public key.");

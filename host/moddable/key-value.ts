@@ -1,17 +1,17 @@
 /**
- * Texts by key in the preferences of the machine, where the SDK has no `embedded:storage/key-value`: the simulators on
- * Linux and Windows. On the others the module of this name is `embedded/key-value.ts`. The manifest chooses by platform;
- * as both go by one module name, neither may import by a relative path.
+ * Key-value storage in the preferences, for platforms without `embedded:storage/key-value`: the simulators on Linux and
+ * Windows. Elsewhere the module of this name is `embedded/key-value.ts`. The manifest selects by platform; as both have
+ * the same module name, neither may use relative imports.
  */
 
 import Preference from "preference";
 
-/** Values of one domain. Every method throws what the SDK throws. */
+/** Values of one domain. Methods throw the SDK's errors. */
 export interface KeyValues {
-  /** `undefined` if nothing is stored under the key. */
+  /** Returns undefined if the key does not exist. */
   read(key: string): unknown;
   write(key: string, text: string): void;
-  /** Does nothing if nothing is stored under the key. */
+  /** Does nothing if the key does not exist. */
   delete(key: string): void;
   keys(): string[];
   close(): void;

@@ -1,11 +1,11 @@
 import { type ConnectionPhase, IotHubError } from "../../src/errors.js";
 import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
 
-/** A request from `send` until its promise has settled, which happens once. */
+/** A request, from `send` until its promise has settled. */
 export class PendingRequest {
   readonly request: HttpRequest;
   readonly promise: Promise<HttpResponse>;
-  /** Runs once when the promise has settled, for whatever reason. */
+  /** Called once when the promise has settled, for any reason. */
   onSettled: (() => void) | undefined;
 
   readonly #context: HttpContext;
@@ -25,7 +25,7 @@ export class PendingRequest {
     if (context.signal.aborted) this.#abort();
   }
 
-  /** Whether it was given up because it took too long. */
+  /** Whether it was aborted by a timeout. */
   get isOverdue(): boolean {
     return this.#isOverdue;
   }
@@ -38,7 +38,7 @@ export class PendingRequest {
     return this.#context.maxResponseBytes;
   }
 
-  /** Whether it must not run on a kept connection. */
+  /** Whether it needs a new connection. */
   get fresh(): boolean {
     return this.#context.fresh;
   }

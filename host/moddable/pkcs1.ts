@@ -5,7 +5,7 @@ const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
 /**
  * EMSA-PKCS1-v1_5 (RFC 8017 section 9.2) for a modulus of `length` bytes.
- * @param digestInfo what stands before the hash, in hex
+ * @param digestInfo DigestInfo prefix in hex
  * @default digestInfo that of SHA-256
  */
 export function encodePkcs1(hash: Uint8Array, length: number, digestInfo = DIGEST_INFO): Uint8Array {

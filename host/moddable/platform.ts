@@ -1,7 +1,7 @@
 /**
- * What differs between the machines that the Moddable SDK runs on: here all but ESP32, whose module of this name is
- * `esp32/platform.ts`. The manifest chooses by platform; as both go by one module name, neither may import by a
- * relative path.
+ * Platform-specific functions for all platforms of the Moddable SDK except the ESP32, whose module of this name is
+ * `esp32/platform.ts`. The manifest selects by platform; as both have the same module name, neither may use relative
+ * imports.
  */
 
 import Net from "net";
@@ -15,22 +15,22 @@ interface MachineVitals {
 /** True if `Math.random` draws from a hardware generator. A simulator repeats the same sequence at every start. */
 export const hasHardwareRandom: boolean = false;
 
-/** MAC address of the network interface, such as `"24:0A:C4:00:01:10"`; undefined where it is not known. */
+/** Returns the MAC address, such as `"24:0A:C4:00:01:10"`; undefined if it is not known. */
 export function macAddress(): string | undefined {
   return Net.get("MAC");
 }
 
-/** What the machine knows of itself, but for its uptime. */
+/** Reads the vitals except the uptime. */
 export function readVitals(): MachineVitals {
   return { rssiDbm: Net.get("RSSI") };
 }
 
-/** False while opening a socket would end in a reboot. */
+/** False while opening a socket would reboot the board. */
 export function isNetworkStarted(): boolean {
   return true;
 }
 
-/** What a failed write of the key-value storage means: there is no room, nothing may be written any more, or neither. */
+/** Classifies a failed write of the key-value storage: no room, no more writes until a restart, or another failure. */
 export const readStorageFailure: (error: unknown) => "full" | "stopped" | "failed" =
-  // It carries no code: the same write may succeed later.
+  // The error has no code: the same write may succeed later.
   () => "failed";

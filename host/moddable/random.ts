@@ -8,17 +8,17 @@ import { hasHardwareRandom, macAddress } from "./platform.js";
 const KEY = "random.seed";
 
 /**
- * Random bytes out of a pool that is hashed forward (after NIST SP 800-90A section 10.1.1, Hash_DRBG, in its plainest
- * form) at each call, with fresh bytes of the platform's generator and the time. On ESP32 that generator is the
- * hardware's. On a simulator it repeats one sequence at every start; there the pool also takes in the MAC address and a
- * seed that every start leaves to the next one.
+ * Random bytes from a pool that is hashed forward at each call with new bytes of the platform's generator and the time
+ * (a minimal Hash_DRBG, after NIST SP 800-90A section 10.1.1). On an ESP32 the generator is in hardware. On a simulator
+ * it repeats one sequence at every start, so the pool also includes the MAC address and a stored seed, which each start
+ * replaces.
  */
 export class HashDrbg implements Random {
   readonly #storage: Storage | undefined;
   #pool: Uint8Array | undefined;
   #seeding: Promise<void> | undefined;
 
-  /** @param storage where a seed may be kept: one write a start, none on ESP32 */
+  /** @param storage storage for the seed: one write per start, none on an ESP32 */
   constructor(storage?: Storage) {
     if (!hasHardwareRandom) this.#storage = storage;
   }
@@ -41,7 +41,7 @@ export class HashDrbg implements Random {
   #stir(extra: Uint8Array = new Uint8Array(0)): Uint8Array {
     const fresh = new Uint8Array(48);
     const view = new DataView(fresh.buffer);
-    // Math.random has 31 bits of the platform's generator a call.
+    // Math.random returns 31 bits of the platform's generator per call.
     for (let at = 0; at < 32; at += 4) view.setUint32(at, Math.random() * 4294967296);
     view.setFloat64(32, Date.now());
     view.setFloat64(40, Time.ticks);
@@ -53,21 +53,21 @@ export class HashDrbg implements Random {
     try {
       const seed = await storage.get(KEY);
       const pool = this.#stir(seed === undefined ? undefined : utf8(seed));
-      // Before anything is drawn: a start that is cut short must not leave its seed to the next one.
+      // Before any output: an interrupted start must not leave its seed to the next one.
       await storage.set(KEY, base64(hash(2, pool)));
     } catch {
-      // The time and the generator remain.
+      // Continue with the time and the generator only.
     }
   }
 }
 
-/** Tells machines apart that start with one sequence and no seed. */
+/** Distinguishes machines that start with the same sequence and no seed. */
 function identity(): Uint8Array {
   if (hasHardwareRandom) return new Uint8Array(0);
   return new Uint8Array(ArrayBuffer.fromString(macAddress() ?? ""));
 }
 
-/** SHA-256 of a label and parts; the label keeps pool, output and seed apart. */
+/** SHA-256 of a label and parts; the label separates the domains of pool, output and seed. */
 function hash(label: number, ...parts: Uint8Array[]): Uint8Array {
   const sha = new Sha256().update(Uint8Array.of(label));
   for (const part of parts) sha.update(part);

@@ -3,9 +3,9 @@ import Timer from "timer";
 import { NetworkError } from "../../src/errors.js";
 import { isNetworkStarted } from "./platform.js";
 
-/** One of them is called once, never from within `resolve`. */
+/** Exactly one of the outcomes is called, once, and never from within `resolve`. */
 export interface ResolverEvents {
-  /** The network is being asked: from now on it takes as long as the network does. */
+  /** The name is being looked up in the network. */
   onStart?(): void;
   onResolved(address: string): void;
   onFailed(error: unknown): void;
@@ -13,44 +13,44 @@ export interface ResolverEvents {
 
 interface Query {
   readonly host: string;
-  /** Undefined once it is withdrawn. */
+  /** Undefined once the query is cancelled. */
   events: ResolverEvents | undefined;
 }
 
-/** After this, another name is asked for although the network has not responded: lwIP gives up after 7 seconds. */
+/** Time after which the next name is looked up although there was no response; lwIP gives up after 7 seconds. */
 const STUCK_MS = 10000;
 
-/** True of an IPv4 address in dotted decimal; the SDK's sockets know no other. */
+/** Whether a host is an IPv4 address in dotted decimal; the SDK's sockets support no other. */
 export function isAddress(host: string): boolean {
   const parts = host.split(".");
   return parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
 }
 
 /**
- * IPv4 addresses of names, from the network stack, which asks the servers that the network announced. On ESP32 it asks for
- * one name after the other, and what was given up stays in its queue: behind the names of four dead time servers, the
- * gateway's would wait for half a minute. So names wait here, where they can be withdrawn, and one at a time is asked for.
+ * Resolves hostnames to IPv4 addresses with the network stack. The ESP32's resolver handles one name at a time and
+ * cannot cancel queries: behind the names of four dead time servers, the gateway's name would wait for half a minute.
+ * So names are queued here, where they can be cancelled, and looked up one at a time.
  */
 export class Resolver {
   readonly #addresses: Readonly<Record<string, string>>;
   readonly #waiting: Query[] = [];
-  /** The name that the network is being asked for. */
+  /** The name being looked up. */
   #asking: string | undefined;
-  /** Who wants its address; empty once all have given up. */
+  /** Queries for that name; empty once all were cancelled. */
   #askers: Query[] = [];
   #stuck: Timer | undefined;
 
-  /** @param addresses IPv4 addresses of names that no server is asked for, as a hosts file has them */
+  /** @param addresses static IPv4 addresses by hostname, like a hosts file */
   constructor(addresses: Readonly<Record<string, string>> = {}) {
     this.#addresses = addresses;
   }
 
-  /** Whether no server is asked for this name. */
+  /** Whether a host needs no lookup. */
   knows(host: string): boolean {
     return isAddress(this.#addressOf(host));
   }
 
-  /** @returns what withdraws the query: nothing is called back any more */
+  /** Resolves a host. @returns a function that cancels the query, after which no callback is called */
   resolve(host: string, events: ResolverEvents): () => void {
     const query: Query = { host, events };
     const address = this.#addressOf(host);
@@ -67,7 +67,7 @@ export class Resolver {
     } else {
       this.#waiting.push(query);
       this.#watch();
-      // From a timer: who asks may not be ready to hear that it failed at once.
+      // From a timer, since the caller may not be ready for an immediate failure.
       if (this.#asking === undefined) Timer.set(() => this.#next());
     }
     return () => {
@@ -103,7 +103,7 @@ export class Resolver {
 
   /** Called from native code. */
   #done(host: string, address: string | undefined, error?: unknown): void {
-    // After a name that was given up as stuck, its response may still come.
+    // A late response to a name given up as stuck.
     if (this.#asking !== host) return;
     const askers = this.#askers;
     this.#askers = [];
@@ -113,7 +113,7 @@ export class Resolver {
     this.#next();
   }
 
-  /** Sees to it that a name for which no response ever comes does not hold up the others. */
+  /** Ensures that a name without a response does not block the others. */
   #watch(): void {
     if (this.#asking === undefined || this.#waiting.length === 0) {
       Timer.clear(this.#stuck);
@@ -121,7 +121,7 @@ export class Resolver {
     } else {
       this.#stuck ??= Timer.set(() => {
         this.#stuck = undefined;
-        // Those who asked go on waiting, at the end.
+        // Its queries go to the end of the queue.
         this.#waiting.push(...this.#askers);
         this.#askers = [];
         this.#asking = undefined;
@@ -135,7 +135,7 @@ function start({ events }: Query): void {
   try {
     events?.onStart?.();
   } catch {
-    // The SDK's resolver keeps its own time limits.
+    // The SDK's resolver has its own timeouts.
   }
 }
 
@@ -148,11 +148,15 @@ function respond({ events }: Query, address: string | undefined, error?: unknown
     try {
       events?.onFailed(thrown);
     } catch {
-      // The limits of the request end it.
+      // The request's timeouts end it.
     }
   }
 }
 
 function notStarted(): NetworkError {
-  return new NetworkError("NETWORK_FAILED", "connect", "The network is not started: start Wi-Fi first.");
+  return new NetworkError(
+    "NETWORK_FAILED",
+    "connect",
+    "The network is not started: connect to Wi-Fi or Ethernet first.",
+  );
 }

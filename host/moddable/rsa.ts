@@ -4,7 +4,7 @@ import { IotHubError } from "../../src/errors.js";
 import type { NativeDigest, NativeRsa } from "../../src/host.js";
 import { encodePkcs1 } from "./pkcs1.js";
 
-/** RSA of the SDK, which TLS brings along: CRT over native big integers. */
+/** RSA of the SDK, which TLS includes anyway: CRT with native big integers. */
 export class SdkRsa implements NativeRsa {
   readonly #digest: NativeDigest;
 

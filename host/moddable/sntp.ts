@@ -1,4 +1,4 @@
-/** Simple Network Time Protocol, RFC 4330, the client's side. */
+/** SNTP client (RFC 4330). */
 
 import UDP from "embedded:io/socket/udp";
 import Timer from "timer";
@@ -13,9 +13,9 @@ interface UdpSocket {
 type UdpConstructor = new (options: { onReadable: (packets: number) => void }) => UdpSocket;
 
 export interface NetworkTime {
-  /** Milliseconds since 1970 when the reply left the server. */
+  /** Server time of the reply, in milliseconds since 1970. */
   readonly timeMs: number;
-  /** The caller's monotonic time, in milliseconds, to which `timeMs` belongs: half the way back is allowed for. */
+  /** Monotonic time in milliseconds that corresponds to `timeMs`, corrected by half the round trip. */
   readonly at: number;
 }
 
@@ -24,14 +24,14 @@ const NTP_PORT = 123;
 const EPOCH_SECONDS = 2208988800;
 const ERA_SECONDS = 4294967296;
 const ERA_MS = ERA_SECONDS * 1000;
-/** Further than this after the build a time is not credible: thirty years, in milliseconds. */
+/** Maximum credible time after the build: thirty years, in milliseconds. */
 const LATEST_MS = 946728000000;
-/** Packets that may be wrong before the server is given up. */
+/** Number of unrelated packets after which a server is given up. */
 const MAX_UNRELATED_PACKETS = 8;
 
 /**
- * Milliseconds since 1970 of an NTP timestamp, rounded, in the first era that puts it at or after a time that has passed
- * for certain: 32 bits of seconds wrap every 136 years, next on 2036-02-07 (RFC 4330 section 3; RFC 5905 section 6).
+ * Converts an NTP timestamp to milliseconds since 1970, rounded, in the first era that is not before `earliestMs`: the
+ * 32 bits of seconds wrap every 136 years, next on 2036-02-07 (RFC 4330 section 3; RFC 5905 section 6).
  * @param earliestMs milliseconds since 1970
  */
 export function ntpTimeMs(seconds: number, fraction: number, earliestMs: number): number {
@@ -39,33 +39,33 @@ export function ntpTimeMs(seconds: number, fraction: number, earliestMs: number)
   return firstMs + Math.max(0, Math.ceil((earliestMs - firstMs) / ERA_MS)) * ERA_MS;
 }
 
-/** Number of the NTP era of a time: 0 until 2036-02-07T06:28:16Z. */
+/** Returns the NTP era of a time: 0 until 2036-02-07T06:28:16Z. */
 export function ntpEra(timeMs: number): number {
   return Math.floor((timeMs / 1000 + EPOCH_SECONDS) / ERA_SECONDS);
 }
 
 export interface SntpQuery {
-  /** A name or address, perhaps with `:port`. */
+  /** Hostname or IPv4 address, optionally with `:port`. */
   readonly server: string;
   readonly resolver: Resolver;
-  /** For the name and the reply, from the moment on at which the name is asked for. Milliseconds. */
+  /** Timeout for lookup and reply in milliseconds, from the start of the lookup. */
   readonly timeoutMs: number;
-  /** For everything, waiting for other names included. Milliseconds. */
+  /** Total timeout in milliseconds, including the wait for other lookups. */
   readonly limitMs: number;
-  /** Milliseconds since 1970; no time before it, or more than 30 years after it, is credible. */
+  /** Earliest credible time in milliseconds since 1970; the latest is 30 years later. */
   readonly earliestMs: number;
-  /** Monotonic milliseconds. */
+  /** Returns monotonic time in milliseconds. */
   now(): number;
 }
 
-/** Asks one server once. */
+/** Queries one server once. */
 export function querySntp({ server, resolver, timeoutMs, limitMs, earliestMs, now }: SntpQuery): Promise<NetworkTime> {
   return new Promise((resolve, reject) => {
     const colon = server.lastIndexOf(":");
     const host = colon < 0 ? server : server.slice(0, colon);
     const port = colon < 0 ? NTP_PORT : Number(server.slice(colon + 1));
-    // RFC 4330 section 5: the transmit timestamp comes back as originate timestamp. It need not be a time; at random, it
-    // keeps out replies of those who have not seen the request.
+    // RFC 4330 section 5: the transmit timestamp is returned as the originate timestamp. A random value instead of a
+    // time rejects replies from senders that have not seen the request.
     const request = new Uint8Array(48);
     request[0] = (4 << 3) | 3;
     for (let i = 40; i < 48; i++) request[i] = Math.random() * 256;
@@ -82,7 +82,7 @@ export function querySntp({ server, resolver, timeoutMs, limitMs, earliestMs, no
       try {
         socket?.close();
       } catch {
-        // It was closed by the failure that is being reported.
+        // It was closed by the failure being reported.
       }
       socket = undefined;
       settle();
@@ -114,7 +114,7 @@ export function querySntp({ server, resolver, timeoutMs, limitMs, earliestMs, no
           } else if (time !== undefined) {
             fail(time);
           } else if (++unrelated >= MAX_UNRELATED_PACKETS) {
-            fail("replies that do not belong to the request");
+            fail("only unrelated packets were received");
           }
         }
       } catch (error) {
@@ -135,7 +135,7 @@ export function querySntp({ server, resolver, timeoutMs, limitMs, earliestMs, no
   });
 }
 
-/** The time of a reply, why the server is of no use, or undefined if the packet is not a reply to this request. */
+/** Returns the time of a reply, the reason to reject the server, or undefined if the packet is unrelated. */
 function readReply(reply: DataView, request: Uint8Array, earliestMs: number): number | string | undefined {
   if (reply.byteLength < 48) return undefined;
   for (let i = 0; i < 8; i++) if (reply.getUint8(24 + i) !== request[40 + i]) return undefined;

@@ -3,37 +3,38 @@ import type { Storage } from "../../src/host.js";
 import { type KeyValues, openKeyValues } from "./key-value.js";
 import { readStorageFailure } from "./platform.js";
 
-/** What one string of NVS holds: 4 000 bytes with the NUL at its end. */
+/** Maximum string in NVS: 4 000 bytes including the NUL. */
 const MAX_VALUE_BYTES = 3999;
 
 /**
- * Texts in the machine's key-value storage: on ESP32 in NVS, one string each. A value is read back after it was written,
- * and written once more if it differs: after a write that a power cut has torn, NVS may lose the next one, although it
+ * Storage of strings in the platform's key-value storage, on an ESP32 in NVS. Each value is read back after writing,
+ * and written once more if it differs: after a write interrupted by a power loss, NVS may lose the next one although it
  * reports success.
  *
- * On ESP32 a write that fails for any other reason than want of room may have stopped while a page was being copied.
- * A restart repairs that, and a further write might destroy the partition: from then on all writes are rejected with
- * STORAGE_STOPPED, while reading and deleting go on.
+ * On an ESP32, a write that fails for any reason other than lack of room may have stopped during a page copy. A restart
+ * repairs that, but a further write might destroy the partition: from then on all writes reject with STORAGE_STOPPED,
+ * while reads and deletions continue.
  */
 export class KeyValueStorage implements Storage {
   readonly maxValueBytes = MAX_VALUE_BYTES;
   /**
-   * 240 of the 630 entries that NVS has in 24 KB: above about 300, any other value that is written now and then makes
-   * NVS copy pages. A message takes at least two entries.
+   * Default: 240 of the 630 entries of a 24 KB NVS partition. Above about 300, even occasional writes make NVS copy
+   * pages. A message takes at least two entries.
    */
   readonly outboxLimits: { readonly maxBytes: number; readonly maxQueued: number } = LIMITS;
   readonly #path: string;
   #values: KeyValues | undefined;
   #closed = false;
-  /** Why nothing is written any more. */
+  /** Why writes are rejected. */
   #stopped: IotHubError | undefined;
-  /** There was no room for the namespace: each further attempt costs the flash an erase. */
+  /** The namespace could not be created for lack of room: each further attempt would cost a flash erase. */
   #noNamespace: IotHubError | undefined;
 
   /**
-   * Opens the storage at once: on ESP32 a namespace that does not exist yet cannot be made once the partition is full.
-   * Where that fails, each operation says so.
-   * @param path 1 to 15 letters, digits and _ . -: on ESP32 the namespace; devices that share a board need one each
+   * Opens the storage at once: on an ESP32, a new namespace cannot be created once the partition is full. If opening
+   * fails, each operation rejects.
+   * @param path 1 to 15 letters, digits and _ . -: on an ESP32 the namespace; devices that share a board need different
+   * paths
    * @default "tc-iothub"
    * @throws {IotHubError} INVALID_OPTION
    */
@@ -43,7 +44,7 @@ export class KeyValueStorage implements Storage {
     try {
       this.#open();
     } catch {
-      // The operations report it; opening failed before anything of the app could see to it.
+      // Reported by the operations, since the app cannot handle it here.
     }
   }
 
@@ -121,7 +122,7 @@ export class KeyValueStorage implements Storage {
   #open(isWriting = false): KeyValues {
     if (this.#values) return this.#values;
     if (this.#closed) throw new IotHubError("STORAGE_FAILED", "The storage was closed.");
-    // Opening writes where the namespace is new.
+    // Opening writes if the namespace is new.
     if (this.#stopped) throw this.#stopped;
     if (this.#noNamespace && !isWriting) throw this.#noNamespace;
     try {
@@ -134,15 +135,15 @@ export class KeyValueStorage implements Storage {
     return this.#values;
   }
 
-  /** What a failed write is; on ESP32 it may be the last one of this life. */
+  /** Converts a failed write to an error; on an ESP32 it may disable writes until a restart. */
   #failed(error: unknown): IotHubError {
     const failure = readStorageFailure(error);
-    if (failure === "full") return new IotHubError("STORAGE_FULL", "The storage has no room.", { cause: error });
+    if (failure === "full") return new IotHubError("STORAGE_FULL", "The storage is full.", { cause: error });
     if (failure === "failed")
       return new IotHubError("STORAGE_FAILED", "The storage could not be written.", { cause: error });
     this.#stopped = new IotHubError(
       "STORAGE_STOPPED",
-      "The storage takes no more writes after a failure: restart the board; what is stored is safe.",
+      "The storage accepts no more writes after a failure: restart the board. Stored data is safe.",
       { cause: error },
     );
     return this.#stopped;

@@ -2,11 +2,11 @@ import TCP from "embedded:io/socket/tcp";
 import Timer from "timer";
 import { AbruptEnd, type Transport, type TransportEvents } from "./transport.js";
 
-/** The TCP socket of ECMA-419 (clause 10, class pattern IO), as far as this host uses it. */
+/** TCP socket of ECMA-419 (clause 10, class pattern IO), as used here. */
 interface TcpSocket {
   /** Undefined if there is nothing to read. */
   read(count?: number): ArrayBuffer | undefined;
-  /** Returns the bytes that may be written next; undefined after a failure. */
+  /** Returns the number of bytes that may be written next; undefined after a failure. */
   write(bytes: Uint8Array): number | undefined;
   close(): void;
 }
@@ -20,12 +20,12 @@ type TcpConstructor = new (options: {
   onError: () => void;
 }) => TcpSocket;
 
-/** Bytes read at once: they stay on the heap while a record of TLS that they complete is checked. */
+/** Bytes read at once: they stay on the heap while a TLS record that they complete is processed. */
 const READ_BYTES = 512;
 
 /**
- * TCP over the SDK's socket. The SDK calls back from native code, where an exception ends the virtual machine and with
- * it, on a device, everything until the restart: none gets there.
+ * TCP with the SDK's socket. The SDK calls back from native code, where an exception aborts the virtual machine and
+ * restarts the device: all exceptions are caught.
  */
 export class TcpTransport implements Transport {
   readonly #events: TransportEvents;
@@ -36,18 +36,18 @@ export class TcpTransport implements Transport {
 
   /**
    * @param address IPv4 address
-   * @throws {Error} where the SDK has no socket
+   * @throws {Error} if the SDK has no free socket
    */
   constructor(address: string, port: number, events: TransportEvents) {
     this.#events = events;
     this.#socket = new (TCP as unknown as TcpConstructor)({
       address,
       port,
-      // What is written at once belongs together; its last segment must not wait for an acknowledgement.
+      // No Nagle delay: the last segment of a write must not wait for an acknowledgement.
       nodelay: true,
       onReadable: (count) => this.#guard(() => this.#onReadable(count)),
       onWritable: (count) => this.#guard(() => this.#onWritable(count)),
-      // Says neither whether the peer ended or reset the connection, nor whether it ever stood.
+      // Does not tell whether the peer closed or reset the connection, or whether it was ever established.
       onError: () => this.#end(undefined),
     });
   }
@@ -59,7 +59,7 @@ export class TcpTransport implements Transport {
     try {
       room = this.#socket.write(count === bytes.length ? bytes : bytes.subarray(0, count));
     } catch {
-      // As a failure that the return value signals.
+      // Handled like a failure signalled by the return value.
     }
     if (room === undefined) {
       this.#room = 0;
@@ -78,7 +78,7 @@ export class TcpTransport implements Transport {
     try {
       socket?.close();
     } catch {
-      // It is of no use any more, whatever it says.
+      // Closing anyway: ignore the error.
     }
   }
 
@@ -105,12 +105,12 @@ export class TcpTransport implements Transport {
     if (this.#socket !== undefined) this.#events.onWritable();
   }
 
-  /** The simulator's socket reports nothing after a write that failed. What came before may be a response. */
+  /** The simulator's socket reports nothing after a failed write. Received bytes may still be a response. */
   #failLater(): void {
     this.#failing ??= Timer.set(() => {
       this.#failing = undefined;
       this.#guard(() => this.poll());
-      this.#end(new AbruptEnd("The connection does not take any more bytes."));
+      this.#end(new AbruptEnd("Writing to the connection failed."));
     });
   }
 

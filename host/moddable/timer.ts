@@ -1,17 +1,17 @@
 import Clock from "timer";
 import type { Timer } from "../../src/host.js";
 
-/** Timers of the engine. */
+/** Timers of the Moddable SDK. */
 export class ModdableTimer implements Timer {
   set(callback: () => void, delayMs: number): unknown {
     const handle: { timer: Clock | undefined } = { timer: undefined };
     handle.timer = Clock.set(() => {
-      // A timer that has fired must not be cleared: its native side is gone.
+      // A fired timer must not be cleared: its native object is gone.
       handle.timer = undefined;
       try {
         callback();
       } catch {
-        // Called from native code, where an exception would end the virtual machine.
+        // Called from native code, where an exception would abort the virtual machine.
       }
     }, delayMs);
     return handle;

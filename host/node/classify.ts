@@ -1,19 +1,20 @@
-/** What Node's errors mean: one table for the connection to the gateway and for the one to a proxy. */
+/** Converts Node's errors, for connections to the gateway and to a proxy. */
 
 import { NetworkError, type NetworkErrorCode, type RequestPhase } from "../../src/errors.js";
 
-/** The other end of a connection, as error messages name it. */
+/** Peer of a connection, as named in error messages. */
 export interface Peer {
-  /** Name or address; an IPv6 address stands in brackets. */
+  /** Hostname or IP address; an IPv6 address is in brackets. */
   readonly host: string;
   readonly port: number;
-  /** True for a proxy, which messages then call one. */
+  /** True for a proxy, which messages then mention. */
   readonly proxy?: boolean;
 }
 
 /**
- * @param error what Node reported, or an error of this library, which stays as it is
- * @param kept true if the connection had carried a response before this request
+ * Converts an error of Node to a NetworkError. @param error Node's error, or an error of this library, which is
+ * returned unchanged
+ * @param kept true for a keep-alive connection
  */
 export function classify(
   error: Error & { code?: string },
@@ -33,13 +34,13 @@ export function classify(
     return make("CONNECTION_REFUSED", `The connection to ${host} port ${port} was refused (${code}).`);
   }
   if (code === "ETIMEDOUT") return make("TIMEOUT", `The connection to ${host} port ${port} timed out.`);
-  // OpenSSL's X509_V_ERR_ names, as Node passes them on, and Node's own for a name that does not fit.
+  // OpenSSL's X509_V_ERR_ names, as reported by Node, and Node's code for a hostname mismatch.
   if (
     /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|HOSTNAME_MISMATCH|ERR_TLS_CERT)/.test(
       code,
     )
   ) {
-    return make("CERTIFICATE_REJECTED", `The certificate of ${host} was refused (${code}).`);
+    return make("CERTIFICATE_REJECTED", `The certificate of ${host} was rejected (${code}).`);
   }
   if (code.startsWith("HPE_"))
     return make("RESPONSE_MALFORMED", `The response${peer.proxy ? ` of ${host}` : ""} is not HTTP (${code}).`);
@@ -52,9 +53,9 @@ export function classify(
     return make("TLS_FAILED", `The TLS handshake with ${host} failed (${code}).`);
   }
   if (code === "ECONNRESET" || code === "EPIPE" || code === "ECONNABORTED" || code === "ERR_STREAM_PREMATURE_CLOSE") {
-    // Node says ECONNRESET for a peer that hung up in the middle of the handshake, too.
+    // Node also reports ECONNRESET if the peer closes during the handshake.
     if (phase === "tls") return make("TLS_FAILED", `The connection to ${host} was closed during the TLS handshake.`);
-    const message = `The connection to ${host} was closed before the response was whole.`;
+    const message = `The connection to ${host} was closed before the response was complete.`;
     return new NetworkError("CONNECTION_RESET", phase, message, { cause: error, stale: kept && phase !== "read" });
   }
   return make("NETWORK_FAILED", `The request to ${host} failed${code ? ` (${code})` : ""}.`);

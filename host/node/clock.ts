@@ -1,6 +1,6 @@
-/** The system's clock, which the system keeps right. */
+/** The system clock, which the system keeps synchronized. */
 
-// The global may be a test framework's, whose time stands still while the timers of this host do not.
+// Captured: a test framework may replace the global with a fake clock.
 import { uptime } from "node:os";
 import { performance } from "node:perf_hooks";
 import type { Clock } from "../../src/host.js";

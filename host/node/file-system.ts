@@ -1,9 +1,9 @@
-/** What the storage and the command line need of a file system, and where file systems differ. */
+/** File system functions of the storage and the CLI, and the differences between file systems. */
 
 import { lstat, mkdir, mkdtemp, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 
-/** The part of `node:fs/promises` in use, so that tests can make any call of it fail. */
+/** The functions of `node:fs/promises` in use, so that tests can make any of them fail. */
 export interface FileSystem {
   readonly lstat: (path: string) => Promise<{ isFile(): boolean; isDirectory(): boolean }>;
   readonly mkdir: (path: string, options: { recursive: true; mode: number }) => Promise<string | undefined>;
@@ -16,7 +16,7 @@ export interface FileSystem {
   readonly wait: (ms: number) => Promise<unknown>;
 }
 
-/** The part of a FileHandle in use. */
+/** The methods of a FileHandle in use. */
 export interface OpenFile {
   write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesWritten: number }>;
   truncate(length: number): Promise<void>;
@@ -71,19 +71,19 @@ export function codeOf(error: unknown): string | undefined {
 }
 
 /**
- * Codes of a `sync` that the file system does not offer, as against one that failed (EIO, ENOSPC, EDQUOT, EROFS).
- * PostgreSQL (`fsync_fname_ext`) and Dovecot (`fdatasync_path`) ignore EBADF (NetBSD, AIX) and EINVAL (CIFS), coreutils
- * (`shred`) EISDIR (HP-UX) besides. FUSE and network file systems give ENOTSUP or ENOSYS.
+ * Codes of a `sync` that the file system does not support, unlike failures (EIO, ENOSPC, EDQUOT, EROFS). PostgreSQL
+ * (`fsync_fname_ext`) and Dovecot (`fdatasync_path`) ignore EBADF (NetBSD, AIX) and EINVAL (CIFS), coreutils (`shred`)
+ * EISDIR (HP-UX) besides. FUSE and network file systems return ENOTSUP or ENOSYS.
  */
 const SYNC_UNSUPPORTED: ReadonlySet<string | undefined> = new Set(["EBADF", "EINVAL", "EISDIR", "ENOSYS", "ENOTSUP"]);
 
 /**
- * The same for a folder. Windows opens one for reading only, and flushes none of these (EPERM, from
- * ERROR_ACCESS_DENIED); NTFS keeps a journal of names by itself.
+ * Same for a folder. Windows opens folders read-only and cannot flush them (EPERM, from ERROR_ACCESS_DENIED); NTFS
+ * journals names itself.
  */
 const FOLDER_SYNC_UNSUPPORTED: ReadonlySet<string | undefined> = new Set([...SYNC_UNSUPPORTED, "EPERM", "EACCES"]);
 
-/** Writes all of the bytes at the file's beginning, and cuts off what is behind them. */
+/** Writes all bytes at the beginning of the file and truncates the rest. */
 export async function writeWhole(file: OpenFile, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, at);
@@ -93,7 +93,7 @@ export async function writeWhole(file: OpenFile, bytes: Uint8Array): Promise<voi
   await file.truncate(bytes.length);
 }
 
-/** Waits until a file's content is on the disk, where the file system can tell. */
+/** Waits until a file's content is on the disk, if the file system supports it. */
 export async function syncFile(file: OpenFile): Promise<void> {
   try {
     await file.sync();
@@ -102,17 +102,16 @@ export async function syncFile(file: OpenFile): Promise<void> {
   }
 }
 
-/** A folder, opened to have its names synchronized: a new name is safe only after that (fsync(2), NOTES). */
+/** An open folder, to synchronize its names: a new file name is safe only after that (fsync(2), NOTES). */
 export interface OpenFolder {
-  /** Does nothing where the file system cannot synchronize folders. Rejects if it can and failed. */
+  /** Synchronizes the folder, if the file system supports it. Rejects if that fails. */
   sync(): Promise<void>;
   /** Never rejects. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a folder. To be called before the change that is to be synchronized, so that a shortage of file descriptors
- * shows while nothing has happened yet.
+ * Opens a folder. Call it before the change to be synchronized, so that a lack of file descriptors is detected first.
  */
 export async function openFolder(fs: FileSystem, path: string): Promise<OpenFolder> {
   let handle: OpenFile | undefined;
@@ -135,13 +134,13 @@ export async function openFolder(fs: FileSystem, path: string): Promise<OpenFold
   };
 }
 
-/** Milliseconds before each further attempt: about one second in all. */
+/** Delays before further attempts in milliseconds: about one second in total. */
 const BUSY_DELAYS_MS = [10, 20, 40, 80, 160, 320, 400];
 
 /**
- * Repeats an operation on a file that another program holds open. On Windows, and in folders that Windows shares, a
- * virus scanner or an indexer opens each new file for a moment; renaming, deleting or reading it fails meanwhile with one
- * of these codes. A permission that is missing for good costs one second.
+ * Repeats an operation on a file that another program has open. On Windows, and in folders shared by Windows, virus
+ * scanners and indexers open each new file briefly; renaming, deleting or reading it then fails with one of these
+ * codes. A permanent lack of permission costs one second.
  */
 export async function whileBusy<T>(fs: FileSystem, operation: () => Promise<T>): Promise<T> {
   for (const delayMs of BUSY_DELAYS_MS) {

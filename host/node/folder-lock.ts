@@ -1,13 +1,11 @@
 /**
- * A folder that one process at a time may use. The owner listens on a Unix socket in it: the kernel ends that with the
- * process, whatever ends it, while a process id in a file may be another's by now, or mean another process in another
- * container.
+ * Exclusive lock on a folder between processes. The owner listens on a Unix socket in it, which the kernel closes with
+ * the process. A process id in a file would not do: it may have been reused, or belong to another container.
  *
- * A socket file that outlives its process cannot simply be replaced: of two processes that find it dead, the slower one
- * would delete the socket that the faster one has just made. So every taker listens on its own socket, under a name
- * that never comes again, and only then looks for others. Of two that are both looking, the later one to begin listening
- * sees the other; the one with the higher name withdraws, and the lower one waits until the higher has done so. A socket
- * that refuses connections is dead for good, and anybody may delete it.
+ * A stale socket file cannot simply be replaced: if two processes find it stale, the slower one would delete the new
+ * socket of the faster one. So every process listens on its own socket, under a unique name, and only then looks for
+ * others. If two are looking, the one that listened later sees the other; the one with the higher name withdraws, and
+ * the lower one waits for that. A socket that refuses connections is stale, and any process may delete it.
  */
 
 import { createHash, randomBytes } from "node:crypto";
@@ -24,29 +22,30 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-/** What differs between machines, and what tests replace. */
+/** Platform-dependent functions, replaceable in tests. */
 export interface LockMachine {
   /** Listens on a path. */
   listen(server: Server, path: string): Promise<void>;
-  /** Name of a pipe that the kernel deletes with its owner, where sockets are not files: on Windows. */
+  /** On Windows: name of the pipe for a folder, which the kernel deletes with its owner. */
   pipeOf?(folder: string): string;
-  /** Where a short path to the folder is made, and where its lock is if the folder can hold no socket. */
+  /** Folder for a short path to the locked folder, and for the lock itself if that folder cannot contain sockets. */
   readonly temporary: string;
 }
 
 /** `sun_path` has 104 bytes on macOS and BSD, 108 on Linux, with a NUL. */
 const MAX_SOCKET_PATH = 103;
-/** How long a live process that does not reply may be one that is still looking, in milliseconds. */
+/** Maximum wait for the reply of a live process that may still be looking, in milliseconds. */
 const REPLY_MS = 20_000;
 const LOCK = /^%lock-[0-9a-f]{12}$/;
-/** Not yet listening, or cut off before it was renamed. */
+/** Names of sockets not yet listening, or interrupted before being renamed. */
 const UNFINISHED = /^%bind-[0-9a-f]{12}$/;
 
 export const thisMachine: LockMachine = {
   listen: (server, path) =>
     new Promise((resolve, reject) => {
       server.once("error", reject);
-      // In a worker of `cluster`, the primary would listen in its place, and go on when it has ended.
+      // Exclusive: in a `cluster` worker, the primary would otherwise listen instead, and keep listening after the
+      // worker's end.
       server.listen({ path, exclusive: true }, () => {
         server.off("error", reject);
         resolve();
@@ -59,15 +58,15 @@ export const thisMachine: LockMachine = {
 };
 
 /**
- * Makes this process the owner of a folder.
+ * Locks a folder for this process.
  *
- * Some file systems hold no sockets: folders that Windows, VirtualBox or Docker Desktop share (EPERM, ENOTSUP, EIO), or
- * connect to none. The socket is then in the folder for temporary files, which processes in different containers do not
- * share. In a folder of a network share, nothing tells what processes of other machines do.
+ * Some file systems do not support sockets, such as folders shared by Windows, VirtualBox or Docker Desktop (EPERM,
+ * ENOTSUP, EIO), or do not support connecting. The socket is then in the folder for temporary files, which containers
+ * do not share. On a network share, processes of other machines are not detected.
  * @param folder its real path
- * @returns undefined where the file system is read-only: nothing can be written that would need a lock
+ * @returns undefined if the file system is read-only, where no lock is needed
  * @throws {IotHubError} STORAGE_IN_USE
- * @throws what the file system reports: ENOENT if there is no such folder
+ * @throws errors of the file system: ENOENT if there is no such folder
  */
 export async function lockFolder(folder: string, machine: LockMachine = thisMachine): Promise<FolderLock | undefined> {
   if (machine.pipeOf) return lockByPipe(folder, machine.pipeOf(folder), machine);
@@ -82,14 +81,14 @@ export async function lockFolder(folder: string, machine: LockMachine = thisMach
       const code = codeOf(error) ?? "";
       if (code === "EROFS") return undefined;
       if (["ENOENT", "ENOTDIR", "EMFILE", "ENFILE"].includes(code)) throw error;
-      // For a folder that is missing, Node reports EACCES.
+      // For a missing folder, Node reports EACCES.
       await lstat(folder);
       await mkdir(elsewhere, { mode: 0o700 }).catch(() => {});
       if (!(await isOwn(elsewhere))) throw error;
       other = await openPlace(elsewhere, machine);
       candidate = await standIn(other, machine);
     }
-    // Whoever could use only the other place must be seen from here, too.
+    // Also look in the other place, which may be the only usable one for another process.
     if (await isOwn(elsewhere)) other ??= await openPlace(elsewhere, machine);
     for (const each of [place, other]) {
       if (each && (await isTaken(each, candidate.name))) throw inUse(folder);
@@ -105,7 +104,7 @@ export async function lockFolder(folder: string, machine: LockMachine = thisMach
   }
 }
 
-/** A folder with sockets in it, with a path to it that is short enough for theirs. */
+/** A folder for sockets, with a path that is short enough for them. */
 interface Place {
   readonly folder: string;
   readonly short: string;
@@ -115,7 +114,7 @@ interface Place {
 async function openPlace(folder: string, machine: LockMachine): Promise<Place> {
   const name = "/%lock-0123456789ab".length;
   if (Buffer.byteLength(folder) + name <= MAX_SOCKET_PATH) return { folder, short: folder, close: async () => {} };
-  // A link to it: the socket is in the folder all the same, where a process with other temporary files looks, too.
+  // Through a link: the socket is still in the folder itself, where processes with another temporary folder look, too.
   const base = Buffer.byteLength(machine.temporary) + "/tih-012345/f".length + name <= MAX_SOCKET_PATH;
   const links = await mkdtemp(join(base ? machine.temporary : "/tmp", "tih-"));
   const short = join(links, "f");
@@ -130,7 +129,7 @@ async function openPlace(folder: string, machine: LockMachine): Promise<Place> {
   };
 }
 
-/** Whether it is a folder in which nobody else can put a socket. */
+/** Whether it is a folder in which no other user can create a socket. */
 async function isOwn(path: string): Promise<boolean> {
   const found = await lstat(path).catch(() => undefined);
   if (!found?.isDirectory()) return false;
@@ -139,7 +138,7 @@ async function isOwn(path: string): Promise<boolean> {
 
 interface Candidate extends FolderLock {
   readonly name: string;
-  /** Tells those who wait that they have come too late. */
+  /** Rejects waiting processes. */
   decide(): void;
 }
 
@@ -157,12 +156,12 @@ async function standIn(place: Place, machine: LockMachine): Promise<Candidate> {
     };
     try {
       await server.listen(join(place.short, unfinished), machine);
-      // Another user's process must be able to find out that nobody listens any more.
+      // Other users' processes must be able to detect a stale socket.
       await chmod(join(place.folder, unfinished), 0o666).catch(() => {});
-      // Between binding and listening it refuses connections, and would be considered dead under its final name.
+      // Between bind and listen it refuses connections, and would be considered stale under its final name.
       await rename(join(place.folder, unfinished), file);
       keepUntilExit(file);
-      // There are file systems that hold sockets and connect to none.
+      // Some file systems contain sockets but cannot connect to them.
       if ((await probe(join(place.short, name))) !== "alive") {
         throw Object.assign(new Error("the socket refuses connections"), { code: "ENOTSUP" });
       }
@@ -170,14 +169,16 @@ async function standIn(place: Place, machine: LockMachine): Promise<Candidate> {
     } catch (error) {
       await release();
       await unlink(join(place.folder, unfinished)).catch(() => {});
-      // Somebody took the unfinished one for dead; if not, the folder is gone.
+      // Another process deleted the unfinished socket as stale; otherwise the folder is gone.
       if (!isMissing(error) || attempts === 5) throw error;
       await lstat(place.folder);
     }
   }
 }
 
-/** Tells whoever connects that the folder has an owner, as soon as that is decided. It keeps no process alive. */
+/**
+ * Replies to connecting processes whether the folder is locked, once that is decided. Does not keep the process alive.
+ */
 class LockServer {
   readonly #server = createServer((socket) => this.#onConnection(socket));
   readonly #waiting = new Set<Socket>();
@@ -214,7 +215,7 @@ class LockServer {
   }
 }
 
-/** Whether another process has the folder, or will have it. Deletes the sockets of those that have ended. */
+/** Whether another process owns the folder, or will. Deletes stale sockets. */
 async function isTaken(place: Place, own: string): Promise<boolean> {
   let names: string[];
   try {
@@ -226,7 +227,7 @@ async function isTaken(place: Place, own: string): Promise<boolean> {
   }
   for (const name of names.sort()) {
     if (name === own || !(LOCK.test(name) || UNFINISHED.test(name))) continue;
-    // Names are random, so that it does not matter which of the two kinds of place they are in.
+    // Names are unique across both kinds of place.
     const state = await probe(join(place.short, name), name > own && LOCK.test(name) ? REPLY_MS : undefined);
     if (state === "dead") await unlink(join(place.folder, name)).catch(() => {});
     if (state === "alive" && LOCK.test(name)) return true;
@@ -236,7 +237,7 @@ async function isTaken(place: Place, own: string): Promise<boolean> {
 
 /**
  * Whether a process listens. If that cannot be determined, it counts as alive.
- * @param replyMs milliseconds to wait for what the process decides; undefined: do not wait
+ * @param replyMs time to wait for the process's decision in milliseconds; undefined: do not wait
  */
 function probe(path: string, replyMs?: number): Promise<"alive" | "dead" | "gone"> {
   return new Promise((resolve) => {
@@ -256,7 +257,7 @@ function probe(path: string, replyMs?: number): Promise<"alive" | "dead" | "gone
       const code = codeOf(error) ?? "";
       finish(code === "ECONNREFUSED" ? "dead" : ["ENOENT", "ECONNRESET", "EPIPE"].includes(code) ? "gone" : "alive");
     });
-    // It has given way, or has ended.
+    // It has withdrawn, or has ended.
     socket.on("close", () => finish("gone"));
   });
 }
@@ -266,14 +267,14 @@ async function lockByPipe(folder: string, pipe: string, machine: LockMachine): P
   try {
     await server.listen(pipe, machine);
   } catch (error) {
-    // EACCES: another user's.
+    // EACCES: it belongs to another user.
     throw ["EADDRINUSE", "EACCES"].includes(codeOf(error) ?? "") ? inUse(folder) : error;
   }
   server.decide();
   return { release: () => server.close() };
 }
 
-/** Files to delete when the process exits: the one thing that all locks of a process share. */
+/** Files to delete when the process exits, for all locks. */
 const held = new Set<string>();
 let isWatchingExit = false;
 
@@ -286,7 +287,7 @@ function keepUntilExit(file: string): void {
       try {
         unlinkSync(each);
       } catch {
-        // Whoever comes next finds it dead.
+        // The next process will find it stale.
       }
     }
   });

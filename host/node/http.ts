@@ -1,10 +1,10 @@
-/** HTTP and HTTPS over Node's own modules, with kept connections. Limits and timers are the core's. */
+/** HTTP and HTTPS client with Node's modules and keep-alive connections. The core enforces timeouts. */
 
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
-// The global of this name may be a test framework's fake timer, under which no request would ever end.
+// Imported: a test framework may replace the global with a fake timer, and requests would never end.
 import { setImmediate } from "node:timers";
 import {
   createSecureContext,
@@ -26,52 +26,52 @@ import { refusedByProxy, TunnelAgent, type TunnelOptions } from "./tunnel.js";
 /** Options of the HTTP client: trust, the client's certificate, name resolution and the proxy. */
 export interface NodeHttpOptions {
   /**
-   * Trust anchors, and no others: PEM as text or bytes, with any number of certificates in it, or DER bytes; one or a
+   * Trust anchors, which replace Node's: PEM as text or bytes with one or more certificates, or DER bytes; one or a
    * list.
-   * @default the list that Node comes with
+   * @default Node's bundled certificates
    */
   readonly trustAnchors?: PemOrDer | readonly PemOrDer[];
   /**
-   * Trust Node's list as well as `trustAnchors`.
+   * Trusts Node's bundled certificates in addition to `trustAnchors`.
    * @default false
    */
   readonly systemTrustAnchors?: boolean;
   /**
-   * For mutual TLS, with `clientKey`: the client's certificate and, after it, those above it, in the forms that
-   * `trustAnchors` takes.
+   * For mutual TLS, with `clientKey`: the client's certificate, followed by its intermediate certificates, in the
+   * formats of `trustAnchors`.
    */
   readonly clientCertificate?: PemOrDer | readonly PemOrDer[];
-  /** For mutual TLS: the client's private key, not encrypted, in PEM or DER (PKCS#8, PKCS#1 or, for EC, SEC 1). */
+  /** For mutual TLS: the client's private key, unencrypted, in PEM or DER (PKCS#8, PKCS#1 or, for EC, SEC 1). */
   readonly clientKey?: PemOrDer;
-  /** Resolves a name in place of the system; for tests and private networks. */
+  /** Custom hostname resolution, for tests and private networks. @default the system's resolver */
   readonly lookup?: http.RequestOptions["lookup"];
   /**
-   * HTTP proxy for every request, loopback included: `http://[user:password@]name[:port]`, port 80 by default; `false`
-   * for none. HTTPS goes through a CONNECT tunnel and stays encrypted up to the gateway.
-   * @default `https_proxy` or `http_proxy` of the environment, or the same in capitals, read when the host is created.
-   * Names and addresses in `no_proxy` or `NO_PROXY` and the loopback interface are connected to directly.
+   * HTTP proxy for every request, including loopback addresses: `http://[user:password@]name[:port]`, port 80 by
+   * default; `false` for none. HTTPS uses a CONNECT tunnel and stays encrypted up to the gateway.
+   * @default the environment variable `https_proxy` or `http_proxy`, also in upper case, read when the host is created;
+   * except for hosts in `no_proxy` or `NO_PROXY` and loopback addresses
    */
   readonly proxy?: string | false;
 }
 
-/** Before the gateway's own limit, so that a connection is not used just when it closes. */
+/** Shorter than the gateway's limit, so that a connection is not used while it is being closed. */
 const KEEP_ALIVE_MS = 30000;
 
-/** What is known of a socket as long as it lives. */
+/** State of a socket. */
 interface Link {
-  /** Whether a response has come whole on it: only a failure on such a socket may be blamed on its idle time. */
+  /** Whether a complete response has come on it: only then may a failure be caused by its idle time. */
   proven: boolean;
-  /** The request under way. */
+  /** The pending request. */
   pending: PendingRequest | undefined;
-  /** Bytes came that no request had asked for. */
+  /** Called when unsolicited bytes arrived. */
   onSurplus(): void;
 }
 
 const links = new WeakMap<Socket, Link>();
 
-/** Parts of the time for connecting that Node may spend on one address of several before it takes the next. */
+/** With several addresses, Node tries each for this fraction (1/4) of the connect timeout. */
 const ADDRESS_SHARE = 4;
-/** Node's own limit for one address, in milliseconds. */
+/** Node's default timeout per address in milliseconds. */
 const MIN_ADDRESS_MS = 250;
 
 /** @throws {IotHubError} INVALID_OPTION if a certificate or the key cannot be read, or `proxy` is not the URL of an HTTP proxy */
@@ -83,7 +83,7 @@ class NodeHttp implements HttpClient {
   readonly #options: NodeHttpOptions;
   readonly #plain = this.#watch(new http.Agent({ keepAlive: true, maxSockets: 8, timeout: KEEP_ALIVE_MS }));
   readonly #secure: https.Agent;
-  /** For HTTPS through the proxy, made at its first request. */
+  /** Agent for HTTPS through the proxy, created on demand. */
   #tunnels: TunnelAgent | undefined;
   readonly #proxyFor: ProxyRule;
   readonly #pending = new Set<PendingRequest>();
@@ -98,7 +98,7 @@ class NodeHttp implements HttpClient {
       keepAlive: true,
       maxSockets: 8,
       timeout: KEEP_ALIVE_MS,
-      // Made here, so that a certificate that cannot be read is an error now and not at the first request.
+      // Created here, so that an unreadable certificate is reported now, not at the first request.
       secureContext: secureContext(options),
     });
     this.#secure = this.#watch(secure);
@@ -115,7 +115,7 @@ class NodeHttp implements HttpClient {
   close(): void {
     this.#closed = true;
     for (const pending of this.#pending) {
-      pending.fail(new IotHubError("CANCELLED", "The HTTP client was closed while the request was under way."));
+      pending.fail(new IotHubError("CANCELLED", "The HTTP client was closed during the request."));
     }
     this.#plain.destroy();
     this.#secure.destroy();
@@ -128,7 +128,7 @@ class NodeHttp implements HttpClient {
         reject(new IotHubError("CANCELLED", "The HTTP client has been closed."));
         return;
       }
-      // A request that never starts must not leave a connection half made in the pool.
+      // A request that never starts must not leave a half-open connection in the pool.
       if (context.signal.aborted) {
         reject(context.signal.reason);
         return;
@@ -149,7 +149,7 @@ class NodeHttp implements HttpClient {
       );
       this.#pending.add(pending);
       const start = () => pending.start(() => this.#open(request, context, proxy, pending));
-      // What waits on a kept connection is read before it is used: it belongs to no request, and ends the connection.
+      // Bytes waiting on a keep-alive connection are read before it is used: they belong to no request, and close it.
       if (this.#hasKept()) afterNextPoll(start);
       else start();
     });
@@ -164,7 +164,7 @@ class NodeHttp implements HttpClient {
     const secure = request.scheme === "https";
     const headers: http.OutgoingHttpHeaders = { ...request.headers, "Content-Length": request.body.length };
     const options: TunnelOptions = {
-      // The name as it is signed: a dot at its end is not part of the Host header, of SNI or of a certificate.
+      // Normalized as for the signature: no trailing dot in the Host header, SNI and certificate checks.
       host: request.host.replace(/^\[|\]$|\.$/g, ""),
       port: request.port,
       method: request.method,
@@ -172,7 +172,7 @@ class NodeHttp implements HttpClient {
       headers,
       agent: this.#plain,
       lookup: this.#options.lookup,
-      // Node gives up an address after 250 ms where there is another, which a cellular link may need for one round trip.
+      // With several addresses, Node gives up each after 250 ms, which may be one round trip of a cellular link.
       autoSelectFamilyAttemptTimeout: Math.max(MIN_ADDRESS_MS, Math.floor(connectTimeoutMs / ADDRESS_SHARE)),
     };
     if (secure) {
@@ -181,7 +181,7 @@ class NodeHttp implements HttpClient {
       return https.request(options);
     }
     if (proxy === undefined) return http.request(options);
-    // RFC 9112 section 3.2.2: a proxy gets the whole URL.
+    // RFC 9112 section 3.2.2: a proxy needs the absolute URL.
     const target = request.port === 80 ? request.host : authority(request);
     options.host = proxy.host;
     options.port = proxy.port;
@@ -207,9 +207,9 @@ class NodeHttp implements HttpClient {
     return [this.#plain, this.#secure, this.#tunnels].some((agent) => Object.keys(agent?.freeSockets ?? {}).length > 0);
   }
 
-  /** Has idle connections listened to from the moment they are kept. */
+  /** Listens to idle connections from the moment they enter the pool. */
   #watch<T extends http.Agent>(agent: T): T {
-    // Node's documentation describes the method as there to be overridden.
+    // Documented by Node as a method to override.
     const hooks = agent as unknown as { keepSocketAlive(socket: Socket): boolean };
     const { keepSocketAlive } = hooks;
     hooks.keepSocketAlive = (socket) => {
@@ -229,7 +229,7 @@ class NodeHttp implements HttpClient {
     }
   }
 
-  /** Listens to a socket as long as it lives: bytes that come while no request waits for any end it. */
+  /** Listens to a socket for its lifetime: bytes without a pending request close it. */
   #linkOf(socket: Socket): Link {
     const known = links.get(socket);
     if (known !== undefined) return known;
@@ -243,10 +243,10 @@ class NodeHttp implements HttpClient {
     };
     links.set(socket, link);
     this.#count(socket);
-    // Before Node's parser, after which a response is complete that this very chunk completes.
+    // Before Node's parser, which may complete the response with this chunk.
     socket.prependListener("data", (chunk: Buffer) => {
       if (link.pending?.isOpen === true || socket.destroyed) return;
-      // A server may say on an idle connection that it is about to close it; no more than that follows.
+      // A server may announce on an idle connection that it closes it.
       if (isTimeout(chunk)) socket.destroy();
       else link.onSurplus();
     });
@@ -259,7 +259,7 @@ function isTimeout(chunk: Buffer): boolean {
   return /^HTTP\/1\.[01] 408[ \r]/.test(chunk.toString("latin1", 0, 13));
 }
 
-/** Calls back once all that has arrived by now has been read: the poll that is under way may have begun before. */
+/** Calls back when all bytes that have arrived by now were read: the current poll may have begun earlier. */
 function afterNextPoll(callback: () => void): void {
   setImmediate(() => setImmediate(callback));
 }
@@ -267,16 +267,16 @@ function afterNextPoll(callback: () => void): void {
 function secureContext(options: NodeHttpOptions): SecureContext {
   const { trustAnchors, systemTrustAnchors, clientCertificate, clientKey } = options;
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
-    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey belong together.");
+    throw new IotHubError("INVALID_OPTION", "clientCertificate and clientKey must be given together.");
   }
   const anchors = trustAnchors === undefined ? undefined : readChain("trustAnchors", trustAnchors).map(String);
   const identity: SecureContextOptions = {};
   if (clientCertificate !== undefined && clientKey !== undefined) {
     const chain = readChain("clientCertificate", clientCertificate);
     const key = readKey(clientKey);
-    // OpenSSL notices it only where both are of one type.
+    // OpenSSL detects a mismatch only if both have the same type.
     if (!chain[0].checkPrivateKey(key)) {
-      throw new IotHubError("INVALID_OPTION", "clientKey does not belong to clientCertificate.");
+      throw new IotHubError("INVALID_OPTION", "clientKey does not match clientCertificate.");
     }
     identity.cert = chain.join("");
     identity.key = key.export({ format: "pem", type: "pkcs8" });
@@ -292,7 +292,9 @@ function secureContext(options: NodeHttpOptions): SecureContext {
   }
 }
 
-/** Read one by one: OpenSSL silently skips what it cannot read, and a missing anchor would show in the field. */
+/**
+ * Parsed one by one: OpenSSL silently skips unreadable certificates, and a missing anchor would only show in the field.
+ */
 function readChain(option: string, given: unknown): X509Certificate[] {
   return readCertificates(option, given, toBytes).map((der) => {
     try {
@@ -312,7 +314,7 @@ function readKey(given: PemOrDer): KeyObject {
     try {
       return isDer ? createPrivateKey({ key, format: "der", type }) : createPrivateKey(key);
     } catch {
-      // OpenSSL's own sentences do not say what is wrong; one of the other types may fit.
+      // OpenSSL's messages do not help here; try the other types.
     }
   }
   throw new IotHubError("INVALID_OPTION", "clientKey must be a private key that is not encrypted, in PEM or DER.");
@@ -322,8 +324,8 @@ type Settle = (error: unknown, response?: HttpResponse) => void;
 type LinkOf = (socket: Socket) => Link;
 
 /**
- * One request and its response: reports the phases, settles once. What it hangs on a socket or a signal
- * goes when it settles: both outlive it, a kept connection by many thousand requests.
+ * One request and its response: reports the phases and settles once. Removes its listeners from socket and signal,
+ * which both outlive it, a keep-alive connection by many thousand requests.
  */
 class PendingRequest {
   readonly #request: HttpRequest;
@@ -359,7 +361,7 @@ class PendingRequest {
     context.signal.addEventListener("abort", this.#abort);
   }
 
-  /** Whether bytes that come belong to its response. */
+  /** Whether received bytes belong to its response. */
   get isOpen(): boolean {
     return this.#incoming?.complete !== true;
   }
@@ -381,7 +383,7 @@ class PendingRequest {
       if (this.#phase === "write") this.#enter("first-byte");
     });
     outgoing.on("response", (incoming) => this.#onResponse(incoming));
-    // Without a listener Node would end the connection and report nothing.
+    // Without a listener, Node would close the connection silently.
     outgoing.on("upgrade", (_incoming, socket) => {
       socket.destroy();
       this.fail(new NetworkError("RESPONSE_MALFORMED", this.#phase, "Unexpected protocol upgrade (101)."));
@@ -389,7 +391,7 @@ class PendingRequest {
     outgoing.end(this.#request.body);
   }
 
-  /** A tunnel is being opened for this request, which ends with it. */
+  /** Binds a tunnel being opened to this request. */
   opening(tunnel: http.ClientRequest): void {
     if (this.#settled) tunnel.destroy();
     else this.#tunnel = tunnel;
@@ -408,7 +410,7 @@ class PendingRequest {
     this.#socket = socket;
     this.#link = this.#linkOf(socket);
     this.#link.pending = this;
-    // Not `reusedSocket`: a connection that another request gave up while it was made is in the pool, too.
+    // Not `reusedSocket`: the pool also contains connections whose request was aborted while connecting.
     this.#reused = this.#link.proven;
     if (this.#reused) {
       this.#enter("write");
@@ -450,17 +452,17 @@ class PendingRequest {
 
   #onComplete(incoming: http.IncomingMessage, body: Buffer): void {
     if (this.#settled) return;
-    // Node destroys a connection that it would keep only where another response came in the same chunk.
+    // Node destroys a keep-alive connection only if another response came in the same chunk.
     if (this.#outgoing?.shouldKeepAlive && this.#socket?.destroyed) this.#link?.onSurplus();
     if (this.#link !== undefined) this.#link.proven = true;
     if (this.#outgoing?.destroyed) {
-      // Node found the request out and has released its connection. It would do so again at a late `finish`, while
-      // another request uses it (nodejs/node issue 60001).
+      // Node considers the request finished and has released its connection. At a late `finish` it would release it
+      // again, while another request uses it (nodejs/node issue 60001).
       this.#written = true;
       this.#outgoing.removeAllListeners("finish");
     }
-    // Over TLS, Node says a turn later that a request is out, and a quick response can come before it does. What else has
-    // come by then is read, too: it belongs to no request, and ends the connection.
+    // Over TLS, Node reports one turn later that a request was written, and a fast response can come before that.
+    // Further bytes received by then belong to no request, and close the connection.
     setImmediate(() => this.#succeed(incoming, body));
   }
 
@@ -485,7 +487,7 @@ class PendingRequest {
 
   #onError(error: NodeJS.ErrnoException): void {
     if (!this.isOpen) {
-      // The response is whole, and its end is yet to come. What the parser found behind it was another.
+      // The response is complete, only its end event is missing: the parse error is about bytes after it.
       if (error.code?.startsWith("HPE_")) this.#link?.onSurplus();
       return;
     }

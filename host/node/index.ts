@@ -1,4 +1,4 @@
-/** The library on Node: the portable core, and a Device that needs no host argument. */
+/** The library for Node: the portable core, and a Device with a default host. */
 
 import type { PemOrDer } from "../../src/crypto/pem.js";
 import { type DeviceOptions, Device as PortableDevice } from "../../src/device.js";
@@ -24,21 +24,21 @@ export { createStorage, type NodeHttpOptions, type PemOrDer };
 /** Options of {@link createHost}. */
 export interface NodeHostOptions extends NodeHttpOptions {
   /**
-   * What must survive a restart: a folder for a {@link createStorage}, or a storage of the app's, which the app closes.
+   * Persistent storage: a folder for {@link createStorage}, or a custom storage, which the app must close.
    * @default none
    */
   readonly storage?: Storage | string;
   /**
-   * Whether node:crypto hashes and signs, which suits a program that publishes much. Otherwise the code runs that runs on
-   * a device.
+   * Uses node:crypto for hashes and signatures, for programs that publish a lot. Otherwise the same JavaScript runs as
+   * on a device.
    * @default false
    */
   readonly native?: boolean;
 }
 
-/** A host over Node's own modules. */
+/** A host based on Node's modules. */
 export interface NodeHost extends Host {
-  /** Closes connections, and gives the storage's folder back; resolves when another process can have it. */
+  /** Closes connections and unlocks the storage folder; resolves when another process can use it. */
   close(): Promise<void>;
 }
 
@@ -54,8 +54,14 @@ const hostRules = {
 } satisfies Rules<NodeHostOptions>;
 
 /**
- * A host over Node's own modules. Unless `native` is set it has neither a native digest nor native RSA: what runs in CI is
- * the code that runs on the device.
+ * Creates a host based on Node's modules. Without `native`, it has neither a native digest nor native RSA, so that CI
+ * runs the same code as the device.
+ * @example
+ *   const host = createHost({ storage: "/var/lib/sensor" });
+ *   const device = new Device({ productId, deviceName, credential: { secret: psk }, outbox: {} }, host);
+ *   // At the end:
+ *   device.close();
+ *   await host.close();
  * @throws {IotHubError} INVALID_OPTION
  */
 export function createHost(options: NodeHostOptions = {}): NodeHost {
@@ -80,16 +86,16 @@ export function createHost(options: NodeHostOptions = {}): NodeHost {
 
 function checkStorage(storage: NodeHostOptions["storage"]): Storage | undefined {
   if (storage === undefined || (typeof storage === "object" && typeof storage?.get === "function")) return storage;
-  throw new IotHubError("INVALID_OPTION", "storage must be a folder or a storage.");
+  throw new IotHubError("INVALID_OPTION", "storage must be the path of a folder, or a Storage object.");
 }
 
-/** Options of a device whose credential is found in storage, or registered on its first start. */
+/** Options of a device whose credential is stored, or registered on the first start. */
 export interface ProvisionedDeviceOptions extends PortableProvisionedDeviceOptions {
-  /** What keeps the credential, where no host is given: see {@link NodeHostOptions}. */
+  /** Storage of the default host, used if no host is passed: see {@link NodeHostOptions.storage}. */
   readonly storage?: Storage | string;
 }
 
-/** A device on Node. Without a host argument it makes one, and closes it when it is closed. */
+/** A device on Node. Without a host argument it creates one, and closes it with the device. */
 export class Device extends PortableDevice {
   readonly #host: Host;
   #ownHost: NodeHost | undefined;
@@ -97,8 +103,10 @@ export class Device extends PortableDevice {
   #isClosed = false;
 
   /**
-   * A device with the credential that is stored; where there is none, it registers one and stores it first.
-   * @throws {IotHubError} what {@link provision} and the constructor throw
+   * Creates a device with the stored credential or, if there is none, registers it and stores the credential first.
+   * @throws {IotHubError} the errors of {@link provision} and of the constructor
+   * @example
+   *   const device = await Device.fromProvisioning({ productId, deviceName, productSecret, storage: "/var/lib/sensor" });
    */
   static async fromProvisioning(options: ProvisionedDeviceOptions, host?: Host): Promise<Device> {
     const { storage, ...rest } = options;
@@ -130,11 +138,11 @@ export class Device extends PortableDevice {
   }
 
   /**
-   * Closes the device and wipes the credential that {@link Device.fromProvisioning} has stored.
-   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+   * Closes the device and deletes the credential stored by {@link Device.fromProvisioning}.
+   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE
    */
   async forget(): Promise<void> {
-    // The storage of a host that was closed has been closed with it.
+    // A closed host has closed its storage, too.
     const another = this.#ownHost && this.#isClosed ? createHost({ storage: this.#storage }) : undefined;
     super.close();
     try {

@@ -1,4 +1,4 @@
-/** Node's own cryptography in place of the core's, for `createHost({ native: true })`. */
+/** Node's cryptography instead of the core's, for `createHost({ native: true })`. */
 
 import { createHash, createPrivateKey, sign } from "node:crypto";
 import type { NativeDigest, NativeRsa } from "../../src/host.js";

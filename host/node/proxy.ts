@@ -1,20 +1,20 @@
-/** Which requests go through an HTTP proxy: an option, or the variables of the environment that curl reads. */
+/** Selects the HTTP proxy of a request, from an option or curl's environment variables. */
 
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 import { IotHubError } from "../../src/errors.js";
 import type { HttpRequest } from "../../src/host.js";
 
 export interface HttpProxy {
-  /** Name or address, without brackets. */
+  /** Hostname or IP address, without brackets. */
   readonly host: string;
   readonly port: number;
-  /** Value of `Proxy-Authorization`. A secret. */
+  /** Value of `Proxy-Authorization`; a secret. */
   readonly authorization?: string;
 }
 
 /**
- * The proxy of a request; undefined for a direct connection.
- * @throws {IotHubError} INVALID_OPTION if the environment names a proxy that cannot be used
+ * Returns the proxy for a request; undefined for a direct connection.
+ * @throws {IotHubError} INVALID_OPTION if a proxy in the environment is invalid
  */
 export type ProxyRule = (request: Pick<HttpRequest, "scheme" | "host" | "port">) => HttpProxy | undefined;
 
@@ -31,7 +31,7 @@ export function proxyRule(option: string | false | undefined, env: Environment):
     const proxy = readProxy("proxy", option);
     return () => proxy;
   }
-  // Under CGI, HTTP_PROXY holds what the client sent as a header "Proxy".
+  // Under CGI, HTTP_PROXY contains the client's header "Proxy".
   const plain = env.REQUEST_METHOD === undefined ? ["http_proxy", "HTTP_PROXY"] : ["http_proxy"];
   const secure = ["https_proxy", "HTTPS_PROXY"];
   const found = (names: string[]): [string, string] | undefined => {
@@ -48,7 +48,9 @@ export function proxyRule(option: string | false | undefined, env: Environment):
   };
 }
 
-/** `name:port`, the port always there: as the target of a CONNECT, in absolute form, or as Host towards a proxy. */
+/**
+ * Returns `name:port`, always with a port: for the target of a CONNECT, an absolute URL, or the Host header to a proxy.
+ */
 export function authority({ host, port }: { readonly host: string; readonly port: number }): string {
   return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
@@ -57,7 +59,7 @@ export function authorizationOf({ authorization }: HttpProxy): { "Proxy-Authoriz
   return authorization === undefined ? {} : { "Proxy-Authorization": authorization };
 }
 
-/** @param name what an error names: the value may hold a password */
+/** Parses a proxy URL. @param name name for errors, since the value may contain a password */
 function readProxy(name: string, value: string): HttpProxy {
   try {
     const url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`);
@@ -69,7 +71,7 @@ function readProxy(name: string, value: string): HttpProxy {
       return { host, port, authorization: `Basic ${Buffer.from(user).toString("base64")}` };
     }
   } catch {
-    // The error of URL would show the value.
+    // The error of URL would contain the value.
   }
   throw new IotHubError(
     "INVALID_OPTION",
@@ -84,9 +86,9 @@ function isLoopback(host: string): boolean {
 }
 
 /**
- * Whether a host is in a list as curl reads `NO_PROXY`: separated by commas or spaces; `*` alone for all; a name with
- * everything below it, with or without a leading dot; an address, or a range in CIDR notation.
- * @param host an IPv6 address may stand in brackets
+ * Whether a host matches a list in curl's `NO_PROXY` format: separated by commas or spaces; `*` alone for all; a domain
+ * with its subdomains, with or without a leading dot; an IP address, or a range in CIDR notation.
+ * @param host hostname or IP address; an IPv6 address may be in brackets
  */
 export function matchesNoProxy(host: string, list: string): boolean {
   if (list.trim() === "*") return true;

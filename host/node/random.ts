@@ -1,4 +1,4 @@
-/** The system's cryptographic generator. */
+/** The system's cryptographic random generator. */
 
 import { randomBytes } from "node:crypto";
 import type { Random } from "../../src/host.js";

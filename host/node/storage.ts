@@ -1,6 +1,6 @@
 /**
- * A folder of text files, one for each key. A value is written to a temporary file, synchronized, and renamed over its
- * file. Temporary files of writes that were cut off, which may hold a credential, are deleted at the next start.
+ * Storage in a folder with one text file per key. A value is written to a temporary file, synchronized, and renamed.
+ * Temporary files of interrupted writes, which may contain a credential, are deleted at the next start.
  */
 
 import { randomBytes } from "node:crypto";
@@ -23,11 +23,11 @@ import { type FolderLock, lockFolder } from "./folder-lock.js";
 
 const MAX_VALUE_BYTES = 65536;
 
-/** What a folder is to all storages of one process: one lock, and one operation after the other. */
+/** A folder shared by all storages of one process: one lock, and serialized operations. */
 class SharedFolder {
-  /** Storages that use it. */
+  /** Number of storages that use it. */
   users = 0;
-  /** A file was renamed or deleted, and that may not be on the disk yet. */
+  /** Whether a rename or deletion may not be on the disk yet. */
   unsynced = false;
   readonly #path: string;
   readonly #lock: Locker;
@@ -52,14 +52,14 @@ class SharedFolder {
     return turn;
   }
 
-  /** The folder was deleted, and the lock with it. */
+  /** Called when the folder was deleted, and the lock with it. */
   async lost(): Promise<void> {
     const held = this.#held;
     this.#held = undefined;
     await held?.lock?.release();
   }
 
-  /** After the operations that were begun. */
+  /** Releases the folder after all pending operations. */
   async release(): Promise<void> {
     await this.#last;
     await this.lost();
@@ -75,8 +75,8 @@ class SharedFolder {
   }
 
   /**
-   * Deletes what writes that were cut off have left: as nobody else uses the folder, that is every temporary file.
-   * Whether it can be done shows when the folder is used.
+   * Deletes the files of interrupted writes: since the folder is locked, these are all temporary files. Errors are
+   * ignored here; they show when the folder is used.
    */
   async #clear(fs: FileSystem): Promise<void> {
     for (const entry of await fs.readdir(this.#path).catch(() => [])) {
@@ -87,7 +87,7 @@ class SharedFolder {
 
 export type Locker = (folder: string) => Promise<FolderLock | undefined>;
 
-/** The folders that a process uses. Tests make further ones to be further processes. */
+/** Folders in use by a process. Tests create several to simulate several processes. */
 export class StorageProcess {
   readonly #folders = new Map<string, SharedFolder>();
   readonly #releasing = new Map<string, Promise<void>>();
@@ -124,16 +124,16 @@ export class StorageProcess {
 const thisProcess = new StorageProcess(lockFolder);
 
 /**
- * Returns a storage in a folder. An operation that rejects may have taken effect; its message says so where it has, and
- * repeating it is safe.
+ * Creates a storage in a folder. An operation that rejects may have taken effect; its message says so if it has.
+ * Repeating it is safe.
  *
- * File names are the keys. What a file system that ignores case or Windows would confuse is written `%` and two hex
- * digits: capital letters, a dot at the end, the first letter of a device name such as `con` or `com1.log`. Other files
- * and folders are left alone.
+ * File names are the keys. Characters that Windows or a case-insensitive file system would confuse are written as `%`
+ * and two hex digits: capital letters, a trailing dot, the first letter of a device name such as `con` or `com1.log`.
+ * Other files and folders are not touched.
  *
- * One process at a time uses the folder, from its first operation until `close()` or its end; any number of storages in
- * it share the folder. Processes on different machines that use one network share are not kept apart.
- * @param folder created on the first write, readable by its owner alone, as credentials may be kept in it
+ * Only one process at a time can use the folder, from its first operation until `close()` or its end; several storages
+ * in it can share the folder. Processes on different machines are not excluded on a network share.
+ * @param folder created on the first write; readable only by its owner, as it may contain credentials
  * @throws {IotHubError} each operation: INVALID_OPTION for a key or value outside the limits, STORAGE_IN_USE if another
  * process uses the folder, STORAGE_FULL if the disk or the quota is full, STORAGE_FAILED
  */
@@ -148,12 +148,12 @@ export function createStorageOn(
   folder: string,
   owner: StorageProcess = thisProcess,
 ): Storage & { close(): Promise<void> } {
-  /** Folders that got a new subfolder which may not be on the disk yet. */
+  /** Folders with a new subfolder that may not be on the disk yet. */
   const unsyncedParents: string[] = [];
   let joined: { path: string; shared: SharedFolder } | undefined;
   let isClosed = false;
 
-  /** The folder as all storages of this process have it. Rejects with ENOENT if there is none. */
+  /** Returns the folder shared by all storages of this process. Rejects with ENOENT if it does not exist. */
   async function shared(): Promise<SharedFolder> {
     if (!joined) {
       const path = await realpath(folder);
@@ -243,7 +243,7 @@ export function createStorageOn(
   }
 
   let last: Promise<unknown> = Promise.resolve();
-  /** One operation of this storage after the other: the first may have to find the folder. */
+  /** Serializes the operations of this storage: the first may have to open the folder. */
   const inTurn = <T>(operation: () => Promise<T>, failure: (cause: unknown) => IotHubError): Promise<T> => {
     if (isClosed) return Promise.reject(new IotHubError("STORAGE_FAILED", `The storage in ${folder} was closed.`));
     const turn = last.then(operation).catch((cause) => {
@@ -252,7 +252,7 @@ export function createStorageOn(
     last = turn.catch(() => {});
     return turn;
   };
-  /** What a folder without files gives where there is none. */
+  /** Treats a missing folder as an empty one. */
   const unlessMissing = async <T>(operation: () => Promise<T>, otherwise: T): Promise<T> => {
     try {
       return await operation();
@@ -274,7 +274,7 @@ export function createStorageOn(
             async () => (await shared()).run(fs, () => whileBusy(fs, () => fs.readFile(path))),
             undefined,
           );
-          // What a disk has spoiled is still text, and its reader finds out.
+          // Not fatal: the reader detects a corrupt value.
           return bytes && Buffer.from(bytes).toString();
         },
         (cause) => failed(`The storage file ${named(key)} cannot be read`, cause),
@@ -308,7 +308,7 @@ export function createStorageOn(
       inTurn(
         async () => {
           const entries = await unlessMissing(async () => (await shared()).run(fs, () => fs.readdir(folder)), []);
-          // A folder that is named like a key is somebody else's.
+          // A folder named like a key is not ours.
           const files = entries.filter((entry) => entry.isFile());
           return files.map(({ name }) => keyOf(name)).filter((key) => key !== undefined);
         },
@@ -325,23 +325,23 @@ export function createStorageOn(
 
 const TEMPORARY = /^%tmp-[0-9a-f]{16}$/;
 
-/** The file may hold a credential; if it cannot be deleted now, the next start tries again. */
+/** The file may contain a credential; if it cannot be deleted now, the next start tries again. */
 async function discard(fs: FileSystem, path: string): Promise<void> {
   await whileBusy(fs, () => fs.unlink(path)).catch(() => {});
 }
 
 /**
- * Device names of Windows, with any extension (Microsoft, Naming Files, Paths, and Namespaces), where their first letter
- * stands; capital letters; a dot at the end, which Windows drops.
+ * First letter of Windows device names with any extension (Microsoft, Naming Files, Paths, and Namespaces); capital
+ * letters; a trailing dot, which Windows drops.
  */
 const UNSAFE = /^(?=(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z]|[A-Z]|\.$/g;
 
-/** @internal The file of a key: no two keys have files that differ in case alone. */
+/** @internal Returns the file name of a key: no two names differ only in case. */
 export function fileNameOf(key: string): string {
   return key.replace(UNSAFE, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }
 
-/** @internal The key of a file, undefined for a name that {@link fileNameOf} gives to no key. */
+/** @internal Returns the key of a file name; undefined if {@link fileNameOf} never returns this name. */
 export function keyOf(name: string): string | undefined {
   const key = name.replace(/%([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
   return isKey(key) && fileNameOf(key) === name ? key : undefined;

@@ -1,6 +1,6 @@
 /** Node's timers. */
 
-// The globals of these names may be a test framework's fake timers, under which no request would ever end.
+// Imported: a test framework may replace the globals with fake timers, and requests would never end.
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Timer } from "../../src/host.js";
 

@@ -1,4 +1,4 @@
-/** HTTPS through an HTTP proxy: each connection is a CONNECT tunnel (RFC 9110 section 9.3.6) that TLS then runs in. */
+/** HTTPS through an HTTP proxy: TLS inside a CONNECT tunnel (RFC 9110 section 9.3.6) for each connection. */
 
 import http from "node:http";
 import https from "node:https";
@@ -11,7 +11,7 @@ import { authority, authorizationOf, type HttpProxy } from "./proxy.js";
 
 export interface TunnelOptions extends https.RequestOptions {
   autoSelectFamilyAttemptTimeout?: number;
-  /** Called with the CONNECT request of a new tunnel, so that the request that waits for it can end it. */
+  /** Called with the CONNECT request of a new tunnel, so that the waiting request can abort it. */
   onTunnel?(tunnel: http.ClientRequest): void;
 }
 
@@ -27,7 +27,7 @@ export class TunnelAgent extends https.Agent {
     options: TunnelOptions,
     callback: (error: Error | null, socket: Duplex) => void,
   ): undefined {
-    // An error comes without a socket, which the typings do not foresee.
+    // With an error there is no socket, contrary to the typings.
     const fail = callback as (error: Error) => void;
     const proxy = this.#proxy;
     const target = { host: String(options.host), port: Number(options.port) };
@@ -48,9 +48,9 @@ export class TunnelAgent extends https.Agent {
         socket.destroy();
         fail(refusedByProxy(proxy, target, status));
       } else if (head.length > 0) {
-        // In TLS the client speaks first: these bytes are not the gateway's.
+        // In TLS the client speaks first: these bytes are not from the gateway.
         socket.destroy();
-        const message = `The proxy ${proxy.host} sent more than its response to CONNECT.`;
+        const message = `The proxy ${proxy.host} sent unexpected data after its response to CONNECT.`;
         fail(new NetworkError("RESPONSE_MALFORMED", "connect", message));
       } else {
         const over: ConnectionOptions = { socket };
@@ -62,7 +62,7 @@ export class TunnelAgent extends https.Agent {
   }
 }
 
-/** The proxy itself said no; nothing reached the gateway. */
+/** The proxy rejected the CONNECT; nothing reached the gateway. */
 export function refusedByProxy(
   proxy: HttpProxy,
   target: Pick<HttpRequest, "host" | "port">,

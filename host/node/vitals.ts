@@ -1,4 +1,4 @@
-/** What Node knows of its process. */
+/** Vitals of the Node process. */
 
 import { getHeapStatistics } from "node:v8";
 import type { Vitals } from "../../src/host.js";

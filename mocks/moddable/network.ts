@@ -19,7 +19,7 @@ interface Network {
   readonly names: Map<string, string>;
   /** Names whose resolution never ends. */
   readonly silentNames: Set<string>;
-  /** `Net.resolve` throws, as it does when too many queries are under way. */
+  /** `Net.resolve` throws, as it does when too many queries are pending. */
   resolverFull: boolean;
   /** Milliseconds that each name takes, one after the other, as on ESP32 where a server is silent; then it is not found. */
   resolveMs: number;

@@ -13,7 +13,7 @@ describe("demo", () => {
     expect(stdout.match(/identical/g)).toHaveLength(8);
     expect(stdout.match(/hmacsha256 verified with the device's key/g)).toHaveLength(5);
     expect(stdout.match(/hmacsha256 verified with the ProductSecret; a new device/g)).toHaveLength(1);
-    expect(stdout).toMatch(/second start {2}with the credential that is stored, nothing is registered/);
+    expect(stdout).toMatch(/second start {2}uses the stored credential, no registration/);
     expect(stdout).toMatch(/gateway {3}INF\|[^|]+\|started with the stored credential/);
     expect(stdout.match(/rsa-sha256 verified with the certificate's public key/g)).toHaveLength(3);
     expect(stdout).toContain("运行时间");

@@ -21,7 +21,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
       /^error: GATEWAY_REJECTED: .*AuthFailure\.SignatureFailure/,
       surroundings,
     );
-    expect(stderr).toContain("The psk, private key or ProductSecret is not the right one");
+    expect(stderr).toContain("Wrong psk, private key or ProductSecret");
   });
 
   test("a psk that lost its = signs", async () => {
@@ -103,7 +103,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
   test("a port in use", async () => {
     const args = ["gateway", "--port", String(gateway.port), "--devices", file("devices.json")];
     const stderr = await refused(args, 4, /^error: PORT_IN_USE: /);
-    expect(stderr).toContain(" Choose another with --port");
+    expect(stderr).toContain(" Choose another port with --port");
   });
 
   test("a bad CA: none, one that cannot be read, another one", async () => {
@@ -111,7 +111,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     try {
       await writeFile(file("other-ca.pem"), (await startAndStop()).ca);
       const args = (ca: string) => sensor1("--url", https.url, "--trust-anchors", file(ca), "--topic", "data", "x");
-      await refused(args("missing.pem"), 2, /^error: FILE_UNREADABLE: The file of trust anchors/);
+      await refused(args("missing.pem"), 2, /^error: FILE_UNREADABLE: The trust anchor file/);
       await refused(args("devices.json"), 2, /^error: INVALID_TRUST_ANCHORS: /);
       await refused(args("broken-ca.pem"), 2, /^error: INVALID_TRUST_ANCHORS: /);
       const stderr = await refused(args("other-ca.pem"), 4, /^error: CERTIFICATE_REJECTED: /);
@@ -173,7 +173,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     [
       "a CA for plain HTTP",
       ["gateway", "--trust-anchors-out", "x"],
-      /^error: USAGE: --trust-anchors-out goes with --https\.( |$)/,
+      /^error: USAGE: --trust-anchors-out requires --https\.( |$)/,
     ],
     ["a port that is none", ["gateway", "--port", "x"], /^error: INVALID_OPTION: /],
     ["an unknown fault", ["gateway", "--fault", "x"], /^error: INVALID_OPTION: /],
@@ -192,7 +192,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     [
       "two payloads",
       ["--payload-file", "x", "y"],
-      /^error: USAGE: Give either a payload or --payload-file, not both\.( |$)/,
+      /^error: USAGE: A payload and --payload-file cannot be combined\.( |$)/,
     ],
     ["bytes that are no text", ["-"], /^error: INVALID_UTF8: The payload is not valid UTF-8\.( |$)/],
     ["a wildcard", ["--topic", "a/#", "x"], /^error: TOPIC_WILDCARD: /],

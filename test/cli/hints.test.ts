@@ -29,7 +29,7 @@ describe("the hint for a code of the gateway", () => {
     ["AuthFailure.SignatureFailure", /copy it again from the console/],
     [1010, /copy it again from the console/],
     ["AuthFailure.SignatureExpire", /clock/],
-    ["FailedOperation.AccountIsolated", /in arrears: top it up.*Nothing is lost/],
+    ["FailedOperation.AccountIsolated", /in arrears: top it up.*send the message again/],
     ["FailedOperation.DeviceAlreadyDisabled", /Enable the device in the console/],
     ["UnauthorizedOperation.DeviceIsNotEnabled", /Enable the device in the console/],
     ["UnauthorizedOperation.ProductIsForbidden", /dynamic registration/],
@@ -38,9 +38,9 @@ describe("the hint for a code of the gateway", () => {
     ["ResourceNotFound.TopicPolicyNotExist", /Add the topic/],
     ["ResourceNotFound.ProductOrDeviceNotExist", /--product-id/],
     ["UnauthorizedOperation.PermissionDenied", /permission to publish/],
-    ["LimitExceeded.DeviceExceedLimit", /Trying again does not help/],
+    ["LimitExceeded.DeviceExceedLimit", /Retrying does not help/],
     ["RequestLimitExceeded", /less often/],
-    ["UnsupportedOperation.ClientCertAlreadyGot", /handed out before/],
+    ["UnsupportedOperation.ClientCertAlreadyGot", /already issued/],
     ["InvalidParameterValue.PayloadOverLimit", /Split the message/],
     ["InternalError.DBOperationError", /try again later/],
   ])("%s says what to do", (code, words) => {
@@ -58,7 +58,7 @@ describe("the hint for a code of the gateway", () => {
   test.each<[string, number | undefined, RegExp]>([
     ["AuthFailure.SignatureFailure", 7200, /clock is 2 h ahead/],
     ["AuthFailure.SignatureExpire", -7200, /clock is 2 h behind/],
-    ["AuthFailure.SignatureExpire", 10, /Compare this machine's clock/],
+    ["AuthFailure.SignatureExpire", 10, /Check this machine's clock/],
     ["Code.Of.Tomorrow", 7200, /clock is 2 h ahead/],
     // A wrong clock is not what these come from.
     ["FailedOperation.AccountIsolated", 7200, /arrears/],

@@ -65,7 +65,7 @@ describe("sign", () => {
       "0␊",
       hash,
     ]);
-    expect(stdout).toContain('Body: 13 bytes, hashed as they are\n  {"a":"\\u{a0}␉"}␍␊\n');
+    expect(stdout).toContain('Body: 13 bytes, hashed unchanged\n  {"a":"\\u{a0}␉"}␍␊\n');
     expect(stdout).not.toContain(PSK);
   });
 
@@ -108,16 +108,16 @@ describe("sign", () => {
   });
 
   test.each([
-    ["no body", [...time, "--secret", "x"], 2, "USAGE: Give either --body or --body-file"],
-    ["two keys", ["--body", "", "--secret", "x", "--key-file", "x"], 2, "USAGE: Give one of --secret"],
-    ["no key", ["--body", ""], 2, "USAGE: Give one of --secret"],
+    ["no body", [...time, "--secret", "x"], 2, "USAGE: Use either --body or --body-file"],
+    ["two keys", ["--body", "", "--secret", "x", "--key-file", "x"], 2, "USAGE: Use one of --secret"],
+    ["no key", ["--body", ""], 2, "USAGE: Use one of --secret"],
     [
       "upper case",
       ["--body", "", "--secret", "x", "--algorithm", "HmacSha256"],
       2,
       "USAGE: The algorithm must be one of",
     ],
-    ["a secret for RSA", ["--body", "", "--secret", "x", "--algorithm", "rsa-sha256"], 2, "goes with --key-file"],
+    ["a secret for RSA", ["--body", "", "--secret", "x", "--algorithm", "rsa-sha256"], 2, "requires --key-file"],
     ["milliseconds", ["--body", "", "--secret", "x", "--timestamp", "1700000000000"], 2, "INVALID_TIMESTAMP"],
     ["hexadecimal", ["--body", "", "--secret", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],
     ["no secret in it", ["--body", "", "--secret", ""], 3, "INVALID_CREDENTIAL"],

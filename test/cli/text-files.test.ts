@@ -67,7 +67,7 @@ const readers: [string, () => string, (path: string) => string[]][] = [
     (path) => ["publish", "--profile", path, "hello"],
   ],
   [
-    "file of trust anchors",
+    "trust anchor file",
     () => secure.ca as string,
     (path) => [...publish("sensor1", "--trust-anchors", path), "--url", secure.url, "--psk-file", file("plain.psk")],
   ],
@@ -204,7 +204,7 @@ describe("a payload", () => {
     const { code, stderr } = await run(send("--payload-file", file("payload")));
     expect(code).toBe(2);
     expect(stderr).toContain(
-      `The payload file ${file("payload")} is not valid UTF-8. Send bytes that are not text with --base64.`,
+      `The payload file ${file("payload")} is not valid UTF-8. Use --base64 to send binary data.`,
     );
   });
 });
@@ -225,7 +225,7 @@ test("log says what was logged before it failed", async () => {
     const { code, stdout, stderr } = await run(all, { stdin: `\ufeff${lines.join("\n")}` });
     expect({ code, stdout }).toEqual({ code: 5, stdout: "" });
     expect(stderr).toMatch(
-      /^warning: the first 200 lines were logged before this failed; send the rest only\.\nerror: [A-Z_]+: [^\n]+\n$/,
+      /^warning: the first 200 lines were logged before this failure; send only the rest\.\nerror: [A-Z_]+: [^\n]+\n$/,
     );
     const logged = failing.received.flatMap(({ messages }) => messages ?? []);
     expect(logged.slice(0, 200).map((line) => line.replace(/^.*\|/, ""))).toEqual(lines.slice(0, 200));

@@ -499,7 +499,7 @@ test("faults are read from text, and nonsense is refused with a reason", async (
   expect(faultKinds.length).toBeGreaterThan(20);
   const gateway = await start();
   expect(() => gateway.faults.next({ kind: "tls-hang" })).toThrow("needs HTTPS");
-  expect(() => gateway.faults.random({ probability: 2, among: [], seed: 1 })).toThrow("between 0 and 1");
+  expect(() => gateway.faults.random({ probability: 2, among: [], seed: 1 })).toThrow("from 0 to 1");
 });
 
 test("closing ends what hangs at once", async () => {

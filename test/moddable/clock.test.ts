@@ -356,7 +356,7 @@ describe("clock", () => {
       const servers = await Promise.all(offsets.map((offset) => timeServer(() => era1[1] + offset)));
       const error = await failure(makeClock({ servers: servers.map(({ address }) => address) }).ready());
       expect(error.code).toBe("CLOCK_NOT_SET");
-      expect(error.message).toContain(`${servers[0].address}: a time after 2036, which no other server confirms`);
+      expect(error.message).toContain(`${servers[0].address}: a time after 2036 that no other server confirms`);
       expect(servers.map(({ requests }) => requests.length)).toEqual(servers.map(() => 2));
     });
 

@@ -62,7 +62,7 @@ describe("the default DeviceName on ESP32", () => {
     const error = await failure(provision(options, createHttpModdableHost()));
     expect([error.code, error.message]).toEqual([
       "INVALID_DEVICE_NAME",
-      "The MAC address that would be the DeviceName is not known: start Wi-Fi first or set deviceName.",
+      "The DeviceName defaults to the MAC address, which is not available yet: start Wi-Fi first, or set deviceName.",
     ]);
     expect(flash.keys("tc-iothub")).toEqual([]);
   });
@@ -97,7 +97,7 @@ describe("a publish on ESP32", () => {
     const error = await failure(publish(url, once));
     expect([error.code, error.message, error.retryable]).toEqual([
       "NETWORK_FAILED",
-      "The network is not started: start Wi-Fi first.",
+      "The network is not started: connect to Wi-Fi or Ethernet first.",
       true,
     ]);
     expect(network.opened).toBe(0);
@@ -107,7 +107,7 @@ describe("a publish on ESP32", () => {
     clock.setDate(0);
     const error = await failure(createHttpModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready?.());
     expect(error.code).toBe("CLOCK_NOT_SET");
-    expect(error.message).toContain("The network is not started: start Wi-Fi first.");
+    expect(error.message).toContain("The network is not started: connect to Wi-Fi or Ethernet first.");
   });
 
   test("succeeds once Wi-Fi is started, by its retry", async () => {

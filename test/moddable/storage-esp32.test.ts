@@ -106,7 +106,7 @@ describe.each(forms)("a set that fails, with errors in the form: %s", (form) => 
     expect(error).toMatchObject({
       code: "STORAGE_STOPPED",
       retryable: true,
-      message: "The storage takes no more writes after a failure: restart the board; what is stored is safe.",
+      message: "The storage accepts no more writes after a failure: restart the board. Stored data is safe.",
     });
     expect(String((error as { cause?: Error }).cause?.message)).toMatch(/ESP_ERR_|0x10[13]/);
     expect((await failure(storage.set("c", "3"))).code).toBe("STORAGE_STOPPED");

@@ -296,7 +296,7 @@ describe("certificates", () => {
     const { g, result } = await publishTo(kind);
     const error = await failure(result);
     expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", errorClass: "certificate" });
-    expect(error.message).toMatch(/^The certificate of .* was refused: .+\.$/);
+    expect(error.message).toMatch(/^The certificate of .* was rejected: .+\.$/);
     expect(g.counts).toMatchObject({ requests: 0, tlsHandshakes: 0 });
   });
 

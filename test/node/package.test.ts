@@ -287,7 +287,7 @@ describe("the command line", () => {
   test("runs the demo", async () => {
     const { code, stdout, stderr } = await command(["demo"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toMatch(/^([0-9]+) of \1 messages published, verified and received to the byte/m);
+    expect(stdout).toMatch(/^([0-9]+) of \1 messages published, verified and received byte for byte/m);
   });
 
   test.each(["SIGINT", "SIGTERM"] as const)("ends the gateway cleanly on %s", async (signal) => {

@@ -164,7 +164,7 @@ test("what provisioning leaves to the device has no option of a registration", a
 describe("createHost of Node", () => {
   test.each([
     [{ storageFolder: "x" }, "Unknown option `storageFolder`; did you mean `storage`?"],
-    [{ storage: 5 }, "storage must be a folder or a storage."],
+    [{ storage: 5 }, "storage must be the path of a folder, or a Storage object."],
     [{ systemTrustAnchors: "yes" }, "systemTrustAnchors must be a boolean; it is a string."],
     [{ lookup: {} }, "lookup must be a function; it is an object."],
   ])("%j", (given, sentence) => {

@@ -34,7 +34,7 @@ import {
 } from "@peculiar/asn1-x509";
 import { GatewayError } from "./errors.js";
 
-/** What a chain is like. The first group is sound, the second must be refused by a careful client. */
+/** Kinds of certificate chains. The first group is valid, the second must be rejected by a correct client. */
 export const certificateKinds = {
   chain: "root, intermediate, leaf",
   direct: "a leaf directly under the root",
@@ -42,27 +42,27 @@ export const certificateKinds = {
   wildcard: "the first label of the host is a wildcard, *.gateway.test",
   ipName: "only IP addresses in subjectAltName",
 
-  expired: "the leaf under the root is out of date",
+  expired: "the leaf under the root has expired",
   notYetValid: "the leaf under the root is valid from tomorrow",
   wrongName: "the leaf is for another host",
-  noName: "no subjectAltName; the host stands in the common name only",
-  unknownRoot: "issued by a root that is not the trusted one, though of the same name",
-  selfSigned: "the leaf signed itself",
-  forgedLeaf: "a genuine intermediate is sent, but the leaf was signed by another key",
+  noName: "no subjectAltName; the host is only in the common name",
+  unknownRoot: "issued by another root with the same name as the trusted one",
+  selfSigned: "the leaf is self-signed",
+  forgedLeaf: "the intermediate is genuine, but the leaf was signed with another key",
   issuerNotCa: "the intermediate is not a CA",
   issuerWithoutConstraints: "the intermediate has no basicConstraints at all",
-  expiredInChain: "the leaf under the intermediate is out of date",
-  expiredIntermediate: "the intermediate is out of date",
+  expiredInChain: "the leaf under the intermediate has expired",
+  expiredIntermediate: "the intermediate has expired",
   sha1Link: "the intermediate signed the leaf with SHA-1",
   pathTooLong: "the root allows no intermediate (pathLenConstraint 0), yet there are two",
-  issuerKeyUsage: "the intermediate's key usage does not allow to sign certificates",
-  leafKeyUsage: "the leaf's key usage does not allow to sign a key exchange",
+  issuerKeyUsage: "the intermediate's key usage does not allow signing certificates",
+  leafKeyUsage: "the leaf's key usage does not allow signing a key exchange",
   clientOnly: "the leaf is meant for clients only (extended key usage)",
-  unknownCritical: "the leaf has a critical extension that nobody knows",
-  incomplete: "the intermediate is missing from what is sent",
+  unknownCritical: "the leaf has an unknown critical extension",
+  incomplete: "the intermediate is not sent",
   wildcardTooWide: "a wildcard with a single label after it, *.test",
   wildcardPartial: "a wildcard that is part of a label, dev*.gateway.test",
-  wildcardTwoLabels: "a wildcard that would have to stand for two labels",
+  wildcardTwoLabels: "a wildcard that would have to match two labels",
 } as const;
 
 export type CertificateKind = keyof typeof certificateKinds;
@@ -73,33 +73,33 @@ export type KeyType = "ecdsa" | "rsa" | "ecdsa-p384" | "ecdsa-p521";
 export interface CertificateOptions {
   /** DNS names and IP addresses of the leaf. @default `localhost` and `127.0.0.1` */
   readonly hosts?: readonly string[];
-  /** Of all keys in the chain, or of each; RSA keys have 2048 bits. @default ecdsa */
+  /** Type of all keys in the chain, or of each; RSA keys have 2048 bits. @default ecdsa */
   readonly keyType?: KeyType | { readonly root?: KeyType; readonly intermediate?: KeyType; readonly leaf?: KeyType };
-  /** The time around which certificates are valid, milliseconds since 1970. @default now */
+  /** Time around which certificates are valid, in milliseconds since 1970. @default now */
   readonly nowMs?: number;
 }
 
-/** A chain for a server, with the root that a client should trust. */
+/** A server's certificate chain, with the root that clients must trust. */
 export interface CertificateSet {
   readonly kind: CertificateKind | "client";
   /** The leaf's private key, PEM (PKCS#8). */
   readonly key: string;
-  /** What the server sends: leaf first, PEM. */
+  /** Chain that the server sends: leaf first, PEM. */
   readonly chain: string;
   readonly chainDer: readonly Buffer[];
   /** The trust anchor, PEM and DER. */
   readonly root: string;
   readonly rootDer: Buffer;
   readonly hosts: readonly string[];
-  /** SHA-256 of the leaf's SubjectPublicKeyInfo, hex: what a client pins. */
+  /** Pin of the leaf: SHA-256 of its SubjectPublicKeyInfo, in hex. */
   readonly publicKeySha256: string;
 }
 
 const day = 86_400_000;
 
 /**
- * Makes a chain. It takes a few milliseconds with ECDSA and some hundred with RSA, whose keys are kept for the life of
- * the process: these certificates protect nothing.
+ * Creates a chain. Takes a few milliseconds with ECDSA and some hundred with RSA, whose keys are cached for the life of
+ * the process: these certificates are for tests only.
  */
 export function makeCertificates(kind: CertificateKind, options: CertificateOptions = {}): CertificateSet {
   if (!Object.hasOwn(certificateKinds, kind)) {
@@ -200,7 +200,7 @@ export interface ClientCertificateOptions {
   readonly nowMs?: number;
 }
 
-/** A certificate for a client (mutual TLS) and the CA that a server has to ask for, in `root`. */
+/** Creates a client certificate (mutual TLS); `root` is the CA that a server must request. */
 export function makeClientCertificate(options: ClientCertificateOptions = {}): CertificateSet {
   const { name = "device", keyType = "ecdsa", nowMs = Date.now() } = options;
   const ca: Issuer = { name: "Gateway Mock Client CA", key: keyOf(keyType, "client root") };
@@ -225,7 +225,7 @@ export function makeClientCertificate(options: ClientCertificateOptions = {}): C
   return finish("client", key, [leaf], trusted, []);
 }
 
-/** A device's certificate with a new RSA key, as a registration hands out. */
+/** Creates a device certificate with a new RSA key, as issued by a registration. */
 export function makeDeviceCertificate(name: string, nowMs: number): CertificateSet {
   const ca: Issuer = { name: "Gateway Mock Device CA", key: keyOf("ecdsa", "device root") };
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -244,9 +244,9 @@ export function makeDeviceCertificate(name: string, nowMs: number): CertificateS
 
 interface Issuer {
   readonly name: string;
-  /** Signs. */
+  /** Signing key. */
   readonly key: KeyObject;
-  /** Stands in authorityKeyIdentifier, where that is not the key that signs. */
+  /** Key of the authorityKeyIdentifier, if it is not the signing key. */
   readonly claimedKey?: KeyObject;
 }
 
@@ -259,7 +259,7 @@ interface Blueprint {
   readonly notAfter: number;
   readonly hash?: "sha256" | "sha1";
   readonly version1?: boolean;
-  /** For an issuer; `not` says explicitly that it is none. */
+  /** basicConstraints of an issuer; `not` sets the CA flag to false. */
   readonly ca?: { readonly pathLength?: number; readonly not?: boolean };
   readonly leaf?: boolean;
   readonly names?: readonly string[];
@@ -278,7 +278,7 @@ const oid = {
   extendedKeyUsage: "2.5.29.37",
   serverAuth: "1.3.6.1.5.5.7.3.1",
   clientAuth: "1.3.6.1.5.5.7.3.2",
-  // From the range for examples of RFC 5612.
+  // From the range for documentation of RFC 5612.
   unknown: "1.3.6.1.4.1.32473.1",
   rsa: { sha256: "1.2.840.113549.1.1.11", sha1: "1.2.840.113549.1.1.5" },
   ec: { sha256: "1.2.840.10045.4.3.2", sha1: "1.2.840.10045.4.1" },
@@ -286,7 +286,7 @@ const oid = {
 
 const derNull = new Uint8Array([5, 0]).buffer;
 
-/** One certificate, DER. */
+/** Builds one certificate in DER. */
 function build(plan: Blueprint): Buffer {
   const { issuer, hash = "sha256" } = plan;
   const isRsa = issuer.key.asymmetricKeyType === "rsa";
@@ -295,7 +295,7 @@ function build(plan: Blueprint): Buffer {
     ...(isRsa ? { parameters: derNull } : {}),
   });
   const serialNumber = randomBytes(12);
-  // Positive and without leading zeros, as DER wants an integer.
+  // Positive and minimal, as DER requires of an integer.
   serialNumber[0] = (serialNumber[0] & 0x7f) | 0x40;
   const tbs = new TBSCertificate({
     version: plan.version1 ? Version.v1 : Version.v3,
@@ -358,7 +358,7 @@ function extensionsOf(plan: Blueprint): Extension[] {
   return list;
 }
 
-/** subjectAltName of each kind. */
+/** Returns the subjectAltName for a kind. */
 function namesFor(kind: CertificateKind, hosts: readonly string[]): readonly string[] {
   const host = hosts.find((name) => !isIP(name)) ?? "device.gateway.test";
   const labels = host.split(".");

@@ -9,24 +9,24 @@ import type { ResponseContent } from "./responses.js";
 export interface Connection {
   readonly raw: Socket;
   info: ConnectionInfo;
-  /** Set once the gateway has silently stopped responding on it. */
+  /** Set once the gateway silently stopped responding on it. */
   silent?: "ignore" | "reset";
-  /** The last 16 responses that were sent as they should be, oldest first. */
+  /** The last 16 responses that were sent correctly, oldest first. */
   readonly sent: ResponseContent[];
-  /** How far TLS came, where it is spoken. */
+  /** State of TLS, if it is used. */
   tls?: "handshake" | "secured" | "failed";
 }
 
 /** Why a TLS handshake failed. */
 export interface TlsError {
   readonly connectionId: number;
-  /** OpenSSL's code, e.g. `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`, or `CLOSED` if the client went away without an alert. */
+  /** OpenSSL's code, such as `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`, or `CLOSED` if the client closed without an alert. */
   readonly code: string;
 }
 
 /**
- * Accepts TCP connections, lets faults strike them, speaks TLS, and passes on what is fit for HTTP. Bytes are seen here
- * before any HTTP or TLS server sees them, which is why the HTTP server itself never listens.
+ * Accepts TCP connections, injects faults, runs TLS, and passes connections on to HTTP. Faults need the raw bytes
+ * before any TLS or HTTP server, which is why the HTTP server itself does not listen.
  */
 export class Connections {
   readonly server: NetServer;
@@ -59,7 +59,7 @@ export class Connections {
         else socket.destroy();
       });
       this.#tlsServer.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
-        // A socket that is gone does not know its port any more; then the end of the connection tells.
+        // A closed socket no longer knows its port; the connection's end is handled elsewhere.
         const connection = this.#byPort.get(socket.remotePort ?? -1);
         if (connection !== undefined) this.#tlsFailed(connection, error.code ?? error.message);
       });
@@ -68,17 +68,17 @@ export class Connections {
     this.server = new NetServer({ noDelay: true }, (raw) => this.#accept(raw));
   }
 
-  /** The connection that a socket of an HTTP request belongs to. */
+  /** Returns the connection of an HTTP request's socket. */
   of(socket: object): Connection {
     return this.#bySocket.get(socket) as Connection;
   }
 
-  /** Ends every connection at once. */
+  /** Closes all connections at once. */
   destroyAll(): void {
     for (const connection of this.#open) connection.raw.destroy();
   }
 
-  /** Stops listening and ends every connection; resolves once they are gone. */
+  /** Stops listening and closes all connections; resolves when they are closed. */
   async close(): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
     const gone = [...this.#open].map(({ raw }) => new Promise<void>((resolve) => raw.once("close", () => resolve())));
@@ -95,7 +95,7 @@ export class Connections {
     this.#open.add(connection);
     this.#byPort.set(port, connection);
     this.#bySocket.set(raw, connection);
-    // Resets are part of this gateway's life; what a failing socket means is seen where it is used.
+    // Resets are expected here; socket errors are handled where the socket is used.
     raw.on("error", () => {});
     raw.on("close", () => {
       counts.openConnections--;
@@ -126,7 +126,7 @@ export class Connections {
         reset(connection);
         return;
       case "close":
-        // Draining first: closing a socket with unread bytes would send RST.
+        // Drain first: closing a socket with unread bytes would send RST.
         raw.resume();
         raw.end();
         return;
@@ -164,7 +164,7 @@ export class Connections {
     }
   }
 
-  /** Speaks TLS 1.2 with what the server sends changed on its way, as by somebody on the network. */
+  /** Runs TLS 1.2 and modifies the server's bytes, like an attacker on the network. */
   #tamper(connection: Connection, change: (bytes: Buffer) => { bytes: Buffer; end: boolean }): void {
     const { raw } = connection;
     connection.tls = "handshake";
@@ -190,8 +190,8 @@ export class Connections {
     });
     raw.on("end", () => between.push(null));
     raw.on("close", () => between.destroy());
-    // A separate server for one connection: no session of another one can be resumed here, which would skip the
-    // messages to be changed, and the connection is known without looking at ports.
+    // A separate TLS server for this connection: no session can be resumed, which would skip the messages to be
+    // modified, and the connection is known without looking at ports.
     const server = createTlsServer({ ...this.#tls, maxVersion: "TLSv1.2" });
     server.on("secureConnection", (socket) => this.#secured(connection, socket));
     server.on("tlsClientError", (error: NodeJS.ErrnoException) => {
@@ -231,7 +231,9 @@ export class Connections {
   }
 }
 
-/** Node resumes by tickets, yet small devices may know session identifiers only (RFC 5246, 7.3). */
+/**
+ * Enables resumption by session identifiers (RFC 5246 section 7.3) in addition to Node's tickets, for small devices.
+ */
 function keepSessions(server: ReturnType<typeof createTlsServer>): void {
   const maxSessions = 100;
   const sessions = new Map<string, Buffer>();
@@ -245,9 +247,9 @@ function keepSessions(server: ReturnType<typeof createTlsServer>): void {
   });
 }
 
-/** RST on the TCP connection, whatever runs on top of it. */
+/** Sends RST on the TCP connection, whatever runs on top of it. */
 export function reset({ raw }: Connection): void {
-  // Node's own way is to end the stream first, and so FIN would go ahead of RST.
+  // Node would end the stream first, and FIN would precede RST.
   raw.destroySoon = () => {
     raw.destroy();
   };
@@ -255,8 +257,8 @@ export function reset({ raw }: Connection): void {
 }
 
 /**
- * Changes the last byte of the ServerKeyExchange, which is the last one of its signature (RFC 5246 section 7.4.3), and
- * passes on everything else. Works on any split of the stream: bytes are followed through records and messages.
+ * Changes the last byte of the ServerKeyExchange, which belongs to its signature (RFC 5246 section 7.4.3), and passes
+ * on everything else. Tracks records and messages, so the stream may be split anywhere.
  */
 function damageKeyExchange(): (bytes: Buffer) => Buffer {
   const handshake = 22;

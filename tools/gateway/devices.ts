@@ -2,13 +2,13 @@ import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { GatewayError } from "./errors.js";
 
-/** What a device may do with a topic. Only `publish` and `both` let it publish; `none`: the topic has no policy. */
+/** Permission of a device for a topic. Only `publish` and `both` allow publishing; `none`: the topic has no policy. */
 export type TopicPermission = "publish" | "subscribe" | "both" | "none";
 
 /** `isolated`: in arrears (`FailedOperation.AccountIsolated`). */
 export type AccountState = "isolated";
 
-/** `forbidden`: switched off (`UnauthorizedOperation.ProductIsForbidden`). */
+/** `forbidden`: disabled (`UnauthorizedOperation.ProductIsForbidden`). */
 export type ProductState = "forbidden";
 
 /**
@@ -17,56 +17,60 @@ export type ProductState = "forbidden";
  */
 export type DeviceState = "disabled" | "notEnabled";
 
-/** What the devices of a product sign with. */
+/** Type of the credentials of a product's devices. */
 export type Authentication = "psk" | "certificate";
 
-/** One device as written by hand or in a JSON file: exactly one of `psk`, `publicKey` and `certificate`. */
+/** Description of a device, with exactly one of `psk`, `publicKey` and `certificate`. */
 export interface DeviceDescription {
-  /** The device's key, 4 to 64 Base64 characters, used as text. */
+  /** PSK, 4 to 64 Base64 characters, used as text. */
   readonly psk?: string;
   /** The device's RSA public key, PEM. */
   readonly publicKey?: string;
   /** The device's certificate with an RSA key, PEM. */
   readonly certificate?: string;
-  /** Accept only this algorithm; otherwise every one that fits the credential. */
+  /** The only accepted algorithm. @default every algorithm for the credential */
   readonly algorithm?: SignatureAlgorithm;
   /**
-   * Permissions on top of the default topics, by the name after `<ProductId>/<DeviceName>/` or by a whole topic.
-   * A default topic can be given another permission too.
+   * Permissions in addition to the default topics, by the name after `<ProductId>/<DeviceName>/` or by full topic. They
+   * override those of the default topics.
    */
   readonly topics?: Readonly<Record<string, TopicPermission>>;
-  /** Refuses every request of the device that is signed rightly. */
+  /** State in which every correctly signed request of the device is rejected. */
   readonly state?: DeviceState;
 }
 
-/** How a product responds to `/device/register`. */
+/** Response of a product to `/device/register`. */
 export interface RegistrationDescription {
-  /** What a device gets: `"psk"` (default) or a `"certificate"` with its private key. */
+  /** Credential that a device gets: a PSK, or a certificate with its private key. @default "psk" */
   readonly credential?: "psk" | "certificate";
-  /** Create devices that are not known yet, true by default. */
+  /** Whether unknown devices are created. @default true */
   readonly open?: boolean;
   /**
-   * What happens when a device registers again: `"same"` returns what it has (default), `"renew"` issues a new secret
-   * and invalidates the old one, `"refuse"` responds with `UnsupportedOperation.ClientCertAlreadyGot`.
+   * Reaction to a repeated registration: `"same"` returns the same credential, `"renew"` issues a new one and revokes
+   * the old one, `"refuse"` responds with `UnsupportedOperation.ClientCertAlreadyGot`. @default "same"
    */
   readonly again?: "same" | "renew" | "refuse";
-  /** How many devices the product may have, registered or described; no limit by default. */
+  /** Maximum number of devices of the product, registered or described. @default no limit */
   readonly maxDevices?: number;
-  /** PEM of the product's own CA: devices bring a certificate that it signed and get no secret. */
+  /** PEM of the product's private CA: devices send a certificate signed by it and get no secret. */
   readonly ownCa?: string;
-  /** Leave `State` out of the response, as older pages show it. */
+  /** Omits `State` from the response, as in older documentation. */
   readonly withoutState?: boolean;
 }
 
 export interface ProductDescription {
-  /** Signs registrations; at least 16 characters, of which the first 16 are the AES key of the response. */
+  /**
+   * ProductSecret, which signs registrations; at least 16 characters, the first 16 of which are the AES key of the
+   * response.
+   */
   readonly productSecret?: string;
   readonly registration?: RegistrationDescription;
-  /** Refuses every request of the product that is signed rightly, registrations included. */
+  /** State in which every correctly signed request of the product is rejected, including registrations. */
   readonly state?: ProductState;
   /**
-   * What its devices sign with; by default each with what fits its credential. With `certificate`, HMAC is refused
+   * Credential type of all its devices. With `certificate`, HMAC is rejected
    * (`UnauthorizedOperation.ProductNotSupportPSK`), with `psk`, RSA (`UnsupportedOperation.WrongProductAuthType`).
+   * @default by each device's credential
    */
   readonly authentication?: Authentication;
   readonly devices?: Readonly<Record<string, DeviceDescription>>;
@@ -74,7 +78,7 @@ export interface ProductDescription {
 
 /** The content of a devices file. */
 export interface DevicesDescription {
-  /** Refuses every request that is signed rightly. */
+  /** State in which every correctly signed request is rejected. */
   readonly account?: AccountState;
   readonly products: Readonly<Record<string, ProductDescription>>;
 }
@@ -93,9 +97,9 @@ export interface DeviceRecord {
   credential: Credential;
   readonly algorithm: SignatureAlgorithm | undefined;
   readonly topics: ReadonlyMap<string, TopicPermission>;
-  /** May be set while the gateway runs. */
+  /** Can be changed while the gateway runs. */
   state?: DeviceState;
-  /** What a registration handed out, so that it can be handed out again. */
+  /** The issued credential, to return it again. */
   issued?: Readonly<Record<string, unknown>>;
 }
 
@@ -104,7 +108,7 @@ export interface ProductRecord {
   readonly productSecret: string | undefined;
   readonly registration: RegistrationDescription;
   readonly ownCa: X509Certificate | undefined;
-  /** May be set while the gateway runs. */
+  /** Can be changed while the gateway runs. */
   state?: ProductState;
   readonly authentication: Authentication | undefined;
   readonly devices: Map<string, DeviceRecord>;
@@ -119,13 +123,13 @@ const defaultTopics: readonly (readonly [string, TopicPermission])[] = [
   ["data", "both"],
 ];
 
-/** Products and devices by their names. */
+/** Registry of products and devices. */
 export class DeviceRegistry {
   readonly products = new Map<string, ProductRecord>();
-  /** May be set while the gateway runs. */
+  /** Can be changed while the gateway runs. */
   account: AccountState | undefined;
 
-  /** @throws GatewayError INVALID_DEVICES that names the place, e.g. `products.P.devices.D.psk` */
+  /** @throws {GatewayError} INVALID_DEVICES with the path, such as `products.P.devices.D.psk` */
   constructor(description: DevicesDescription) {
     const root = object(description, "devices", ["products", "account"]);
     oneOf(root.account, "account", ["isolated"]);
@@ -136,7 +140,7 @@ export class DeviceRegistry {
     }
   }
 
-  /** Adds a device or replaces one while the gateway runs. */
+  /** Adds or replaces a device while the gateway runs. */
   set(productId: string, deviceName: string, description: DeviceDescription): void {
     const product = this.products.get(productId);
     if (!product) throw invalid(`products.${productId}`, "is not a known product");
@@ -144,7 +148,7 @@ export class DeviceRegistry {
     product.devices.set(deviceName, readDevice(productId, deviceName, description, place));
   }
 
-  /** Gives a device another credential and leaves its topics alone; adds the device if it is not known. */
+  /** Changes the credential of a device and keeps its topics; adds the device if it is unknown. */
   setCredential(productId: string, deviceName: string, description: DeviceDescription): DeviceRecord {
     const product = this.products.get(productId);
     if (!product) throw invalid(`products.${productId}`, "is not a known product");
@@ -162,7 +166,7 @@ export class DeviceRegistry {
 }
 
 /**
- * Reads a devices file: JSON as in {@link DevicesDescription}.
+ * Reads a devices file: JSON in the format of {@link DevicesDescription}.
  *
  * @throws GatewayError DEVICES_UNREADABLE, INVALID_DEVICES
  */
@@ -174,16 +178,16 @@ export function readDevicesFile(path: string): DevicesDescription {
     const { code } = error as NodeJS.ErrnoException;
     throw new GatewayError("DEVICES_UNREADABLE", `The devices file ${path} cannot be read (${code}).`, error);
   }
-  // JSON begins with ASCII, so that in UTF-16 one of its first two bytes is NUL unless a byte order mark is there.
+  // JSON begins with ASCII, so in UTF-16 without a byte order mark one of the first two bytes is NUL.
   if (bytes.length > 1 && (bytes[0] >= 0xfe || bytes[0] === 0 || bytes[1] === 0)) {
     throw new GatewayError("INVALID_DEVICES", `The devices file ${path} is UTF-16, not UTF-8.`);
   }
-  // Without the byte order mark that some editors put in front.
+  // Without the byte order mark that some editors add.
   const text = new TextDecoder().decode(bytes);
   try {
     return JSON.parse(text);
   } catch (error) {
-    // The parser's own message quotes the text around the fault, which may be a key.
+    // The parser's message quotes text near the error, which may be a key.
     const position = /position (\d+)/.exec(String(error))?.[1];
     const line = position === undefined ? "" : ` (line ${text.slice(0, Number(position)).split("\n").length})`;
     throw new GatewayError("INVALID_DEVICES", `The devices file ${path} is not valid JSON${line}.`);
@@ -268,27 +272,29 @@ function readDevice(productId: string, deviceName: string, value: unknown, place
 }
 
 function readPublicKey(pem: string, isCertificate: boolean, place: string): KeyObject {
-  if (/PRIVATE KEY/.test(pem)) throw invalid(place, "holds a private key: the gateway needs the public one only");
+  if (/PRIVATE KEY/.test(pem)) throw invalid(place, "contains a private key: the gateway needs only the public key");
   let key: KeyObject;
   try {
     key = isCertificate ? new X509Certificate(pem).publicKey : createPublicKey(pem);
   } catch {
     throw invalid(place, isCertificate ? "is not a certificate in PEM" : "is not a public key in PEM");
   }
-  if (key.asymmetricKeyType !== "rsa") throw invalid(place, `is ${key.asymmetricKeyType}, yet only RSA is signed with`);
+  if (key.asymmetricKeyType !== "rsa")
+    throw invalid(place, `is a key of type ${key.asymmetricKeyType}; only RSA is supported`);
   return key;
 }
 
 function object(value: unknown, place: string, known?: readonly string[]): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(place, "must be an object");
   const unknown = known && Object.keys(value).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw invalid(`${place}.${unknown}`, `is not known here; known are ${known?.join(", ")}`);
+  if (unknown !== undefined)
+    throw invalid(`${place}.${unknown}`, `is unknown; the known members are ${known?.join(", ")}`);
   return value as Record<string, unknown>;
 }
 
 function optionalText(value: unknown, place: string): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== "string" || value === "") throw invalid(place, "must be a text that is not empty");
+  if (typeof value !== "string" || value === "") throw invalid(place, "must be a non-empty string");
   return value;
 }
 

@@ -13,26 +13,26 @@ import {
 } from "./verify.js";
 
 /**
- * Why a signature is wrong. Holds no secret: what is known of the key is said in words.
+ * Diagnosis of a wrong signature. Contains no secret: mistakes in the key are described in words.
  *
- * An HMAC cannot be opened. A wrong key can be distinguished from a request that was changed after it was signed only where the
- * original can be guessed from what was received: another form of the same host, path, body or time, or one of few known
- * values. Another nonce, payload or host name leaves no trace, and looks the same as another key. An RSA signature gives
- * its hash back, so there the key is certain and only the text is guessed.
+ * An HMAC cannot be inverted. A wrong key can be distinguished from a request that was modified after signing only if
+ * the original can be guessed from the received request: another form of the same host, path, body or time, or one of
+ * few known values. Another nonce, payload or hostname cannot be distinguished from another key. An RSA signature
+ * contains its hash, so the key is certain, and only the text is guessed.
  */
 export interface Diagnosis {
   /**
-   * - `explained`: with `deviations`, the signature would have been right
-   * - `signature`: no text signed with the device's key gives this signature (RSA only)
-   * - `key-or-text`: the key is another, or something was changed after signing in a way that cannot be guessed (HMAC)
-   * - `text`: the key is right, and some of the eight fields differs in a way that is not known (RSA only)
-   * - `unreadable`: the header does not hold a signature
+   * - `explained`: the signature is that of a request with these `deviations`
+   * - `signature`: not made with the device's key, for any text (RSA only)
+   * - `key-or-text`: another key, or a modification after signing that cannot be guessed (HMAC)
+   * - `text`: the key is correct, but one of the eight fields differs in an unknown way (RSA only)
+   * - `unreadable`: the header does not contain a signature
    */
   readonly verdict: "explained" | "signature" | "key-or-text" | "text" | "unreadable";
-  /** The fields that would have had to differ; empty if it is the key or the encoding. */
+  /** The wrong fields; empty if the key or the encoding is wrong. */
   readonly fields: readonly SignedFieldName[];
   readonly deviations: readonly Deviation[];
-  /** The string that should have been signed, line by line. */
+  /** Correct string to sign, line by line. */
   readonly expected: SignedFields;
   /** One line. */
   readonly message: string;
@@ -40,18 +40,18 @@ export interface Diagnosis {
 
 /** One mistake. */
 export interface Deviation {
-  /** A field of the string to sign, the way the fields are joined, the key, or the way the signature is written. */
+  /** A field of the string to sign, the way the fields are joined, the key, or the encoding of the signature. */
   readonly where: SignedFieldName | "layout" | "key" | "encoding" | "hash";
-  /** What was done instead, to follow "signed with …". */
+  /** Description of the mistake, to follow "signed with …". */
   readonly what: string;
-  /** For a field: what was signed in its place; left out where it could be long. */
+  /** For a field: the value that was signed; absent if it could be long. */
   readonly signed?: string;
 }
 
 interface FieldVariant {
   readonly deviation: Deviation;
   readonly fields: SignedFields;
-  /** One of so many that it is tried alone only. */
+  /** Whether it is tried only alone, because there are too many of its kind. */
   readonly lone: boolean;
 }
 
@@ -65,15 +65,15 @@ interface KeyVariant {
   readonly key: Buffer;
 }
 
-/** Keys of others that a client may have taken by mistake, with what to call them. */
+/** Other known keys that a client may have used by mistake, with descriptions. */
 export interface OtherKey {
   readonly name: string;
   readonly secret: string;
 }
 
 /**
- * Tries the well-known mistakes, each alone and then two together, until one leads to the signature that was sent.
- * The number of trials is bounded by the number of mistakes known here, some thousands of short hashes at most.
+ * Tries known mistakes, each alone and then in pairs, until the result equals the received signature. At most some
+ * thousands of short hashes.
  */
 export function diagnose(
   request: RawRequest,
@@ -88,7 +88,7 @@ export function diagnose(
     : diagnoseRsa(request, signed, expected, credential.publicKey, readings);
 }
 
-/** Other timestamps that are tried, in either direction: the time for which a signature is valid. */
+/** Range of other timestamps that are tried, in seconds: the validity of a signature. */
 const GUESSED_SECONDS = 300;
 
 const digestBytes = { sha1: 20, sha256: 32 } as const;
@@ -110,7 +110,7 @@ function diagnoseHmac(
       deviation: { where: "hash", what: `HMAC-${otherHash.toUpperCase()} instead of ${hash.toUpperCase()}` },
     },
   ];
-  // The length of a signature tells its hash; trying the other one would only cost time.
+  // The length of a signature determines its hash.
   const hashes = allHashes.filter(({ name }) => readings.some(({ bytes }) => bytes.length === digestBytes[name]));
   const wanted = new Map(readings.map((reading) => [reading.bytes.toString("hex"), reading]));
   const attempt = (text: Text, key: KeyVariant): Diagnosis | undefined => {
@@ -166,7 +166,7 @@ function diagnoseRsa(
 ): Diagnosis {
   if (readings.length === 0) return unreadable(expected);
   for (const reading of readings) {
-    // An RSA signature gives its hash back, which tells a wrong key from a wrong text for certain.
+    // An RSA signature contains its hash, which distinguishes a wrong key from a wrong text.
     const opened = openRsa(publicKey, reading.bytes);
     if (opened === undefined) continue;
     const hashDeviation: Deviation | undefined =
@@ -200,7 +200,7 @@ function diagnoseRsa(
   return { verdict: "signature", fields: [], deviations: [], expected, message: `wrong signature: ${message}` };
 }
 
-/** The known texts, if the signature is RSASSA-PSS, which differs from what is wanted in its padding only. */
+/** Checks whether the signature is RSASSA-PSS, which differs only in the padding. */
 function explainPss(
   publicKey: KeyObject,
   readings: readonly Reading[],
@@ -247,7 +247,7 @@ interface Reading {
   readonly deviation?: Deviation;
 }
 
-/** Every way in which the text may stand for a signature. */
+/** Returns every possible decoding of the signature header. */
 function readSignature(signature: string): readonly Reading[] {
   const readings: Reading[] = [];
   const add = (bytes: Buffer, what?: string): void => {
@@ -277,7 +277,10 @@ function readSignature(signature: string): readonly Reading[] {
   return readings;
 }
 
-/** Hash function and digest inside an RSASSA-PKCS1-v1_5 signature, or undefined if the key is not the signer's. */
+/**
+ * Returns the hash function and digest inside an RSASSA-PKCS1-v1_5 signature; undefined if it was made with another
+ * key.
+ */
 function openRsa(publicKey: KeyObject, signature: Buffer): { hash: "sha1" | "sha256"; digest: Buffer } | undefined {
   let info: Buffer;
   try {
@@ -313,7 +316,7 @@ function keyVariants(psk: string, otherKeys: readonly OtherKey[]): readonly KeyV
   return variants;
 }
 
-/** Every known mistake in a single field. */
+/** Returns every known mistake in a single field. */
 function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: SignedFields): readonly FieldVariant[] {
   const variants: FieldVariant[] = [];
   const seen = new Set<string>();
@@ -397,7 +400,7 @@ function fieldVariants(request: RawRequest, signed: SignatureHeaders, expected: 
     });
   }
   for (let seconds = 1; seconds <= GUESSED_SECONDS; seconds++) {
-    // Both clock readings of one request lie close together; what is further off was sent later or changed.
+    // Two clock readings of one request are close together; a larger difference means a delay or a modification.
     const what = seconds <= 3 ? "the clock was read twice" : "another time was signed";
     for (const other of [timestampSeconds + seconds, timestampSeconds - seconds]) {
       add("timestamp", String(other), what, { lone: seconds > 3 });
@@ -481,14 +484,14 @@ function addBodyHashes(
   if (typeof payload === "string") hashOf(payload, "the payload alone, the whole body is wanted");
 }
 
-/** All texts with at most one mistake. */
+/** Yields all texts with at most one mistake. */
 function* textsOf(expected: SignedFields, singles: readonly FieldVariant[]): Generator<Text> {
   yield { deviations: [], text: stringToSign(expected) };
   for (const { deviation, fields } of singles) yield { deviations: [deviation], text: stringToSign(fields) };
   for (const { deviation, text } of layouts(expected)) yield { deviations: [deviation], text };
 }
 
-/** All texts with two mistakes. */
+/** Yields all texts with two mistakes. */
 function* pairs(singles: readonly FieldVariant[]): Generator<Text> {
   const few = singles.filter(({ lone }) => !lone);
   for (const [index, first] of few.entries()) {
@@ -502,7 +505,7 @@ function* pairs(singles: readonly FieldVariant[]): Generator<Text> {
   }
 }
 
-/** The right fields, joined wrongly. */
+/** Returns the correct fields, joined incorrectly. */
 function layouts(fields: SignedFields): readonly { readonly deviation: Deviation; readonly text: string }[] {
   const lines = signedFieldNames.map((name) => fields[name]);
   const layout = (text: string, what: string) => ({ text, deviation: { where: "layout" as const, what } });
@@ -520,10 +523,10 @@ function layouts(fields: SignedFields): readonly { readonly deviation: Deviation
   ];
 }
 
-/** JSON with other separators. Iterates over text, not over the value, so depth does not matter. */
+/** Changes the separators of JSON. Works on the text, so depth does not matter. */
 function spaced(value: unknown, comma: string, colon: string): string {
   const compact = JSON.stringify(value);
-  // Strings first, so that what looks like a separator inside of them is passed over.
+  // Strings first, so that separators inside them are skipped.
   return compact.replace(/"(?:[^"\\]|\\.)*"|[,:]/g, (token) => (token === "," ? comma : token === ":" ? colon : token));
 }
 

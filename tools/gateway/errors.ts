@@ -1,19 +1,19 @@
-/** What can go wrong before the gateway runs. */
+/** Codes of errors of the gateway's API. */
 export type GatewayErrorCode =
   /** Another program listens on the port. */
   | "PORT_IN_USE"
-  /** The operating system does not let this user listen there. */
+  /** The operating system does not allow this user to listen on the port. */
   | "PORT_FORBIDDEN"
   /** Listening failed for another reason; see `cause`. */
   | "LISTEN_FAILED"
-  /** An option has a value that makes no sense. */
+  /** An option has an invalid value. */
   | "INVALID_OPTION"
-  /** The description of products and devices is wrong. */
+  /** The description of products and devices is invalid. */
   | "INVALID_DEVICES"
-  /** The file with the devices cannot be read. */
+  /** The devices file cannot be read. */
   | "DEVICES_UNREADABLE";
 
-/** Every error that the gateway's own API throws or rejects with. The message is one sentence without secrets. */
+/** Error of the gateway's API. The message is one sentence without secrets. */
 export class GatewayError extends Error {
   override readonly name = "GatewayError";
   readonly code: GatewayErrorCode;

@@ -4,45 +4,45 @@ import { GatewayError } from "./errors.js";
  * Where in a request a fault is injected:
  * - `connect`: the TCP connection was accepted, nothing was read, no TLS was spoken
  * - `read`: the request's headers were read, its body was not
- * - `headers`: the request was read and dealt with, no byte of the response was sent
+ * - `headers`: the request was read and processed, no byte of the response was sent
  * - `body`: the response's headers and half of its body were sent
  */
 export type FaultPhase = "connect" | "read" | "headers" | "body";
 
 /**
- * One way to misbehave.
+ * A fault to inject.
  *
- * A request with a fault that damages the *response* is dealt with as usual before, so its message counts as
- * received. One that is refused (`status`, `html`, `error`), responded to early, or whose body is never read is not.
+ * With a fault in the *response*, the request is processed normally first, so its message counts as received. A request
+ * that is rejected (`status`, `html`, `error`), gets an early response, or whose body is never read, does not count.
  */
 export type Fault =
   /** Waits before the response's headers, or between its headers and its body. */
   | { readonly kind: "delay"; readonly ms: number; readonly phase?: "headers" | "body" }
-  /** Goes on forever without a sign of life. In the phase `body` the response's headers were sent and nothing of its body. */
+  /** Hangs forever. In the phase `body`, the response's headers were sent and nothing of its body. */
   | { readonly kind: "hang"; readonly phase: FaultPhase }
   /** Sends RST. */
   | { readonly kind: "reset"; readonly phase: FaultPhase }
   /** Sends FIN without the (rest of the) response. */
   | { readonly kind: "close"; readonly phase: FaultPhase }
-  /** A status with its usual page of JSON; `retryAfter` is seconds or an HTTP date. */
+  /** An HTTP status with a JSON body; `retryAfter` is seconds or an HTTP date. */
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
-  /** A business error with any code, e.g. `InternalError`; by default with the status that other errors have. */
+  /** A gateway error with any code, such as `InternalError`; by default with the usual HTTP status of errors. */
   | { readonly kind: "error"; readonly code: string; readonly status?: number; readonly message?: string }
   /** A proxy's error page. @default status 502 */
   | { readonly kind: "html"; readonly status?: number }
-  /** A body of no bytes. @default status 200 */
+  /** An empty body. @default status 200 */
   | { readonly kind: "empty"; readonly status?: number }
-  /** Content-Length tells the whole, half is sent, then the connection is closed. */
+  /** Sends half of the announced Content-Length, then closes the connection. */
   | { readonly kind: "truncated" }
-  /** The JSON ends in its middle, yet Content-Length is right. */
+  /** The JSON is truncated, but Content-Length is correct. */
   | { readonly kind: "malformed-json" }
-  /** The right body as another type. @default text/plain */
+  /** The correct body with another Content-Type. @default text/plain */
   | { readonly kind: "content-type"; readonly contentType?: string }
-  /** A right response padded to `bytes` bytes. @default 1048576 */
+  /** A correct response padded to `bytes` bytes. @default 1048576 */
   | { readonly kind: "too-large"; readonly bytes?: number }
-  /** The right body in pieces. @default one byte every 20 ms */
+  /** The correct body in small pieces. @default one byte every 20 ms */
   | { readonly kind: "slow-drip"; readonly bytes?: number; readonly intervalMs?: number }
-  /** A Content-Length that is not the body's. `less` and `more` keep the connection open, as a confused server does. */
+  /** A wrong Content-Length. `less` and `more` keep the connection open, like a faulty server. */
   | { readonly kind: "wrong-length"; readonly length: "less" | "more" | "negative" | "text" | "twice" }
   /** Chunked, with a chunk size that is not a number. */
   | { readonly kind: "bad-chunk" }
@@ -50,58 +50,61 @@ export type Fault =
   | { readonly kind: "garbage" }
   /** An interim response (103) before the real one. */
   | { readonly kind: "interim" }
-  /** The response to the request before, RequestId and all; to the first request, a response with an invented RequestId. */
+  /**
+   * The response to the previous request, including its RequestId; for the first request, a response with a random
+   * RequestId.
+   */
   | { readonly kind: "other-response" }
   /**
-   * A response that was sent on this connection before, so many requests ago, 1 by default, in place of dealing with the
-   * request: as a proxy does that repeats a response. Where there was none, the request is dealt with as usual.
+   * Repeats a response sent `ago` requests earlier on this connection, instead of processing the request, like a faulty
+   * proxy. Without such a response, the request is processed normally. @default ago 1
    */
   | { readonly kind: "repeated"; readonly ago?: number }
-  /** The right response, and at once another one that nobody asked for. */
+  /** The correct response, followed immediately by an unsolicited one. */
   | { readonly kind: "two-responses" }
-  /** Responds once the headers were read, without reading the body; then closes (default) or goes on. */
+  /** Responds after reading the headers, without the body; then closes (default) or continues. */
   | { readonly kind: "early"; readonly status?: number; readonly keepOpen?: boolean }
   /**
-   * Responds as if the connection were kept; then, without a word: `ignore` never reads from it again, `close` sends
-   * FIN, `reset` sends RST once the next request arrives.
+   * Responds as if the connection were kept alive; then silently: `ignore` never reads from it again, `close` sends
+   * FIN, `reset` sends RST when the next request arrives.
    */
   | { readonly kind: "half-open"; readonly afterwards: "ignore" | "close" | "reset" }
-  /** The Date header and the timestamp's window are off by so many seconds. */
+  /** Shifts the Date header and the timestamp window by a number of seconds. */
   | { readonly kind: "skew"; readonly seconds: number }
   /** TLS: a fatal alert instead of a ServerHello. @default handshake_failure (40) */
   | { readonly kind: "tls-alert"; readonly alert?: number }
-  /** TLS: FIN after that many bytes of the server's handshake. @default 0 */
+  /** TLS: FIN after `afterBytes` bytes of the server's handshake. @default 0 */
   | { readonly kind: "tls-close"; readonly afterBytes?: number }
   /** TLS: reads the ClientHello and never responds. */
   | { readonly kind: "tls-hang" }
-  /** TLS 1.2: the signature of the ServerKeyExchange is damaged on its way. */
+  /** TLS 1.2: corrupts the signature of the ServerKeyExchange. */
   | { readonly kind: "tls-key-exchange" };
 
 export type FaultKind = Fault["kind"];
 
-/** True for faults that strike a connection, not a request: they wait for the next connection to be opened. */
+/** Whether a fault applies to a connection, not a request: it is injected into the next new connection. */
 export function concernsConnection(fault: Fault): boolean {
   return fault.kind.startsWith("tls-") || ("phase" in fault && fault.phase === "connect");
 }
 
-/** True if the request is not dealt with: whatever it carried was not received. */
+/** Whether the request is not processed, so that its message is not received. */
 export function refusesRequest(fault: Fault | undefined): boolean {
   if (fault === undefined) return false;
   if ("phase" in fault && fault.phase === "read") return true;
   return fault.kind === "status" || fault.kind === "error" || fault.kind === "html" || fault.kind === "early";
 }
 
-/** Picks faults at random, repeatably. */
+/** Reproducible random faults. */
 export interface RandomFaults {
-  /** 0 to 1: the share of requests (and, for faults of connections, of connections) into which one is injected. */
+  /** Probability of a fault per request (or, for connection faults, per connection), 0 to 1. */
   readonly probability: number;
-  /** Among which to choose, each as likely as the others. */
+  /** Faults to choose from, with equal probability. */
   readonly among: readonly Fault[];
   /** 0 to 4 294 967 295; the same seed gives the same faults for the same order of requests. */
   readonly seed: number;
 }
 
-/** Fault injector: what is queued comes first, then what is always on, then chance. */
+/** Fault injector: queued faults come first, then the permanent fault, then random faults. */
 export class Faults {
   #connections: Fault[] = [];
   #requests: Fault[] = [];
@@ -109,7 +112,7 @@ export class Faults {
   #random: (RandomFaults & { readonly draw: () => number }) | undefined;
   readonly #secure: boolean;
 
-  /** @param secure whether the gateway speaks TLS; without, faults of TLS are refused */
+  /** @param secure whether the gateway uses TLS; otherwise TLS faults are rejected */
   constructor(secure: boolean, always: Fault | undefined, random: RandomFaults | undefined) {
     this.#secure = secure;
     this.always(always);
@@ -117,9 +120,9 @@ export class Faults {
   }
 
   /**
-   * Queues a fault for the next request, or, if it concerns connections, for the next connection.
+   * Queues a fault for the next request or, for connection faults, for the next connection.
    *
-   * @param times how often it is injected, 1 by default
+   * @param times number of injections @default times 1
    */
   next(fault: Fault, times = 1): void {
     this.#check(fault);
@@ -127,7 +130,7 @@ export class Faults {
     for (let i = 0; i < times; i++) queue.push(fault);
   }
 
-  /** One fault for everything that is not in the queue; undefined ends it. */
+  /** Sets the fault for everything that is not queued; undefined removes it. */
   always(fault: Fault | undefined): void {
     if (fault !== undefined) this.#check(fault);
     this.#always = fault;
@@ -137,7 +140,7 @@ export class Faults {
   random(random: RandomFaults | undefined): void {
     if (random !== undefined) {
       if (!(random.probability >= 0 && random.probability <= 1)) {
-        throw new GatewayError("INVALID_OPTION", "The probability of faults must lie between 0 and 1.");
+        throw new GatewayError("INVALID_OPTION", "The probability of faults must be from 0 to 1.");
       }
       for (const fault of random.among) this.#check(fault);
       this.#random = { ...random, draw: mulberry32(random.seed) };
@@ -146,7 +149,7 @@ export class Faults {
     }
   }
 
-  /** Empties the queue and switches everything off. */
+  /** Clears the queue and removes all faults. */
   clear(): void {
     this.#connections = [];
     this.#requests = [];
@@ -154,17 +157,17 @@ export class Faults {
     this.#random = undefined;
   }
 
-  /** How many faults are queued. */
+  /** Number of queued faults. */
   get pending(): number {
     return this.#connections.length + this.#requests.length;
   }
 
-  /** For the server: the fault of a new connection. */
+  /** For the server: returns the fault of a new connection. */
   ofConnection(): Fault | undefined {
     return this.#connections.shift() ?? this.#standing(true);
   }
 
-  /** For the server: the fault of a new request. */
+  /** For the server: returns the fault of a new request. */
   ofRequest(): Fault | undefined {
     return this.#requests.shift() ?? this.#standing(false);
   }
@@ -179,14 +182,14 @@ export class Faults {
     const random = this.#random;
     const among = random?.among.filter((fault) => concernsConnection(fault) === connection) ?? [];
     if (random === undefined || among.length === 0) return undefined;
-    // Two draws each time, so that a change of the probability does not reshuffle which fault comes when.
+    // Two draws each time, so that changing the probability does not change the sequence of faults.
     const isInjected = random.draw() < random.probability;
     const which = Math.floor(random.draw() * among.length);
     return isInjected ? among[which] : undefined;
   }
 }
 
-/** A small generator with 32 bits of state: enough for choosing faults, and the same everywhere. */
+/** Small random generator with 32 bits of state: reproducible, and sufficient to choose faults. */
 export function mulberry32(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -247,28 +250,28 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   "tls-key-exchange": {},
 };
 
-/** Every kind there is. */
+/** All kinds of faults. */
 export const faultKinds = Object.keys(members) as readonly FaultKind[];
 
-/** @throws GatewayError INVALID_OPTION that says what is wrong */
+/** Validates a fault. @throws {GatewayError} INVALID_OPTION */
 export function checkFault(fault: unknown): asserts fault is Fault {
   if (typeof fault !== "object" || fault === null) throw invalid("A fault must be an object with a kind.");
   const { kind, ...rest } = fault as Record<string, unknown>;
   if (!Object.hasOwn(members, String(kind))) {
-    throw invalid(`There is no fault ${JSON.stringify(kind)}; there are ${faultKinds.join(", ")}.`);
+    throw invalid(`Unknown fault ${JSON.stringify(kind)}; the known ones are ${faultKinds.join(", ")}.`);
   }
   const known = members[kind as FaultKind];
   for (const name of Object.keys(rest)) {
     if (!Object.hasOwn(known, name)) throw invalid(`The fault ${kind} has no ${name}.`);
   }
   for (const [name, check] of Object.entries(known)) {
-    if (!check(rest[name])) throw invalid(`The fault ${kind} has no valid ${name}.`);
+    if (!check(rest[name])) throw invalid(`The fault ${kind} has an invalid ${name}.`);
   }
 }
 
 /**
  * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503:120`, `delay:200`,
- * `error:FailedOperation.AccountIsolated:403`, or JSON. The last member may itself hold colons.
+ * `error:FailedOperation.AccountIsolated:403`, or JSON. The last value may contain colons.
  *
  * @throws GatewayError INVALID_OPTION
  */
@@ -294,7 +297,10 @@ export function parseFault(text: string): Fault {
   return fault;
 }
 
-/** A number or `true` where the member takes one, else the text itself: codes of retired APIs are digits too. */
+/**
+ * Converts a value to a number or `true` if the member requires it; otherwise it stays text, since codes of retired
+ * APIs are digits, too.
+ */
 function readValue(kind: string, name: string, value: string): unknown {
   const number = /^-?\d+$/.test(value) ? Number(value) : undefined;
   const check = members[kind as FaultKind]?.[name];

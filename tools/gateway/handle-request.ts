@@ -34,7 +34,7 @@ import {
   stringToSign,
 } from "./verify.js";
 
-/** What the rules of an exchange need of the gateway. */
+/** State of the gateway used to process requests. */
 export interface Rules {
   readonly registry: DeviceRegistry;
   readonly nonces: NonceMemory;
@@ -47,7 +47,7 @@ export interface Rules {
 
 export type Endpoint = "publish" | "register" | "reportlog";
 
-/** Deals with a request whose body was read: fills in what is known of it and gives its response. */
+/** Processes a request with its body: records its details and returns the response. */
 export function handleRequest(
   rules: Rules,
   endpoint: Endpoint,
@@ -88,7 +88,7 @@ function accept(rules: Rules, endpoint: Endpoint, entry: ReceivedRequest, nowMs:
     throw new Refusal("ResourceNotFound.DeviceNotExist", `The product ${productId} has no device ${deviceName}.`);
   }
   checkSignature(rules, entry, device, product, nowMs, device.credential.kind);
-  // After the signature: whoever cannot sign is not told what state an account or a device is in.
+  // After the signature check: the state of an account or device is not revealed to others.
   checkStates(rules.registry, product, device);
   rules.rateLimit?.take(`${productId}/${deviceName}`, nowMs);
   deliverContent(rules, endpoint, entry, body, device);
@@ -106,7 +106,7 @@ function deliverContent(
     entry.messages = readLogLines(body);
     return;
   }
-  // Kept for the log even where the message is refused.
+  // Recorded even if the message is rejected.
   if (typeof body.TopicName === "string") entry.topic = body.TopicName;
   Object.assign(entry, readMessage(body, device, rules.maxPayloadBytes));
 }
@@ -115,18 +115,18 @@ const stateRefusals: Readonly<
   Record<AccountState | ProductState | DeviceState, readonly [code: ResponseCode, message: string]>
 > = {
   isolated: ["FailedOperation.AccountIsolated", "The account is in arrears."],
-  forbidden: ["UnauthorizedOperation.ProductIsForbidden", "The product is switched off."],
+  forbidden: ["UnauthorizedOperation.ProductIsForbidden", "The product is disabled."],
   disabled: ["FailedOperation.DeviceAlreadyDisabled", "The device was disabled in the console."],
   notEnabled: ["UnauthorizedOperation.DeviceIsNotEnabled", "The device is not enabled."],
 };
 
-/** @throws Refusal if the account, the product or the device is in a state in which nothing is accepted */
+/** @throws {Refusal} if the state of the account, the product or the device prevents all requests */
 function checkStates(registry: DeviceRegistry, product: ProductRecord, device: DeviceRecord | undefined): void {
   const state = registry.account ?? product.state ?? device?.state;
   if (state !== undefined) throw new Refusal(...stateRefusals[state]);
 }
 
-/** The ProductSecret in the place of a device's key. */
+/** Returns a record with the ProductSecret as the device's key. */
 function secretOf(product: ProductRecord, deviceName: string): DeviceRecord {
   const { productId, productSecret } = product;
   if (productSecret === undefined) {
@@ -155,7 +155,7 @@ function checkSignature(
   };
   const signed = readSignatureHeaders(request);
   entry.algorithm = signed.algorithm;
-  // A product's devices may have certificates, and its ProductSecret is a key all the same.
+  // The ProductSecret is an HMAC key even if the product's devices have certificates.
   checkAlgorithmFits(device, signed.algorithm, verifiedBy === "productSecret" ? undefined : product.authentication);
   const nowSeconds = nowMs / 1000;
   checkTimestamp(signed.timestampSeconds, nowSeconds, rules.windowSeconds);
@@ -166,7 +166,7 @@ function checkSignature(
     throw new Refusal("AuthFailure.SignatureFailure", "The signature is wrong.");
   }
   entry.verifiedBy = verifiedBy;
-  // Only now: a nonce of somebody who cannot sign must not shut out the device that can.
+  // Only after the signature check: a forged request must not use up a nonce of the device.
   rules.nonces.use(`${device.productId}/${device.deviceName}`, signed.nonce, nowSeconds, rules.windowSeconds);
 }
 

@@ -4,18 +4,18 @@ import { type Connection, reset } from "./connections.js";
 import type { Fault } from "./faults.js";
 import type { ResponseContent } from "./responses.js";
 
-/** A response on its way out. */
+/** A response to be sent. */
 export interface Delivery {
   readonly response: ServerResponse;
   readonly connection: Connection;
   readonly content: ResponseContent;
   /** Value of the Date header. */
   readonly date: string;
-  /** Body of the response before this one. */
+  /** Body of the previous response. */
   readonly earlier: string;
-  /** Runs later unless the gateway is closed before. */
+  /** Runs an action after a delay, unless the gateway is closed before. */
   readonly later: (ms: number, action: () => void) => void;
-  /** Called with the status before the headers are sent, so that whoever has the response finds it recorded. */
+  /** Called with the status before the headers are sent, so that it is recorded when a client has the response. */
   readonly onHead: (status: number) => void;
 }
 
@@ -28,11 +28,11 @@ export function sendResponse(delivery: Delivery, more: Record<string, string> = 
 }
 
 /**
- * Sends the response in the way of a fault. Faults that concern the connection or the reading are dealt with before.
+ * Sends the response with a fault. Connection and read faults are handled earlier.
  *
- * A response has no socket until the one before it on the same connection is finished. Over TLS that regularly comes
- * after the client's next request: the client may have read every byte while the server still waits for the signal that
- * they are written. So a missing socket means "not yet", never "gone".
+ * A response has no socket until the previous one on the same connection has finished. Over TLS, this is often after
+ * the client's next request: the client may have read all bytes before the server's write callback. So a missing socket
+ * means "not yet", never "closed".
  */
 export function sendFaultyResponse(delivery: Delivery, fault: Fault): void {
   const { response } = delivery;
@@ -66,7 +66,7 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
         return;
       }
       head(delivery, content.status, body.length);
-      // Not at once: many clients report RST as a mere end while they still have bytes to read.
+      // Delayed: many clients report RST as a normal end while they still have bytes to read.
       response.write(half, () => later(resetDelayMs, () => setImmediate(() => reset(connection))));
       return;
     case "close":
@@ -155,7 +155,7 @@ function misbehave(delivery: Delivery, fault: Fault, socket: Socket): void {
         response.on("finish", () => socket.end());
       } else {
         connection.silent = fault.afterwards;
-        // The HTTP server would close an idle connection after a while, which is a sign of life.
+        // Otherwise the HTTP server would close the idle connection after its timeout.
         response.on("close", () => socket.setTimeout(0));
       }
       sendResponse(delivery);
@@ -193,7 +193,7 @@ function send(delivery: Delivery, status: number, body: Buffer, more: Record<str
 }
 
 function head(delivery: Delivery, status: number, length: number, more: Record<string, string> = {}): void {
-  // A client that has gone got nothing.
+  // A disconnected client gets nothing.
   if (!delivery.response.destroyed) delivery.onHead(status);
   delivery.response.writeHead(status, {
     date: delivery.date,
@@ -203,7 +203,7 @@ function head(delivery: Delivery, status: number, length: number, more: Record<s
   });
 }
 
-/** For what an HTTP server would refuse to write. */
+/** Builds a response head that Node's HTTP server would refuse to write. */
 function rawHead(delivery: Delivery, lines: readonly string[]): string {
   return [`HTTP/1.1 200 OK`, `Date: ${delivery.date}`, `Content-Type: ${json}`, ...lines, "", ""].join("\r\n");
 }

@@ -5,9 +5,9 @@ import type { Fault, RandomFaults } from "./faults.js";
 import type { ReceivedRequest } from "./received.js";
 import type { ResponseShape } from "./responses.js";
 
-/** HTTPS. Everything has a default. */
+/** Options of HTTPS. */
 export interface HttpsOptions {
-  /** What the server shows: a kind to generate (`"chain"` by default) or a finished set. */
+  /** The server's certificates: a kind to generate, or an existing set. @default "chain" */
   readonly certificates?: CertificateKind | CertificateSet;
   /** Names, key types and time for generated certificates. */
   readonly certificateOptions?: CertificateOptions;
@@ -17,14 +17,17 @@ export interface HttpsOptions {
   readonly ciphers?: string;
   /** Curves for the key exchange, OpenSSL's names joined by colons. */
   readonly ecdhCurve?: string;
-  /** Offer session resumption. @default true */
+  /** Whether to offer session resumption. @default true */
   readonly resumption?: boolean;
-  /** Mutual TLS: ask clients for a certificate of this CA (PEM); `required` (default) refuses those without. */
+  /**
+   * Mutual TLS: requests client certificates of this CA (PEM); `required` rejects clients without one. @default
+   * required true
+   */
   readonly clientCertificate?: { readonly ca: string; readonly required?: boolean };
 }
 
 export interface GatewayOptions {
-  /** 0 (default) lets the system choose. */
+  /** Port; 0 lets the system choose. @default 0 */
   readonly port?: number;
   /** Address to listen on. @default 127.0.0.1 */
   readonly host?: string;
@@ -32,36 +35,36 @@ export interface GatewayOptions {
   readonly https?: boolean | HttpsOptions;
   /** Products and devices, or the path of a JSON file with them. @default none */
   readonly devices?: DevicesDescription | string;
-  /** How far a timestamp may be off in either direction, in seconds. @default 300 */
+  /** Tolerance of timestamps in either direction, in seconds. @default 300 */
   readonly windowSeconds?: number;
-  /** The clock, milliseconds since 1970. @default the system's */
+  /** Clock, returns milliseconds since 1970. @default the system's */
   readonly now?: () => number;
-  /** Added to the clock, in seconds: a gateway whose clock is wrong. */
+  /** Offset of the gateway's clock in seconds. @default 0 */
   readonly clockSkewSeconds?: number;
-  /** Shape of the responses. @default "response" */
+  /** Format of the responses. @default "response" */
   readonly responseShape?: ResponseShape;
-  /** ResponseContent business errors with statuses of the 400s; false (default): with 200. */
+  /** Whether gateway errors have 4xx statuses instead of 200. @default false */
   readonly mapStatus?: boolean;
-  /** The host that clients must have signed; by default the one in their Host header, lower case, without port. */
+  /** Host that clients must sign. @default the host of their Host header, in lower case and without port */
   readonly signedHost?: string;
-  /** Limit of a payload in decoded bytes. @default 16384 */
+  /** Maximum payload in decoded bytes. @default 16384 */
   readonly maxPayloadBytes?: number;
-  /** Limit of a request's body in bytes. @default 65536 */
+  /** Maximum request body in bytes. @default 65536 */
   readonly maxBodyBytes?: number;
-  /** Messages a second and device. @default no limit */
+  /** Maximum messages per second and device. @default no limit */
   readonly rateLimit?: number;
-  /** How many nonces are remembered. @default 100000 */
+  /** Number of nonces remembered. @default 100000 */
   readonly maxNonces?: number;
-  /** How many requests are kept for inspection. @default 1000 */
+  /** Number of requests kept for inspection. @default 1000 */
   readonly maxReceived?: number;
-  /** How long an idle connection is kept, in milliseconds. @default 60000 */
+  /** Keep-alive time of idle connections in milliseconds. @default 60000 */
   readonly keepAliveTimeoutMs?: number;
-  /** A fault that is always on. */
+  /** Permanent fault. */
   readonly fault?: Fault;
   readonly randomFaults?: RandomFaults;
-  /** Let a request choose its own fault by this header, e.g. `X-Mock-Fault: hang:body`. @default off */
+  /** Name of a header with which requests can select a fault, as in `X-Mock-Fault: hang:body`. @default none */
   readonly faultHeader?: string;
-  /** Called once for each request when its response was sent or its connection ended. */
+  /** Called once for each request, when its response was sent or its connection closed. */
   readonly onRequest?: (request: ReceivedRequest) => void;
 }
 
@@ -71,7 +74,7 @@ export function checkOptions(options: GatewayOptions): void {
     const value = options[name];
     if (value === undefined) return;
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-      throw new GatewayError("INVALID_OPTION", `${name} must be a whole number from ${min} to ${max}.`);
+      throw new GatewayError("INVALID_OPTION", `${name} must be an integer from ${min} to ${max}.`);
     }
   };
   whole("port", 0, 65535);
@@ -84,6 +87,6 @@ export function checkOptions(options: GatewayOptions): void {
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {
-    throw new GatewayError("INVALID_OPTION", "faultHeader must be the name of a header.");
+    throw new GatewayError("INVALID_OPTION", "faultHeader must be a valid header name.");
   }
 }

@@ -2,7 +2,7 @@ import { type DeviceRecord, deviceNamePattern, productIdPattern } from "./device
 import { Refusal } from "./responses.js";
 import { quote } from "./verify.js";
 
-/** A message that the gateway has understood. */
+/** A validated message. */
 export interface Message {
   readonly topic: string;
   readonly qos: 0 | 1;
@@ -14,7 +14,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const maxTopicBytes = 255;
 
-/** Only `application/json` is accepted, with any parameters but a charset other than UTF-8. */
+/** Checks the Content-Type: `application/json`, with any parameters except a charset other than UTF-8. */
 export function checkContentType(value: string | undefined): void {
   const [type, ...parameters] = (value ?? "").split(";").map((part) => part.trim().toLowerCase());
   if (type !== "application/json") {
@@ -26,7 +26,9 @@ export function checkContentType(value: string | undefined): void {
   }
 }
 
-/** @throws Refusal InvalidParameterValue.InvalidJSON unless the body is one JSON object in valid UTF-8 */
+/**
+ * Parses a request body. @throws {Refusal} InvalidParameterValue.InvalidJSON unless it is a JSON object in valid UTF-8
+ */
 export function parseBody(body: Buffer): JsonObject {
   let text: string;
   try {
@@ -48,7 +50,7 @@ export function parseBody(body: Buffer): JsonObject {
   return value as JsonObject;
 }
 
-/** ProductId and DeviceName of a body, checked for form only. */
+/** Reads ProductId and DeviceName from a body and checks only their format. */
 export function readIdentity(body: JsonObject): { productId: string; deviceName: string } {
   const productId = text(body, "ProductId");
   const deviceName = text(body, "DeviceName");
@@ -61,7 +63,7 @@ export function readIdentity(body: JsonObject): { productId: string; deviceName:
   return { productId, deviceName };
 }
 
-/** Topic, permission, QoS, encoding and size of a publish. */
+/** Reads and checks topic, permission, QoS, encoding and size of a message. */
 export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBytes: number): Message {
   const topic = text(body, "TopicName");
   checkTopic(topic, device);
@@ -109,12 +111,12 @@ function checkTopic(topic: string, device: DeviceRecord): void {
     const kind = topic.slice("$thing/up/".length, -`/${productId}/${deviceName}`.length);
     if (/^[a-z_]+(\/[a-z_]+)?$/.test(kind)) return;
   }
-  // System topics of the shadow and of updates over the air that a device may publish to.
+  // System topics of the shadow and of over-the-air updates to which a device may publish.
   if (["$shadow/operation", "$ota/report"].some((kind) => topic === `${kind}/${productId}/${deviceName}`)) return;
   throw new Refusal("ResourceNotFound.TopicPolicyNotExist", `The device may not publish to ${quote(topic)}.`);
 }
 
-/** A member that must be a text. */
+/** Reads a member that must be a string. */
 export function text(body: JsonObject, name: string, empty: "allow empty" | "refuse empty" = "refuse empty"): string {
   const value = body[name];
   if (value === undefined || value === null)

@@ -1,6 +1,6 @@
 import { Refusal } from "./responses.js";
 
-/** At most so many messages in any second, for each device. */
+/** Rate limit per device, over a sliding window of one second. */
 export class RateLimit {
   readonly #limit: number;
   readonly #times = new Map<string, number[]>();
@@ -13,7 +13,7 @@ export class RateLimit {
   take(device: string, nowMs: number): void {
     const times = (this.#times.get(device) ?? []).filter((time) => time > nowMs - 1000 && time <= nowMs);
     if (times.length >= this.#limit) {
-      throw new Refusal("RequestLimitExceeded", `More than ${this.#limit} messages a second from this device.`);
+      throw new Refusal("RequestLimitExceeded", `More than ${this.#limit} messages per second from this device.`);
     }
     times.push(nowMs);
     this.#times.set(device, times);

@@ -2,26 +2,26 @@ import type { SignatureAlgorithm } from "./devices.js";
 import type { Diagnosis } from "./diagnose.js";
 import type { Fault } from "./faults.js";
 
-/** How a request came: the TCP connection and, over HTTPS, its TLS session. */
+/** TCP connection of a request and, over HTTPS, its TLS session. */
 export interface ConnectionInfo {
   /** 1 for the gateway's first connection. */
   readonly id: number;
   readonly tls?: {
-    /** E.g. `TLSv1.2`. */
+    /** Protocol version, such as `TLSv1.2`. */
     readonly protocol: string;
     readonly cipher: string;
     /** True if an earlier session was resumed instead of a full handshake. */
     readonly resumed: boolean;
-    /** Common name of the client's certificate, where one was asked for and given. */
+    /** Common name of the client's certificate, if one was requested and sent. */
     readonly clientName?: string;
-    /** True if that certificate is signed by the CA that was asked for. */
+    /** Whether that certificate is signed by the requested CA. */
     readonly clientTrusted?: boolean;
   };
 }
 
 /**
- * One request as the gateway saw it. It holds no secret: neither keys nor what a registration handed out.
- * `accepted` counts: what was verified and understood, whether or not the response came through.
+ * A request as received by the gateway. Contains no secrets: neither keys nor issued credentials. `accepted` means
+ * verified and understood, whether or not the response was delivered.
  */
 export interface ReceivedRequest {
   /** 1 for the gateway's first request. */
@@ -30,39 +30,39 @@ export interface ReceivedRequest {
   readonly receivedAtMs: number;
   readonly connection: ConnectionInfo;
   readonly method: string;
-  /** The request target as sent: a path with its query, or a whole URL (absolute form). */
+  /** Request target as sent: a path with query, or an absolute URL. */
   readonly url: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  /** The body's bytes as they came; empty until they were read. */
+  /** Received body; empty until it was read. */
   body: Buffer;
   productId?: string;
   deviceName?: string;
   algorithm?: SignatureAlgorithm;
-  /** What the signature was checked with. */
+  /** Key with which the signature was verified. */
   verifiedBy?: "psk" | "publicKey" | "productSecret";
   topic?: string;
   qos?: 0 | 1;
-  /** Decoded. */
+  /** Decoded payload. */
   payload?: Buffer;
   payloadEncoding?: "Base64";
-  /** The lines of a log upload. */
+  /** Lines of a log upload. */
   messages?: readonly string[];
-  /** 0: a new device, 1: one that registered before. */
+  /** 0: a new device, 1: a known device. */
   registrationState?: 0 | 1;
-  /** True once everything was in order. */
+  /** Whether the request was accepted. */
   accepted: boolean;
-  /** Why it was refused. */
+  /** Reason of a rejection. */
   error?: { readonly code: string; readonly message: string };
-  /** On a wrong signature: what would have had to differ. */
+  /** Diagnosis of a wrong signature. */
   diagnosis?: Diagnosis;
-  /** The fault that was injected. */
+  /** The injected fault. */
   fault?: Fault;
   /** Undefined if no response was sent. */
   status?: number;
-  /** What the response was meant to say. */
+  /** RequestId of the response, whether or not it was sent. */
   requestId?: string;
-  /** From the request's headers to the end of the response, or of the connection. */
+  /** Duration from the request's headers to the end of the response or connection, in milliseconds. */
   durationMs?: number;
 }
 
@@ -70,7 +70,7 @@ export interface ReceivedRequest {
 export interface GatewayCounts {
   connections: number;
   openConnections: number;
-  /** TLS handshakes that were completed, resumed ones included. */
+  /** Completed TLS handshakes, including resumed ones. */
   tlsHandshakes: number;
   tlsResumptions: number;
   /** TLS handshakes that failed, on either side. */
@@ -80,7 +80,7 @@ export interface GatewayCounts {
   refused: number;
   /** Requests and connections with an injected fault. */
   faults: number;
-  /** Requests on a connection that was left half open, which get no response. */
+  /** Requests on a half-open connection, which get no response. */
   ignored: number;
 }
 
@@ -99,7 +99,7 @@ export function emptyCounts(): GatewayCounts {
   };
 }
 
-/** One line about a request, without line end, colours or secrets. */
+/** Formats a request as one line, without line end, colors or secrets. */
 export function formatRequest(request: ReceivedRequest): string {
   const device = request.productId === undefined ? "-" : `${request.productId}/${request.deviceName ?? "-"}`;
   const parts = [
@@ -126,7 +126,7 @@ export function formatRequest(request: ReceivedRequest): string {
   return parts.join(" ");
 }
 
-/** Whatever a client sends must not move the cursor or forge a line of the log. */
+/** Replaces control characters, which could move the cursor or forge log lines. */
 function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "·").slice(0, 300);
 }

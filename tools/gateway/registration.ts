@@ -4,14 +4,14 @@ import type { DeviceDescription, DeviceRecord, DeviceRegistry, ProductRecord } f
 import { type JsonObject, text } from "./publish.js";
 import { Refusal } from "./responses.js";
 
-/** What a registration comes to: members of the response, and whether the device was known. */
+/** Result of a registration: members of the response, and whether the device was known. */
 export interface Registration {
   readonly members: Readonly<Record<string, unknown>>;
   readonly state: 0 | 1;
 }
 
 /**
- * `POST /device/register`, after its signature was checked with the ProductSecret.
+ * Handles `POST /device/register` after its signature was verified with the ProductSecret.
  *
  * @throws Refusal
  */
@@ -30,7 +30,7 @@ export function register(
   if (known === undefined && product.devices.size >= (registration.maxDevices ?? Number.POSITIVE_INFINITY)) {
     throw new Refusal(
       "LimitExceeded.DeviceExceedLimit",
-      `The product ${productId} has as many devices as it may have.`,
+      `The product ${productId} has reached its maximum number of devices.`,
     );
   }
   const state = known === undefined ? 0 : 1;
@@ -40,7 +40,7 @@ export function register(
 
   const kind = body.EncryptionType;
   if (kind !== undefined && kind !== 1) {
-    throw new Refusal("InvalidParameterValue", "EncryptionType must be the number 1 or left out.");
+    throw new Refusal("InvalidParameterValue", "EncryptionType must be the number 1 or absent.");
   }
   const issue = (credential: DeviceDescription, content: Readonly<Record<string, unknown>>): Registration => {
     const device = registry.setCredential(productId, deviceName, credential);
@@ -49,7 +49,7 @@ export function register(
   };
   if (ownCa !== undefined) {
     if (kind !== 1) {
-      const message = "EncryptionType is missing: the product has its own CA.";
+      const message = "EncryptionType is missing: the product has a private CA.";
       throw new Refusal("InvalidParameterValue.ParamIncomplete", message);
     }
     const certificate = readCertificate(text(body, "ClientCert"), ownCa, nowMs);
@@ -73,7 +73,7 @@ export function register(
   return issue({ psk }, { encryptionType: 2, psk });
 }
 
-/** A device of the devices file that has a psk gets that psk. */
+/** Returns the PSK of a device in the devices file. */
 function issuedBefore(device: DeviceRecord | undefined): Readonly<Record<string, unknown>> | undefined {
   return device?.credential.kind === "psk" ? { encryptionType: 2, psk: device.credential.psk } : undefined;
 }
@@ -84,8 +84,8 @@ function seal(product: ProductRecord, content: object, state: 0 | 1): Readonly<R
 }
 
 /**
- * Encrypts a registration's content as the service does: AES-128-CBC, the key is the first 16 characters of the
- * ProductSecret, the IV is sixteen characters `0`, padding is NUL bytes, none if the length fits.
+ * Encrypts the content of a registration response like the service: AES-128-CBC with the first 16 characters of the
+ * ProductSecret as the key, sixteen characters `0` as the IV, and zero padding to a multiple of 16 bytes.
  */
 export function sealRegistrationPayload(productSecret: string, content: string): { payload: string; length: number } {
   const plain = Buffer.from(content);

@@ -1,16 +1,17 @@
 import type { JsonObject } from "./publish.js";
 import { Refusal } from "./responses.js";
 
-/** Limits of this mock; those of the service are not known. */
+/** Limits of this gateway; those of the service are not documented. */
 const maxLines = 100;
 const maxLineBytes = 4096;
 
 const levels = ["DBG", "INF", "ERR", "WRN"];
 
 /**
- * The lines of `POST /device/reportlog`.
+ * Reads the lines of `POST /device/reportlog`.
  *
- * @throws Refusal unless `Message` is 1 to 100 texts, each of at most 4096 bytes and with its level in front
+ * @throws {Refusal} unless `Message` is an array of 1 to 100 strings, each of at most 4096 bytes with a level as its
+ * prefix
  */
 export function readLogLines(body: JsonObject): readonly string[] {
   const lines = body.Message;

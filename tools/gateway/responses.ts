@@ -1,15 +1,15 @@
 /**
  * The gateway's responses and its error codes.
  *
- * Tencent publishes no list of codes for the device gateway. It does publish the codes of the same product's API, in the
- * same shape (iotcloud, version 2021-04-08), and those that all of its APIs share (API 3.0, "Common Error Codes"). This
- * gateway gives those and no others, except for {@link unpublishedCodes}. Which published code a rule gives is this
- * gateway's own choice, so a client must pass on every code, known or not.
+ * Tencent publishes no list of codes for the device gateway, but the codes of the same product's API in the same format
+ * (iotcloud, version 2021-04-08) and the common codes of all its APIs (API 3.0, "Common Error Codes"). This gateway
+ * uses only those, except for {@link unpublishedCodes}. Which published code applies in which case is an assumption, so
+ * a client must pass on every code, known or not.
  */
 
-/** Which of the three documented shapes a response has. */
+/** Documented formats of a response. */
 export type ResponseShape =
-  /** `{"Response":{"RequestId":…}}` and `{"Response":{"Error":{"Code","Message"},"RequestId":…}}`: today's. */
+  /** `{"Response":{"RequestId":…}}` and `{"Response":{"Error":{"Code","Message"},"RequestId":…}}`: current. */
   | "response"
   /** `{"code":1010,"message":…,"requestId":…}`: the retired HTTP API. */
   | "code"
@@ -17,9 +17,9 @@ export type ResponseShape =
   | "returnCode";
 
 interface Meaning {
-  /** HTTP status where the gateway is set to map errors to statuses; 200 otherwise. */
+  /** HTTP status if the gateway maps errors to statuses; otherwise 200. */
   readonly status: number;
-  /** Number in the retired shapes; 1010 is documented, the others are made up. */
+  /** Numeric code in the retired formats; 1010 is documented, the others are invented. */
   readonly number: number;
 }
 
@@ -70,20 +70,20 @@ const meanings = {
   InternalError: { status: 500, number: 2000 },
 } as const satisfies Record<string, Meaning>;
 
-/** The codes that this gateway sends without a fault. */
+/** Codes that this gateway sends without an injected fault. */
 export type ResponseCode = keyof typeof meanings;
 
-/** All of them. */
+/** All codes that this gateway sends without an injected fault. */
 export const responseCodes = Object.keys(meanings) as readonly ResponseCode[];
 
-/** The codes that are published nowhere, and why the gateway gives them all the same. */
+/** Unpublished codes, and why the gateway uses them. */
 export const unpublishedCodes: Readonly<Partial<Record<ResponseCode, string>>> = {
   "AuthFailure.NonceReused":
     "Whether the service refuses a nonce that was used before is not known. A test of replayed requests needs a code " +
     "that cannot be mistaken for a wrong key or a wrong clock.",
 };
 
-/** A refusal on its way to becoming a response. */
+/** A rejection, which becomes an error response. */
 export class Refusal extends Error {
   readonly code: ResponseCode;
 
@@ -93,7 +93,7 @@ export class Refusal extends Error {
   }
 }
 
-/** HTTP status and JSON text of one response. */
+/** HTTP status and JSON text of a response. */
 export interface ResponseContent {
   readonly status: number;
   readonly body: string;
@@ -101,7 +101,7 @@ export interface ResponseContent {
 
 export interface ResponseStyle {
   readonly shape: ResponseShape;
-  /** True: a status of the 400s or 500s for an error. False: 200, as the service is understood to do. */
+  /** True: 4xx and 5xx statuses for errors. False: 200, which the service is assumed to use. */
   readonly mapStatus: boolean;
 }
 
@@ -120,8 +120,8 @@ export function successResponse(
 }
 
 /**
- * @param code one of {@link ResponseCode}, or any other text, which then has the number 1999
- * @param status HTTP status in place of the style's
+ * Creates an error response. @param code one of {@link ResponseCode}, or any other text, which has the number 1999
+ * @param status overrides the HTTP status
  */
 export function errorResponse(
   style: ResponseStyle,

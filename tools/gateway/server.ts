@@ -19,36 +19,36 @@ import { NonceMemory } from "./verify.js";
 
 /** A running gateway. */
 export interface Gateway {
-  /** `http://127.0.0.1:40123` or `https://…`, without a slash at its end. */
+  /** URL such as `http://127.0.0.1:40123`, without a trailing slash. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** What a client has to trust, PEM; undefined over HTTP. */
+  /** CA certificate that clients must trust, PEM; undefined over HTTP. */
   readonly ca: string | undefined;
   readonly certificates: CertificateSet | undefined;
   /** The last requests, oldest first. */
   readonly received: readonly ReceivedRequest[];
   readonly counts: Readonly<GatewayCounts>;
-  /** The last 100 TLS handshakes that failed, oldest first. */
+  /** The last 100 failed TLS handshakes, oldest first. */
   readonly tlsErrors: readonly TlsError[];
   readonly faults: Faults;
-  /** Products and devices; may be changed while the gateway runs. */
+  /** Products and devices; can be changed while the gateway runs. */
   readonly devices: DeviceRegistry;
-  /** How far the gateway's clock is off, in seconds; may be set at any time. */
+  /** Offset of the gateway's clock in seconds; can be set at any time. */
   clockSkewSeconds: number;
-  /** Forgets what was received; the counts and the nonces stay. */
+  /** Clears `received`; the counts and nonces stay. */
   clearReceived(): void;
-  /** Lets every nonce be used again. */
+  /** Forgets all nonces, so that they can be reused. */
   clearNonces(): void;
-  /** Ends every open connection at once, as a restart of the server would; the gateway goes on. */
+  /** Closes all connections at once, like a restart of the server; the gateway keeps running. */
   closeConnections(): void;
-  /** Ends every connection at once and stops listening. Calling it again does nothing more. */
+  /** Closes all connections at once and stops listening. Repeated calls have no effect. */
   close(): Promise<void>;
 }
 
 const INJECTED = "Injected error.";
 
-/** What is known of a request between its headers and its response. */
+/** State of a request between its headers and its response. */
 interface RequestContext {
   readonly entry: ReceivedRequest;
   readonly fault: Fault | undefined;
@@ -120,7 +120,7 @@ class RunningGateway implements Gateway {
       bodyLimit: options.maxBodyBytes ?? 65_536,
       rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
       clientErrorHandler: (_error, socket) => this.#rejectNonHttp(socket as Socket),
-      // Nothing but this gateway's own listener feeds the HTTP server, so that faults can come before it.
+      // Only this gateway's listener passes connections to the HTTP server, so that faults can be injected before it.
       serverFactory: (handler) => {
         http = createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000 }, handler);
         return http;
@@ -188,7 +188,7 @@ class RunningGateway implements Gateway {
 
   #route(): void {
     const app = this.#app;
-    // The bytes that were signed, whatever the client calls them: the rules judge the type.
+    // Raw bytes as signed, whatever the Content-Type, which is checked later.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
     app.addHook("onRequest", async (request, reply) => {
@@ -217,7 +217,7 @@ class RunningGateway implements Gateway {
     });
   }
 
-  /** Once the headers were read. `"done"`: the body is of no interest. */
+  /** Called after the headers were read. `"done"`: the body is not needed. */
   #begin(request: IncomingMessage, url: string, response: ServerResponse): "go on" | "done" {
     const connection = this.#connections.of(request.socket);
     if (connection.silent !== undefined) {
@@ -300,7 +300,7 @@ class RunningGateway implements Gateway {
     return "go on";
   }
 
-  /** Once the body was read. */
+  /** Called after the body was read. */
   #deal(request: IncomingMessage, endpoint: Endpoint, body: Buffer): void {
     const { entry, fault, delivery, nowMs } = this.#requests.get(request) as RequestContext;
     entry.body = body;
@@ -325,7 +325,7 @@ class RunningGateway implements Gateway {
     this.#earlier = content.body;
   }
 
-  /** Sends a correct response, and remembers it. */
+  /** Sends a correct response and records it. */
   #respond(delivery: Omit<Delivery, "content">, content: ResponseContent): void {
     const { sent } = delivery.connection;
     sent.push(content);
@@ -336,7 +336,7 @@ class RunningGateway implements Gateway {
   #refuse(request: IncomingMessage, code: Refusal["code"], message: string, status = 200): void {
     const { entry, delivery } = this.#requests.get(request) as RequestContext;
     const content = this.#errorOf(entry, code, message);
-    // Whatever of the body was not read must not be read as the next request.
+    // The unread rest of the body must not be parsed as the next request.
     const more: Record<string, string> = request.complete ? {} : { connection: "close" };
     sendResponse({ ...delivery, content: { ...content, status: Math.max(status, content.status) } }, more);
   }
@@ -347,7 +347,7 @@ class RunningGateway implements Gateway {
     return errorResponse(this.#rules.style, entry.requestId, code, message, status);
   }
 
-  /** A response that no rule led to: a success, or an error that fits the status. */
+  /** Returns a response for a fault: a success, or an error that fits the status. */
   #madeUp(status: number | undefined, entry: ReceivedRequest): ResponseContent {
     if (status === undefined) {
       entry.requestId = randomUUID();
@@ -370,7 +370,10 @@ class RunningGateway implements Gateway {
     if (typeof text !== "string") return undefined;
     const fault = parseFault(text);
     if (concernsConnection(fault)) {
-      throw new GatewayError("INVALID_OPTION", `The fault ${text.slice(0, 40)} comes too late on an open connection.`);
+      throw new GatewayError(
+        "INVALID_OPTION",
+        `The fault ${text.slice(0, 40)} must be set before the connection is opened.`,
+      );
     }
     return fault;
   }
@@ -395,7 +398,7 @@ function certificatesOf(https: HttpsOptions): CertificateSet {
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
   const { minVersion = "TLSv1.2", maxVersion, ecdhCurve, resumption = true, clientCertificate } = https;
-  // Without this, OpenSSL itself refuses to serve what careful clients have to refuse: SHA-1, TLS 1.0.
+  // Otherwise OpenSSL refuses to serve what correct clients must reject: SHA-1, TLS 1.0.
   const ciphers = `${https.ciphers ?? DEFAULT_CIPHERS}:@SECLEVEL=0`;
   return {
     key,

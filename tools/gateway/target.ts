@@ -1,4 +1,4 @@
-/** Where a request is meant for. */
+/** Parsed request target. */
 export interface Target {
   /** Path with query. */
   readonly url: string;
@@ -7,9 +7,9 @@ export interface Target {
 }
 
 /**
- * Reads a request target in origin form (`/path`) or absolute form (`http://host/path`), RFC 9112 section 3.2. The
- * latter is what clients send through a proxy, a server must accept it, and its host replaces the Host header's. Any
- * other target is passed on as it is, and no path matches it.
+ * Reads a request target in origin form (`/path`) or absolute form (`http://host/path`), RFC 9112 section 3.2. Clients
+ * send the latter through a proxy; a server must accept it, and its host replaces that of the Host header. Any other
+ * target is returned unchanged, and matches no path.
  */
 export function readTarget(target: string, hostHeader: string): Target {
   const absolute = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(target);

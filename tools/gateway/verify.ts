@@ -8,7 +8,7 @@ import {
 } from "./devices.js";
 import { Refusal } from "./responses.js";
 
-/** The eight fields of the string to sign, in their order. */
+/** The eight fields of the string to sign, in order. */
 export interface SignedFields {
   readonly method: string;
   readonly host: string;
@@ -33,7 +33,7 @@ export const signedFieldNames = [
 
 export type SignedFieldName = (typeof signedFieldNames)[number];
 
-/** A request as it came, before anything was believed. */
+/** A request as received, before any check. */
 export interface RawRequest {
   readonly method: string;
   /** Path with query, as in the request line. */
@@ -44,7 +44,7 @@ export interface RawRequest {
   readonly body: Buffer;
 }
 
-/** The five headers that carry a signature, checked for form only. */
+/** The five signature headers; only their format is checked. */
 export interface SignatureHeaders {
   readonly algorithm: SignatureAlgorithm;
   readonly timestampSeconds: number;
@@ -72,21 +72,21 @@ export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
     throw new Refusal("InvalidParameterValue", "X-TC-Timestamp is not a decimal number of seconds.");
   }
   if (!/^(0|[1-9]\d{0,18})$/.test(nonce)) {
-    throw new Refusal("InvalidParameterValue", "X-TC-Nonce is not a decimal integer from zero.");
+    throw new Refusal("InvalidParameterValue", "X-TC-Nonce is not a non-negative decimal integer.");
   }
   const timestampSeconds = Number(timestamp);
   return { algorithm: algorithm as SignatureAlgorithm, timestampSeconds, timestamp, nonce, signature };
 }
 
-/** @throws Refusal AuthFailure.SignatureExpire if the timestamp is out of the window on either side */
+/** Checks a timestamp. @throws {Refusal} AuthFailure.SignatureExpire if it is outside of the window on either side */
 export function checkTimestamp(timestampSeconds: number, nowSeconds: number, windowSeconds: number): void {
   const ahead = timestampSeconds - nowSeconds;
   if (Math.abs(ahead) <= windowSeconds) return;
   const hint =
     Math.abs(timestampSeconds / 1000 - nowSeconds) <= windowSeconds
-      ? "; it counts milliseconds, seconds are wanted"
+      ? "; it is in milliseconds instead of seconds"
       : timestampSeconds < 1_000_000_000
-        ? "; it seems to count from the start of the device, seconds since 1970 are wanted"
+        ? "; it seems to count from the device's start instead of 1970"
         : "";
   throw new Refusal(
     "AuthFailure.SignatureExpire",
@@ -94,7 +94,7 @@ export function checkTimestamp(timestampSeconds: number, nowSeconds: number, win
   );
 }
 
-/** The fields that a correct client signs for this request. */
+/** Returns the fields that a correct client signs for this request. */
 export function expectedFields(request: RawRequest, signed: SignatureHeaders, fixedHost?: string): SignedFields {
   return {
     method: "POST",
@@ -112,7 +112,7 @@ export function stringToSign(fields: SignedFields): string {
   return signedFieldNames.map((name) => fields[name]).join("\n");
 }
 
-/** Lower-case hex; `hmacsha1` hashes the body with SHA-1 as the official C client does. */
+/** Returns the body hash in lower-case hex; `hmacsha1` uses SHA-1, like the official C client. */
 export function bodyHash(algorithm: SignatureAlgorithm, body: Buffer): string {
   return createHash(algorithm === "hmacsha1" ? "sha1" : "sha256")
     .update(body)
@@ -124,8 +124,9 @@ export function hmacName(algorithm: SignatureAlgorithm): "sha1" | "sha256" {
 }
 
 /**
- * @throws Refusal UnauthorizedOperation.ProductNotSupportPSK, UnsupportedOperation.WrongProductAuthType or
- *   AuthFailure.SignatureFailure if neither the credential nor the product goes with the algorithm
+ * Checks an algorithm. @throws {Refusal} UnauthorizedOperation.ProductNotSupportPSK,
+ * UnsupportedOperation.WrongProductAuthType or AuthFailure.SignatureFailure if the credential or the product does not
+ * support it
  */
 export function checkAlgorithmFits(
   device: DeviceRecord,
@@ -137,13 +138,13 @@ export function checkAlgorithmFits(
   if (usesKey && (authentication === "certificate" || !hasKey)) {
     const what =
       authentication === "certificate" ? "The product's devices have certificates" : "The device has a certificate";
-    throw new Refusal("UnauthorizedOperation.ProductNotSupportPSK", `${what}, which ${algorithm} does not go with.`);
+    throw new Refusal("UnauthorizedOperation.ProductNotSupportPSK", `${what}, which does not support ${algorithm}.`);
   }
   if (!usesKey && (authentication === "psk" || hasKey)) {
     const what = authentication === "psk" ? "The product's devices have keys" : "The device has a key";
     throw new Refusal(
       "UnsupportedOperation.WrongProductAuthType",
-      `${what} (psk), which ${algorithm} does not go with.`,
+      `${what} (psk), which does not support ${algorithm}.`,
     );
   }
   const wanted = device.algorithm;
@@ -152,7 +153,7 @@ export function checkAlgorithmFits(
   }
 }
 
-/** True if `signature` (standard Base64 with padding) is right for `text`. */
+/** Whether `signature` (standard Base64 with padding) is that of `text`. */
 export function signatureMatches(
   credential: Credential,
   algorithm: SignatureAlgorithm,
@@ -160,7 +161,7 @@ export function signatureMatches(
   signature: string,
 ): boolean {
   if (credential.kind === "psk") {
-    // A plain comparison: this gateway guards nothing, and it is the text that must be right, not only its bytes.
+    // A plain comparison: timing does not matter here, and the exact text must match, not only the decoded bytes.
     return createHmac(hmacName(algorithm), credential.psk).update(text).digest("base64") === signature;
   }
   const bytes = Buffer.from(signature, "base64");
@@ -168,7 +169,7 @@ export function signatureMatches(
   return verifySignature("sha256", Buffer.from(text), credential.publicKey, bytes);
 }
 
-/** Remembers which nonce a device has used within the window; bounded by count. */
+/** Remembers the nonces of devices within the window, up to a maximum number. */
 export class NonceMemory {
   readonly #used = new Map<string, number>();
   readonly #limit: number;
@@ -177,7 +178,7 @@ export class NonceMemory {
     this.#limit = limit;
   }
 
-  /** @throws Refusal AuthFailure.NonceReused */
+  /** @throws {Refusal} AuthFailure.NonceReused */
   use(device: string, nonce: string, nowSeconds: number, windowSeconds: number): void {
     const key = `${device} ${nonce}`;
     const until = this.#used.get(key);
@@ -185,12 +186,12 @@ export class NonceMemory {
       throw new Refusal("AuthFailure.NonceReused", "The nonce was used before.");
     }
     this.#used.delete(key);
-    // A timestamp may lie a window ahead, so a copy of the request stays valid for two.
+    // A timestamp may be one window ahead, so a copy of the request stays valid for two windows.
     this.#used.set(key, nowSeconds + 2 * windowSeconds);
     if (this.#used.size > this.#limit) this.#used.delete(this.#used.keys().next().value as string);
   }
 
-  /** Every nonce may be used again. */
+  /** Forgets all nonces. */
   clear(): void {
     this.#used.clear();
   }
@@ -204,7 +205,7 @@ export function hostWithoutPort(hostHeader: string): string {
   return hostHeader.replace(/:\d*$/, "");
 }
 
-/** For messages: a bounded excerpt on one line. */
+/** Quotes a short excerpt on one line, for messages. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }

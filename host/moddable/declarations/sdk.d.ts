@@ -128,7 +128,7 @@ declare module "ssl/session" {
     /** The message that the handshake is at; 0, 14 and 20 want something written. */
     handshakeProcess: number;
     alert: { level: number; description: number } | undefined;
-    /** Of the session that is offered; whoever declines it must clear it. */
+    /** Identifier of the offered session; must be cleared when the server declines it. */
     clientSessionID: ArrayBuffer | undefined;
     masterSecret: ArrayBuffer | undefined;
     clientRandom: ArrayBuffer;

@@ -1,7 +1,6 @@
 /**
- * Texts by key in ECMA-419's key-value storage (`embedded:storage/key-value`), on ESP32 in NVS: see `../key-value.ts`.
- * It holds one handle, and throws where `preference` gives an empty result. A string in NVS is old or new after a power
- * cut, which a blob that replaces another is not.
+ * Key-value storage of ECMA-419 (`embedded:storage/key-value`), on an ESP32 in NVS: see `../key-value.ts`. It holds one
+ * handle, and throws where `preference` returns an empty result. NVS replaces a string atomically, but not a blob.
  */
 
 import KeyValueStorage from "embedded:storage/key-value";

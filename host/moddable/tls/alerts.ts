@@ -33,25 +33,25 @@ export function alertName(code: number): string {
   return NAMES.slice(NAMES.indexOf(":", start) + 1, NAMES.indexOf(" ", start + 1));
 }
 
-/** The peer does not keep to TLS, or to what this client demands of it; `alert` tells the peer so. */
+/** Protocol violation by the peer, or an unmet requirement of this client; `alert` is sent to the peer. */
 export class TlsFault extends Error {
   readonly alert: number;
 
-  /** @param reason one clause of at most 120 characters without any text of the peer's */
+  /** @param reason one clause of at most 120 characters, without text from the peer */
   constructor(reason: string, alert: number, cause?: unknown) {
     super(reason, cause === undefined ? undefined : { cause });
     this.alert = alert;
   }
 }
 
-/** The peer has ended the connection by an alert: there is nothing left to be said to it. */
+/** The peer closed the connection with an alert. */
 export class PeerAlert extends Error {
   constructor(code: number) {
     super(`the server sent the alert ${alertName(code)} (${code})`);
   }
 }
 
-/** A part of a message does not have the form that it must have. */
+/** Creates an error for a malformed part of a message. */
 export function malformed(what: string): TlsFault {
   return new TlsFault(`${what} is malformed`, DECODE_ERROR);
 }

@@ -1,4 +1,4 @@
-/** Trust anchors that come with the library: DER resources, read from flash where they lie. */
+/** Bundled trust anchors: DER resources, used directly from flash. */
 
 import Resource from "Resource";
 
@@ -6,14 +6,14 @@ function read(names: readonly string[]): Uint8Array[] {
   return names.map((name) => new Uint8Array(new Resource(`iothub-${name}.der`) as unknown as ArrayBuffer));
 }
 
-/** DigiCert Global Root G2 and the four roots of TrustAsia: what a chain of the public gateway may end in. */
+/** Returns the roots of the public gateway: DigiCert Global Root G2 and four roots of TrustAsia. */
 export function defaultAnchors(): Uint8Array[] {
   return read(["digicert-g2", "trustasia-g3", "trustasia-g4", "trustasia-tls-rsa", "trustasia-tls-ecc"]);
 }
 
 /**
- * DigiCert Global Root CA, of 2006. Browsers have ceased to trust it in April 2026; give it beside
- * {@link defaultAnchors} if `openssl s_client` shows that a gateway's chain still ends in it.
+ * Returns DigiCert Global Root CA (2006), which browsers no longer trust since April 2026. Use it in addition to {@link
+ * defaultAnchors} if `openssl s_client` shows that the gateway's chain still ends in it.
  */
 export function digicertGlobalRootCA(): Uint8Array[] {
   return read(["digicert-g1"]);

@@ -1,4 +1,4 @@
-/** X.509 certificates (RFC 5280), as far as a client has to understand them. */
+/** X.509 certificates (RFC 5280), as far as a TLS client needs them. */
 
 import { hex } from "../../../src/crypto/hex.js";
 import { type CurveName, isOnCurve } from "./curves.js";
@@ -29,9 +29,9 @@ const KEY_IDENTIFIER = 0x80;
 const CERTIFICATE_ISSUER = 0xa1;
 const CERTIFICATE_SERIAL_NUMBER = 0x82;
 
-/** Longest certificate that is read, in bytes; public ones have 0.6 to 3 KB. */
+/** Maximum certificate size in bytes; public ones have 0.6 to 3 KB. */
 export const MAX_CERTIFICATE_BYTES = 8192;
-/** Extensions in a certificate; public ones have about ten. */
+/** Maximum number of extensions; public certificates have about ten. */
 export const MAX_EXTENSIONS = 32;
 /** Longest object identifier and serial number (RFC 5280 section 4.1.2.2), in bytes. */
 export const MAX_IDENTIFIER_BYTES = 20;
@@ -53,20 +53,20 @@ const POLICY_CONSTRAINTS = 36;
 const EXT_KEY_USAGE = 37;
 const OTHER = 0;
 
-/** It keeps the DER, which must not change, and where in it what lies. */
+/** A parsed certificate. Keeps the DER, which must not change, and the positions of its fields. */
 export class Certificate {
   readonly der: Uint8Array;
   /** 1 to 3. */
   readonly version: number;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** From basicConstraints; undefined where there are none. */
+  /** CA flag of basicConstraints; undefined without them. */
   ca: boolean | undefined;
   pathLength: number | undefined;
   keyUsage: number | undefined;
-  /** Whether extKeyUsage includes TLS servers; undefined where there is none, and so no limit. */
+  /** Whether extKeyUsage includes TLS servers; undefined without extKeyUsage, which means no restriction. */
   serverAuth: boolean | undefined;
-  /** An extension because of which the certificate must not be used, as a dotted object identifier. */
+  /** Unknown critical extension, because of which the certificate must not be used, as a dotted object identifier. */
   unknown: string | undefined;
   readonly #tbs: Span;
   readonly #signatureAlgorithm: Span;
@@ -81,7 +81,7 @@ export class Certificate {
   #authorityKeyIdentifier: Span = 0;
   #publicKey: PublicKey | undefined;
 
-  /** @throws {Rejection} if it is not a certificate in DER, or goes beyond a limit */
+  /** @throws {Rejection} if it is not a certificate in DER, or exceeds a limit */
   constructor(der: Uint8Array) {
     if (der.length > MAX_CERTIFICATE_BYTES) {
       throw new Rejection(`a certificate is longer than ${MAX_CERTIFICATE_BYTES} bytes`, BAD_CERTIFICATE);
@@ -213,7 +213,7 @@ export class Certificate {
           break;
         }
         case CERTIFICATE_POLICIES:
-          // Any policy will do here, so there is nothing to check.
+          // Any policy is accepted.
           fields.skipRest();
           break;
         case POLICY_CONSTRAINTS:

@@ -1,4 +1,4 @@
-/** Certification paths: RFC 5280 section 6 for what one must be, RFC 4158 for how one is found. */
+/** Certification path validation (RFC 5280 section 6) and building (RFC 4158). */
 
 import { Certificate, KEY_CERT_SIGN, subjectOf } from "./certificate.js";
 import { DerFault, same } from "./der.js";
@@ -13,32 +13,32 @@ import {
 } from "./rejection.js";
 import { isSignature, type SignaturePrimitives, signatureAlgorithm } from "./verify.js";
 
-/** Whom to trust, and at what time. */
+/** Trust configuration and time. */
 export interface Trust {
   /**
-   * DER of the trust anchors: nothing else is trusted. To an anchor that issued a certificate, all rules for issuers apply
-   * but for its signature; one that is the server's own certificate is trusted as it is.
+   * Trust anchors in DER; no others are trusted. All rules for issuers apply to an anchor except for its signature; an
+   * anchor that is the server's certificate itself is trusted directly.
    */
   readonly anchors: readonly Uint8Array[];
-  /** SHA-256 of the public keys of which the server's must be one; any if there is none. */
+  /** SHA-256 of the accepted public keys of the server; empty to accept any key. */
   readonly pins: readonly Uint8Array[];
-  /** Takes any certificate: whoever is on the way can read and change everything. */
+  /** Accepts any certificate, so that anyone on the network path can read and modify all traffic. */
   readonly acceptAnything: boolean;
   /** Milliseconds since 1970. */
   nowMs(): number;
 }
 
-/** Certificates that a server may send; chains have two to four. */
+/** Maximum number of certificates sent by a server; chains have two to four. */
 export const MAX_CERTIFICATES = 10;
-/** Signatures that are checked for one chain. */
+/** Maximum number of signatures checked for one chain. */
 export const MAX_SIGNATURE_CHECKS = 8;
-/** Issuers that are tried for one chain, signatures aside: with nine that fit one another there are a million paths. */
+/** Maximum number of issuers tried for one chain: nine certificates that fit each other allow a million paths. */
 export const MAX_ISSUERS_TRIED = 200;
 
 /**
- * The server's certificate, once a path from it to a trust anchor has been found and every check on it has passed.
- * @param ders what the server sent, its own certificate first, the others in any order
- * @param host a name in ASCII without a dot at its end, or an IPv4 address in dotted decimal
+ * Verifies a chain and returns the server's certificate: a path to a trust anchor exists, and all checks have passed.
+ * @param ders certificates sent by the server, its own first, the others in any order
+ * @param host an ASCII hostname without trailing dot, or an IPv4 address in dotted decimal
  * @throws {Rejection}
  */
 export function verifyChain(
@@ -54,7 +54,7 @@ export function verifyChain(
   return leaf;
 }
 
-/** The server's own certificate, which is what it should be but for who has issued it. */
+/** Reads the server's certificate and checks everything except its issuer. */
 function readLeaf(ders: readonly Uint8Array[], host: string, trust: Trust): Certificate {
   if (ders.length === 0) throw new Rejection("no certificate was sent", BAD_CERTIFICATE);
   if (ders.length > MAX_CERTIFICATES) {
@@ -81,8 +81,8 @@ function checkPins(leaf: Certificate, trust: Trust, primitives: SignaturePrimiti
 }
 
 /**
- * What can be said of a trust anchor before it is needed.
- * @throws {Rejection} if it is not a certificate, or one that can never be the end of a path
+ * Checks a trust anchor in advance.
+ * @throws {Rejection} if it is not a certificate, or can never end a path
  */
 export function checkAnchor(der: Uint8Array): void {
   const anchor = new Certificate(der);
@@ -104,9 +104,9 @@ interface Step {
 }
 
 /**
- * Searches in depth for a path from the server's certificate to an anchor. All that is cheap is checked on the way;
- * signatures only of a path that is whole, and none twice. A candidate that does not do never ends the search, but the
- * limits do. Calls stay shallow: all this happens deep in a device's small stack, whatever a stranger sends.
+ * Depth-first search for a path from the server's certificate to an anchor. Cheap checks are done during the search;
+ * signatures only on complete paths, and none twice. An unsuitable candidate never ends the search; exceeding a limit
+ * does. Calls are shallow, since this runs deep in a device's small stack on untrusted input.
  */
 class PathBuilder {
   readonly #path: Step[] = [];
@@ -118,7 +118,7 @@ class PathBuilder {
   /** Pairs of a certificate and an issuer between which the signature has been checked. */
   readonly #signed: number[] = [];
   readonly #forged: number[] = [];
-  /** Why the first candidate did not do: the likeliest one, so of all reasons the best. */
+  /** Why the first candidate was rejected: it was the most likely one, so its reason is the most useful. */
   #reason: Rejection | undefined;
   #deadEnd: Rejection | undefined;
 
@@ -143,8 +143,8 @@ class PathBuilder {
           const issuers = this.#issuersOf(current);
           if (issuers.length > 1) {
             const ranks: number[] = [];
-            // Read here, where the stack has more room than deeper down, and again when it is one's turn: to keep all
-            // that a stranger sends would take the room of the heap.
+            // Parsed here, where the stack has more room, and again when needed: keeping all parsed certificates would
+            // take too much heap.
             for (let i = 0; i < issuers.length; i++) ranks.push(rank(this.#der(issuers[i]), current));
             sort(issuers, ranks);
           }
@@ -198,7 +198,7 @@ class PathBuilder {
   }
 
   /**
-   * All that an issuer of the path's last certificate has to be, but for the signatures.
+   * Checks an issuer of the path's last certificate, except for signatures.
    * @throws {Rejection}
    * @throws {DerFault}
    */
@@ -242,7 +242,7 @@ class PathBuilder {
   }
 
   /**
-   * Checks the signatures from end to end; at one that is not the issuer's, the path is cut back to its certificate.
+   * Checks all signatures of the path; at an invalid one, the path is cut back to that certificate.
    * @throws {Rejection}
    */
   #checkSignatures(anchor: Certificate, index: number): void {
@@ -362,7 +362,7 @@ function notSigned(): Rejection {
   return new Rejection("a certificate is not signed by the issuer that it names", BAD_CERTIFICATE);
 }
 
-/** What a search says that found no issuer of this certificate. */
+/** Returns the error of a search that found no issuer of this certificate. */
 function noPath({ subject, issuer }: Certificate): Rejection {
   return isSameName(subject, issuer)
     ? new Rejection("it ends in a self-signed certificate that is not a trust anchor", UNKNOWN_CA)

@@ -1,6 +1,6 @@
 /**
- * DER (ITU-T X.690) as certificates need it: one cursor that goes down into elements and up again, so that reading
- * allocates nothing but the views that are kept.
+ * DER parser (ITU-T X.690) for certificates: one cursor that enters and leaves elements, so that only the views that
+ * are kept are allocated.
  */
 
 export const BOOLEAN = 0x01;
@@ -13,8 +13,8 @@ export const SEQUENCE = 0x30;
 export const SET = 0x31;
 
 /**
- * Where something lies: its start, and 14 bits of its end. A number takes a sixth of the memory that a view does.
- * 0 is not a place of anything.
+ * Position of an element: its start, and 14 bits of its end. A number takes a sixth of the memory of a view. 0 is never
+ * a valid position.
  */
 export type Span = number;
 
@@ -29,7 +29,7 @@ export function wordAt(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
 }
 
-/** Why bytes are not DER: "it is truncated". The caller names the object. */
+/** Why bytes are not valid DER, such as "it is truncated". The caller names the object. */
 export class DerFault extends Error {
   override get name(): string {
     return "DerFault";
@@ -119,14 +119,14 @@ export class DerCursor {
   }
 
   /**
-   * Passes over the next element; without a tag, whatever it is.
+   * Skips the next element; without a tag, of any type.
    * @throws {DerFault}
    */
   skip(tag = this.peek()): void {
     this.#at = this.#open(tag);
   }
 
-  /** Passes over what is left of the element that was entered, which need not be DER. */
+  /** Skips the rest of the current element, which need not be DER. */
   skipRest(): void {
     this.#at = this.#end;
   }

@@ -1,18 +1,18 @@
-/** False Start (RFC 7918): a request goes out with what ends this side's handshake, a round trip earlier. */
+/** TLS False Start (RFC 7918): sends a request together with the client's Finished, one round trip earlier. */
 
 import type { Clock, Storage } from "../../../src/host.js";
 
 /**
- * In the host's storage: the origins with which it has failed, one a line, each after the milliseconds since 1970 from
- * which on it is tried again: `1798761600000 gateway.example:443`.
+ * Storage key. Value: origins with which it failed, one per line, each after the time of the next attempt in
+ * milliseconds since 1970: `1798761600000 gateway.example:443`.
  */
 const KEY = "false-start";
-/** A server that does not bear it is seldom replaced, and a board that sleeps must not fail at each wake. */
+/** Servers without support are seldom replaced, and a board that sleeps must not fail at each wake-up. */
 const LIFETIME_MS = 30 * 86400000;
-/** Of those that have failed, the last ones are remembered. */
+/** Maximum number of origins remembered. */
 const MAX_ORIGINS = 4;
 
-/** Whether one origin gets its requests early. */
+/** State of False Start for one origin. */
 export class FalseStart {
   readonly #origin: string;
   readonly #clock: Pick<Clock, "nowMs">;
@@ -29,12 +29,12 @@ export class FalseStart {
     this.#load();
   }
 
-  /** Whether a request may go out before the server's Finished has come; not before the storage has been read. */
+  /** Whether a request may be sent before the server's Finished; false until the storage was read. */
   get isAllowed(): boolean {
     return this.#isLoaded && this.#clock.nowMs() >= this.#untilMs;
   }
 
-  /** A connection has failed between the request and the server's Finished: no other one tries it for 30 days. */
+  /** Disables False Start for 30 days, after a connection failed between the request and the server's Finished. */
   fail(): void {
     this.#untilMs = this.#clock.nowMs() + LIFETIME_MS;
     this.#save();

@@ -1,4 +1,4 @@
-/** The server's side of a handshake, in the only order that it may have: RFC 5246 sections 7.3 and 7.4. */
+/** Checks the server's handshake messages and their order: RFC 5246 sections 7.3 and 7.4. */
 
 import {
   DECRYPT_ERROR,
@@ -80,10 +80,7 @@ export interface HandshakeOptions {
   readonly allowStaticRsaAndCbc?: boolean;
 }
 
-/**
- * All that is known of one handshake, and what may come next in it. It judges every record and every message before the SDK
- * sees them, and lets nothing pass that is not as the RFC has it.
- */
+/** State machine of one handshake. Validates every record and message against the RFC before the SDK processes it. */
 export class Handshake {
   readonly options: HandshakeOptions;
   readonly suites: readonly number[];
@@ -132,9 +129,8 @@ export class Handshake {
   }
 
   /**
-   * Whether this side has sent its Finished after a full handshake with forward secrecy and AES-GCM (RFC 7918 section 5),
-   * and what the server has proven is all but that its Finished is right. Where the server asks for a certificate, what it
-   * says of it is waited for.
+   * Whether the client's Finished was sent in a full handshake with forward secrecy and AES-GCM (RFC 7918 section 5),
+   * so that only the server's Finished is missing. False if the server requested a client certificate.
    */
   get isReadyEarly(): boolean {
     const isTurnOver = this.#state === "ticket" || this.#state === "change-cipher";

@@ -40,7 +40,7 @@ const SPACE = 0x20;
 const MAX_HOST_BYTES = 253;
 const MAX_LABEL_BYTES = 63;
 
-/** Names times constraints that are compared for one chain. */
+/** Maximum number of comparisons of names with constraints for one chain. */
 export const MAX_COMPARISONS = 4096;
 
 /** Counts down what a chain may cost. */
@@ -300,7 +300,7 @@ function checkName(constraints: Uint8Array, tag: number, name: Uint8Array, compa
   }
 }
 
-/** Whether the base holds the name; in doubt, whatever gets it refused. */
+/** Whether a name is within a base; in doubt, the result that leads to a rejection. */
 function isWithin(tag: number, name: Uint8Array, base: Uint8Array, excluded: boolean): boolean {
   if (tag === IP_ADDRESS) return isInNetwork(name, base);
   if (tag === DIRECTORY_NAME) return isSameName(name, directoryName(base), true);

@@ -1,4 +1,4 @@
-/** Records out of a stream of bytes, and handshake messages out of records: RFC 5246 sections 6.2.1 and 7.4. */
+/** Parses a byte stream into records, and records into handshake messages: RFC 5246 sections 6.2.1 and 7.4. */
 
 import { DECODE_ERROR, PROTOCOL_VERSION, RECORD_OVERFLOW, TlsFault, UNEXPECTED_MESSAGE } from "./alerts.js";
 

@@ -2,10 +2,10 @@ import type { Clock, Random } from "../../../src/host.js";
 import type { OriginMemory } from "../transport.js";
 import type { SessionStore } from "./session-store.js";
 
-/** What a server gives a client to keep in its place: RFC 5077. */
+/** Session ticket (RFC 5077). */
 export interface Ticket {
   readonly bytes: Uint8Array;
-  /** How long the server means to take it; 0 if it does not say. */
+  /** Lifetime announced by the server; 0 if not announced. */
   readonly lifetimeSeconds: number;
 }
 
@@ -100,7 +100,7 @@ export class Resumption implements OriginMemory {
     this.#limit(ticket);
   }
 
-  /** Whatever went wrong, the next handshake is a full one. */
+  /** Drops the session: the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
     this.#store?.drop(this.#origin);

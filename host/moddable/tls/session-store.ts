@@ -1,7 +1,7 @@
 /**
- * One TLS session in the host's storage, with which a board resumes after deep sleep or a restart. It is stored as it is: until
- * it ends, who reads the storage can play the server to this board; and what was recorded of the connections that made and
- * resumed it, at any time.
+ * One TLS session in the host's storage, for resumption after deep sleep or a restart. It is not encrypted: until it
+ * expires, anyone who reads the storage can impersonate the server to this board, and can decrypt recorded traffic of
+ * the connections that created or resumed it at any time.
  */
 
 import { asciiText } from "../../../src/crypto/native-text.js";
@@ -102,7 +102,7 @@ export class SessionStore {
   #room: Promise<boolean> | undefined;
   /** What is to be stored as soon as it is known that there is room. */
   #next: Uint8Array | undefined;
-  /** Operations of the storage that are under way, by their keys. */
+  /** Pending storage operations by key. */
   readonly #operations = new Map<string, Promise<void>>();
   #isForgotten = false;
 
@@ -163,8 +163,8 @@ export class SessionStore {
   }
 
   /**
-   * The address of an origin's session has failed. The session stays: that of a network that is away for a while is as good as
-   * before, and to delete it and store another would wear the flash.
+   * Drops the stored address of an origin after it failed. The session is kept: it stays valid across a network outage,
+   * and replacing it would wear the flash.
    */
   dropAddress(origin: string): void {
     if (this.addressOf(origin) === undefined) return;
@@ -288,8 +288,8 @@ export class SessionStore {
   }
 
   /**
-   * A storage that fails costs full handshakes, and no request. Of each key one operation after the other, as nobody says that
-   * the first one ends first; where none is under way, at once.
+   * Runs a storage operation. A failure only costs full handshakes. Operations on one key are serialized; without a
+   * pending one, the operation starts at once.
    */
   #perform(key: string, operation: (storage: Storage) => Promise<void>): void {
     const operations = this.#operations;
@@ -315,7 +315,7 @@ export class SessionStore {
   }
 }
 
-/** Deletes what is stored, whoever has stored it. */
+/** Deletes the stored session, regardless of the host that stored it. */
 export async function forgetSession(storage: Storage): Promise<void> {
   await storage.delete(KEY);
   await storage.delete(NOTE_KEY);

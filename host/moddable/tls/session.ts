@@ -1,7 +1,7 @@
 /**
- * The client's side of TLS 1.2 on the SDK's session, which seals and opens records, derives the keys and sends what ends a
- * handshake. The hello and the key exchange are written here, and what the server sends is read here: the SDK gets to see
- * ServerHello, ChangeCipherSpec, Finished and data, each after {@link Handshake} has let it pass.
+ * TLS 1.2 client on top of the SDK's session, which encrypts and decrypts records, derives the keys and sends the end
+ * of the handshake. ClientHello and the key exchange are written here, and the server's messages are parsed here: the
+ * SDK only processes ServerHello, ChangeCipherSpec, Finished and data, each after {@link Handshake} has validated it.
  */
 
 import handshakeProtocol from "ssl/handshake";

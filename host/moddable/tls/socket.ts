@@ -25,7 +25,7 @@ export interface TlsSettings extends SessionOptions {
   readonly allowStaticRsaAndCbc?: boolean;
 }
 
-/** Data in one record: small ones let the server begin early and keep the copies on the heap small. */
+/** Maximum data in one record: small records let the server begin early and keep copies on the heap small. */
 const MAX_RECORD_BYTES = 2048;
 const RANDOM_BYTES = 32;
 
@@ -211,7 +211,7 @@ export class TlsTransport implements Transport, TransportEvents {
   #fail(error: unknown): void {
     if (this.#state === "closed") return;
     if (error instanceof Rejection) {
-      const message = `The certificate of ${this.#host} was refused: ${error.message}.`;
+      const message = `The certificate of ${this.#host} was rejected: ${error.message}.`;
       this.#end(new NetworkError("CERTIFICATE_REJECTED", "tls", message, { cause: error }), error.alert);
       return;
     }

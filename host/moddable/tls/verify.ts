@@ -1,4 +1,4 @@
-/** Signatures of certificates and of the key exchange; what calculates is injected, the judgement is here. */
+/** Verifies signatures of certificates and of the key exchange, with injected primitives. */
 
 import { bigIntOf } from "../../../src/crypto/big-int.js";
 import { encodePkcs1 } from "../pkcs1.js";

@@ -1,7 +1,7 @@
 /**
- * The files of a credential that the gateway issues once: registering again may invalidate it. Names and room on the
- * disk are taken before the gateway is asked; afterwards every step is tried whatever became of the one before, and the
- * outcome says where each part is.
+ * Files of a credential that the gateway issues only once: registering again may revoke it. File names and disk space
+ * are reserved before the request; afterwards every step is tried even if the previous one failed, and the result lists
+ * where each part is.
  */
 
 import { tmpdir } from "node:os";
@@ -24,14 +24,14 @@ import { CliError, exitCodes } from "./failure.js";
 /** Where a part of a credential is. */
 export interface KeptPart {
   readonly what: "psk" | "private key" | "certificate";
-  /** Absent where it could not be written anywhere. */
+  /** Absent if it could not be written anywhere. */
   readonly path?: string;
-  /** Why `path` is not the file that was asked for, or may not last. */
+  /** Why `path` is not the requested file, or may be lost. */
   readonly problem?: string;
   readonly content: Uint8Array;
 }
 
-/** A registration's response is smaller, and so are the key and the certificate in it. */
+/** Larger than any registration response, and so than the key and certificate in it. */
 const RESERVED_BYTES = 16_384;
 const RESERVATION = "Reserved by tencent-iothub register. No credential has been received.\n";
 
@@ -53,9 +53,9 @@ export class CredentialFiles {
   }
 
   /**
-   * Takes names and room for a credential.
+   * Reserves names and disk space for a credential.
    * @param path file for the psk or private key; a certificate goes to `<path>.crt`
-   * @param force replace what is there
+   * @param force replace existing files
    * @throws {CliError} FILE_EXISTS, FILE_UNWRITABLE; no file is left then
    */
   static async open(fs: FileSystem, path: string, force: boolean): Promise<CredentialFiles> {
@@ -71,7 +71,7 @@ export class CredentialFiles {
       folder = await openFolder(fs, dirname(path));
       secret = await Draft.create(fs, targets[0], 0o600);
       certificate = await Draft.create(fs, targets[1], 0o644);
-      // Another registration may have ended since; from now on none begins.
+      // Another registration may have ended since; from now on none can begin.
       await check();
       return new CredentialFiles(fs, force, folder, secret, certificate);
     } catch (cause) {
@@ -82,7 +82,7 @@ export class CredentialFiles {
     }
   }
 
-  /** Writes a credential to its files, or to others where that fails. Never rejects. */
+  /** Writes a credential to its files, or to other files if that fails. Never rejects. */
   async keep(registration: Registration): Promise<KeptPart[]> {
     const parts: { what: KeptPart["what"]; draft: Draft; content: Uint8Array }[] =
       registration.certificate === undefined
@@ -92,7 +92,7 @@ export class CredentialFiles {
             { what: "certificate", draft: this.#certificate, content: bytesOf(registration.certificate) },
           ];
     const kept: KeptPart[] = [];
-    // All parts are written before the first is renamed: whatever comes then, they exist.
+    // All parts are written before the first is renamed, so that they exist whatever fails.
     for (const { draft, content } of parts) await draft.fill(content);
     for (const { what, draft, content } of parts) {
       kept.push({
@@ -110,7 +110,7 @@ export class CredentialFiles {
     return kept;
   }
 
-  /** Deletes drafts that hold nothing of a credential. Never rejects. */
+  /** Deletes drafts without a credential. Never rejects. */
   async close(): Promise<void> {
     await this.#secret.discard();
     await this.#certificate.discard();
@@ -122,7 +122,7 @@ export class CredentialFiles {
     const problem = `cannot be written to ${draft.path}: ${draft.problem}`;
     const folder = tmpdir();
     try {
-      // Readable by its owner alone.
+      // Readable only by its owner.
       const path = join(await this.#fs.mkdtemp(join(folder, "tencent-iothub-")), basename(draft.target));
       const file = await this.#fs.open(path, "wx", 0o600);
       try {
@@ -138,13 +138,13 @@ export class CredentialFiles {
   }
 }
 
-/** A file beside its target, with room for a credential, that later takes the target's name. */
+/** A file next to its target, with room for a credential, which is later renamed to the target. */
 class Draft {
   readonly target: string;
   readonly path: string;
   readonly #fs: FileSystem;
   #file: OpenFile | undefined;
-  /** It holds a whole credential, here or at the target. */
+  /** Whether it contains a complete credential, here or at the target. */
   filled = false;
   problem: string | undefined;
 
@@ -159,16 +159,16 @@ class Draft {
     const path = draftOf(target);
     let draft: Draft;
     try {
-      // Without a process id in its name it also keeps two registrations apart, and is found again.
+      // No process id in its name, so that it also excludes a second registration, and can be found later.
       draft = new Draft(fs, target, await fs.open(path, "wx", mode));
     } catch (cause) {
       if (codeOf(cause) !== "EEXIST") throw cause;
       throw new CliError(
         "FILE_EXISTS",
-        `The file ${path} is there already: another registration is under way, or was cut short and left it.`,
+        `The file ${path} already exists: another registration is in progress, or was interrupted.`,
         {
           exitCode: exitCodes.credential,
-          hint: "If no other is under way, look into it: it may hold the device's credential. Otherwise delete it.",
+          hint: "If no other registration is in progress, check the file: it may contain the device's credential. Otherwise delete it.",
           cause,
         },
       );
@@ -216,7 +216,7 @@ class Draft {
   async #close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    // What was synchronized is on the disk whatever closing says.
+    // Synchronized data is on the disk, whatever close reports.
     await file?.close().catch(() => {});
   }
 }
@@ -233,12 +233,12 @@ async function checkTarget(fs: FileSystem, path: string, force: boolean): Promis
     if (isMissing(cause)) return;
     throw unwritable(path, describeFileError(cause), cause);
   }
-  // It would be replaced, be it a link or a device such as /dev/stdout.
+  // Renaming would replace it, even a link or a device such as /dev/stdout.
   if (!entry.isFile()) throw unwritable(path, entry.isDirectory() ? "is a directory" : "not a regular file");
   if (force) return;
-  throw new CliError("FILE_EXISTS", `The file ${path} is there already, perhaps with the device's credential.`, {
+  throw new CliError("FILE_EXISTS", `The file ${path} already exists and may contain the device's credential.`, {
     exitCode: exitCodes.credential,
-    hint: "Registering again may invalidate the credential before; --force does it all the same.",
+    hint: "Registering again may revoke the existing credential; use --force to do it anyway.",
   });
 }
 
@@ -247,7 +247,7 @@ async function isThere(fs: FileSystem, path: string): Promise<boolean> {
     await fs.lstat(path);
     return true;
   } catch {
-    // If that is unknown, renaming will show it.
+    // If unknown, renaming will tell.
     return false;
   }
 }

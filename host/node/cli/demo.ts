@@ -1,4 +1,4 @@
-/** `tencent-iothub demo`: readings of this machine go to a local gateway over HTTPS, and both ends are shown. */
+/** `tencent-iothub demo`: publishes readings of this machine to a local gateway over HTTPS, and shows both ends. */
 
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -27,11 +27,11 @@ const BOARD = "sensor-board";
 interface DemoMessage {
   readonly what: string;
   readonly message: Message;
-  /** What the gateway must have received, to the byte. */
+  /** Exact bytes that the gateway must receive. */
   readonly bytes: Uint8Array;
 }
 
-/** What came of one message. */
+/** Outcome of one message. */
 interface Outcome {
   readonly device: string;
   readonly algorithm: string;
@@ -81,9 +81,7 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
   const onEvent = debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
   const outcomes: Outcome[] = [];
   try {
-    out(
-      `${c.bold("gateway")}      ${c.cyan(gateway.url)}, certificate made just now, trusted through its own root alone`,
-    );
+    out(`${c.bold("gateway")}      ${c.cyan(gateway.url)}, self-generated certificate, trusted only through its root`);
     out(`${c.bold("this machine")} ${describeReadings(readings)}`);
     const all = demoMessages(readings);
     for (const { name, has, credential } of devices) {
@@ -97,7 +95,7 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
       }
     }
     out();
-    out(`${c.bold(BOARD)}  ${c.dim(`${PRODUCT}/${BOARD}, a board that knows only its product's secret`)}`);
+    out(`${c.bold(BOARD)}  ${c.dim(`${PRODUCT}/${BOARD}, a board that knows only the ProductSecret`)}`);
     const board = { productId: PRODUCT, deviceName: BOARD, url: gateway.url, onEvent };
     for (const start of ["first start", "second start"]) {
       const registered = gateway.received.length;
@@ -113,7 +111,7 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
   } finally {
     await host.close();
     await gateway.close();
-    // What remains of it does not make the demo fail.
+    // Leftovers do not make the demo fail.
     await rm(folder, { recursive: true, force: true, maxRetries: 5 }).catch((error) =>
       printLine(io.stderr, `warning: the temporary folder ${folder} cannot be deleted: ${describeFileError(error)}.`),
     );
@@ -122,14 +120,14 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
   const arrived = outcomes.filter((outcome) => outcome.identical);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   const failed = outcomes.length - arrived.length;
-  const summary = `${arrived.length} of ${outcomes.length} messages published, verified and received to the byte, in ${seconds} s`;
+  const summary = `${arrived.length} of ${outcomes.length} messages published, verified and received byte for byte, in ${seconds} s`;
   out();
   out(failed === 0 ? c.green(summary) : c.red(summary));
   if (json) printLine(io.stdout, JSON.stringify({ published: arrived.length, failed, messages: outcomes }));
   if (failed > 0) {
-    throw new CliError("DEMO_FAILED", `${failed} of ${outcomes.length} messages did not arrive as they were sent.`, {
+    throw new CliError("DEMO_FAILED", `${failed} of ${outcomes.length} messages did not arrive unchanged.`, {
       exitCode: exitCodes.other,
-      hint: "--debug shows what happened on the way.",
+      hint: "Use --debug for details.",
     });
   }
 }
@@ -173,7 +171,7 @@ async function publishOne(
   }
 }
 
-/** What a start of the board asked of the gateway: a registration the first time, nothing later. */
+/** Shows what a start of the board requested from the gateway: a registration the first time, nothing later. */
 function describeStart(
   start: string,
   requests: readonly ReceivedRequest[],
@@ -181,12 +179,12 @@ function describeStart(
   c: Colors,
 ): void {
   if (requests.length === 0) {
-    out(`  ${c.green("✓")} ${start}  ${c.dim("with the credential that is stored, nothing is registered")}`);
+    out(`  ${c.green("✓")} ${start}  ${c.dim("uses the stored credential, no registration")}`);
     return;
   }
   for (const { status, requestId, registrationState, verifiedBy, algorithm } of requests) {
     const state = registrationState === 0 ? "a new device" : "a known device";
-    out(`  ${c.green("✓")} ${start}  ${c.dim("the board registers, and stores the psk that it gets")}`);
+    out(`  ${c.green("✓")} ${start}  ${c.dim("registers, and stores the new psk")}`);
     out(`    ${c.dim("status".padEnd(9))} ${status}, RequestId ${requestId}`);
     out(
       `    ${c.dim("gateway".padEnd(9))} ${algorithm} verified with the ${verifiedBy === "productSecret" ? "ProductSecret" : verifiedBy}; ${state}`,

@@ -1,4 +1,4 @@
-/** How a failure is reported: one line with a stable code, what is wrong and what helps, and an exit code for its class. */
+/** Reports failures: one line with a stable code, a message and a hint, and an exit status by class. */
 
 import {
   type ErrorClass,
@@ -10,7 +10,7 @@ import {
 } from "../../../src/errors.js";
 import { duration } from "./io.js";
 
-/** What the process ends with: 0, or the number of the group that the failure's class belongs to. */
+/** Exit statuses: 0, or the number of the group of the failure's class. */
 export const exitCodes: Readonly<Record<"ok" | ExitGroup, number>> = Object.freeze({
   ok: 0,
   other: 1,
@@ -20,12 +20,12 @@ export const exitCodes: Readonly<Record<"ok" | ExitGroup, number>> = Object.free
   rejected: 5,
 });
 
-/** For `--help`. */
+/** Meanings of the exit statuses, for `--help`. */
 export const exitMeanings: Readonly<Record<keyof typeof exitCodes, string>> = Object.freeze({
   ok: "done",
   other: "something unexpected, the clock, or the storage",
-  input: "wrong usage, or input that cannot be sent",
-  credential: "a credential or private key that cannot be used, or that the gateway does not accept",
+  input: "wrong usage, or invalid input",
+  credential: "a credential or private key is invalid, or was rejected by the gateway",
   network: "network, TLS, timeout, or a port that cannot be bound",
   rejected: "the gateway rejected the request, or its response could not be read",
 });
@@ -44,7 +44,7 @@ export type CliErrorCode =
   | "PAYLOAD_TOO_LARGE"
   | "DEMO_FAILED";
 
-/** A failure that the command line itself found. */
+/** A failure detected by the CLI itself. */
 export class CliError extends Error {
   override readonly name = "CliError";
   readonly code: CliErrorCode;
@@ -65,36 +65,35 @@ export class CliError extends Error {
   }
 }
 
-/** A failure, ready to be printed. */
+/** A failure with the texts to print. */
 export interface Failure {
   readonly code: string;
   readonly message: string;
   readonly hint?: string;
   readonly exitCode: number;
-  /** For `--json`: what the gateway said, or where a credential is. */
+  /** For `--json`: details of the response, or where a credential is. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
 const hints: Partial<Record<ErrorCode, string>> = {
-  INVALID_PRODUCT_SECRET: "It stands in the console with the product's settings, where dynamic registration is on.",
-  WRONG_PRODUCT_SECRET: "Copy the ProductSecret again from the console, all of it.",
+  INVALID_PRODUCT_SECRET: "The console shows it in the product's settings if dynamic registration is enabled.",
+  WRONG_PRODUCT_SECRET: "Copy the complete ProductSecret from the console again.",
   REGISTRATION_INCOMPLETE: "A product with a private CA needs --client-certificate and --client-key.",
-  INVALID_TOPIC: 'Give a name such as "data", or a whole topic such as "PRODUCT/DEVICE/data".',
+  INVALID_TOPIC: 'Use a name such as "data", or a full topic such as "PRODUCT/DEVICE/data".',
   TOPIC_WILDCARD: "Publish to one topic at a time.",
   INVALID_REGION: "Known regions are ap-guangzhou, us-east, europe and ap-bangkok.",
   INVALID_URL: "For example --url http://127.0.0.1:8080.",
   INVALID_TIMESTAMP: "Seconds have ten digits in this century; `date +%s` prints them.",
   PAYLOAD_TOO_LARGE: "Split the message, or send only what has changed.",
   KEY_ENCRYPTED: "The command is: openssl pkcs8 -topk8 -nocrypt -in key.pem -out plain.pem",
-  KEY_NOT_RSA: "The platform signs with RSA keys only; take the private key that came with the device's certificate.",
-  KEY_NOT_PRIVATE: "Take the private key that came with the device's certificate.",
-  KEY_MALFORMED: "The file may be cut off; download the key again.",
-  NAME_RESOLUTION: "Check the region or the url, and the name server of this machine.",
+  KEY_NOT_RSA: "The platform supports only RSA keys; use the private key that came with the device's certificate.",
+  KEY_NOT_PRIVATE: "Use the private key that came with the device's certificate.",
+  KEY_MALFORMED: "The file may be truncated; download the key again.",
+  NAME_RESOLUTION: "Check the region or the url, and this machine's DNS server.",
   CONNECTION_REFUSED: "Is the gateway running, and is this its port? `tencent-iothub gateway` starts a local one.",
-  CONNECTION_RESET: "Try again; if it stays so, something between here and the gateway ends the connection.",
+  CONNECTION_RESET: "Try again; if it persists, something between this machine and the gateway closes the connection.",
   PROXY_FAILED: "Check HTTPS_PROXY, with its user and password, or name the gateway in NO_PROXY.",
-  CERTIFICATE_REJECTED:
-    "Give the CA that the gateway's certificate comes from with --trust-anchors, and check this machine's date.",
+  CERTIFICATE_REJECTED: "Pass the CA of the gateway's certificate with --trust-anchors, and check this machine's date.",
   TLS_FAILED: "Does the port speak TLS? A url with http:// is for plain HTTP.",
   TIMEOUT: "Check the network, or allow more time with --timeout-ms.",
   RESPONSE_MALFORMED: "Is this the gateway's port? What responded does not speak HTTP; https:// is for TLS.",
@@ -104,11 +103,11 @@ const hints: Partial<Record<ErrorCode, string>> = {
 };
 
 const gatewayHints: Readonly<Record<string, string>> = {
-  PORT_IN_USE: "Choose another with --port, or --port 0 for any that is free.",
+  PORT_IN_USE: "Choose another port with --port, or use --port 0 for any free port.",
   PORT_FORBIDDEN: "Choose a port above 1023 with --port.",
 };
 
-/** A clock that is off by less is not what a signature expires from. */
+/** Smaller clock errors do not make a signature expire. */
 const NOTABLE_SKEW_SECONDS = 60;
 
 export function explain(error: unknown, nowMs: number = Date.now()): Failure {
@@ -125,12 +124,12 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     return {
       ...known,
       hint: responseHint(error, nowMs),
-      // Of a response, "other" says no more than that it was not a success.
+      // For a response, "other" only means that it was not a success.
       exitCode: exitCodes[exit === "other" ? "rejected" : exit],
       details: { status, gatewayCode, gatewayMessage, requestId, excerpt },
     };
   }
-  // Only the command gateway loads it, so its errors are known by their name here.
+  // Only the gateway command loads that module, so its errors are recognized by name.
   if (error instanceof Error && error.name === "GatewayError") {
     const code = String((error as Error & { code?: unknown }).code);
     const network = ["PORT_IN_USE", "PORT_FORBIDDEN", "LISTEN_FAILED"].includes(code);
@@ -140,25 +139,24 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
   return {
     code: "UNEXPECTED",
     message: error instanceof Error ? error.message : String(error),
-    hint: "This should not happen; --debug shows where it did.",
+    hint: "This is a bug; --debug shows the stack trace.",
     exitCode: exitCodes.other,
   };
 }
 
 const NAMES_HINT = "Check --product-id, --device-name and the region.";
 const KEY_HINT =
-  "The psk, private key or ProductSecret is not the right one: copy it again from the console, a psk with the = at its end.";
-const AUTHENTICATION_HINT = "A device with a psk takes --psk-file, one with a certificate takes --key-file.";
-const CLOCK_HINT = "Compare this machine's clock with the gateway's.";
-const ENABLE_HINT = "Enable the device in the console, or ask whoever disabled it.";
-const FORM_HINT = "The gateway does not take the form of this request; check the url, and look for a newer version.";
+  "Wrong psk, private key or ProductSecret: copy it again from the console, a psk including its trailing =.";
+const AUTHENTICATION_HINT = "Use --psk-file for a device with a psk, --key-file for one with a certificate.";
+const CLOCK_HINT = "Check this machine's clock against the gateway's.";
+const ENABLE_HINT = "Enable the device in the console, or find out why it was disabled.";
+const FORM_HINT = "The gateway does not accept this request format; check the url, and for a newer version.";
 const SIZE_HINT = "Split the message, or send only what has changed.";
 const SERVICE_HINT = "The service has a temporary failure; try again later.";
 
 /**
- * What helps against a code of the gateway. For the device gateway no list of codes is published; these are the codes
- * of the same product's API (iotcloud 2021-04-08), those that all of Tencent's APIs share (API 3.0), and the retired
- * device API's.
+ * Hints for gateway codes. There is no published list for the device gateway; these are the codes of the same product's
+ * API (iotcloud 2021-04-08), of API 3.0 in general, and of the retired device API.
  */
 export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "1010": KEY_HINT,
@@ -166,7 +164,7 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "AuthFailure.SignatureFailure": KEY_HINT,
   "AuthFailure.SignatureExpire": CLOCK_HINT,
   "FailedOperation.AccountIsolated":
-    "The account is in arrears: top it up in the console. Nothing is lost that is sent again afterwards.",
+    "The account is in arrears: top it up in the console, then send the message again.",
   "FailedOperation.DeviceAlreadyDisabled": ENABLE_HINT,
   "FailedOperation.InvalidMsgLen": SIZE_HINT,
   "FailedOperation.InvalidTopicName": hints.INVALID_TOPIC as string,
@@ -179,7 +177,7 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "InvalidParameterValue.ParamIncomplete": FORM_HINT,
   "InvalidParameterValue.PayloadOverLimit": SIZE_HINT,
   "LimitExceeded.DeviceExceedLimit":
-    "The product has as many devices as it may have: delete some, or have the limit raised. Trying again does not help.",
+    "The product has reached its device limit: delete devices, or have the limit raised. Retrying does not help.",
   MissingParameter: FORM_HINT,
   RequestLimitExceeded: "Wait a little, and publish less often.",
   RequestSizeLimitExceeded: SIZE_HINT,
@@ -193,17 +191,17 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "UnauthorizedOperation.PermissionDenied":
     "The device needs the permission to publish to this topic; by default it has it for event and data.",
   "UnauthorizedOperation.ProductIsForbidden":
-    "Switch the product on in the console; to register devices, switch on its dynamic registration.",
+    "Enable the product in the console; to register devices, enable its dynamic registration.",
   "UnauthorizedOperation.ProductNotSupportPSK": AUTHENTICATION_HINT,
   UnknownParameter: FORM_HINT,
   "UnsupportedOperation.ClientCertAlreadyGot":
-    "The credential was handed out before and is not handed out twice: use the one that was stored, or create the device anew.",
+    "The credential was already issued and is issued only once: use the stored one, or recreate the device.",
   "UnsupportedOperation.WrongProductAuthType": AUTHENTICATION_HINT,
 };
 
 /** Hints by class, for codes that have none. */
 export const classHints: Partial<Record<ErrorClass, string>> = {
-  network: "Check the network, the url, and the name server of this machine.",
+  network: "Check the network, the url, and this machine's DNS server.",
   timeout: hints.TIMEOUT,
   certificate: hints.CERTIFICATE_REJECTED,
   unreadable: hints.RESPONSE_UNEXPECTED,
@@ -217,7 +215,7 @@ export const classHints: Partial<Record<ErrorClass, string>> = {
   protocol: FORM_HINT,
 };
 
-/** Codes that a wrong clock explains, and classes that it may explain where the code is not known. */
+/** Codes caused by a wrong clock, and classes that it may cause if the code is unknown. */
 const CLOCK_CODES = ["AuthFailure.SignatureExpire", "AuthFailure.SignatureFailure"];
 const CLOCK_CLASSES: readonly ErrorClass[] = ["clock", "credential", "unknown"];
 
@@ -231,10 +229,10 @@ function responseHint(error: ResponseError, nowMs: number): string | undefined {
   if (!mayBeClock) return hint;
   const skew = error.dateMs === undefined ? undefined : (nowMs - error.dateMs) / 1000;
   if (skew === undefined || Math.abs(skew) < NOTABLE_SKEW_SECONDS) return hint;
-  return `This machine's clock is ${duration(skew)} ${skew < 0 ? "behind" : "ahead of"} the gateway's; set it right.`;
+  return `This machine's clock is ${duration(skew)} ${skew < 0 ? "behind" : "ahead of"} the gateway's; correct it.`;
 }
 
-/** A stack trace with all its causes, for `--debug`. */
+/** Returns a stack trace with all causes, for `--debug`. */
 export function trace(error: unknown): string {
   const parts: string[] = [];
   for (let e = error; e !== undefined && parts.length < 10; e = e instanceof Error ? e.cause : undefined) {

@@ -1,4 +1,4 @@
-/** Files and standard input, read up to a limit, with failures that say what is wrong. */
+/** Reads files and standard input up to a limit. */
 
 import { X509Certificate } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -10,7 +10,7 @@ import type { Settings } from "./settings.js";
 
 const MAX_FILE_BYTES = 1 << 20;
 
-/** @param what names the file in the error, as in "the key file" */
+/** Reads a file. @param what description of the file for errors, as in "key file" */
 export async function readFile(path: string, what: string, exitCode: number = exitCodes.input): Promise<Uint8Array> {
   try {
     return await readAll(createReadStream(path), `${what} ${path}`);
@@ -35,12 +35,12 @@ export async function readAll(stream: AsyncIterable<Uint8Array | string>, what: 
     }
     chunks.push(bytes);
   }
-  // Not a Buffer: the core hands bytes on as they are.
+  // Not a Buffer: the core passes bytes on unchanged.
   return new Uint8Array(Buffer.concat(chunks));
 }
 
 /**
- * Decodes UTF-8 as it is; a byte order mark stays.
+ * Decodes UTF-8; a byte order mark is kept.
  * @throws {CliError} INVALID_UTF8
  */
 export function text(bytes: Uint8Array, what: string, options: { hint?: string; exitCode?: number } = {}): string {
@@ -52,8 +52,7 @@ export function text(bytes: Uint8Array, what: string, options: { hint?: string; 
 }
 
 /**
- * Decodes text that a person has typed: without the byte order mark that some editors put in front of UTF-8 (RFC 3629
- * section 6).
+ * Decodes text from an editor, without the byte order mark that some editors add (RFC 3629 section 6).
  * @throws {CliError} INVALID_UTF8
  */
 export function typedText(bytes: Uint8Array, what: string, exitCode?: number): string {
@@ -71,11 +70,11 @@ function refuseUtf16(bytes: Uint8Array, what: string, exitCode?: number): void {
   if (!isUtf16(bytes)) return;
   throw new CliError("INVALID_UTF8", `The ${what} is UTF-16, not UTF-8.`, {
     exitCode,
-    hint: "Save it as UTF-8; Windows PowerShell 5 writes UTF-16 unless it gets -Encoding utf8.",
+    hint: "Save it as UTF-8; Windows PowerShell 5 writes UTF-16 by default, UTF-8 with -Encoding utf8.",
   });
 }
 
-/** A byte order mark of UTF-16, or a first character of ASCII in UTF-16 without one. */
+/** Whether bytes begin with a UTF-16 byte order mark, or with an ASCII character in UTF-16. */
 function isUtf16(bytes: Uint8Array): boolean {
   const [first, second] = bytes;
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return true;
@@ -83,13 +82,13 @@ function isUtf16(bytes: Uint8Array): boolean {
   return bytes.length % 2 === 0 && ((first === 0 && isAscii(second)) || (second === 0 && isAscii(first)));
 }
 
-/** Reads a secret. The one line feed, or CR and LF, that editors put at its end is not part of it. */
+/** Reads a secret, without one trailing LF or CR LF, which editors add. */
 export async function readSecret(path: string, what: string): Promise<string> {
   return (await readText(path, what, exitCodes.credential)).replace(/\r?\n$/, "");
 }
 
 /**
- * Reads a private key: PEM as text, anything else as DER. What it is and whether it can be used is for the core to say.
+ * Reads a private key: PEM as text, anything else as DER. The core validates it.
  * @throws {CliError} FILE_UNREADABLE, FILE_TOO_LARGE, INVALID_UTF8
  */
 export async function readKey(path: string, what = "key file"): Promise<string | Uint8Array> {
@@ -101,22 +100,22 @@ export async function readKey(path: string, what = "key file"): Promise<string |
 }
 
 /**
- * The certificates of the file that `--trust-anchors` names, PEM or DER.
+ * Reads the certificates of the file given with `--trust-anchors`, PEM or DER.
  * @throws {CliError} FILE_UNREADABLE, INVALID_TRUST_ANCHORS
  */
 export async function readTrustAnchors({ trustAnchors: path }: Settings): Promise<Uint8Array[] | undefined> {
   if (path === undefined) return undefined;
-  const bytes = await readFile(path, "file of trust anchors");
-  refuseUtf16(bytes, `file of trust anchors ${path}`);
+  const bytes = await readFile(path, "trust anchor file");
+  refuseUtf16(bytes, `trust anchor file ${path}`);
   try {
     const anchors = readCertificates("--trust-anchors", bytes, toBytes);
     for (const der of anchors) new X509Certificate(der);
     return anchors;
   } catch (cause) {
-    const message = `The file of trust anchors ${path} holds no certificate, PEM or DER, that can be read.`;
+    const message = `The trust anchor file ${path} contains no readable certificate in PEM or DER.`;
     throw new CliError("INVALID_TRUST_ANCHORS", message, {
       cause,
-      hint: "openssl x509 -in FILE -noout -subject shows what a file holds.",
+      hint: "openssl x509 -in FILE -noout -subject shows the contents of a file.",
     });
   }
 }

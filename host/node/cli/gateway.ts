@@ -1,4 +1,4 @@
-/** `tencent-iothub gateway`: the local gateway, until interrupted. */
+/** `tencent-iothub gateway`: runs the local gateway until interrupted. */
 
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
@@ -35,7 +35,7 @@ const DEFAULT_HTTPS_PORT = 8443;
 
 export async function gateway(io: Streams, given: GatewayArguments): Promise<void> {
   const { https = false, json = false, devices, trustAnchorsOut } = given;
-  if (trustAnchorsOut !== undefined && !https) throw new CliError("USAGE", "--trust-anchors-out goes with --https.");
+  if (trustAnchorsOut !== undefined && !https) throw new CliError("USAGE", "--trust-anchors-out requires --https.");
   const number = (text: string | undefined) => (text === undefined ? undefined : wholeNumber(text));
   const c = colorsFor(io.stdout, io.env);
   const sample = devices === undefined ? sampleDevices() : undefined;
@@ -96,18 +96,18 @@ function sampleDevices(): Sample {
 function welcome(io: Streams, running: Gateway, sample: Sample | undefined, trustAnchorsOut: string | undefined): void {
   const c = colorsFor(io.stdout, io.env);
   const out = (line: string) => printLine(io.stdout, line);
-  out(`${c.bold("gateway")} on ${c.cyan(running.url)}; Ctrl-C ends it`);
+  out(`${c.bold("gateway")} on ${c.cyan(running.url)}; stop with Ctrl-C`);
   if (running.ca !== undefined) {
     out(
       trustAnchorsOut === undefined
-        ? "its certificate was made just now; --trust-anchors-out FILE writes the CA that clients need"
-        : `its certificate was made just now; clients need --trust-anchors ${trustAnchorsOut}`,
+        ? "self-generated certificate; --trust-anchors-out FILE writes the CA that clients need"
+        : `self-generated certificate; clients need --trust-anchors ${trustAnchorsOut}`,
     );
   }
   if (sample === undefined) return;
   const { productId, deviceName, psk } = sample;
   const ca = trustAnchorsOut === undefined ? "" : ` --trust-anchors ${trustAnchorsOut}`;
-  out(`without --devices it knows one device, with a psk made just now: ${productId}/${deviceName} ${psk}`);
+  out(`no --devices: one device with a generated psk: ${productId}/${deviceName} ${psk}`);
   out(
     `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${running.url}${ca} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
   );
@@ -117,7 +117,7 @@ function colored(request: ReceivedRequest, c: Colors): string {
   return `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`;
 }
 
-/** What a program may want to know of a request; a binary payload stays Base64. */
+/** Summary of a request for programs; a binary payload stays Base64. */
 function summary(request: ReceivedRequest): Record<string, unknown> {
   const { index, method, url, productId, deviceName, algorithm, verifiedBy, topic, qos, payload } = request;
   const text = payload?.toString("utf8");

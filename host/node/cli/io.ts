@@ -1,4 +1,4 @@
-/** What a command needs of the process that it runs in, so that tests can bring their own. */
+/** The process that a command runs in, replaceable in tests. */
 
 import { createColors } from "picocolors";
 
@@ -13,8 +13,8 @@ export interface Streams {
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   /**
-   * Calls back when the user (SIGINT) or the system (SIGTERM) wants the program to end, or nobody reads standard output
-   * any more; perhaps more than once. Without it a signal ends the process.
+   * Registers a callback for SIGINT, SIGTERM and a closed standard output; it may be called more than once. Without it,
+   * a signal ends the process.
    */
   onInterrupt(callback: () => void): void;
 }
@@ -30,17 +30,17 @@ export function printLine(output: Output, text = ""): void {
   output.write(`${text}\n`);
 }
 
-/** A whole number as people write it; NaN for anything else, which the receiver refuses with its own code. */
+/** Parses a decimal integer; NaN for anything else, which the receiver rejects with its own code. */
 export function wholeNumber(text: string): number {
   return /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
 }
 
-/** Milliseconds for people. */
+/** Formats milliseconds for display. */
 export function milliseconds(ms: number): string {
   return `${ms < 100 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
-/** A length of time for people, in its two largest units: `3 h 20 min`. */
+/** Formats a duration for display, in its two largest units: `3 h 20 min`. */
 export function duration(seconds: number): string {
   const s = Math.round(Math.abs(seconds));
   const units: [number, string][] = [

@@ -1,4 +1,4 @@
-/** `tencent-iothub log`: lines for the platform's log of a device. */
+/** `tencent-iothub log`: uploads lines to the platform's log of a device. */
 
 import type { LogLevel } from "../../../src/log.js";
 import type { DeviceEvent } from "../../../src/request/client.js";
@@ -16,7 +16,7 @@ export interface LogArguments extends Settings {
   readonly debug?: boolean;
 }
 
-/** The most that one upload takes. */
+/** Maximum number of lines in one upload. */
 const MAX_LINES = 100;
 const MAX_LINE_BYTES = 4096;
 const MAX_UPLOAD_BYTES = 16000;
@@ -40,13 +40,13 @@ export async function log(io: Streams, messages: readonly string[], given: LogAr
   };
   try {
     const limits = { level: "debug", maxLines: MAX_LINES, maxLineBytes: MAX_LINE_BYTES } as const;
-    // Once, and by the clock as it is: who calls this wants to see what the gateway says.
+    // No retries and no clock correction, so that the user sees the gateway's actual response.
     const once = { retry: false, clockCorrection: false } as const;
     const device = new Device(
       { productId, deviceName, credential, region, url, timeoutMs, onEvent, log: limits, ...once },
       host,
     );
-    // Lines that an upload has taken stay in the platform's log, whatever becomes of those after them.
+    // Lines that were uploaded stay in the platform's log even if later ones fail.
     let sent = 0;
     try {
       let count = 0;
@@ -70,7 +70,7 @@ export async function log(io: Streams, messages: readonly string[], given: LogAr
         const first = sent === 1 ? "line was" : `${sent} lines were`;
         printLine(
           io.stderr,
-          `${c.yellow("warning:")} the first ${first} logged before this failed; send the rest only.`,
+          `${c.yellow("warning:")} the first ${first} logged before this failure; send only the rest.`,
         );
       }
       throw error;
@@ -89,16 +89,16 @@ export async function log(io: Streams, messages: readonly string[], given: LogAr
   }
 }
 
-/** The arguments as one line, or standard input line by line. */
+/** Returns the arguments as one line, or the lines of standard input. */
 async function readLines(io: Streams, messages: readonly string[]): Promise<string[]> {
   if (messages.length === 0) {
     throw new CliError("USAGE", "The message is missing.", {
-      hint: "Give it as the last argument, or - to read lines from standard input.",
+      hint: "Pass it as the last argument, or - to read lines from standard input.",
     });
   }
   if (messages.length > 1 || messages[0] !== "-") return [messages.join(" ")];
   const input = typedText(await readAll(io.stdin, "log"), "log");
   const lines = input.split(/\r?\n/).filter((line) => line !== "");
-  if (lines.length === 0) throw new CliError("USAGE", "Standard input has no line to log.");
+  if (lines.length === 0) throw new CliError("USAGE", "Standard input contains no line to log.");
   return lines;
 }

@@ -1,4 +1,4 @@
-/** The command line: commands, options, help. What a command needs beyond the core is loaded when it runs. */
+/** CLI: commands, options, help. Modules that only one command needs are loaded when it runs. */
 
 import { Command, CommanderError } from "commander";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
@@ -11,7 +11,7 @@ const exitHelp = `
 Exit codes:
 ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\n")}
 
-A failure prints one line, "error: CODE: what is wrong and what helps", to standard error; with --json, one JSON object.`;
+A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
 
 const environmentHelp = `
 Environment (an option on the command line comes first, a profile last):
@@ -19,7 +19,7 @@ Environment (an option on the command line comes first, a profile last):
 
 Profile: a JSON object with any of
   ${Object.keys(settingNames).join(", ")};
-  the paths in it are taken from the profile's own folder.`;
+  paths in it are relative to the profile's folder.`;
 
 const publishExamples = `
 Examples:
@@ -34,7 +34,7 @@ Examples:
   $ tencent-iothub publish --product-id ABCDE12345 --device-name sensor1 --psk-file sensor1.psk --topic data hello
   $ tencent-iothub register --profile product.json --device-name sensor2 --client-certificate sensor2.crt --client-key sensor2.key
 
-Registering a device again may invalidate the credential that it has.`;
+Registering a device again may revoke its credential.`;
 
 const logExamples = `
 Examples:
@@ -70,7 +70,7 @@ Devices file:
 Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json,
   html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
 
-/** Runs one command; resolves with the exit code and never rejects. */
+/** Runs one command; resolves with the exit status and never rejects. */
 export async function main(argv: readonly string[], io: Streams): Promise<number> {
   const flags = { json: argv.includes("--json"), debug: argv.includes("--debug") };
   if (argv.length === 0) {
@@ -113,7 +113,7 @@ function fromCommander(error: CommanderError): Failure {
 function build(io: Streams): Command {
   const program = new Command("tencent-iothub")
     .description(
-      "Publish to Tencent Cloud IoT Hub over HTTPS, look at signatures, make types, and run a local gateway.",
+      "Publish to Tencent Cloud IoT Hub over HTTPS, inspect signatures, generate types, and run a local gateway.",
     )
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
@@ -135,13 +135,13 @@ function build(io: Streams): Command {
       command(program, "publish", "publish one message")
         .argument(
           "[payload]",
-          "the message, or - to read it from standard input as it comes; after -- if it begins with a dash",
+          "the message, or - to read it unchanged from standard input; after -- if it begins with a dash",
         )
         .option("--product-id <id>", "ProductId")
         .option("--device-name <name>", "DeviceName")
         .option(
           "--topic <topic>",
-          "a name such as data or event, completed to <ProductId>/<DeviceName>/<name>, or a whole topic",
+          "a name such as data or event, expanded to <ProductId>/<DeviceName>/<name>, or a full topic",
         )
         .option("--qos <0|1>", "quality of service (default: 1)", wholeNumber)
         .option("--base64", "send the payload as Base64, with PayloadEncoding")
@@ -172,16 +172,16 @@ function build(io: Streams): Command {
     });
 
   wayOptions(
-    command(program, "register", "get a credential for a device by its product's secret, and keep it in a file")
+    command(program, "register", "register a device with the ProductSecret, and save its credential in a file")
       .option("--product-id <id>", "ProductId")
       .option("--device-name <name>", "DeviceName")
       .option("--product-secret <text>", "ProductSecret; better in a file or the environment")
       .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
-      .option("--out <file>", "where the psk or private key goes; a certificate goes to <file>.crt")
-      .option("--force", "register even if the file is there, and replace it")
-      .option("--print-on-failure", "print a credential that no file takes, in place of losing it")
+      .option("--out <file>", "file for the psk or private key; a certificate is written to <file>.crt")
+      .option("--force", "register even if the file exists, and replace it")
+      .option("--print-on-failure", "print a credential that cannot be written to any file")
       .option("--client-certificate <file>", "for a product with a private CA: the device's certificate, PEM")
-      .option("--client-key <file>", "the private key of that certificate, PEM or DER; it is not sent"),
+      .option("--client-key <file>", "the private key of that certificate, PEM or DER; never sent"),
     "the whole request",
   )
     .addHelpText("after", registerExamples + environmentHelp + exitHelp)
@@ -196,21 +196,21 @@ function build(io: Streams): Command {
     .option("--body <text>", "body of the request, signed as UTF-8")
     .option("--body-file <file>", "file with the body, signed byte for byte")
     .option("--timestamp <seconds>", "seconds since 1970 (default: now)")
-    .option("--nonce <n>", "a number that was not used before (default: a random one)")
+    .option("--nonce <n>", "a number that was not used before (default: random)")
     .option("--algorithm <name>", "hmacsha256, hmacsha1 or rsa-sha256 (default: by the kind of key)")
     .option("--secret <text>", "the device's key or the ProductSecret; better in a file")
     .option("--secret-file <file>", "file with the secret; a line feed at its end is left out")
     .option("--key-file <file>", "RSA private key, PEM or DER")
-    .option("--curl", "print a command for curl; the secret is not in it")
+    .option("--curl", "print a curl command, without the secret")
     .addHelpText("after", signExamples + exitHelp)
     .action(async (options) => {
       const { sign } = await import("./sign.js");
       await sign(io, options);
     });
 
-  command(program, "types", "make TypeScript types of a product's thing model, as the console exports it")
+  command(program, "types", "generate TypeScript types from a product's thing model, as exported by the console")
     .argument("<model>", "JSON file, or - to read it from standard input")
-    .option("--out <file>", "where the declaration goes (default: standard output); a file that is there is replaced")
+    .option("--out <file>", "output file, which is replaced if it exists (default: standard output)")
     .option("--name <name>", "name of the type", "Model")
     .addHelpText("after", typesExamples + exitHelp)
     .action(async (model, options) => {
@@ -218,18 +218,18 @@ function build(io: Streams): Command {
       await types(io, model, options);
     });
 
-  command(program, "gateway", "run a local gateway that verifies what devices send, one line a request, until Ctrl-C")
-    .option("--port <n>", "port, 0 for any that is free (default: 8080, with --https 8443)")
+  command(program, "gateway", "run a local gateway that verifies requests and prints one line for each, until Ctrl-C")
+    .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--https", "HTTPS with a self-generated certificate")
-    .option("--trust-anchors-out <file>", "write the certificate that clients have to trust, PEM")
+    .option("--trust-anchors-out <file>", "write the CA certificate that clients must trust, PEM")
     .option("--devices <file>", "products and devices (default: one device with a generated key)")
-    .option("--window-seconds <n>", "how far a timestamp may be off (default: 300)")
-    .option("--clock-skew-seconds <n>", "let the gateway's clock be wrong")
-    .option("--rate-limit <n>", "messages a second and device (default: none)")
-    .option("--map-status", "report errors with statuses of the 400s in place of 200")
+    .option("--window-seconds <n>", "tolerance of timestamps (default: 300)")
+    .option("--clock-skew-seconds <n>", "offset of the gateway's clock")
+    .option("--rate-limit <n>", "messages per second and device (default: none)")
+    .option("--map-status", "report errors with 4xx statuses instead of 200")
     .option("--fault <fault>", "inject this fault into every request, see below")
-    .option("--fault-header <name>", "let a request choose its fault by this header")
+    .option("--fault-header <name>", "let requests select a fault with this header")
     .addHelpText("after", gatewayExamples + exitHelp)
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");
@@ -246,7 +246,7 @@ function build(io: Streams): Command {
   return program;
 }
 
-/** What a device signs with. */
+/** Options of the device's credential. */
 function keyOptions(command: Command): Command {
   return command
     .option("--psk <text>", "the device's key; better in a file or the environment")
@@ -254,12 +254,12 @@ function keyOptions(command: Command): Command {
     .option("--key-file <file>", "private key of the device's certificate, PEM or DER");
 }
 
-/** Where the gateway is and how long to wait for it. */
+/** Options of the connection to the gateway. */
 function wayOptions(command: Command, limited: string): Command {
   return command
     .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
-    .option("--url <url>", "http:// or https:// with host and port, in place of a region")
-    .option("--trust-anchors <file>", "certificates to trust in place of Node's, PEM or DER")
+    .option("--url <url>", "http:// or https:// with host and port, instead of a region")
+    .option("--trust-anchors <file>", "certificates to trust instead of Node's, PEM or DER")
     .option("--timeout-ms <n>", `limit of ${limited} in milliseconds (default: 20000)`, wholeNumber)
     .option("--profile <file>", "settings from a JSON file");
 }

@@ -1,4 +1,4 @@
-/** `tencent-iothub publish`: one message, and what became of it. */
+/** `tencent-iothub publish`: publishes one message and shows the result. */
 
 import type { DeviceEvent, RequestTiming } from "../../../src/request/client.js";
 import type { Credential } from "../../../src/signing/signer.js";
@@ -33,7 +33,7 @@ export async function publish(
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
   try {
     const onEvent = debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined;
-    // Once, and by the clock as it is: who calls this wants to see what the gateway says.
+    // No retries and no clock correction, so that the user sees the gateway's actual response.
     const device = new Device(
       { productId, deviceName, credential, region, url, timeoutMs, onEvent, retry: false, clockCorrection: false },
       host,
@@ -59,7 +59,7 @@ export async function publish(
   }
 }
 
-/** Where the time went: `31.2 ms (connect 0.8, TLS 9.1, sign 1.2, first byte 3.0)`. */
+/** Formats the duration by phase: `31.2 ms (connect 0.8, TLS 9.1, sign 1.2, first byte 3.0)`. */
 export function describeTiming(timing: RequestTiming): string {
   const parts = [
     ["connect", timing.connectMs],
@@ -76,7 +76,7 @@ export function warnSecretOnCommandLine(io: Streams): void {
   const c = colorsFor(io.stderr, io.env);
   printLine(
     io.stderr,
-    `${c.yellow("warning:")} a psk on the command line is seen by other users and kept in the shell's history; use --psk-file or TENCENT_IOTHUB_PSK.`,
+    `${c.yellow("warning:")} a psk on the command line is visible to other users and saved in the shell's history; use --psk-file or TENCENT_IOTHUB_PSK.`,
   );
 }
 
@@ -86,11 +86,11 @@ export async function readCredential({ psk, pskFile, keyFile }: Settings): Promi
   if (psk !== undefined) return { secret: psk };
   throw new CliError("USAGE", "The device's credential is missing.", {
     exitCode: exitCodes.credential,
-    hint: "Give --psk-file or --key-file, or set TENCENT_IOTHUB_PSK, TENCENT_IOTHUB_PSK_FILE or TENCENT_IOTHUB_KEY_FILE.",
+    hint: "Use --psk-file or --key-file, or set TENCENT_IOTHUB_PSK, TENCENT_IOTHUB_PSK_FILE or TENCENT_IOTHUB_KEY_FILE.",
   });
 }
 
-/** Text as text; from a file or standard input, bytes that are sent as text unless Base64 was asked for. */
+/** Returns the payload: text from the argument; from a file or standard input, text or, with --base64, bytes. */
 async function readPayload(
   io: Streams,
   argument: string | undefined,
@@ -100,15 +100,15 @@ async function readPayload(
   if ((argument === undefined) === (file === undefined)) {
     throw new CliError(
       "USAGE",
-      argument === undefined ? "The payload is missing." : "Give either a payload or --payload-file, not both.",
-      { hint: "Give the payload as the last argument, - to read it from standard input, or --payload-file." },
+      argument === undefined ? "The payload is missing." : "A payload and --payload-file cannot be combined.",
+      { hint: "Pass the payload as the last argument, - to read it from standard input, or --payload-file." },
     );
   }
   if (file === undefined && argument !== "-") return argument as string;
   const bytes = file === undefined ? await readAll(io.stdin, "payload") : await readFile(file, "payload file");
   const what = file === undefined ? "payload" : `payload file ${file}`;
-  // A byte order mark is the payload's own: what is sent is what is in the file.
-  return base64 ? bytes : text(bytes, what, { hint: "Send bytes that are not text with --base64." });
+  // A byte order mark is part of the payload, which is sent unchanged.
+  return base64 ? bytes : text(bytes, what, { hint: "Use --base64 to send binary data." });
 }
 
 function encodingOf(payload: string | Uint8Array, base64: boolean): "Base64" | undefined {
@@ -117,6 +117,6 @@ function encodingOf(payload: string | Uint8Array, base64: boolean): "Base64" | u
 
 export function missing(what: string, option: string, variable: string): CliError {
   return new CliError("USAGE", `${what[0].toUpperCase()}${what.slice(1)} is missing.`, {
-    hint: `Give ${option}, set ${variable}, or use a --profile.`,
+    hint: `Use ${option}, set ${variable}, or use a --profile.`,
   });
 }

@@ -1,13 +1,13 @@
-/** Readings of this machine, as a small sensor would send them. */
+/** Readings of this machine, like those of a small sensor. */
 
 import { readdir, readFile } from "node:fs/promises";
 import { availableParallelism, freemem, loadavg, totalmem, uptime } from "node:os";
 import { join } from "node:path";
 
 export interface Readings {
-  /** Degrees Celsius; undefined where the machine shows none. */
+  /** Degrees Celsius; undefined without a sensor. */
   readonly temperatureC: number | undefined;
-  /** Where the temperature was read. */
+  /** Source of the temperature. */
   readonly temperatureFrom: string | undefined;
   /** Mean number of runnable processes over the last minute. */
   readonly load1: number;
@@ -18,7 +18,7 @@ export interface Readings {
   readonly takenAtMs: number;
 }
 
-/** @param sys where the kernel shows its sensors */
+/** Reads the sensors. @param sys mount point of sysfs */
 export async function takeReadings(sys = "/sys"): Promise<Readings> {
   const temperature = await readTemperature(sys);
   return {
@@ -33,7 +33,7 @@ export async function takeReadings(sys = "/sys"): Promise<Readings> {
   };
 }
 
-/** The first sensor that gives a sensible value: a thermal zone, or else one of the hardware monitors. */
+/** Returns the first plausible temperature of the thermal zones or else the hardware monitors. */
 async function readTemperature(sys: string): Promise<{ celsius: number; from: string } | undefined> {
   const places = [
     { folder: join(sys, "class/thermal"), entry: /^thermal_zone\d+$/, file: /^temp$/ },
@@ -62,7 +62,7 @@ async function list(folder: string): Promise<string[]> {
 async function readMillidegrees(path: string): Promise<number | undefined> {
   try {
     const value = Number((await readFile(path, "latin1")).trim()) / 1000;
-    // Sensors that are not there read as 0, -273 or 127 and more on some boards.
+    // Absent sensors read as 0, -273 or 127 and more on some boards.
     return value > -60 && value < 125 && value !== 0 ? Math.round(value * 10) / 10 : undefined;
   } catch {
     return undefined;
@@ -70,8 +70,8 @@ async function readMillidegrees(path: string): Promise<number | undefined> {
 }
 
 /**
- * The readings as a record of 16 bytes, big-endian, for a binary payload: seconds since 1970 (4), hundredths
- * of a degree (2, signed; 0x8000 for none), hundredths of the load (2), free memory in KiB (4), uptime in seconds (4).
+ * Encodes the readings as 16 bytes, big-endian, for a binary payload: seconds since 1970 (4), hundredths of a degree
+ * (2, signed; 0x8000 for none), hundredths of the load (2), free memory in KiB (4), uptime in seconds (4).
  */
 export function packReadings(readings: Readings): Uint8Array {
   const bytes = new Uint8Array(16);

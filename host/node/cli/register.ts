@@ -1,4 +1,4 @@
-/** `tencent-iothub register`: a credential for a device, kept in a file before anything is printed. */
+/** `tencent-iothub register`: registers a device and saves its credential before anything is printed. */
 
 import { type RegisterOptions, type Registration, register } from "../../../src/provisioning/register.js";
 import type { DeviceEvent } from "../../../src/request/client.js";
@@ -36,21 +36,21 @@ export async function registerDevice(
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
-    throw new CliError("USAGE", "--client-certificate and --client-key go together.");
+    throw new CliError("USAGE", "--client-certificate and --client-key must be used together.");
   }
   if ((out === undefined) === (clientCertificate === undefined)) {
-    throw new CliError("USAGE", "Give either --out or --client-certificate.", {
-      hint: "--out FILE is where the new psk or private key goes; with --client-certificate there is nothing to keep.",
+    throw new CliError("USAGE", "Use either --out or --client-certificate.", {
+      hint: "--out FILE is the file for the new psk or private key; with --client-certificate there is none.",
     });
   }
   if (given.productSecret !== undefined) {
     const c = colorsFor(io.stderr, io.env);
     printLine(
       io.stderr,
-      `${c.yellow("warning:")} a ProductSecret on the command line is seen by other users and kept in the shell's history; use --product-secret-file or TENCENT_IOTHUB_PRODUCT_SECRET.`,
+      `${c.yellow("warning:")} a ProductSecret on the command line is visible to other users and saved in the shell's history; use --product-secret-file or TENCENT_IOTHUB_PRODUCT_SECRET.`,
     );
   }
-  // Gives the reserved names up where no credential came; once one is there, it is kept.
+  // Deletes the reserved files if no credential was received; a received one is kept.
   const interruption = new AbortController();
   io.onInterrupt(() => interruption.abort());
   const options: RegisterOptions = {
@@ -63,13 +63,13 @@ export async function registerDevice(
     clientCertificate:
       clientCertificate === undefined ? undefined : await readText(clientCertificate, "certificate file"),
     clientKey: clientKey === undefined ? undefined : await readKey(clientKey),
-    // By the clock as it is: who calls this wants to see what the gateway says.
+    // No clock correction, so that the user sees the gateway's actual response.
     clockCorrection: false,
     signal: interruption.signal,
     onEvent: debug ? (event: DeviceEvent) => printLine(io.stderr, `debug: ${JSON.stringify(event)}`) : undefined,
   };
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
-  // Opened before the gateway is asked: a secret that cannot be kept must not be issued.
+  // Opened before the request: a secret that cannot be saved must not be issued.
   const files = out === undefined ? undefined : await CredentialFiles.open(fs, out, force);
   let registration: Registration;
   let kept: readonly KeptPart[] = [];
@@ -102,7 +102,7 @@ export async function registerDevice(
     return;
   }
   const c = colorsFor(io.stdout, io.env);
-  const known = state === undefined ? "" : state === 0 ? "a new device" : "a device that was known";
+  const known = state === undefined ? "" : state === 0 ? "a new device" : "a known device";
   printLine(io.stdout, `${c.green("registered")}  ${productId}/${deviceName}  ${known}`.trimEnd());
   const where = out === undefined ? "" : ` in ${out}${certificateFile === undefined ? "" : ` and ${certificateFile}`}`;
   printLine(io.stdout, `credential  ${kind === "certificate" ? "private key and certificate" : kind}${where}`);
@@ -110,8 +110,8 @@ export async function registerDevice(
 }
 
 /**
- * A failure that says where each part of an issued credential is.
- * @param printed the parts without a file are on standard output
+ * Returns a failure that lists where each part of an issued credential is.
+ * @param printed whether parts without a file were printed to standard output
  */
 function notKeptAsAsked(registration: Registration, kept: readonly KeptPart[], printed: boolean): CliError {
   const lost = !printed && kept.some(({ path }) => path === undefined);
@@ -126,7 +126,7 @@ function notKeptAsAsked(registration: Registration, kept: readonly KeptPart[], p
       exitCode: exitCodes.credential,
       hint: lost
         ? "When files can be written again, register again with --force."
-        : "Keep this credential: registering again may invalidate it.",
+        : "Keep this credential: registering again may revoke it.",
       details: {
         requestId: registration.requestId,
         files: kept.map(({ what, path, problem }) => ({ what, path, problem })),
@@ -140,6 +140,6 @@ async function readProductSecret({ productSecret, productSecretFile }: Settings)
   if (productSecret !== undefined) return productSecret;
   throw new CliError("USAGE", "The ProductSecret is missing.", {
     exitCode: exitCodes.credential,
-    hint: "Give --product-secret-file, or set TENCENT_IOTHUB_PRODUCT_SECRET or TENCENT_IOTHUB_PRODUCT_SECRET_FILE.",
+    hint: "Use --product-secret-file, or set TENCENT_IOTHUB_PRODUCT_SECRET or TENCENT_IOTHUB_PRODUCT_SECRET_FILE.",
   });
 }

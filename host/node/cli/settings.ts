@@ -1,4 +1,4 @@
-/** Settings of a device: from the command line, else the environment, else a profile. */
+/** Settings of a device, from the command line, the environment or a profile, in this order. */
 
 import { dirname, resolve } from "node:path";
 import { CliError } from "./failure.js";
@@ -23,7 +23,7 @@ export interface Settings {
 
 type Name = keyof Settings;
 
-/** Each setting with its environment variable and the type that it has in a profile. */
+/** Settings with their environment variables and their types in a profile. */
 export const settingNames: Readonly<Record<Name, { readonly env: string; readonly type: "string" | "number" }>> = {
   productId: { env: "TENCENT_IOTHUB_PRODUCT_ID", type: "string" },
   deviceName: { env: "TENCENT_IOTHUB_DEVICE_NAME", type: "string" },
@@ -44,7 +44,7 @@ export const profileVariable = "TENCENT_IOTHUB_PROFILE";
 
 const names = Object.keys(settingNames) as Name[];
 const files: readonly Name[] = ["pskFile", "keyFile", "productSecretFile", "trustAnchors"];
-/** Of each group one member counts: a psk on the command line replaces a key file in the profile. */
+/** Mutually exclusive settings: a psk on the command line overrides a key file in the profile. */
 const groups: readonly (readonly Name[])[] = [
   ["psk", "pskFile", "keyFile"],
   ["productSecret", "productSecretFile"],
@@ -57,7 +57,7 @@ interface Layer {
 }
 
 /**
- * @param given from the command line
+ * Reads the settings. @param given settings from the command line
  * @throws {CliError} USAGE, FILE_UNREADABLE, INVALID_PROFILE
  */
 export async function readSettings(
@@ -79,7 +79,7 @@ export async function readSettings(
     if (layer === undefined) continue;
     const present = group.filter((member) => layer.settings[member] !== undefined);
     if (present.length > 1) {
-      throw new CliError("USAGE", `Only one of ${present.join(" and ")} can be used; ${layer.from} gives both.`);
+      throw new CliError("USAGE", `Only one of ${present.join(" and ")} can be used; ${layer.from} contains both.`);
     }
     if (layer.settings[name] !== undefined) Object.assign(settings, { [name]: layer.settings[name] });
   }
@@ -91,7 +91,7 @@ function fromEnvironment(env: Streams["env"]): Settings {
   for (const name of names) {
     const { env: variable, type } = settingNames[name];
     const value = env[variable];
-    // An empty variable is how a shell takes one back.
+    // An empty variable counts as unset.
     if (value) settings[name] = type === "number" ? wholeNumber(value) : value;
   }
   return settings;
@@ -107,7 +107,7 @@ async function readProfile(path: string): Promise<Settings> {
   try {
     profile = JSON.parse(content);
   } catch {
-    // The parser's own message quotes what stands around the fault, and that may be a key.
+    // The parser's message quotes text near the error, which may be a key.
     throw invalid("is not valid JSON");
   }
   if (typeof profile !== "object" || profile === null || Array.isArray(profile)) throw invalid("is not a JSON object");

@@ -1,4 +1,4 @@
-/** `tencent-iothub sign`: the string to sign, line by line, and what comes of it. Nothing is sent. */
+/** `tencent-iothub sign`: shows the string to sign line by line, the signature and the headers. Sends nothing. */
 
 import { randomInt } from "node:crypto";
 import { secretMistake } from "../../../src/signing/secret.js";
@@ -24,7 +24,7 @@ export interface SignArguments {
 
 const algorithms: readonly Algorithm[] = ["hmacsha256", "hmacsha1", "rsa-sha256"];
 
-/** Of the string to sign, in its order. */
+/** Fields of the string to sign, in order. */
 const fieldNames = ["method", "host", "path", "query", "algorithm", "timestamp", "nonce", "body hash"];
 
 const SHOWN_BODY_CHARACTERS = 400;
@@ -60,7 +60,7 @@ function print(io: Streams, body: string | Uint8Array, { stringToSign, signature
   });
   out();
   const bytes = Buffer.from(body);
-  out(c.bold(`Body: ${bytes.length === 1 ? "1 byte, hashed as it is" : `${bytes.length} bytes, hashed as they are`}`));
+  out(c.bold(`Body: ${bytes.length === 1 ? "1 byte, hashed unchanged" : `${bytes.length} bytes, hashed unchanged`}`));
   const shown = bytes.toString("utf8");
   const cut = shown.length > SHOWN_BODY_CHARACTERS;
   out(`  ${visible(cut ? shown.slice(0, SHOWN_BODY_CHARACTERS) : shown)}${cut ? c.dim(" … (cut here)") : ""}`);
@@ -72,7 +72,7 @@ function print(io: Streams, body: string | Uint8Array, { stringToSign, signature
   for (const [name, value] of Object.entries(headers)) out(`  ${c.dim(`${name}:`)} ${value}`);
 }
 
-/** Text with a sign for every character that one does not see: controls, spaces that are not the common one, marks. */
+/** Makes invisible characters visible: control characters, unusual spaces, invisible marks. */
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|(?! )\p{Zs}/gu, (character) => {
     const code = character.codePointAt(0) as number;
@@ -82,23 +82,23 @@ export function visible(text: string): string {
   });
 }
 
-/** A command that sends the very bytes that were signed. The secret is not in it; the signature is. */
+/** Returns a curl command that sends exactly the signed bytes. Contains the signature, not the secret. */
 function curl(given: SignArguments, body: string | Uint8Array, { headers }: SignedRequest): string {
   const lines = [`curl -sS -X POST ${quote(`https://${given.host}${given.path}`)}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`-H ${quote(`${name}: ${value}`)}`);
-  // curl takes @ as the name of a file with --data-binary alone, and leaves line feeds as they are with both.
+  // Only --data-binary interprets @ as a file name; both keep line feeds.
   lines.push(typeof body === "string" ? `--data-raw ${quote(body)}` : `--data-binary ${quote(`@${given.bodyFile}`)}`);
   return lines.join(" \\\n  ");
 }
 
-/** For a POSIX shell. */
+/** Quotes text for a POSIX shell. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uint8Array> {
   if ((body === undefined) === (bodyFile === undefined)) {
-    throw new CliError("USAGE", "Give either --body or --body-file.", { hint: 'An empty body is --body "".' });
+    throw new CliError("USAGE", "Use either --body or --body-file.", { hint: 'An empty body is --body "".' });
   }
   return body ?? (await readFile(bodyFile as string, "body file"));
 }
@@ -106,21 +106,24 @@ async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uin
 async function readCredential(io: Streams, given: SignArguments): Promise<Credential> {
   const { secret, secretFile, keyFile, algorithm = keyFile === undefined ? "hmacsha256" : "rsa-sha256" } = given;
   if ([secret, secretFile, keyFile].filter((value) => value !== undefined).length !== 1) {
-    throw new CliError("USAGE", "Give one of --secret, --secret-file and --key-file.");
+    throw new CliError("USAGE", "Use one of --secret, --secret-file and --key-file.");
   }
   if (!algorithms.includes(algorithm as Algorithm)) {
     throw new CliError("USAGE", `The algorithm must be one of ${algorithms.join(", ")}, in lower case.`);
   }
   if ((algorithm === "rsa-sha256") !== (keyFile !== undefined)) {
     const wanted = algorithm === "rsa-sha256" ? "--key-file" : "--secret or --secret-file";
-    throw new CliError("USAGE", `The algorithm ${algorithm} goes with ${wanted}.`);
+    throw new CliError("USAGE", `The algorithm ${algorithm} requires ${wanted}.`);
   }
   if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
   if (secret !== undefined) {
-    warn(io, "a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.");
+    warn(
+      io,
+      "a secret on the command line is visible to other users and saved in the shell's history; use --secret-file.",
+    );
   }
   const key = secret ?? (await readSecret(secretFile as string, "secret file"));
-  // Only a warning: what is signed here may be with a key of any kind, a ProductSecret for example.
+  // Only a warning: the key may be of any kind, for example a ProductSecret.
   const mistake = secretMistake(key, given.path !== "/device/register");
   if (mistake !== undefined) warn(io, `the secret may not be what the console shows: ${mistake}.`);
   return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };

@@ -3,8 +3,7 @@ import { main } from "./main.js";
 
 const interrupts: (() => void)[] = [];
 
-// A reader that has gone (`| head`) changes neither what is done nor the exit code. A command that runs until it is
-// interrupted ends when nobody reads it any more.
+// Ignore EPIPE (`| head`): neither the work nor the exit status changes. Commands that run until interrupted end then.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE" && error.code !== "EOF") throw error;

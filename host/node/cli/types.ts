@@ -1,4 +1,4 @@
-/** `tencent-iothub types`: a thing model as a TypeScript declaration. */
+/** `tencent-iothub types`: converts a thing model to a TypeScript declaration. */
 
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
@@ -16,7 +16,7 @@ export interface TypesArguments {
 
 export async function types(io: Streams, path: string, { out, name, json }: TypesArguments): Promise<void> {
   if (!/^[A-Z][A-Za-z0-9_]{0,63}$/.test(name)) {
-    throw new CliError("USAGE", "The name of the type must be letters, digits and _, with a capital at its front.");
+    throw new CliError("USAGE", "The name of the type must be letters, digits and _, and begin with a capital letter.");
   }
   const isStream = path === "-";
   const content = isStream
@@ -28,7 +28,7 @@ export async function types(io: Streams, path: string, { out, name, json }: Type
   } catch (cause) {
     throw new CliError("INVALID_MODEL", "The thing model is not JSON.", {
       cause,
-      hint: "The console exports it where a product's functions are defined.",
+      hint: "Export it from the console, on the page that defines the product's functions.",
     });
   }
   const { text, warnings } = declareModel(model, isStream ? "standard input" : basename(path), name);
