@@ -72,7 +72,7 @@ export class Workshop {
 
   async #pack(): Promise<string> {
     const [dist, output] = [join(this.folder, "dist"), join(this.folder, "package")];
-    const targets = "moddable,plain";
+    const targets = "moddable,http";
     const rollup = join(root, "node_modules/rollup/dist/bin/rollup");
     await execute(process.execPath, [rollup, "-c", "--silent", "--configTarget", targets, "--configDist", dist], {
       cwd: root,
