@@ -90,7 +90,7 @@ export const MAX_HASHES = 20_000;
 /** Bodies up to this size are tried with two changes; making the texts of a large one takes longer than hashing. */
 const MAX_COMBINED_BODY_BYTES = 4096;
 /** Bodies up to this size are tried in other forms at all. */
-const MAX_BODY_BYTES = 65_536;
+const MAX_BODY_BYTES = 32_768;
 
 class OutOfHashes extends Error {}
 
@@ -124,6 +124,11 @@ export function diagnose(request: SentRequest, key: DiagnosisKey, options: Diagn
     throw new DiagnoseError("INVALID_OPTION", `maxHashes must be an integer from 1 to ${MAX_HASHES}.`);
   }
   const parts = readSignatureParts(request);
+  const isRsa = parts.algorithm === "rsa-sha256";
+  if (isRsa !== "rsaKey" in key) {
+    const wanted = isRsa ? "the device's RSA key" : "the psk or ProductSecret";
+    throw new DiagnoseError("INVALID_KEY", `The request is signed with ${parts.algorithm}, which takes ${wanted}.`);
+  }
   const expected = options.expected ?? expectedFields(request, parts);
   return new Search(request, parts, expected, key, maxHashes).run();
 }
@@ -136,7 +141,7 @@ class Search {
   readonly #expected: SignedFields;
   readonly #maxHashes: number;
   readonly #tried = new Set<string>();
-  readonly #ruledOut: string[] = [];
+  #ruledOut: readonly string[] = [];
   #pairsRuledOut = false;
   readonly #context: Context;
   readonly #rightKey: Buffer;
@@ -201,7 +206,8 @@ class Search {
     const names = ([right, other] as const).filter((name) =>
       readings.some(({ bytes }) => isPrefix || bytes.length === (name === "sha1" ? 20 : 32)),
     );
-    const wanted = new Map(readings.map((reading) => [reading.bytes.toString("latin1"), reading]));
+    if (names.length === 0) return this.#result("unreadable", UNREADABLE);
+    const wanted = readings.map((reading) => ({ digest: reading.bytes.toString("latin1"), reading }));
     const prefixBytes = isPrefix ? readings[0].bytes.length : undefined;
     const signers = new Map<string, (text: string) => string>();
     const rightSigners = new Map(names.map((name) => [name, hmacOf(name, this.#rightKey)]));
@@ -227,7 +233,8 @@ class Search {
           if (draft.construction === "text-first") keyed.reverse();
           digest = createHash(name).update(Buffer.concat(keyed)).digest("binary");
         }
-        const reading = wanted.get(prefixBytes === undefined ? digest : digest.slice(0, prefixBytes));
+        if (prefixBytes !== undefined) digest = digest.slice(0, prefixBytes);
+        const reading = wanted.find((one) => one.digest === digest)?.reading;
         if (reading === undefined) continue;
         const extra: Deviation[] = [];
         if (name !== right) {
@@ -313,25 +320,34 @@ class Search {
     const first = this.#attempt([], oracle);
     if (first !== undefined) return first;
     const all = this.#candidates();
-    const few: Candidate[] = [];
-    const seldom: Candidate[] = [];
-    for (const [index, candidate] of all.entries()) {
-      const before = this.#tried.size;
-      const found = this.#attempt([candidate], oracle);
-      if (found !== undefined) return found;
-      if (all[index + 1]?.id !== candidate.id) this.#ruledOut.push(candidate.id);
-      // What changes nothing, or gives the same as another one, does so together with others as well.
-      if (this.#tried.size > before) (candidate.variant.lone ? seldom : few).push(candidate);
-    }
-    for (const [index, one] of few.entries()) {
-      for (const other of few.slice(index + 1)) {
-        const found = this.#pair(one, other, oracle);
+    // The seldom ones are thousands of times: the common ones come first, alone and together.
+    const few = all.filter(({ variant }) => !variant.lone);
+    const seldom = all.filter(({ variant }) => variant.lone);
+    const effective: Candidate[][] = [];
+    for (const kind of [few, seldom]) {
+      const useful: Candidate[] = [];
+      effective.push(useful);
+      for (const candidate of kind) {
+        const before = this.#tried.size;
+        const found = this.#attempt([candidate], oracle);
         if (found !== undefined) return found;
+        // What changes nothing, or gives the same as another one, does so together with others as well.
+        if (this.#tried.size > before) useful.push(candidate);
+      }
+      if (kind === seldom) this.#ruledOut = [...new Set(all.map(({ id }) => id))];
+      else {
+        for (const [index, one] of useful.entries()) {
+          for (let at = index + 1; at < useful.length; at++) {
+            const found = this.#pair(one, useful[at], oracle);
+            if (found !== undefined) return found;
+          }
+        }
+        this.#pairsRuledOut = true;
       }
     }
-    this.#pairsRuledOut = true;
-    for (const one of few) {
-      for (const other of seldom) {
+    const [common, rare] = effective;
+    for (const one of common) {
+      for (const other of rare) {
         const found = one.order < other.order ? this.#pair(one, other, oracle) : this.#pair(other, one, oracle);
         if (found !== undefined) return found;
       }

@@ -708,6 +708,7 @@ export const mistakes: readonly Mistake[] = [
       yield jsonStep(`${again} (in the documented order when it was hashed)`, "documented", (node) =>
         orderMembers(node, DOCUMENTED_ORDER),
       );
+      if ((context.body as Buffer).length > 4096) return;
       let index = 0;
       for (const order of permutations(json)) {
         yield jsonStep(`${again} (in another order when it was hashed)`, `order ${index++}`, () => order, true);

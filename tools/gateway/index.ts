@@ -18,6 +18,8 @@
  * whether it refuses a nonce used twice), this gateway takes the strict side, and most of it can be set by an option.
  */
 
+export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
+export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -43,7 +45,6 @@ export {
   type SignatureAlgorithm,
   type TopicPermission,
 } from "./devices.js";
-export type { Deviation, Diagnosis } from "./diagnose.js";
 export { GatewayError, type GatewayErrorCode } from "./errors.js";
 export {
   concernsConnection,
@@ -61,4 +62,3 @@ export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRe
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
-export { type SignedFieldName, type SignedFields, signedFieldNames } from "./verify.js";

@@ -54,6 +54,8 @@ export interface GatewayOptions {
   readonly maxNonces?: number;
   /** How many requests are kept for inspection. @default 1000 */
   readonly maxReceived?: number;
+  /** How many wrong signatures are diagnosed within a second. @default 10 */
+  readonly diagnosesPerSecond?: number;
   /** How long an idle connection is kept, in milliseconds. @default 60000 */
   readonly keepAliveTimeoutMs?: number;
   /** A fault that is always on. */
@@ -81,6 +83,7 @@ export function checkOptions(options: GatewayOptions): void {
   whole("rateLimit", 1, 1e6);
   whole("maxNonces", 1, 1e7);
   whole("maxReceived", 0, 1e6);
+  whole("diagnosesPerSecond", 0, 1000);
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {
