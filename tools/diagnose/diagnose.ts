@@ -177,6 +177,7 @@ class Search {
       body,
       text,
       json: text === undefined ? undefined : parseJson(text),
+      seldom: false,
       hashes: new Map(),
       spend: () => this.#spend(),
     };
@@ -319,22 +320,21 @@ class Search {
   #find(oracle: Oracle): Diagnosis | undefined {
     const first = this.#attempt([], oracle);
     if (first !== undefined) return first;
-    const all = this.#candidates();
-    // The seldom ones are thousands of times: the common ones come first, alone and together.
-    const few = all.filter(({ variant }) => !variant.lone);
-    const seldom = all.filter(({ variant }) => variant.lone);
+    // The seldom ones are more than a thousand: the common ones come first, alone and together.
     const effective: Candidate[][] = [];
-    for (const kind of [few, seldom]) {
+    for (const isSeldom of [false, true]) {
       const useful: Candidate[] = [];
       effective.push(useful);
-      for (const candidate of kind) {
+      const all = this.#candidates(isSeldom);
+      for (const candidate of all) {
+        if ((candidate.variant.lone ?? false) !== isSeldom) continue;
         const before = this.#tried.size;
         const found = this.#attempt([candidate], oracle);
         if (found !== undefined) return found;
         // What changes nothing, or gives the same as another one, does so together with others as well.
         if (this.#tried.size > before) useful.push(candidate);
       }
-      if (kind === seldom) this.#ruledOut = [...new Set(all.map(({ id }) => id))];
+      if (isSeldom) this.#ruledOut = [...new Set(all.map(({ id }) => id))];
       else {
         for (const [index, one] of useful.entries()) {
           for (let at = index + 1; at < useful.length; at++) {
@@ -397,7 +397,8 @@ class Search {
     return this.#explained(tried, hit.extra, fields);
   }
 
-  #candidates(): Candidate[] {
+  #candidates(seldom: boolean): Candidate[] {
+    this.#context.seldom = seldom;
     const isRsa = this.#publicKey !== undefined;
     return mistakes.flatMap(({ id, where, mend, variants }, order) =>
       isRsa && (where === "key" || where === "hash")

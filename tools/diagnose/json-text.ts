@@ -135,3 +135,12 @@ export function replaceMember(node: JsonNode, name: string, text: string | undef
   });
   return { kind: "object", members };
 }
+
+/** Numbers as JavaScript writes them: 1.0 becomes 1, 1e3 becomes 1000. */
+export function rewriteNumbers(node: JsonNode): JsonNode {
+  if (node.kind === "array") return { kind: "array", items: node.items.map(rewriteNumbers) };
+  if (node.kind === "object") {
+    return { kind: "object", members: node.members.map(([key, value]) => [key, rewriteNumbers(value)] as const) };
+  }
+  return /^[-0-9]/.test(node.text) ? { kind: "leaf", text: JSON.stringify(Number(node.text)) } : node;
+}

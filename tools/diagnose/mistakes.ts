@@ -12,6 +12,7 @@ import {
   parseJson,
   permutations,
   replaceMember,
+  rewriteNumbers,
   sortMembers,
   stringMember,
   styleOf,
@@ -46,7 +47,7 @@ export interface Variant {
 }
 
 type BodyStep = { readonly id: string; readonly run: (body: Buffer) => Buffer | undefined };
-type HashForm = { readonly id: string; readonly run: (hash: string, draft: Draft) => string };
+type HashForm = { readonly id: string; readonly run: (hash: string, draft: Draft, hashed: () => Buffer) => string };
 
 /** What was signed, as far as it is known. */
 export interface Draft {
@@ -77,6 +78,8 @@ export interface Context {
   /** The body as text and as JSON, where it is. */
   readonly text: string | undefined;
   readonly json: JsonNode | undefined;
+  /** False while only the common variants are wanted: those that come in hundreds are not made then. */
+  seldom: boolean;
   /** A body may be large, and hashing and writing it is what costs most: each form is made once. */
   readonly hashes: Map<string, string | undefined>;
   /** Called before each hash. */
@@ -112,6 +115,21 @@ const key = (what: string, change: (key: Buffer) => Buffer, lone = false): Varia
 const keyText = (what: string, change: (psk: string) => string, lone = false): Variant =>
   key(what, (bytes) => Buffer.from(change(bytes.toString("utf8"))), lone);
 
+const appended = (what: string, end: string, lone = false): Variant =>
+  key(what, (bytes) => Buffer.concat([bytes, Buffer.from(end)]), lone);
+const preceded = (what: string, start: string, lone = false): Variant =>
+  key(what, (bytes) => Buffer.concat([Buffer.from(start), bytes]), lone);
+
+/** Another time, in the seconds that a client counts. */
+const later = (what: string, bySeconds: number, lone: boolean): Variant =>
+  variant(
+    what,
+    (draft) => {
+      draft.timestamp = String(Number(draft.timestamp) + bySeconds);
+    },
+    lone,
+  );
+
 const step = (what: string, id: string, run: BodyStep["run"], lone = false): Variant =>
   variant(
     what,
@@ -130,17 +148,18 @@ const textStep = (what: string, id: string, run: (text: string) => string | unde
     },
     lone,
   );
+/** Text in the place of a JSON text, with the white space around it as it was. */
+function rewrite(text: string, run: (node: JsonNode, text: string) => string): string | undefined {
+  const node = parseJson(text);
+  if (node === undefined) return undefined;
+  const bare = text.trim();
+  const start = text.indexOf(bare);
+  return text.slice(0, start) + run(node, bare) + text.slice(start + bare.length);
+}
+
 /** A change of JSON that keeps the style in which it is written. */
 const jsonStep = (what: string, id: string, run: (node: JsonNode) => JsonNode, lone = false): Variant =>
-  textStep(
-    what,
-    id,
-    (text) => {
-      const node = parseJson(text);
-      return node === undefined ? undefined : writeJson(run(node), styleOf(text, node));
-    },
-    lone,
-  );
+  textStep(what, id, (text) => rewrite(text, (node, bare) => writeJson(run(node), styleOf(bare, node))), lone);
 
 const form = (what: string, id: string, run: HashForm["run"], lone = false): Variant =>
   variant(
@@ -266,9 +285,9 @@ export const mistakes: readonly Mistake[] = [
     mend: "Trim the psk after reading it from a file or the serial console.",
     *variants() {
       for (const end of ["\n", "\r\n"]) {
-        yield keyText(`the psk is followed by ${JSON.stringify(end)}`, (psk) => psk + end);
+        yield appended(`the psk is followed by ${JSON.stringify(end)}`, end);
       }
-      yield keyText('the psk is followed by "\\r"', (psk) => `${psk}\r`, true);
+      yield appended('the psk is followed by "\\r"', "\r", true);
     },
   },
   {
@@ -276,17 +295,9 @@ export const mistakes: readonly Mistake[] = [
     where: "key",
     mend: "Trim the psk: a space came along when it was copied.",
     *variants() {
-      yield keyText('the psk is followed by " "', (psk) => `${psk} `);
-      yield keyText("the psk is preceded by a space", (psk) => ` ${psk}`, true);
-      yield keyText("the psk is preceded by a byte order mark", (psk) => `\ufeff${psk}`, true);
-    },
-  },
-  {
-    id: "psk-nul",
-    where: "key",
-    mend: "Use strlen(), not sizeof(): the NUL at the end of a C string is not part of the key.",
-    *variants() {
-      yield keyText('the psk is followed by "\\0"', (psk) => `${psk}\0`);
+      yield appended('the psk is followed by " "', " ");
+      yield preceded("the psk is preceded by a space", " ", true);
+      yield preceded("the psk is preceded by a byte order mark", "\ufeff", true);
     },
   },
   {
@@ -550,39 +561,19 @@ export const mistakes: readonly Mistake[] = [
     },
   },
   {
-    id: "timestamp-milliseconds",
-    where: "timestamp",
-    mend: "Count seconds in the header and in the string to sign: Math.floor(Date.now() / 1000).",
-    *variants({ parts }) {
-      const { timestamp } = parts;
-      if (!/^[0-9]{1,15}$/.test(timestamp)) return;
-      if (timestamp.length > 11) {
-        yield* field("timestamp", [[timestamp.slice(0, -3), "seconds where the header has milliseconds"]]);
-      }
-      const what = "milliseconds where the header has seconds";
-      yield* field("timestamp", [[`${timestamp}000`, what]]);
-      for (let ms = 1; ms < 1000; ms++) {
-        yield* field("timestamp", [[timestamp + String(ms).padStart(3, "0"), what, true]]);
-      }
-    },
-  },
-  {
     id: "timestamp-local",
     where: "timestamp",
     mend: "Count seconds since 1970 in UTC, for the header and the string to sign alike.",
-    *variants({ parts }) {
-      const seconds = secondsOf(parts);
-      if (seconds === undefined) return;
+    *variants({ parts, seldom }) {
+      if (!isSeconds(parts)) return;
       for (const zone of ZONES) {
-        const what = `the time of a zone ${Math.abs(zone / 3600)} h ${zone > 0 ? "ahead of" : "behind"} the header's`;
-        yield* field("timestamp", [[String(seconds + zone), what, Math.abs(zone) !== 8 * 3600]]);
-        yield* field("timestamp", [
-          [
-            String(seconds - zone),
-            what.replace(/ahead of|behind/, zone > 0 ? "behind" : "ahead of"),
-            zone !== 8 * 3600,
-          ],
-        ]);
+        const hours = Math.abs(zone / 3600);
+        const isCommon = Math.abs(zone) === 8 * 3600;
+        if (!isCommon && !seldom) continue;
+        for (const by of isCommon ? [zone] : [zone, -zone]) {
+          const side = by > 0 ? "ahead of" : "behind";
+          yield later(`the time of a zone ${hours} h ${side} the header's`, by, !isCommon);
+        }
       }
     },
   },
@@ -590,16 +581,34 @@ export const mistakes: readonly Mistake[] = [
     id: "timestamp-read-twice",
     where: "timestamp",
     mend: "Read the clock once, and use that number in the header and in the string to sign.",
-    *variants({ parts }) {
-      const seconds = secondsOf(parts);
-      if (seconds === undefined) return;
-      for (let by = 1; by <= GUESSED_SECONDS; by++) {
+    *variants({ parts, seldom }) {
+      if (!isSeconds(parts)) return;
+      for (let by = 1; by <= (seldom ? GUESSED_SECONDS : 1); by++) {
         // Both clock readings of one request lie close together; what is further off was sent later or changed.
         const what = by <= 3 ? "the clock was read twice" : "another time was signed";
-        yield* field("timestamp", [
-          [String(seconds - by), what, by > 1],
-          [String(seconds + by), what, by > 1],
-        ]);
+        yield later(what, -by, by > 1);
+        yield later(what, by, by > 1);
+      }
+    },
+  },
+  {
+    id: "timestamp-milliseconds",
+    where: "timestamp",
+    mend: "Count seconds in the header and in the string to sign: Math.floor(Date.now() / 1000).",
+    *variants({ parts, seldom }) {
+      if (!isSeconds(parts)) return;
+      const { timestamp } = parts;
+      if (timestamp.length > 11) {
+        yield* field("timestamp", [[timestamp.slice(0, -3), "seconds where the header has milliseconds"]]);
+      }
+      for (let ms = 0; ms < (seldom ? 1000 : 1); ms++) {
+        yield variant(
+          "milliseconds where the header has seconds",
+          (draft) => {
+            draft.timestamp += String(ms).padStart(3, "0");
+          },
+          ms > 0,
+        );
       }
     },
   },
@@ -708,7 +717,7 @@ export const mistakes: readonly Mistake[] = [
       yield jsonStep(`${again} (in the documented order when it was hashed)`, "documented", (node) =>
         orderMembers(node, DOCUMENTED_ORDER),
       );
-      if ((context.body as Buffer).length > 4096) return;
+      if (!context.seldom || (context.body as Buffer).length > 4096) return;
       let index = 0;
       for (const order of permutations(json)) {
         yield jsonStep(`${again} (in another order when it was hashed)`, `order ${index++}`, () => order, true);
@@ -725,10 +734,7 @@ export const mistakes: readonly Mistake[] = [
         yield textStep(
           `${again} (${style.what} when it was hashed)`,
           style.what,
-          (text) => {
-            const node = parseJson(text);
-            return node === undefined ? undefined : writeJson(node, style);
-          },
+          (text) => rewrite(text, (node) => writeJson(node, style)),
           index > 4,
         );
       }
@@ -740,10 +746,7 @@ export const mistakes: readonly Mistake[] = [
     mend: SEND_WHAT_WAS_HASHED,
     *variants(context) {
       if (inJson(context) === undefined) return;
-      // The interpreter's own forms of numbers and strings: 1.0 becomes 1, 1e3 becomes 1000.
-      yield textStep(`${again} (with JavaScript's numbers when it was hashed)`, "numbers", (text) =>
-        JSON.stringify(JSON.parse(text)),
-      );
+      yield jsonStep(`${again} (with JavaScript's numbers when it was hashed)`, "numbers", rewriteNumbers);
     },
   },
   {
@@ -892,8 +895,7 @@ export const mistakes: readonly Mistake[] = [
     *variants({ body }) {
       yield form("no hash", "none", () => "");
       if (body === undefined) return;
-      const text = body.toString("utf8");
-      yield form("the body itself, not its hash", "body", () => text);
+      yield form("the body itself, not its hash", "body", (_hash, _draft, hashed) => hashed().toString("utf8"));
     },
   },
 
@@ -942,8 +944,8 @@ function queryOf(request: SentRequest): string | undefined {
   return target.includes("?") ? target.slice(target.indexOf("?") + 1) : undefined;
 }
 
-function secondsOf({ timestamp }: SignatureParts): number | undefined {
-  return /^[0-9]{1,15}$/.test(timestamp) ? Number(timestamp) : undefined;
+function isSeconds({ timestamp }: SignatureParts): boolean {
+  return /^[0-9]{1,15}$/.test(timestamp);
 }
 
 /** The fields of a draft; undefined where a step does not apply to this body. */
@@ -962,20 +964,24 @@ export function fieldsOf(draft: Draft, context: Context): SignedFields | undefin
   }
   for (const { id, run } of draft.forms) {
     if (id === "twice") context.spend();
-    bodyHash = run(bodyHash, draft);
+    bodyHash = run(bodyHash, draft, () => hashedBytes(draft, context) ?? Buffer.alloc(0));
   }
   const { method, host, path, query, algorithm, timestamp, nonce } = draft;
   return { method, host, path, query, algorithm, timestamp, nonce, bodyHash };
 }
 
-function hashBody(draft: Draft, { body, secret, spend }: Context): string | undefined {
+/** The bytes that were hashed; undefined where a step does not apply. */
+function hashedBytes(draft: Draft, { body }: Context): Buffer | undefined {
   let bytes = body;
-  for (const { run } of draft.body) {
-    if (bytes === undefined) return undefined;
-    bytes = run(bytes);
-  }
+  for (const { run } of draft.body) bytes = bytes === undefined ? undefined : run(bytes);
+  return bytes;
+}
+
+function hashBody(draft: Draft, context: Context): string | undefined {
+  const bytes = hashedBytes(draft, context);
   if (bytes === undefined) return undefined;
-  spend();
+  const { secret } = context;
+  context.spend();
   if (draft.hash !== "hmac") return createHash(draft.hash).update(bytes).digest("hex");
   return secret === undefined ? undefined : createHmac("sha256", secret).update(bytes).digest("hex");
 }

@@ -65,6 +65,8 @@ export function readSignature(signature: string, isPrefix: boolean): readonly Re
   const decoded = Buffer.from(text, "base64");
   if (hex.test(text)) add(Buffer.from(text, "hex"), "hex");
   if (base64.test(text)) {
+    // A header loses the space at its start.
+    if (text.length % 4 === 3 && text.endsWith("=")) add(Buffer.from(`+${text}`, "base64"), "spaces");
     if (hex.test(decoded.toString("latin1"))) add(Buffer.from(decoded.toString("latin1"), "hex"), "base64OfHex");
     const canonical = decoded.toString("base64");
     if (canonical === text) add(decoded);
@@ -78,11 +80,13 @@ export function readSignature(signature: string, isPrefix: boolean): readonly Re
     ["lines", text.replace(/(?:%0[ad]|\\[nr])+/gi, "")],
     ["lines", text.replace(/\s+/g, "")],
     ["spaces", text.replaceAll(" ", "+")],
+    ["spaces", `+${text.replaceAll(" ", "+")}`],
     ["prefixed", text.replace(/^(?:hmac[-_]?)?(?:sha-?(?:1|256)|v1|signature|rsa-sha256)\s*[=: ,]\s*/i, "")],
   ];
   for (const [encoding, plain] of replaced) {
     if (plain === text) continue;
-    if (base64.test(plain)) add(Buffer.from(plain, "base64"), encoding);
+    const bytes = Buffer.from(plain, "base64");
+    if (base64.test(plain) && bytes.toString("base64") === plain) add(bytes, encoding);
     if (encoding === "prefixed" && hex.test(plain)) add(Buffer.from(plain, "hex"), "prefixed");
   }
   return readings;
