@@ -1,8 +1,10 @@
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { Device } from "../../host/node/index.js";
-import { file, gateway, PRODUCT, PSK, refused, wrong } from "../support/cli-fixture.js";
+import { file, folder, gateway, PRODUCT, PSK, refused, wrong } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 
 const body =
@@ -119,4 +121,20 @@ describe("diagnose", () => {
   ])("%s is one line with its exit code", async (_name, args, code, line) => {
     await refused(["diagnose", ...args()], code, line);
   });
+});
+
+test("the README's example prints what the README says", async () => {
+  const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+  const readme = await readFile(path("README.md"), "utf8");
+  const section = readme.slice(readme.indexOf("### Why is a signature wrong"), readme.indexOf("## Limits and memory"));
+  const [, commands, printed] = /```sh\n([\s\S]+?)```\n\n```\n([\s\S]+?)```/.exec(section) as RegExpExecArray;
+  const program = `exec '${process.execPath}' --import '${path("test/support/typescript.mjs")}' '${path("host/node/cli/tencent-iothub.ts")}' "$@"`;
+  await writeFile(file("tencent-iothub"), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
+  const { status, stdout } = spawnSync("sh", ["-e", "-c", commands], {
+    cwd: folder,
+    encoding: "utf8",
+    env: { PATH: `${folder}:${process.env.PATH}` },
+  });
+  expect(status).toBe(0);
+  expect(stdout).toContain(`\n\n${printed}`);
 });

@@ -13,7 +13,7 @@ const MAX_HASHES = 5000;
  * A search without result is the longest, so that of the requests without a known mistake most get the common mistakes
  * alone, each fifth the common ones in pairs as well, and each fiftieth all that a diagnosis tries.
  */
-const OUTSIDE_HASHES = { alone: 200, pairs: 2500, full: 20_000 };
+const OUTSIDE_HASHES = { alone: 200, pairs: 5000, full: 20_000 };
 
 function mulberry32(seed: number): () => number {
   let state = seed;

@@ -29,7 +29,7 @@ export function parseHttp(bytes: Uint8Array): SentRequest {
   return { method: match[1], target: match[2], host: headers.host ?? "", headers, body };
 }
 
-/** Names in lower case. A header that comes twice keeps its first value, as servers take it for a signature. */
+/** Names in lower case. Of a header that comes twice the first value counts, as for Node and most gateways. */
 export function readHeaderLines(lines: readonly string[], fail: (reason: string) => never): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const line of lines) {
