@@ -320,7 +320,7 @@ export const made: readonly Made[] = [
   {
     id: "body-hash-missing",
     make: (plan, _, pick) => {
-      plan.formOf = pick([() => "", (_hex, body) => `${body}`]);
+      plan.formOf = pick([() => "", (_hex: string, body: Buffer) => `${body}`]);
     },
   },
   {
