@@ -3,7 +3,7 @@ import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { describe, expect, test } from "@jest/globals";
-import { visible } from "../../host/node/cli/sign.js";
+import { visible } from "../../tools/diagnose/index.js";
 import { file, PSK, publicKey } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 

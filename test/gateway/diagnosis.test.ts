@@ -1,6 +1,13 @@
 import { constants, createHash, generateKeyPairSync, sign } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Diagnosis, type Gateway, startGateway } from "../../tools/gateway/index.js";
+import { DiagnosisLimit } from "../../tools/gateway/diagnosis-limit.js";
+import {
+  type Diagnosis,
+  formatRequest,
+  type Gateway,
+  type ReceivedRequest,
+  startGateway,
+} from "../../tools/gateway/index.js";
 import { type Call, message, send } from "../support/gateway-client.js";
 import { productSecret, psk } from "../support/keys.js";
 
@@ -174,3 +181,49 @@ describe("RSA", () => {
 function hashOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
+
+describe("the limit of diagnoses", () => {
+  test("lets ten pass within any second, by a monotonic clock", () => {
+    let now = 5_000;
+    const limit = new DiagnosisLimit(10, () => now);
+    const burst = (): number => Array.from({ length: 100 }, () => limit.take()).filter(Boolean).length;
+    expect(burst()).toBe(10);
+    now += 999;
+    expect(burst()).toBe(0);
+    now += 1;
+    expect(burst()).toBe(10);
+    now += 500;
+    expect(burst()).toBe(0);
+  });
+
+  test("leaves a wrong signature refused and says so in the log", async () => {
+    const devices = { products: { P1: { devices: { dev1: { psk } } } } };
+    const busy = await startGateway({ devices, diagnosesPerSecond: 0 });
+    try {
+      expect((await send(busy, { secret: "x" })).code).toBe("AuthFailure.SignatureFailure");
+      const [received] = busy.received;
+      expect(received.diagnosis).toBeUndefined();
+      expect(received.undiagnosed).toBe(true);
+      expect(formatRequest(received)).toMatch(/not diagnosed: too many wrong signatures within a second/);
+    } finally {
+      await busy.close();
+    }
+  });
+
+  test("is checked", async () => {
+    await expect(startGateway({ diagnosesPerSecond: -1 })).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  });
+});
+
+test("the line of a refused request says how to mend it", async () => {
+  await diagnosisOf({ secret: psk.replace(/=+$/, "") });
+  const line = formatRequest(gateway.received.at(-1) as ReceivedRequest);
+  expect(line).toContain("the psk lost its trailing =. Copy the psk whole, with every = at its end.");
+  expect(line).not.toContain(psk.slice(0, 10));
+});
+
+test("a diagnosis in the gateway computes few hashes", async () => {
+  const { hashes } = await diagnosisOf({ secret: "another key" });
+  expect(hashes).toBeGreaterThan(1000);
+  expect(hashes).toBeLessThanOrEqual(5000);
+});

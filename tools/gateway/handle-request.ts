@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { diagnose } from "../diagnose/diagnose.js";
+import { stringToSign } from "../diagnose/fields.js";
+import type { OtherKey } from "../diagnose/mistakes.js";
 import type {
   AccountState,
   Credential,
@@ -8,7 +11,7 @@ import type {
   ProductRecord,
   ProductState,
 } from "./devices.js";
-import { diagnose, type OtherKey } from "./diagnose.js";
+import type { DiagnosisLimit } from "./diagnosis-limit.js";
 import { checkContentType, type JsonObject, parseBody, readIdentity, readMessage } from "./publish.js";
 import type { RateLimit } from "./ratelimit.js";
 import type { ReceivedRequest } from "./received.js";
@@ -31,7 +34,6 @@ import {
   type RawRequest,
   readSignatureHeaders,
   signatureMatches,
-  stringToSign,
 } from "./verify.js";
 
 /** State of the gateway used to process requests. */
@@ -43,6 +45,7 @@ export interface Rules {
   readonly windowSeconds: number;
   readonly maxPayloadBytes: number;
   readonly signedHost: string | undefined;
+  readonly diagnoses: DiagnosisLimit;
 }
 
 export type Endpoint = "publish" | "register" | "reportlog";
@@ -161,14 +164,24 @@ function checkSignature(
   checkTimestamp(signed.timestampSeconds, nowSeconds, rules.windowSeconds);
   const expected = expectedFields(request, signed, rules.signedHost);
   if (!signatureMatches(device.credential, signed.algorithm, stringToSign(expected), signed.signature)) {
-    const diagnosis = diagnose(request, signed, expected, device.credential, otherKeys(product, device));
-    entry.diagnosis = diagnosis;
+    if (rules.diagnoses.take()) {
+      const { credential } = device;
+      const key =
+        credential.kind === "psk"
+          ? { secret: credential.psk, others: otherKeys(product, device) }
+          : { rsaKey: credential.publicKey };
+      const { method, url: target, hostHeader: host, headers, body } = request;
+      entry.diagnosis = diagnose({ method, target, host, headers, body }, key, { expected, maxHashes: MAX_HASHES });
+    } else entry.undiagnosed = true;
     throw new Refusal("AuthFailure.SignatureFailure", "The signature is wrong.");
   }
   entry.verifiedBy = verifiedBy;
   // Only after the signature check: a forged request must not use up a nonce of the device.
   rules.nonces.use(`${device.productId}/${device.deviceName}`, signed.nonce, nowSeconds, rules.windowSeconds);
 }
+
+/** Every mistake alone and the common ones in pairs; a gateway has other things to do. */
+const MAX_HASHES = 5000;
 
 const maxOtherKeys = 50;
 

@@ -12,6 +12,8 @@
  * is strict; most of it can be configured.
  */
 
+export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
+export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -37,7 +39,6 @@ export {
   type SignatureAlgorithm,
   type TopicPermission,
 } from "./devices.js";
-export type { Deviation, Diagnosis } from "./diagnose.js";
 export { GatewayError, type GatewayErrorCode } from "./errors.js";
 export {
   concernsConnection,
@@ -55,4 +56,3 @@ export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRe
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
-export { type SignedFieldName, type SignedFields, signedFieldNames } from "./verify.js";

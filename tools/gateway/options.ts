@@ -57,6 +57,8 @@ export interface GatewayOptions {
   readonly maxNonces?: number;
   /** Number of requests kept for inspection. @default 1000 */
   readonly maxReceived?: number;
+  /** Maximum number of wrong signatures diagnosed per second. @default 10 */
+  readonly diagnosesPerSecond?: number;
   /** Keep-alive time of idle connections in milliseconds. @default 60000 */
   readonly keepAliveTimeoutMs?: number;
   /** Permanent fault. */
@@ -84,6 +86,7 @@ export function checkOptions(options: GatewayOptions): void {
   whole("rateLimit", 1, 1e6);
   whole("maxNonces", 1, 1e7);
   whole("maxReceived", 0, 1e6);
+  whole("diagnosesPerSecond", 0, 1000);
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {

@@ -1,5 +1,5 @@
+import type { Diagnosis } from "../diagnose/diagnose.js";
 import type { SignatureAlgorithm } from "./devices.js";
-import type { Diagnosis } from "./diagnose.js";
 import type { Fault } from "./faults.js";
 
 /** TCP connection of a request and, over HTTPS, its TLS session. */
@@ -56,6 +56,8 @@ export interface ReceivedRequest {
   error?: { readonly code: string; readonly message: string };
   /** Diagnosis of a wrong signature. */
   diagnosis?: Diagnosis;
+  /** True for a wrong signature that was not diagnosed because of `diagnosesPerSecond`. */
+  undiagnosed?: true;
   /** The injected fault. */
   fault?: Fault;
   /** Undefined if no response was sent. */
@@ -119,14 +121,21 @@ export function formatRequest(request: ReceivedRequest): string {
   if (request.registrationState !== undefined) parts.push(request.registrationState === 0 ? "new" : "known");
   if (request.verifiedBy !== undefined) parts.push(`${request.algorithm} by ${request.verifiedBy}`);
   if (request.error !== undefined) parts.push(`${request.error.code}: ${printable(request.error.message)}`);
-  if (request.diagnosis !== undefined) parts.push(request.diagnosis.message);
+  if (request.diagnosis !== undefined) parts.push(describeBriefly(request.diagnosis));
+  if (request.undiagnosed) parts.push("not diagnosed: too many wrong signatures within a second");
   if (request.fault !== undefined) parts.push(`[fault ${printable(JSON.stringify(request.fault))}]`);
   if (request.requestId !== undefined) parts.push(request.requestId);
   if (request.durationMs !== undefined) parts.push(`${request.durationMs.toFixed(1)} ms`);
   return parts.join(" ");
 }
 
+/** Returns the cause and how to fix it, on one line. */
+function describeBriefly({ message, deviations }: Diagnosis): string {
+  const text = deviations.length === 0 ? message : `${message}. ${deviations.map(({ mend }) => mend).join(" ")}`;
+  return printable(text, 1000);
+}
+
 /** Replaces control characters, which could move the cursor or forge log lines. */
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "·").slice(0, 300);
+function printable(text: string, characters = 300): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "·").slice(0, characters);
 }

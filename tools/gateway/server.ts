@@ -6,6 +6,7 @@ import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
+import { DiagnosisLimit } from "./diagnosis-limit.js";
 import { GatewayError } from "./errors.js";
 import { concernsConnection, type Fault, Faults, parseFault, refusesRequest } from "./faults.js";
 import { type Endpoint, handleRequest, type Rules } from "./handle-request.js";
@@ -113,6 +114,7 @@ class RunningGateway implements Gateway {
       windowSeconds: options.windowSeconds ?? 300,
       maxPayloadBytes: options.maxPayloadBytes ?? 16_384,
       signedHost: options.signedHost,
+      diagnoses: new DiagnosisLimit(options.diagnosesPerSecond ?? 10),
     };
     this.#earlier = successResponse(this.#rules.style, randomUUID()).body;
     let http: Server | undefined;

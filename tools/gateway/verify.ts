@@ -1,4 +1,5 @@
 import { createHash, createHmac, verify as verifySignature } from "node:crypto";
+import type { SignedFields } from "../diagnose/fields.js";
 import {
   type Authentication,
   type Credential,
@@ -7,31 +8,6 @@ import {
   signatureAlgorithms,
 } from "./devices.js";
 import { Refusal } from "./responses.js";
-
-/** The eight fields of the string to sign, in order. */
-export interface SignedFields {
-  readonly method: string;
-  readonly host: string;
-  readonly path: string;
-  readonly query: string;
-  readonly algorithm: string;
-  readonly timestamp: string;
-  readonly nonce: string;
-  readonly bodyHash: string;
-}
-
-export const signedFieldNames = [
-  "method",
-  "host",
-  "path",
-  "query",
-  "algorithm",
-  "timestamp",
-  "nonce",
-  "bodyHash",
-] as const satisfies readonly (keyof SignedFields)[];
-
-export type SignedFieldName = (typeof signedFieldNames)[number];
 
 /** A request as received, before any check. */
 export interface RawRequest {
@@ -106,10 +82,6 @@ export function expectedFields(request: RawRequest, signed: SignatureHeaders, fi
     nonce: signed.nonce,
     bodyHash: bodyHash(signed.algorithm, request.body),
   };
-}
-
-export function stringToSign(fields: SignedFields): string {
-  return signedFieldNames.map((name) => fields[name]).join("\n");
 }
 
 /** Returns the body hash in lower-case hex; `hmacsha1` uses SHA-1, like the official C client. */

@@ -107,6 +107,14 @@ const gatewayHints: Readonly<Record<string, string>> = {
   PORT_FORBIDDEN: "Choose a port above 1023 with --port.",
 };
 
+const diagnoseHints: Readonly<Record<string, string>> = {
+  UNKNOWN_FORMAT: "--format says what it is; tencent-iothub diagnose --help shows each form.",
+  INVALID_CURL: "Copy the command as it was run, from curl to its last argument.",
+  INVALID_HAR: "Browsers and proxies save one as HAR, with the request's body.",
+  INVALID_TRACE:
+    'Write each event with JSON.stringify: new Device({ onEvent: (event) => trace(JSON.stringify(event) + "\\n") }).',
+};
+
 /** Smaller clock errors do not make a signature expire. */
 const NOTABLE_SKEW_SECONDS = 60;
 
@@ -135,6 +143,11 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
     const network = ["PORT_IN_USE", "PORT_FORBIDDEN", "LISTEN_FAILED"].includes(code);
     const exitCode = network ? exitCodes.network : exitCodes.input;
     return { code, message: error.message, hint: gatewayHints[code], exitCode };
+  }
+  if (error instanceof Error && error.name === "DiagnoseError") {
+    const code = String((error as Error & { code?: unknown }).code);
+    const exitCode = code === "INVALID_KEY" ? exitCodes.credential : exitCodes.input;
+    return { code, message: error.message, hint: diagnoseHints[code], exitCode };
   }
   return {
     code: "UNEXPECTED",

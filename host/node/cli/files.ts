@@ -8,7 +8,7 @@ import { describeFileError } from "../file-system.js";
 import { CliError, exitCodes } from "./failure.js";
 import type { Settings } from "./settings.js";
 
-const MAX_FILE_BYTES = 1 << 20;
+export const MAX_FILE_BYTES = 1 << 20;
 
 /** Reads a file. @param what description of the file for errors, as in "key file" */
 export async function readFile(path: string, what: string, exitCode: number = exitCodes.input): Promise<Uint8Array> {

@@ -1,6 +1,6 @@
 /** CLI: commands, options, help. Modules that only one command needs are loaded when it runs. */
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
@@ -12,6 +12,9 @@ Exit codes:
 ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\n")}
 
 A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
+
+/** Named here too, so that no other command loads the module. */
+const diagnoseFormats = ["curl", "http", "har", "trace"];
 
 const environmentHelp = `
 Environment (an option on the command line comes first, a profile last):
@@ -46,6 +49,25 @@ Examples:
   $ tencent-iothub sign --host ap-guangzhou.gateway.tencentdevices.com --path /device/publish \\
       --body-file body.json --timestamp 1700000000 --nonce 42 --algorithm hmacsha256 --secret-file sensor1.psk
   $ tencent-iothub sign --host example.com --path /device/publish --body '{}' --key-file sensor1.key --curl`;
+
+const diagnoseExamples = `
+Examples:
+  $ tencent-iothub diagnose request.txt --secret-file sensor1.psk
+  $ pbpaste | tencent-iothub diagnose - --secret-file sensor1.psk --product-secret-file product.secret
+  $ tencent-iothub diagnose trace.log --format trace --secret-file sensor1.psk --body-file body.json
+  $ tencent-iothub diagnose --url https://ap-guangzhou.gateway.tencentdevices.com/device/publish --body-file body.json \\
+      --header 'X-TC-Algorithm: hmacsha256' --header 'X-TC-Timestamp: 1700000000' --header 'X-TC-Nonce: 42' \\
+      --header 'X-TC-Signature: …' --secret-file sensor1.psk
+
+Request, one of:
+  curl   a command as it was run, quoted for a POSIX shell; files that it names with @ are read
+  http   request line, headers, an empty line, and the body byte for byte
+  har    a HAR file of a browser or proxy, or one entry of it; the last signed request counts
+  trace  events of onEvent, one JSON object a line; the last sign event counts
+
+A cause is named only if it reproduces the signature, from every known mistake alone and the common ones in pairs. Where
+none does, that is what is said. Nothing is sent, and no secret is printed. The exit code is 0 whatever the diagnosis is;
+with --json its "verdict" is matches, explained, signature, text, key-or-text or unreadable.`;
 
 const typesExamples = `
 Examples:
@@ -206,6 +228,38 @@ function build(io: Streams): Command {
     .action(async (options) => {
       const { sign } = await import("./sign.js");
       await sign(io, options);
+    });
+
+  command(
+    program,
+    "diagnose",
+    "find out why the gateway refuses a signature: which mistake reproduces it; nothing is sent",
+  )
+    .argument("[request]", "file with the request as it was sent, or - to read it from standard input")
+    .addOption(new Option("--format <format>", "form of the request (default: found out)").choices(diagnoseFormats))
+    .addOption(new Option("--url <url>", "the request by its parts: its URL"))
+    .option("--method <method>", "with --url: the method (default: POST)")
+    .option("--header <header...>", "with --url: a header, Name: value; may be repeated")
+    .addOption(new Option("--body <text>", "with --url or a trace: the body, as UTF-8").conflicts("bodyFile"))
+    .option("--body-file <file>", "with --url or a trace: file with the body, byte for byte")
+    .option("--sent-at <seconds>", "when the request was sent, seconds since 1970, to check its timestamp")
+    .addOption(
+      new Option("--secret <text>", "the psk, or the ProductSecret for a registration; better in a file").conflicts([
+        "secretFile",
+        "keyFile",
+      ]),
+    )
+    .addOption(
+      new Option("--secret-file <file>", "file with the secret; a line feed at its end is left out").conflicts(
+        "keyFile",
+      ),
+    )
+    .option("--key-file <file>", "RSA key of the device, private or public, or its certificate, PEM")
+    .option("--product-secret-file <file>", "file with the ProductSecret, which may have been used by mistake")
+    .addHelpText("after", diagnoseExamples + exitHelp)
+    .action(async (request, options) => {
+      const { diagnoseRequest } = await import("./diagnose.js");
+      await diagnoseRequest(io, request, options);
     });
 
   command(program, "types", "generate TypeScript types from a product's thing model, as exported by the console")

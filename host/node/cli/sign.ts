@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { secretMistake } from "../../../src/signing/secret.js";
 import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signing/signer.js";
+import { visible } from "../../../tools/diagnose/fields.js";
 import { CliError } from "./failure.js";
 import { readFile, readKey, readSecret } from "./files.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
@@ -70,16 +71,6 @@ function print(io: Streams, body: string | Uint8Array, { stringToSign, signature
   out();
   out(c.bold("Headers"));
   for (const [name, value] of Object.entries(headers)) out(`  ${c.dim(`${name}:`)} ${value}`);
-}
-
-/** Makes invisible characters visible: control characters, unusual spaces, invisible marks. */
-export function visible(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|(?! )\p{Zs}/gu, (character) => {
-    const code = character.codePointAt(0) as number;
-    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-    if (code === 0x7f) return "␡";
-    return `\\u{${code.toString(16)}}`;
-  });
 }
 
 /** Returns a curl command that sends exactly the signed bytes. Contains the signature, not the secret. */

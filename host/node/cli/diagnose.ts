@@ -1,0 +1,122 @@
+/** `tencent-iothub diagnose`: why a signature is wrong. Nothing is sent. */
+
+import { readFileSync, statSync } from "node:fs";
+import {
+  DiagnoseError,
+  type DiagnosisKey,
+  describeDiagnosis,
+  diagnose,
+  parseHttp,
+  parseRequest,
+  type RequestFormat,
+  type SentRequest,
+} from "../../../tools/diagnose/index.js";
+import { describeFileError } from "../file-system.js";
+import { CliError } from "./failure.js";
+import { MAX_FILE_BYTES, readAll, readFile, readKey, readSecret } from "./files.js";
+import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+
+export interface DiagnoseArguments {
+  readonly format?: RequestFormat;
+  readonly url?: string;
+  readonly method?: string;
+  readonly header?: readonly string[];
+  readonly body?: string;
+  readonly bodyFile?: string;
+  readonly sentAt?: string;
+  readonly secret?: string;
+  readonly secretFile?: string;
+  readonly keyFile?: string;
+  readonly productSecretFile?: string;
+  readonly json?: boolean;
+}
+
+export async function diagnoseRequest(io: Streams, file: string | undefined, given: DiagnoseArguments): Promise<void> {
+  if ((file === undefined) === (given.url === undefined)) {
+    throw new CliError("USAGE", "Give either a file with the request or --url.");
+  }
+  const key = await readDiagnosisKey(io, given);
+  const read = file === undefined ? await requestOfParts(given) : await requestOfFile(io, file, given);
+  const request = given.sentAt === undefined ? read : { ...read, sentAtMs: sentAtMs(given.sentAt) };
+  const diagnosis = diagnose(request, key);
+  if (given.json) printLine(io.stdout, JSON.stringify(diagnosis));
+  else for (const line of describeDiagnosis(diagnosis)) printLine(io.stdout, line);
+}
+
+async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments): Promise<SentRequest> {
+  if (given.method !== undefined || given.header !== undefined) {
+    throw new CliError("USAGE", "--method and --header go with --url.");
+  }
+  const bytes = file === "-" ? await readAll(io.stdin, "request") : await readFile(file, "request file");
+  const body = await readBody(given);
+  const request = parseRequest(bytes, { format: given.format, body, readFile: readNamedFile });
+  if (body !== undefined && !request.isPrefix) {
+    throw new CliError("USAGE", "--body and --body-file go with --url or a trace; this request has its own body.");
+  }
+  return request;
+}
+
+async function requestOfParts(given: DiagnoseArguments): Promise<SentRequest> {
+  if (given.format !== undefined) throw new CliError("USAGE", "--format goes with a file, not with --url.");
+  const match = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(given.url as string);
+  if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and name a host.");
+  const [, host, rest] = match;
+  const target = rest.startsWith("/") ? rest : `/${rest}`;
+  const head = `${given.method ?? "POST"} ${target} HTTP/1.1\n${(given.header ?? []).join("\n")}`;
+  const { body: _empty, ...request } = parseHttp(Buffer.from(head));
+  const body = (await readBody(given)) ?? new Uint8Array();
+  return { ...request, host: request.host === "" ? host : request.host, body };
+}
+
+async function readBody({ body, bodyFile }: DiagnoseArguments): Promise<Uint8Array | undefined> {
+  if (bodyFile !== undefined) return readFile(bodyFile, "body file");
+  return body === undefined ? undefined : Buffer.from(body);
+}
+
+/** curl reads it where the command is run; so does this. */
+function readNamedFile(path: string): Uint8Array {
+  try {
+    if (statSync(path).size > MAX_FILE_BYTES) {
+      throw new CliError("FILE_TOO_LARGE", `The body file ${path} has more than ${MAX_FILE_BYTES} bytes.`);
+    }
+    return readFileSync(path);
+  } catch (cause) {
+    if (cause instanceof CliError) throw cause;
+    throw new CliError("FILE_UNREADABLE", `The body file ${path} cannot be read: ${describeFileError(cause)}.`, {
+      cause,
+    });
+  }
+}
+
+async function readDiagnosisKey(io: Streams, given: DiagnoseArguments): Promise<DiagnosisKey> {
+  const { secret, secretFile, keyFile, productSecretFile } = given;
+  if (keyFile !== undefined) {
+    if (productSecretFile !== undefined) {
+      throw new CliError("USAGE", "--product-secret-file goes with --secret-file or --secret.");
+    }
+    const key = await readKey(keyFile);
+    if (typeof key !== "string") throw new DiagnoseError("INVALID_KEY", "The key file must be PEM.");
+    return { rsaKey: key };
+  }
+  if (secret === undefined && secretFile === undefined) {
+    throw new CliError("USAGE", "Give one of --secret, --secret-file and --key-file.");
+  }
+  if (secret !== undefined) {
+    const sentence =
+      "a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.";
+    printLine(io.stderr, `${colorsFor(io.stderr, io.env).yellow("warning:")} ${sentence}`);
+  }
+  const text = secret ?? (await readSecret(secretFile as string, "secret file"));
+  if (text === "") throw new DiagnoseError("INVALID_KEY", "The secret is empty.");
+  if (productSecretFile === undefined) return { secret: text };
+  const other = await readSecret(productSecretFile, "ProductSecret file");
+  return { secret: text, others: [{ name: "the ProductSecret", secret: other }] };
+}
+
+function sentAtMs(text: string): number {
+  const seconds = wholeNumber(text);
+  if (!(seconds >= 0 && seconds < 1e11)) {
+    throw new CliError("USAGE", "--sent-at must be a whole number of seconds, not milliseconds, since 1970.");
+  }
+  return seconds * 1000;
+}

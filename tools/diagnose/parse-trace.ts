@@ -1,0 +1,62 @@
+import { DiagnoseError } from "./errors.js";
+import type { SentRequest } from "./request.js";
+
+const fail = (reason: string): never => {
+  throw new DiagnoseError("INVALID_TRACE", `This is not a trace of onEvent: ${reason}.`);
+};
+
+type Json = Record<string, unknown>;
+
+/**
+ * Reads events of `onEvent`, as JSON: one event, an array, or one on each line, with whatever a log puts in front of it.
+ * It is the last `sign` event that counts. With `body` it is checked as well that its hash is the event's.
+ * @throws {DiagnoseError} INVALID_TRACE
+ */
+export function parseTrace(text: string, body?: Uint8Array): SentRequest {
+  const event = eventsOf(text)
+    .filter(({ type }) => type === "sign")
+    .at(-1);
+  if (event === undefined) return fail('no event in it has the type "sign"');
+  const { path, host, algorithm, timestampSeconds, nonce, bodyHash, signature } = event;
+  for (const [name, value] of Object.entries({ path, host, algorithm, bodyHash, signature })) {
+    if (typeof value !== "string") return fail(`the sign event has no ${name}`);
+  }
+  for (const [name, value] of Object.entries({ timestampSeconds, nonce })) {
+    if (typeof value !== "number") return fail(`the sign event has no ${name}`);
+  }
+  return {
+    method: "POST",
+    target: path as string,
+    host: host as string,
+    headers: {
+      "x-tc-algorithm": algorithm as string,
+      "x-tc-timestamp": String(timestampSeconds),
+      "x-tc-nonce": String(nonce),
+      "x-tc-signature": signature as string,
+    },
+    ...(body === undefined ? {} : { body }),
+    bodyHash: bodyHash as string,
+    isPrefix: true,
+  };
+}
+
+function eventsOf(text: string): Json[] {
+  const isEvent = (value: unknown): value is Json =>
+    typeof value === "object" && value !== null && typeof (value as Json).type === "string";
+  try {
+    const whole: unknown = JSON.parse(text.replace(/^\ufeff/, ""));
+    return (Array.isArray(whole) ? whole : [whole]).filter(isEvent);
+  } catch {
+    // One on each line, then.
+  }
+  return text.split(/\r?\n/).flatMap((line) => {
+    const [from, to] = [line.indexOf("{"), line.lastIndexOf("}")];
+    if (from < 0 || to < from) return [];
+    try {
+      const value: unknown = JSON.parse(line.slice(from, to + 1));
+      return isEvent(value) ? [value] : [];
+    } catch {
+      return [];
+    }
+  });
+}
