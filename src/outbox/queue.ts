@@ -127,9 +127,11 @@ export class StoredQueue {
   /** Returns size, bytes, and age of the oldest message. @param nowMs milliseconds since 1970 */
   stats(nowMs: number): OutboxStats {
     if (this.#end === this.#begin) return { size: 0, bytes: 0, oldestAgeMs: 0 };
-    const oldest = this.oldestTimeMs;
-    const oldestAgeMs = oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
-    return { size: this.size, bytes: this.#bytes, oldestAgeMs };
+    // Mostly the first entry has a time, and a getter costs XS as much as all of this.
+    let oldest: number | undefined = this.#table[this.#begin + 2];
+    if (oldest <= UNKNOWN_TIME) oldest = this.oldestTimeMs;
+    const ageMs = oldest === undefined ? 0 : nowMs - oldest;
+    return { size: (this.#end - this.#begin) / STRIDE, bytes: this.#bytes, oldestAgeMs: ageMs > 0 ? ageMs : 0 };
   }
 
   /** Returns the sequence number at an index, 0 being the oldest; undefined if there is none. */

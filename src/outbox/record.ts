@@ -137,7 +137,7 @@ export function encodeRecordAt(
     Math.min(maxValueBytes, (Math.floor(maxBytes / ENTRY) - 1) * ENTRY - 1) - head.length - topicBytes.length - 2;
   const limit = Math.max(0, isBase64 ? Math.floor(room / 4) * 3 : room);
   if (room < 0 || bytes.length > limit) {
-    const what = isText ? "text" : "bytes";
+    const what = isText ? "text" : "binary data";
     throw new IotHubError(
       "PAYLOAD_TOO_LARGE",
       `The payload has ${bytes.length} bytes; with this topic the outbox can store ${limit} bytes of ${what}.`,

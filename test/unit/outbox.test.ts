@@ -343,7 +343,7 @@ describe("bounds", () => {
     for (const [payload, limit, what] of [
       ["x".repeat(text + 1), text, "text"],
       [`${"大".repeat(Math.floor(text / 3))}大`, text, "text"],
-      [new Uint8Array(bytes + 1), bytes, "bytes"],
+      [new Uint8Array(bytes + 1), bytes, "binary data"],
       [`\0${"x".repeat(bytes)}`, bytes, "text"],
     ] as const) {
       const error = await failure(device.enqueue(reading(payload)));

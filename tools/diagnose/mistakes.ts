@@ -257,7 +257,7 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "psk-encoded",
     where: "key",
-    mend: "Use the psk as it is in the console, without encoding or escaping it again.",
+    mend: "Use the psk as shown in the console, without encoding or escaping it again.",
     *variants() {
       yield key("the psk was Base64-encoded once more", (bytes) => Buffer.from(bytes.toString("base64")));
       yield key("the psk was written as hex", (bytes) => Buffer.from(bytes.toString("hex")), true);

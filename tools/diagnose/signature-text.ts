@@ -17,7 +17,7 @@ export const encodings = {
   url: encoded(
     "signature-url-alphabet",
     "the signature is written in the URL alphabet of Base64",
-    "Use + and / in place of - and _, with = at the end.",
+    "Use + and / instead of - and _, with = at the end.",
   ),
   percent: encoded(
     "signature-percent-encoded",
