@@ -56,8 +56,8 @@ const expected: readonly Expected[] = [
   { section: "Firmware", line: new RegExp(`^${signature.replace(/[+/]/g, "\\$&")}$`), publishes: 0 },
   {
     section: "Never lose a reading",
-    line: /^1 delivered, 0 kept$/,
-    wrong: /^flush: credential .+, 1 kept$/,
+    line: /^1 delivered, 0 remaining$/,
+    wrong: /^flush: credential .+, 1 remaining$/,
     missing: /^INVALID_\w+: ./,
   },
   {
@@ -231,7 +231,7 @@ export class Programs {
         const sent = /^sent after \d+ ms, acknowledged after \d+ ms, (.*)$/;
         for (const handshake of ["full handshake", "session resumed", "session resumed"]) {
           const use = async (app: Simulator) => {
-            await app.line(/^1 delivered, 0 kept, /);
+            await app.line(/^1 delivered, 0 remaining, /);
             return app.line(sent);
           };
           const line = await start(values, use, seen.length > 1);
