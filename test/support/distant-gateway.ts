@@ -1,4 +1,4 @@
-/** A local gateway over HTTPS in a process of its own; responds to each message with its counts. */
+/** A local gateway over HTTPS in a separate process; responds to each message with its counts. */
 import { startGateway } from "../../tools/gateway/index.js";
 
 const gateway = await startGateway({ devices: JSON.parse(process.argv[2]), https: true });

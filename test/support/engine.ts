@@ -196,7 +196,7 @@ async function isStale(path: string): Promise<boolean> {
   }
 }
 
-/** Runs one script in a process of its own, whose exit code tells how it ended. Rejects only if it cannot be started. */
+/** Runs one script in a separate process, whose exit code tells how it ended. Rejects only if it cannot be started. */
 export async function run(job: EngineRun, options: EngineOptions = {}): Promise<EngineReport> {
   const binary = await build();
   const folder = await mkdtemp(join(tmpdir(), "xs-engine-"));

@@ -66,7 +66,7 @@ export function fakeHost(respond: Respond, changes: Partial<Host> = {}, startMs 
     http: {
       send: async (request, options) => {
         sent.push({ request, options, atMs: now });
-        // Unless the test says otherwise, each has a connection of its own: a RequestId may then come again.
+        // Unless the test says otherwise, each has its own connection: a RequestId may then come again.
         return { reused: false, ...(await respond(request, sent.length - 1, options)) };
       },
       close: () => {},

@@ -39,7 +39,7 @@ export function expectedResumptions({ to }: Misbehavior): readonly boolean[] {
 const ECDSA_SUITE = 0x2b;
 const RSA_SUITE = 0x2f;
 
-/** The extensions of a ServerHello that is a record of its own, changed. */
+/** The extensions of a ServerHello in a separate record, changed. */
 function withExtensions(flight: readonly Buffer[], change: (extensions: Uint8Array[]) => Uint8Array[]): Uint8Array[] {
   const [first, ...others] = flight;
   const at = 5 + 4 + 34 + 1 + first[43] + 3;

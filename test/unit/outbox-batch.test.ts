@@ -87,7 +87,7 @@ describe("what goes out together", () => {
     expect(payloads()).toEqual(['[{"n":0,"time":1796000000000}]']);
   });
 
-  test("another topic, another QoS, and what is no object end a batch; order is kept", async () => {
+  test("another topic, another QoS, and anything but an object end a batch; order is kept", async () => {
     const { device, payloads } = outboxDevice(undefined, { batch: {} });
     const all: [string, object | string, (0 | 1)?][] = [
       ["a", { n: 0 }],

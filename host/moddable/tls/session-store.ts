@@ -16,24 +16,24 @@ import type { SignaturePrimitives } from "./verify.js";
 
 const KEY = "tls-session";
 /**
- * What is known of the stored session since it was written: begins as that does, and has a letter for each. Of its own, as it
- * takes two entries of NVS, and the session fourteen.
+ * What was learned of the stored session since it was written: the first characters of its value, then one letter per fact. It
+ * is a separate value because it takes two entries of NVS, and the session fourteen.
  */
 const NOTE_KEY = "tls-note";
-/** Another start of the program than the one that stored it has resumed it: to store it was worth it. */
+/** A later start of the program has resumed it, so storing it has paid off. */
 const RESUMED = "r";
-/** Its address has failed: the name is asked for. */
+/** A connection to its address has failed, so the name is resolved again. */
 const ADDRESS_FAILED = "a";
 
-/** Fourteen entries of NVS: what is rewritten now and then must stay small beside the readings. */
+/** Fourteen entries of NVS: a value that is rewritten must stay small compared with the readings. */
 const MAX_CHARACTERS = 400;
 /** Above, NVS begins to copy pages as it writes. */
 const MAX_ENTRIES = 300;
 const NOTE_ENTRIES = 2;
 const DAY_SECONDS = 86400;
 /**
- * Before that, a session that has been of use is not replaced while it lasts: of servers behind one address that do not share
- * their keys, every other one declines it, and the flash would wear out with their sessions.
+ * Minimum age at which a session that was resumed before is replaced while it is still valid. If servers behind one address do
+ * not share their keys, every second one declines it, and storing each new session would wear out the flash.
  */
 const DECLINED_SECONDS = 3600;
 
