@@ -40,6 +40,7 @@ export {
   type TopicPermission,
 } from "./devices.js";
 export { GatewayError, type GatewayErrorCode } from "./errors.js";
+export type { GatewayEvent, GatewayListener } from "./events.js";
 export {
   concernsConnection,
   type Fault,
@@ -47,6 +48,7 @@ export {
   type FaultPhase,
   type Faults,
   faultKinds,
+  formatFault,
   mulberry32,
   parseFault,
   type RandomFaults,
