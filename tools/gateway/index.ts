@@ -14,6 +14,7 @@
 
 export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
 export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
+export type { UiOptions } from "../ui/options.js";
 export {
   type CertificateKind,
   type CertificateOptions,

@@ -1,3 +1,4 @@
+import { checkUiOptions, type UiOptions } from "../ui/options.js";
 import type { CertificateKind, CertificateOptions, CertificateSet } from "./certificates.js";
 import type { DevicesDescription } from "./devices.js";
 import { GatewayError } from "./errors.js";
@@ -77,6 +78,11 @@ export interface GatewayOptions {
    * Whether to start offline: `hang` accepts connections and never reads them, `reset` resets them. @default false
    */
   readonly offline?: false | "hang" | "reset";
+  /**
+   * Whether to serve a page that shows what the gateway receives and switches faults, with an API for tests in other
+   * languages. It has a listener of its own, HTTP on 127.0.0.1. @default false
+   */
+  readonly ui?: boolean | UiOptions;
   /** Called once for each request, when its response was sent or its connection closed. */
   readonly onRequest?: (request: ReceivedRequest) => void;
 }
@@ -102,6 +108,7 @@ export function checkOptions(options: GatewayOptions): void {
   whole("requestTimeoutMs", 1, 2 ** 31 - 1);
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
   checkOffline(options.offline);
+  checkUiOptions(options.ui);
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {
     throw new GatewayError("INVALID_OPTION", "faultHeader must be a valid header name.");

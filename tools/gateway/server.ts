@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { isIPv6, type Socket } from "node:net";
 import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import type { Ui } from "../ui/index.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
@@ -25,6 +26,8 @@ export interface Gateway {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** URL of the page to open in a browser, with its token if it needs one; undefined without the option `ui`. */
+  readonly uiUrl: string | undefined;
   /** CA certificate that clients must trust, PEM; undefined over HTTP. */
   readonly ca: string | undefined;
   readonly certificates: CertificateSet | undefined;
@@ -73,7 +76,8 @@ interface RequestContext {
 /**
  * Starts a gateway.
  *
- * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED
+ * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED,
+ * UI_INCOMPLETE
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);
@@ -103,6 +107,7 @@ class RunningGateway implements Gateway {
   readonly #http: Server;
   readonly #requests = new WeakMap<IncomingMessage, RequestContext>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  #ui: Ui | undefined;
   #port = 0;
   #earlier: string;
   #closed: Promise<void> | undefined;
@@ -189,6 +194,10 @@ class RunningGateway implements Gateway {
     return `${this.certificates === undefined ? "http" : "https"}://${host}:${this.#port}`;
   }
 
+  get uiUrl(): string | undefined {
+    return this.#ui?.url;
+  }
+
   get ca(): string | undefined {
     return this.certificates?.root;
   }
@@ -217,6 +226,16 @@ class RunningGateway implements Gateway {
       await this.close();
       throw listenError(error as NodeJS.ErrnoException, this.host, port);
     }
+    const { ui } = this.#options;
+    if (ui === undefined || ui === false) return;
+    try {
+      // Only who wants the page pays for loading it.
+      const { startUi } = await import("../ui/index.js");
+      this.#ui = await startUi(this, ui === true ? {} : ui);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   subscribe(listener: (event: GatewayEvent) => void): () => void {
@@ -242,6 +261,7 @@ class RunningGateway implements Gateway {
 
   async #end(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
+    await this.#ui?.close();
     await this.#connections.close();
     await this.#app.close();
     // Ends the timer that checks time limits: Fastify closes only a server that listens.
@@ -538,7 +558,7 @@ function plainHeaders(request: IncomingMessage): Record<string, string | undefin
   );
 }
 
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): GatewayError {
+export function listenError(error: NodeJS.ErrnoException, host: string, port: number): GatewayError {
   const where = `${host}:${port}`;
   if (error.code === "EADDRINUSE")
     return new GatewayError("PORT_IN_USE", `Another program listens on ${where}.`, error);

@@ -73,6 +73,7 @@ class RunningUi implements Ui {
   #deviceText: { readonly at: number; readonly value: object } | undefined;
   #guard: Guard | undefined;
   #unsubscribe = (): void => {};
+  #isSwitching = false;
   #port = 0;
   #closed: Promise<void> | undefined;
 
@@ -131,8 +132,26 @@ class RunningUi implements Ui {
         this.#feed.add("dropped", { atMs, connection: event.connection, reason: event.reason });
         return;
       case "fault":
-        this.#feed.add("fault", { atMs, ...faultState(this.#gateway) });
+        if (!this.#isSwitching) this.#noteFaults();
     }
+  }
+
+  #noteFaults(): void {
+    this.#feed.add("fault", { atMs: Date.now(), ...faultState(this.#gateway) });
+  }
+
+  /** However many switches a request changes, it is one event. */
+  #switch(change: unknown): object {
+    const before = JSON.stringify(faultState(this.#gateway));
+    this.#isSwitching = true;
+    try {
+      switchFaults(this.#gateway, change);
+    } finally {
+      this.#isSwitching = false;
+    }
+    const after = faultState(this.#gateway);
+    if (JSON.stringify(after) !== before) this.#noteFaults();
+    return after;
   }
 
   #route(): void {
@@ -154,10 +173,7 @@ class RunningUi implements Ui {
     app.get("/_/counts", async () => this.#counts());
     app.get("/_/devices", async () => this.#deviceList());
     app.get("/_/faults", async () => ({ ...faultState(this.#gateway), kinds: faultKinds }));
-    app.post("/_/faults", async (request) => {
-      switchFaults(this.#gateway, request.body);
-      return faultState(this.#gateway);
-    });
+    app.post("/_/faults", async (request) => this.#switch(request.body));
     app.get("/_/requests", async (request) => this.#list(request));
     app.get("/_/requests/:index", async (request, reply) => {
       const { index } = request.params as { index: string };
@@ -168,7 +184,10 @@ class RunningUi implements Ui {
     app.get("/_/ca.pem", async (_request, reply) => {
       const { ca } = this.#gateway;
       if (ca === undefined) return reply.code(404).send(errorBody("NOT_FOUND", "The gateway does not use HTTPS."));
-      return reply.header("content-disposition", 'attachment; filename="ca.pem"').type("application/x-pem-file").send(ca);
+      return reply
+        .header("content-disposition", 'attachment; filename="ca.pem"')
+        .type("application/x-pem-file")
+        .send(ca);
     });
     app.setNotFoundHandler(async (_request, reply) => {
       await reply.code(404).send(errorBody("NOT_FOUND", "There is no such path for this method."));
@@ -179,7 +198,8 @@ class RunningUi implements Ui {
         return;
       }
       const status = error.statusCode ?? 500;
-      const message = status === 413 ? `The body has more than ${MAX_BODY_BYTES} bytes.` : "The request cannot be read.";
+      const message =
+        status === 413 ? `The body has more than ${MAX_BODY_BYTES} bytes.` : "The request cannot be read.";
       await reply.code(status).send(errorBody(status < 500 ? "INVALID_REQUEST" : "INTERNAL", message));
     });
   }

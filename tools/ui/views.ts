@@ -15,14 +15,31 @@ interface BytesView {
 /** A request as the event `request` and a list have it: without headers and body. */
 export function viewOfRequest(request: ReceivedRequest) {
   const { payload, messages, diagnosis, url, ...rest } = request;
-  const { headers: _headers, body: _body, ...plain } = rest;
+  const { headers: _headers, body, ...plain } = rest;
   return {
     ...plain,
+    ...(request.accepted || request.topic !== undefined ? {} : namesIn(body)),
     url: url.slice(0, 2048),
     ...(payload === undefined ? {} : { payload: viewOfBytes(payload) }),
     ...(messages === undefined ? {} : { messages: messages.slice(0, 100).map((line) => line.slice(0, 2000)) }),
     ...(diagnosis === undefined ? {} : { diagnosis }),
   };
+}
+
+/**
+ * Whom the body names, where the gateway refused the request before it looked: an injected fault, a wrong signature.
+ * Nothing of it is checked.
+ */
+function namesIn(body: Buffer): { readonly named?: Readonly<Record<string, string>> } {
+  if (body.length === 0 || body.length > MAX_TEXT_BYTES) return {};
+  try {
+    const { ProductId, DeviceName, TopicName } = JSON.parse(body.toString());
+    const named = { productId: ProductId, deviceName: DeviceName, topic: TopicName };
+    const texts = Object.entries(named).filter(([, value]) => typeof value === "string" && value.length <= 300);
+    return texts.length === 0 ? {} : { named: Object.fromEntries(texts) };
+  } catch {
+    return {};
+  }
 }
 
 /** A request with all that was received of it. */

@@ -1,4 +1,4 @@
-/** @import { Bytes, Entry, Fault } from "./types.js" */
+/** @import { Bytes, Entry, Fault, RequestView } from "./types.js" */
 
 const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
 
@@ -191,12 +191,27 @@ export function purpose(url) {
   return path;
 }
 
+/**
+ * Whom a request is from and its topic: as the gateway read them, or, where it refused the request before that, as the body
+ * names them.
+ *
+ * @param {RequestView} view
+ */
+export function identity({ productId, deviceName, topic, named }) {
+  return {
+    productId: productId ?? named?.productId,
+    deviceName: deviceName ?? named?.deviceName,
+    topic: topic ?? named?.topic,
+  };
+}
+
 /** A short text for the list. @param {Entry} entry @returns {{ what: string, text: string }} */
 export function summary({ type, view }) {
   if (type === "tlsError") return { what: "TLS handshake failed", text: view.reason ?? view.code };
   if (type === "dropped") return { what: "connection dropped", text: view.reason };
   if (type === "fault") return { what: "faults changed", text: describeState(view) };
-  const { topic, productId, deviceName, payload, messages, url } = view;
+  const { payload, messages, url } = view;
+  const { topic, productId, deviceName } = identity(view);
   const prefix = `${productId}/${deviceName}/`;
   const what = topic === undefined ? purpose(url) : topic.startsWith(prefix) ? topic.slice(prefix.length) : topic;
   let text = "";
@@ -211,7 +226,8 @@ export function summary({ type, view }) {
 /** @param {{ always: Fault | null, pending: number, offline: string | false, clockSkewSeconds: number }} state */
 export function describeState({ always, pending, offline, clockSkewSeconds }) {
   const parts = [];
-  if (offline !== false) parts.push(offline === "hang" ? "offline: connections hang" : "offline: connections are reset");
+  if (offline !== false)
+    parts.push(offline === "hang" ? "offline: connections hang" : "offline: connections are reset");
   if (always !== null) parts.push(describeFault(always));
   if (pending > 0) parts.push(`${pending} queued`);
   if (clockSkewSeconds !== 0) parts.push(`clock ${describeSkew(clockSkewSeconds)}`);

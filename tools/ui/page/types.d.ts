@@ -50,6 +50,8 @@ export interface RequestView {
   algorithm?: string;
   verifiedBy?: string;
   topic?: string;
+  /** From the body of a request that was refused before it was read. */
+  named?: { productId?: string; deviceName?: string; topic?: string };
   qos?: number;
   payload?: Bytes;
   payloadEncoding?: string;
