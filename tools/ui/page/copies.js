@@ -2,7 +2,7 @@
 
 /** @import { Bytes, RequestDetail } from "./types.js" */
 
-import { bytesOf } from "./format.js";
+import { bytesOf, identity } from "./format.js";
 
 /** A terminal that reads whole lines takes at most 4096 bytes of one. */
 const MAX_LINE_BYTES = 2000;
@@ -116,9 +116,10 @@ function base64Of(bytes) {
  * @param {string} gatewayUrl
  * @returns {string}
  */
-export function signCommand({ url, headers, body, algorithm, deviceName }, gatewayUrl) {
+export function signCommand(request, gatewayUrl) {
+  const { url, headers, body, algorithm } = request;
   const path = url.startsWith("/") ? url.split("?")[0] : new URL(url, gatewayUrl).pathname;
-  const name = deviceName ?? "device";
+  const name = identity(request).deviceName ?? "device";
   const { host, protocol } = new URL(gatewayUrl);
   const target = `${protocol}//${headers.host ?? host}${path}`;
   const words = ["tencent-iothub sign", `--url ${quote(target, "latin1")}`];
@@ -131,8 +132,8 @@ export function signCommand({ url, headers, body, algorithm, deviceName }, gatew
   if (body.bytes === 0) return [...words, option, "--body ''"].join(" \\\n  ");
   if (isPlainLine(body.text)) return [...words, option, `--body ${quotePlain(body.text)}`].join(" \\\n  ");
   const document = hereDocument(base64Lines(bytesOf(body)));
-  const decode = `base64 -d > body.json ${document.begin} &&\n  `;
-  return `${decode}${[...words, option, "--body-file body.json"].join(" \\\n  ")}${document.rest}`;
+  const sign = [...words, option, "--body-file body.json"].join(" \\\n  ");
+  return `base64 -d > body.json ${document.begin} &&${document.rest}${sign}`;
 }
 
 /** A line that `isPlainLine` takes can be pasted, in any script. @param {string} text */
@@ -155,7 +156,8 @@ function literal(text) {
  * @returns {string}
  */
 export function testCode(request) {
-  const { productId = "", deviceName = "", method, url, headers, body, receivedAtMs, error, fault, status } = request;
+  const { method, url, headers, body, receivedAtMs, error, fault, status } = request;
+  const { productId, deviceName = "", topic } = identity(request);
   const isRegistration = url.split("?")[0].endsWith("/device/register");
   const isRsa = request.algorithm === "rsa-sha256";
   const variable = isRegistration
@@ -175,7 +177,7 @@ export function testCode(request) {
   const signedHost = (headers.host ?? "").replace(/:\d*$/, "").toLowerCase();
   const path = url.startsWith("/") ? url : "/device/publish";
   const isReplay = error?.code === "AuthFailure.NonceReused";
-  const title = `${deviceName || "device"}: ${request.topic ?? path} ${error === undefined ? "is accepted" : `is refused: ${error.code}`}`;
+  const title = `${deviceName || "device"}: ${topic ?? path} ${error === undefined ? "is accepted" : `is refused: ${error.code}`}`;
   const lines = [
     'import assert from "node:assert/strict";',
     'import { request } from "node:http";',
@@ -189,7 +191,7 @@ export function testCode(request) {
     "  const gateway = await startGateway({",
     `    now: () => ${receivedAtMs},`,
     `    signedHost: ${literal(signedHost)},`,
-    `    devices: { products: { ${literal(productId)}: ${product} } },`,
+    `    devices: { products: {${productId === undefined ? "" : ` ${literal(productId)}: ${product} `}} },`,
     "  });",
     "  try {",
     ...(fault === undefined ? [] : [`    gateway.faults.next(${literalOf(fault)});`]),

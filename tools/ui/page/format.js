@@ -116,7 +116,7 @@ export function prettyJson(json) {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
     if (token === "{" || token === "[") {
-      const inside = token === "[" ? plainList(tokens, i) : undefined;
+      const inside = token === "[" ? plainList(tokens, i, depth) : undefined;
       if (inside !== undefined) {
         out += inside.text;
         i = inside.end;
@@ -139,16 +139,31 @@ export function prettyJson(json) {
 /** Deeper levels look alike, so that a payload of brackets cannot grow with the square of its size. */
 const indent = (/** @type {number} */ depth) => "  ".repeat(Math.min(depth, 40));
 
-/** A list without lists and objects stays on a line if it fits: the columns of a batch, an RGB value. */
-function plainList(/** @type {string[]} */ tokens, /** @type {number} */ start) {
-  let text = "";
-  for (let i = start; i < tokens.length && text.length <= 88; i++) {
-    const token = tokens[i];
-    if (i > start && /^[{[]/.test(token)) return undefined;
-    text += token === "," ? ", " : token;
-    if (token === "]") return { text, end: i };
-  }
-  return undefined;
+const LINE = 84;
+
+/**
+ * A list without lists and objects, such as the columns of a batch: as many on a line as fit.
+ *
+ * @param {string[]} tokens
+ * @param {number} start
+ * @param {number} depth
+ */
+function plainList(tokens, start, depth) {
+  const end = tokens.indexOf("]", start);
+  const inside = tokens.slice(start + 1, end);
+  if (inside.some((token) => token === "{" || token === "[")) return undefined;
+  const items = inside.filter((token) => token !== ",");
+  const whole = `[${items.join(", ")}]`;
+  if (whole.length <= LINE) return { text: whole, end };
+  const lines = [""];
+  items.forEach((item, index) => {
+    const text = index < items.length - 1 ? `${item},` : item;
+    const line = lines[lines.length - 1];
+    if (line !== "" && line.length + text.length >= LINE) lines.push(text);
+    else lines[lines.length - 1] = line === "" ? text : `${line} ${text}`;
+  });
+  const inner = `\n${indent(depth + 1)}`;
+  return { text: `[${inner}${lines.join(inner)}\n${indent(depth)}]`, end };
 }
 
 /** @param {string} text @returns {{ json: unknown } | undefined} */

@@ -231,7 +231,7 @@ export class Plots {
     };
     const plot = new uPlot(options, data, card.canvas);
     plot.over.addEventListener("dblclick", () => {
-      card.zoomed = false;
+      for (const each of this.#cards.values()) each.zoomed = false;
       this.redraw();
     });
     return plot;
