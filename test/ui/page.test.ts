@@ -1,6 +1,6 @@
 import { mkdtempSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { startUi } from "../../tools/ui/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { message, send } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
+import { refuseCertificate } from "../support/refuse-certificate.js";
 import { chromiumPath, launch } from "./browser.js";
 import { takeScreenshots } from "./screenshots.js";
 
@@ -76,7 +77,7 @@ describe("page of the gateway", () => {
     const { page, complaints, urls } = await open(pageOf(gateway));
     await shown(page).getByText("before it was opened").waitFor();
     await page.locator("#live").getByText("live", { exact: true }).waitFor();
-    await page.locator(".device", { hasText: "dev2" }).getByText("never seen").waitFor();
+    await page.locator("button.device", { hasText: "dev2" }).getByText("never seen").waitFor();
     await publish(gateway, { temperature: 21.5 }, "dev2");
     await shown(page).first().getByText('{"temperature":21.5}').waitFor();
     await page
@@ -122,7 +123,8 @@ describe("page of the gateway", () => {
     const { page, complaints } = await open(pageOf(gateway), { timezoneId: "UTC" });
     const plot = page.locator(".plot").first();
     const canvas = plot.locator("[role=img]");
-    await expect(canvas.getAttribute("aria-label")).resolves.toBe(
+    await canvas.and(page.locator('[aria-label^="temperature, 5 times"]')).waitFor();
+    expect(await canvas.getAttribute("aria-label")).toBe(
       "temperature, 5 times. P1/dev1: latest 22, from 20 to 22; P1/dev2: latest 19, from 18.5 to 19",
     );
     const colors = () =>
@@ -138,7 +140,7 @@ describe("page of the gateway", () => {
     // The first two colors of the lines.
     expect(await colors()).toEqual(expect.arrayContaining(["11,87,208", "194,65,12"]));
     await plot.locator(".u-over").hover({ position: { x: 2, y: 20 } });
-    await plot.locator("time").waitFor();
+    await plot.locator("time").filter({ hasText: /./ }).waitFor();
     const day = new Date(MS).toISOString().slice(0, 10);
     expect(await plot.locator("time").textContent()).toContain(
       `${day} ${new Date(MS).toISOString().slice(11, 19)}.000`,
@@ -256,11 +258,9 @@ describe("page of the gateway", () => {
   });
 
   inBrowser("shows TLS failures and dropped connections with their reason", async () => {
-    const gateway = await start({ https: true });
+    const gateway = await start({ https: { maxVersion: "TLSv1.2" } });
     const { page } = await open(pageOf(gateway));
-    // A fatal alert, unknown_ca (RFC 5246 section 7.2), as a client without the gateway's CA sends it.
-    const alert = connect(gateway.port, "127.0.0.1", () => alert.end(Buffer.from([21, 3, 3, 0, 2, 2, 48])));
-    cleanups.push(() => alert.destroy());
+    await refuseCertificate(gateway.port);
     await shown(page).getByText("client refused the certificate: unknown_ca").click();
     await page.locator("#detail").getByText("trust anchor").waitFor();
     gateway.faults.next({ kind: "reset", phase: "connect" });
@@ -299,12 +299,12 @@ describe("page of the gateway", () => {
     const texts = () => shown(page).locator(".text").allTextContents();
     await page.locator("#shown").getByText("4", { exact: true }).waitFor();
     await page.keyboard.press("/");
-    await page.keyboard.type("ALPHA o");
+    await page.keyboard.type("ALPHA one");
     await page.locator("#shown").getByText("1 of 4").waitFor();
     expect(await texts()).toEqual(["alpha one"]);
     await page.keyboard.press("Escape");
     await page.locator("#shown").getByText("4", { exact: true }).waitFor();
-    await page.locator(".device", { hasText: "dev2" }).click();
+    await page.locator("button.device", { hasText: "dev2" }).click();
     await page.locator("#shown").getByText("2 of 4").waitFor();
     expect(await texts()).toEqual(["alpha two", "beta one"]);
     await page.getByRole("button", { name: "P1/dev2 ✕" }).click();
@@ -354,7 +354,7 @@ describe("page of the gateway", () => {
     const evil = '<img src=x onerror=hacked=1><script>hacked=1</script>"><svg onload=hacked=1>';
     await publish(gateway, evil);
     await publish(gateway, { [evil]: 1, __proto__x: evil, constructor: { prototype: 2 } });
-    await publish(gateway, { ["javascript:hacked=1"]: evil, "\u202e": "\u0000\u001b[31m" });
+    await publish(gateway, { "javascript:hacked=1": evil, "\u202e": "\u0000\u001b[31m" });
     await send(gateway, { body: message({ DeviceName: evil, TopicName: evil }) });
     await send(gateway, { headers: { "user-agent": evil, "x-tc-nonce": evil } });
     await send(gateway, { path: `/${encodeURI("x")}?<script>hacked=1</script>'"` });
@@ -387,10 +387,9 @@ describe("page of the gateway", () => {
       "text as HTML": "document.body.innerHTML = '<p>x</p>'; 'done'",
       "a script's text":
         "const s = document.createElement('script'); s.textContent = 'hacked = 1'; document.body.append(s); 'done'",
-      eval: "Function('return 1')()",
+      "text for a timer": "setTimeout('hacked = 1'); 'done'",
     };
     for (const [name, code] of Object.entries(attempts)) {
-      // As code of the page: what the debugger evaluates is above the policy.
       const outcome = await page.evaluate(code).catch((error) => String(error));
       expect([name, outcome]).toEqual([name, expect.stringMatching(/TrustedHTML|TrustedScript|unsafe-eval|EvalError/)]);
     }
@@ -448,7 +447,8 @@ describe("page of the gateway", () => {
     await page.locator("#list").evaluate((list) => list.scrollBy(0, -500));
     const before = await page.locator("#list").evaluate((list) => list.scrollTop);
     for (let index = 12_001; index <= 12_010; index++) tell({ type: "request", request: one(index) });
-    await page.waitForFunction("document.querySelector('#list').scrollTop !== " + before);
+    const scrollTop = () => page.locator("#list").evaluate((list) => list.scrollTop);
+    while ((await scrollTop()) === before) await page.waitForTimeout(20);
     expect(await shown(page).locator('.text:text-is(\'{"time":1796002011000,"n":2011}\')').count()).toBe(1);
     expect(await elements()).toBeLessThanOrEqual(few + 5);
     expect(complaints).toEqual([]);
@@ -532,7 +532,7 @@ describe("page of the gateway", () => {
     const pictures = await takeScreenshots(folder, ["gateway-page", "dark", "narrow"]);
     console.log(`Pictures of the page: ${folder}`);
     expect(pictures.map(({ name }) => name)).toEqual(["gateway-page", "dark", "narrow"]);
-    for (const { bytes } of pictures) expect(bytes).toBeGreaterThan(20_000);
+    for (const { bytes } of pictures) expect(bytes).toBeGreaterThan(10_000);
   });
 });
 

@@ -1,13 +1,14 @@
 /** Pictures of the gateway's page, with what two boards may have sent in some minutes. */
 
-import { mkdirSync, statSync } from "node:fs";
-import { request as httpsRequest } from "node:https";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { message, send } from "../support/gateway-client.js";
 import { psk } from "../support/keys.js";
+import { refuseCertificate } from "../support/refuse-certificate.js";
 import { launch } from "./browser.js";
+import { withPalette } from "./png.js";
 
 export interface Picture {
   readonly name: string;
@@ -59,7 +60,7 @@ const shots: readonly Shot[] = [
 export async function takeScreenshots(folder: string, names?: readonly string[]): Promise<Picture[]> {
   mkdirSync(folder, { recursive: true });
   const gateway = await startGateway({
-    https: true,
+    https: { maxVersion: "TLSv1.2" },
     ui: true,
     devices: {
       products: {
@@ -81,8 +82,9 @@ export async function takeScreenshots(folder: string, names?: readonly string[])
       // The lines of the plots come with the next interval.
       if (await page.locator("#plots").isVisible()) await page.locator("canvas").first().waitFor({ state: "attached" });
       const file = join(folder, `${name}.png`);
-      await page.screenshot({ path: file, animations: "disabled" });
-      pictures.push({ name, file, bytes: statSync(file).size });
+      const png = withPalette(await page.screenshot({ animations: "disabled" }));
+      writeFileSync(file, png);
+      pictures.push({ name, file, bytes: png.length });
       await page.close();
     }
     return pictures;
@@ -125,10 +127,7 @@ async function populate(gateway: Gateway): Promise<void> {
   await publish("board-a", { time: from + 600_000, temperature: 21.1 });
   await publish("board-b", { temperature: 19.4 }, { secret: Buffer.from("c2VjcmV0IG9mIGJvYXJkIGI=", "base64") });
   await publish("board-b", "door open");
-  // A client that does not have the gateway's CA.
-  await new Promise((resolve) => {
-    httpsRequest(gateway.url, { ca: [], maxVersion: "TLSv1.2" }).on("error", resolve).end();
-  });
+  await refuseCertificate(gateway.port);
   await publish("board-a", { time: Date.now(), temperature: 21.4, humidity: 47.1, battery: 3.82 });
   gateway.faults.always({ kind: "delay", ms: 300 });
 }

@@ -56,10 +56,7 @@ export class EntryList {
       const row = event.target instanceof Element ? event.target.closest("[data-key]") : null;
       if (row instanceof HTMLElement) this.select(Number(row.dataset.key));
     });
-    new ResizeObserver(() => {
-      this.#rowHeight = Number.parseFloat(getComputedStyle(container).getPropertyValue("--row")) || 28;
-      this.#layout();
-    }).observe(container);
+    new ResizeObserver(() => this.#resized()).observe(container);
   }
 
   get length() {
@@ -140,6 +137,18 @@ export class EntryList {
     this.#container.focus({ preventScroll: true });
   }
 
+  /** Rows get two lines where there is little room, as when the details open; what was seen must not scroll away. */
+  #resized() {
+    const before = this.#rowHeight;
+    this.#rowHeight = Number.parseFloat(getComputedStyle(this.#container).getPropertyValue("--row")) || 28;
+    const { scrollTop } = this.#container;
+    this.#layout();
+    if (before === 0 || before === this.#rowHeight) return;
+    this.#container.scrollTop = (scrollTop / before) * this.#rowHeight;
+    const at = this.#shown.findIndex(({ key }) => key === this.#selected);
+    if (at >= 0) this.#scrollTo(this.#shown.length - 1 - at);
+  }
+
   /** @param {number} step */
   move(step) {
     const last = this.#shown.length - 1;
@@ -153,13 +162,18 @@ export class EntryList {
   #moveTo(position) {
     const entry = this.#shown[this.#shown.length - 1 - position];
     if (entry === undefined) return;
+    this.#scrollTo(position);
+    this.select(entry.key);
+  }
+
+  /** @param {number} position from the top, that is to be seen */
+  #scrollTo(position) {
     const { scrollTop, clientHeight } = this.#container;
     const top = position * this.#rowHeight;
     if (top < scrollTop) this.#container.scrollTop = top;
     else if (top + this.#rowHeight > scrollTop + clientHeight) {
       this.#container.scrollTop = top + this.#rowHeight - clientHeight;
     }
-    this.select(entry.key);
   }
 
   /** @param {KeyboardEvent} event */

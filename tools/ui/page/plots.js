@@ -17,6 +17,7 @@ const MAX_LINES = 12;
  * @typedef {object} Card
  * @property {HTMLElement} element
  * @property {HTMLElement} values
+ * @property {HTMLElement} time at the pointer
  * @property {HTMLElement} canvas
  * @property {uPlot | undefined} plot
  * @property {string} devices of its lines
@@ -146,13 +147,10 @@ export class Plots {
     if (card === undefined) {
       const values = h("span", { class: "values" });
       const canvas = h("div", { class: "canvas", role: "img" });
-      const element = h(
-        "figure",
-        { class: "plot" },
-        h("figcaption", {}, h("b", {}, visible(path)), " ", values),
-        canvas,
-      );
-      card = { element, values, canvas, plot: undefined, devices: "", zoomed: false };
+      const time = h("time", {});
+      const caption = h("figcaption", {}, h("b", {}, visible(path)), time, values);
+      const element = h("figure", { class: "plot" }, caption, canvas);
+      card = { element, values, time, canvas, plot: undefined, devices: "", zoomed: false };
       this.#cards.set(path, card);
       this.#cardsElement.append(element);
     }
@@ -170,7 +168,7 @@ export class Plots {
       card.plot.setData(data, false);
       card.plot.setScale("x", { min: min ?? 0, max: max ?? 0 });
     } else card.plot.setData(data);
-    this.#showValues(card, lines, undefined);
+    this.#showCursor(card, lines);
     card.canvas.setAttribute("aria-label", describe(path, lines, times.length));
     return undated;
   }
@@ -216,12 +214,7 @@ export class Plots {
         })),
       ],
       hooks: {
-        setCursor: [
-          (plot) => {
-            const at = plot.cursor.idx;
-            this.#showValues(card, lines, at === null || at === undefined ? undefined : { plot, at });
-          },
-        ],
+        setCursor: [() => this.#showCursor(card, lines)],
         setSelect: [
           (plot) => {
             if (plot.select.width > 0) card.zoomed = true;
@@ -237,6 +230,13 @@ export class Plots {
     return plot;
   }
 
+  /** The values at the pointer, if it is on the plot. @param {Card} card @param {Line[]} lines */
+  #showCursor(card, lines) {
+    const { plot } = card;
+    const at = plot?.cursor.idx;
+    this.#showValues(card, lines, plot === undefined || at === null || at === undefined ? undefined : { plot, at });
+  }
+
   /**
    * @param {Card} card
    * @param {Line[]} lines
@@ -249,8 +249,8 @@ export class Plots {
       const name = lines.length > 1 ? `${device.split("/").pop()} ` : "";
       return h("span", { class: `series series-${(index % COLORS) + 1}` }, `${name}${text}`);
     });
-    const time = cursor === undefined ? "" : h("time", {}, fullTime(cursor.plot.data[0][cursor.at]));
-    card.values.replaceChildren(...parts, time);
+    setText(card.time, cursor === undefined ? "" : fullTime(cursor.plot.data[0][cursor.at]));
+    card.values.replaceChildren(...parts);
   }
 }
 
