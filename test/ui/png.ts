@@ -2,6 +2,9 @@
 
 import { crc32, deflateSync, inflateSync } from "node:zlib";
 
+// Looking up a global takes long in jest's contexts, and there are millions of bytes.
+const { abs, min } = Math;
+
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
 /**
@@ -48,7 +51,7 @@ export function withPalette(png: Buffer): Buffer {
 }
 
 function rounded(value: number): number {
-  return Math.min(255, (value + 2) & ~3);
+  return min(255, (value + 2) & ~3);
 }
 
 function nearest(chosen: readonly number[], color: number): number {
@@ -110,8 +113,8 @@ function predict(filter: number, left: number, up: number, corner: number): numb
 }
 
 function paeth(left: number, up: number, corner: number): number {
-  const a = Math.abs(up - corner);
-  const b = Math.abs(left - corner);
-  const c = Math.abs(left + up - 2 * corner);
+  const a = abs(up - corner);
+  const b = abs(left - corner);
+  const c = abs(left + up - 2 * corner);
   return a <= b && a <= c ? left : b <= c ? up : corner;
 }
