@@ -1,9 +1,12 @@
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import { hostname } from "node:os";
 import { describe, expect, test } from "@jest/globals";
+import type { FastifyRequest } from "fastify";
 import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway/index.js";
 import { Feed } from "../../tools/ui/feed.js";
 import { Guard } from "../../tools/ui/guard.js";
+import { needsToken } from "../../tools/ui/options.js";
 import { EventStream } from "../../tools/ui/stream.js";
 import { cleanups } from "../support/cleanups.js";
 import { message, send } from "../support/gateway-client.js";
@@ -531,8 +534,8 @@ describe("checks of a request", () => {
   });
 });
 
-describe("token, where other machines can connect", () => {
-  const open = () => start({ ui: { host: "0.0.0.0" } });
+describe("token, where it is needed", () => {
+  const open = () => start({ ui: { token: true } });
   /** Of the URL that is printed. */
   const tokenOf = (gateway: Gateway) => new URL(gateway.uiUrl as string).searchParams.get("token") as string;
   const local = { host: "127.0.0.1" };
@@ -571,6 +574,29 @@ describe("token, where other machines can connect", () => {
     const authorization = `Bearer ${tokenOf(gateway)}`;
     expect((await post(gateway, {}, { ...local, authorization, origin: "http://evil.example" })).status).toBe(403);
     expect((await call(gateway, "/", { headers: { host: "evil.example", authorization } })).status).toBe(403);
+  });
+
+  test.each(["0.0.0.0", "::", "192.168.1.5", "10.0.0.1", "board.local", "localhost.example", "::ffff:10.0.0.1"])(
+    "is needed on %s, whatever the option says",
+    (host) => {
+      expect([needsToken({ host }), needsToken({ host, token: false })]).toEqual([true, true]);
+    },
+  );
+
+  test.each(["127.0.0.1", "127.1.2.3", "::1", "localhost", undefined])("is a matter of choice on %s", (host) => {
+    expect([needsToken({ host }), needsToken({ host, token: true })]).toEqual([false, true]);
+  });
+
+  test("Host headers are this machine's addresses and names where all can connect", () => {
+    const guard = new Guard("0.0.0.0", 80, "t");
+    const check = (host: string) =>
+      guard.check({ headers: { host, authorization: "Bearer t" }, method: "GET", query: {} } as FastifyRequest)?.code;
+    for (const host of ["192.168.1.5:80", "[fe80::1]:80", "localhost", `${hostname()}:80`]) {
+      expect([host, check(host)]).toEqual([host, undefined]);
+    }
+    for (const host of ["evil.example", "192.168.1.5.evil.example", "1.2.3", "192.168.1.5@evil.example", "[evil]"]) {
+      expect([host, check(host)]).toEqual([host, "HOST_FORBIDDEN"]);
+    }
   });
 
   test("is not needed on a loopback address", async () => {

@@ -13,6 +13,7 @@ export const chromiumPath: string | undefined = [
 export function launch(): Promise<Browser> {
   return chromium.launch({
     executablePath: chromiumPath,
+    timeout: 300_000,
     // Containers have neither the namespaces of its sandbox nor a large /dev/shm; the page comes from this test.
     // Any name of a foreign site is this machine: nothing leaves it.
     args: [

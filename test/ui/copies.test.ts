@@ -66,7 +66,7 @@ interface Ended {
 
 function run(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { cwd, env: { ...process.env, ...env }, encoding: "utf8", timeout: 60_000 } as const;
+    const options = { cwd, env: { ...process.env, ...env }, encoding: "utf8", timeout: 600_000 } as const;
     execFile(file, args, options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr });
     });

@@ -75,6 +75,7 @@ export async function takeScreenshots(folder: string, names?: readonly string[])
     for (const { name, theme, width, height, prepare } of shots) {
       if (names !== undefined && !names.includes(name)) continue;
       const page = await browser.newPage({ viewport: { width, height }, colorScheme: theme });
+      page.setDefaultTimeout(300_000);
       await page.goto(gateway.uiUrl as string);
       await page.locator(".row:not([hidden])").first().waitFor();
       await prepare?.(page);

@@ -30,6 +30,7 @@ export interface GatewayArguments {
   readonly ui?: boolean;
   readonly uiPort?: string;
   readonly uiHost?: string;
+  readonly uiToken?: boolean;
   readonly json?: boolean;
 }
 
@@ -79,10 +80,10 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
     );
 }
 
-/** Where the page listens: a port or an address asks for it, too. */
-function uiOptions({ ui, uiPort, uiHost }: GatewayArguments): GatewayOptions["ui"] {
-  if (!ui && uiPort === undefined && uiHost === undefined) return false;
-  return { port: uiPort === undefined ? DEFAULT_UI_PORT : wholeNumber(uiPort), host: uiHost };
+/** Where the page listens: each of its options asks for it, too. */
+function uiOptions({ ui, uiPort, uiHost, uiToken }: GatewayArguments): GatewayOptions["ui"] {
+  if (!ui && uiPort === undefined && uiHost === undefined && !uiToken) return false;
+  return { port: uiPort === undefined ? DEFAULT_UI_PORT : wholeNumber(uiPort), host: uiHost, token: uiToken };
 }
 
 interface Sample {

@@ -8,5 +8,5 @@
  * - `GET /_/counts`, `GET /_/devices`, `GET /_/info`, `GET /_/ca.pem`.
  */
 
-export { checkUiOptions, isLoopback, type UiOptions } from "./options.js";
+export { checkUiOptions, type UiOptions } from "./options.js";
 export { startUi, type Ui } from "./server.js";

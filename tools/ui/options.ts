@@ -5,11 +5,13 @@ import { GatewayError } from "../gateway/errors.js";
 export interface UiOptions {
   /** Port of the page; 0 lets the system choose. @default 0 */
   readonly port?: number;
-  /**
-   * Address to listen on. Everywhere but on a loopback address, the page and its API need the token that is part of
-   * the page's URL. @default 127.0.0.1
-   */
+  /** Address to listen on. @default 127.0.0.1 */
   readonly host?: string;
+  /**
+   * Whether the page and its API need the random token that is part of the page's URL. Everywhere but on a loopback
+   * address they always do. @default false
+   */
+  readonly token?: boolean;
 }
 
 /** @throws GatewayError INVALID_OPTION */
@@ -17,7 +19,7 @@ export function checkUiOptions(options: boolean | UiOptions | undefined): UiOpti
   if (options === undefined || options === false) return undefined;
   if (options === true) return {};
   if (typeof options !== "object" || options === null) throw invalid("ui must be a boolean or an object.");
-  const { port, host, ...rest } = options;
+  const { port, host, token, ...rest } = options;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw invalid(`ui has no ${unknown}.`);
   if (port !== undefined && (!Number.isInteger(port) || port < 0 || port > 65_535)) {
@@ -26,7 +28,17 @@ export function checkUiOptions(options: boolean | UiOptions | undefined): UiOpti
   if (host !== undefined && (typeof host !== "string" || host === "")) {
     throw invalid("ui.host must be a non-empty string.");
   }
+  if (token !== undefined && typeof token !== "boolean") throw invalid("ui.token must be true or false.");
   return options;
+}
+
+export function needsToken({ host = "127.0.0.1", token = false }: UiOptions): boolean {
+  return token || !isLoopback(host);
+}
+
+/** Addresses that stand for all of a machine's. */
+export function isWildcard(host: string): boolean {
+  return host === "0.0.0.0" || /^[0:]*::?0*$/.test(host);
 }
 
 /** Whether only programs of this machine can connect to it. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { GatewayError } from "../gateway/errors.js";
 import type { GatewayEvent } from "../gateway/events.js";
@@ -10,7 +11,7 @@ import { DeviceLog } from "./devices.js";
 import { faultState, switchFaults } from "./fault-switches.js";
 import { Feed } from "./feed.js";
 import { Guard } from "./guard.js";
-import { isLoopback, type UiOptions } from "./options.js";
+import { isWildcard, needsToken, type UiOptions } from "./options.js";
 import { EventStream } from "./stream.js";
 import { viewOfDetail, viewOfRequest } from "./views.js";
 
@@ -77,11 +78,12 @@ class RunningUi implements Ui {
   #port = 0;
   #closed: Promise<void> | undefined;
 
-  constructor(gateway: Gateway, { host = "127.0.0.1", port = 0 }: UiOptions) {
+  constructor(gateway: Gateway, options: UiOptions) {
+    const { host = "127.0.0.1", port = 0 } = options;
     this.#gateway = gateway;
     this.#host = host;
     this.#wantedPort = port;
-    this.#token = isLoopback(host) ? undefined : randomBytes(18).toString("base64url");
+    this.#token = needsToken(options) ? randomBytes(18).toString("base64url") : undefined;
     this.#assets = readAssets();
     this.#devices = new DeviceLog(gateway.devices);
     this.#app = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
@@ -89,7 +91,8 @@ class RunningUi implements Ui {
   }
 
   get url(): string {
-    const host = isIPv6(this.#host) ? `[${this.#host}]` : this.#host;
+    const address = isWildcard(this.#host) ? ownAddress() : this.#host;
+    const host = isIPv6(address) ? `[${address}]` : address;
     const query = this.#token === undefined ? "" : `?token=${this.#token}`;
     return `http://${host}:${this.#port}/${query}`;
   }
@@ -257,6 +260,12 @@ class RunningUi implements Ui {
     const found = this.#gateway.received.filter(({ index, durationMs }) => index > from && durationMs !== undefined);
     return { epoch: this.#feed.epoch, requests: found.slice(0, most).map(viewOfRequest) };
   }
+}
+
+/** An address of this machine that others can open. */
+function ownAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? "127.0.0.1";
 }
 
 function wholeNumber(name: string, text: string | undefined, otherwise: number, max: number): number {

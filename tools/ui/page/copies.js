@@ -221,7 +221,7 @@ export function testCode(request) {
     '    host: "127.0.0.1",',
     `    method: ${literal(method)},`,
     `    path: ${literal(path)},`,
-    "    timeout: 5000,",
+    "    timeout: 30_000,",
     "    headers: {",
     ...sent.map(([name, value]) => `      ${literal(name)}: ${literal(value)},`),
     "    },",
