@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
-import type { GatewayListener } from "../../tools/gateway/events.js";
+import type { GatewayEvent, GatewayListener } from "../../tools/gateway/events.js";
 import { type Gateway, type GatewayOptions, type ReceivedRequest, startGateway } from "../../tools/gateway/index.js";
 import { startUi } from "../../tools/ui/index.js";
 import { cleanups } from "../support/cleanups.js";
@@ -58,6 +58,14 @@ async function open(url: string, options: BrowserContextOptions = {}): Promise<O
   page.on("request", (request) => urls.push(request.url()));
   await page.goto(url);
   return { page, context, complaints, urls };
+}
+
+/** A line as `--record` writes it. */
+function recordLine(event: GatewayEvent): string {
+  if (event.type !== "request") return JSON.stringify(event);
+  const { body, payload, ...rest } = event.request;
+  const bytes = { bodyBase64: body.toString("base64"), payloadBase64: payload?.toString("base64") };
+  return JSON.stringify({ type: "request", request: { ...rest, ...bytes } });
 }
 
 const shown = (page: Page) => page.locator(".row:not([hidden])");
@@ -458,6 +466,38 @@ describe("page of the gateway", () => {
     // The details of the last one have come.
     expect(await elements()).toBeLessThan(600);
     expect(await page.locator(".row").count()).toBeLessThan(80);
+    // The requests were never received, so none has a detail.
+    expect(complaints.filter((text) => !text.includes("404"))).toEqual([]);
+  });
+
+  inBrowser("shows a recording in place of what comes, and goes back", async () => {
+    const gateway = await start();
+    await publish(gateway, "live before");
+    const { page, complaints } = await open(pageOf(gateway));
+    await shown(page).getByText("live before").waitFor();
+    const other = await start({ ui: false });
+    const lines = ['{"recording":1}'];
+    other.subscribe((event) => lines.push(recordLine(event)));
+    await publish(other, { time: MS, temperature: 21.5 });
+    await publish(other, Buffer.from([0, 255]).toString("base64"));
+    await publish(other, "wrong", "dev2", { signed: { host: "127.0.0.1:443" } });
+    lines.push("cut o", '{"type":"request","request":{"method":1}}', '{"type":"request","request":null}', "[]");
+    const choose = (name: string, text: string) =>
+      page.locator("#file").setInputFiles({ name, mimeType: "application/json", buffer: Buffer.from(text) });
+    await choose("other.txt", "nothing of the kind");
+    await page.locator("#toast").getByText("not a recording").waitFor();
+    await choose("board.jsonl", lines.join("\n"));
+    await page.locator("#recorded").getByText("Recording board.jsonl: 3 events, 4 other lines left out").waitFor();
+    await publish(gateway, "live meanwhile");
+    await page.locator('[data-name="requests"]').getByText("2").waitFor();
+    expect(await shown(page).count()).toBe(3);
+    await shown(page).first().click();
+    await page.locator("#detail .differs").waitFor();
+    await page.locator("#detail").getByText("x-tc-signature").waitFor();
+    await page.locator('[aria-label^="temperature, 1 times"]').waitFor();
+    await page.getByRole("button", { name: "Back to live" }).click();
+    await shown(page).getByText("live meanwhile").waitFor();
+    expect(await shown(page).locator(".text").allTextContents()).toEqual(["live meanwhile", "live before"]);
     expect(complaints).toEqual([]);
   });
 

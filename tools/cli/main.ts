@@ -293,8 +293,9 @@ function build(io: Streams): Command {
     .option("--ui-port <n>", "port of the page, 0 for any free one (default: 8090)")
     .option(
       "--ui-host <address>",
-      "address of the page; its URL has a token if others can reach it (default: 127.0.0.1)",
+      "address of the page; not on this machine alone, its URL has a token (default: 127.0.0.1)",
     )
+    .option("--ui-token", "a token in the page's URL in any case, for a machine with several users")
     .addHelpText("after", gatewayExamples + exitHelp)
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");

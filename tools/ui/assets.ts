@@ -21,10 +21,9 @@ const files: Readonly<Record<string, readonly [file: string, type: string]>> = {
   "/style.css": ["style.css", style],
   "/icon.svg": ["icon.svg", "image/svg+xml"],
   ...Object.fromEntries(
-    ["app", "copies", "detail", "dom", "faults", "format", "list", "plots", "series", "stream"].map((name) => [
-      `/${name}.js`,
-      [`${name}.js`, script] as const,
-    ]),
+    ["app", "copies", "detail", "dom", "faults", "format", "list", "plots", "recording", "series", "stream"].map(
+      (name) => [`/${name}.js`, [`${name}.js`, script] as const],
+    ),
   ),
 };
 

@@ -6,6 +6,7 @@ import { FaultPanel } from "./faults.js";
 import { ago, describeState, identity, summary } from "./format.js";
 import { EntryList } from "./list.js";
 import { Plots } from "./plots.js";
+import { readRecording } from "./recording.js";
 import { SeriesStore } from "./series.js";
 import { Stream } from "./stream.js";
 
@@ -25,6 +26,8 @@ let onlyDevice;
 let words = /** @type {string[]} */ ([]);
 /** @type {DeviceView[]} */
 let devices = [];
+/** Whether a recording is shown in place of what comes. */
+let isRecorded = false;
 
 const store = new SeriesStore();
 const plots = new Plots(store);
@@ -35,12 +38,12 @@ const search = /** @type {HTMLInputElement} */ (byId("search"));
 
 const stream = new Stream({
   onReset() {
-    store.clear();
-    arrived = [];
-    list.clear();
+    if (!isRecorded) empty();
     void loadInfo();
   },
   onEvent(type, value) {
+    // What comes meanwhile is had again when the recording is closed.
+    if (isRecorded && ["request", "tlsError", "dropped", "fault", "gap"].includes(type)) return;
     switch (type) {
       case "request":
         store.add(value);
@@ -69,7 +72,41 @@ const stream = new Stream({
   },
   onState: showLive,
 });
-void stream;
+
+function empty() {
+  store.clear();
+  arrived = [];
+  list.clear();
+  showDetail(undefined);
+}
+
+/** @param {File} file */
+async function showRecording(file) {
+  try {
+    const { entries, skipped } = await readRecording(file);
+    isRecorded = true;
+    empty();
+    for (const entry of entries) {
+      entry.key = nextKey++;
+      if (entry.type === "request") store.add(entry.view);
+    }
+    list.paused = false;
+    byId("pause").setAttribute("aria-pressed", "false");
+    list.add(entries);
+    const more = skipped === 0 ? "" : `, ${skipped} other lines left out`;
+    setText(byId("recorded-name"), `Recording ${file.name}: ${entries.length} events${more}`);
+    byId("recorded").hidden = false;
+  } catch (error) {
+    toast(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function closeRecording() {
+  isRecorded = false;
+  byId("recorded").hidden = true;
+  empty();
+  stream.restart();
+}
 
 async function loadInfo() {
   try {
@@ -339,10 +376,20 @@ byId("pause").addEventListener("click", () => {
   byId("pause").setAttribute("aria-pressed", String(list.paused));
   showListState();
 });
-byId("clear").addEventListener("click", () => {
-  store.clear();
-  list.clear();
-  showDetail(undefined);
+byId("clear").addEventListener("click", empty);
+const file = /** @type {HTMLInputElement} */ (byId("file"));
+byId("open").addEventListener("click", () => file.click());
+file.addEventListener("change", () => {
+  if (file.files?.[0] !== undefined) void showRecording(file.files[0]);
+  // So that the same file can be chosen again.
+  file.value = "";
+});
+byId("back").addEventListener("click", closeRecording);
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  const dropped = event.dataTransfer?.files[0];
+  if (dropped !== undefined) void showRecording(dropped);
 });
 byId("url").addEventListener("click", async () => {
   if (info !== undefined && (await copyText(info.url))) toast("Copied: the gateway's URL.");

@@ -236,7 +236,8 @@ function fact(name, value) {
  * @param {HTMLElement} copies
  * @param {HTMLElement} rest
  */
-async function load({ index, payload }, info, toast, copies, rest) {
+async function load(view, info, toast, copies, rest) {
+  const { index, payload } = view;
   const button = (/** @type {string} */ label, /** @type {string} */ title, /** @type {() => string} */ text) =>
     h(
       "button",
@@ -252,14 +253,7 @@ async function load({ index, payload }, info, toast, copies, rest) {
     const { text } = payload;
     copies.append(button("payload", "Copy the payload as it came", () => text));
   }
-  /** @type {RequestDetail | undefined} */
-  let detail;
-  try {
-    const response = await fetch(`/_/requests/${index}`);
-    if (response.ok) detail = await response.json();
-  } catch {
-    // The gateway is stopped; what the page has is shown.
-  }
+  const detail = "headers" in view ? /** @type {RequestDetail} */ (view) : await fetchDetail(index);
   if (detail === undefined) {
     rest.replaceChildren(h("p", { class: "note" }, "The gateway no longer has its headers and body."));
     return;
@@ -295,4 +289,15 @@ async function load({ index, payload }, info, toast, copies, rest) {
     h("h3", {}, "Body ", h("span", { class: "note" }, size(body.bytes))),
     json !== undefined && body.text !== undefined ? jsonBlock(prettyJson(body.text)) : textBlock(body),
   );
+}
+
+/** @param {number} index @returns {Promise<RequestDetail | undefined>} */
+async function fetchDetail(index) {
+  try {
+    const response = await fetch(`/_/requests/${index}`);
+    return response.ok ? await response.json() : undefined;
+  } catch {
+    // The gateway is stopped; what the page has is shown.
+    return undefined;
+  }
 }

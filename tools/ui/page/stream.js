@@ -33,6 +33,13 @@ export class Stream {
     if (document.visibilityState !== "hidden") this.#open();
   }
 
+  /** Begins anew, with all that the gateway keeps. */
+  restart() {
+    this.#lastId = "";
+    this.#close();
+    this.#open();
+  }
+
   #visibilityChanged() {
     clearTimeout(this.#timer);
     if (document.visibilityState === "hidden") this.#timer = setTimeout(() => this.#close(), HIDDEN_MS);
