@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { hostname } from "node:os";
@@ -517,6 +518,13 @@ describe("checks of a request", () => {
       });
     },
   );
+
+  test("do not keep a file of the page from being served", async () => {
+    const gateway = await start();
+    const folder = new URL("../../tools/ui/page/", import.meta.url);
+    const names = readdirSync(folder).filter((name) => !/^(index\.html|tsconfig\.json|.*\.d\.ts)$/.test(name));
+    for (const name of names) expect([name, (await call(gateway, `/${name}`)).status]).toEqual([name, 200]);
+  });
 
   test("serve the files of the page alone", async () => {
     const gateway = await start();
