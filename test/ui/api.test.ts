@@ -399,6 +399,10 @@ describe("stream of events", () => {
     }
   });
 
+  test("is not opened by HEAD", async () => {
+    expect((await call(await start(), "/_/events", { method: "HEAD" })).status).toBe(404);
+  });
+
   test("has a limit", async () => {
     const gateway = await start();
     const open = await Promise.all([...Array(64)].map(() => new Events().open(gateway)));

@@ -6,8 +6,8 @@ import { isLoopback } from "./options.js";
 
 /** Why a request is refused. */
 export interface Denial {
-  readonly status: 400 | 401 | 403 | 415;
-  readonly code: "HOST_FORBIDDEN" | "TOKEN_REQUIRED" | "ORIGIN_FORBIDDEN" | "CONTENT_TYPE";
+  readonly status: 401 | 403 | 503;
+  readonly code: "HOST_FORBIDDEN" | "TOKEN_REQUIRED" | "ORIGIN_FORBIDDEN" | "CONTENT_TYPE" | "NOT_READY";
   readonly message: string;
 }
 

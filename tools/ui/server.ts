@@ -10,7 +10,7 @@ import { type Asset, readAssets } from "./assets.js";
 import { DeviceLog } from "./devices.js";
 import { faultState, switchFaults } from "./fault-switches.js";
 import { Feed } from "./feed.js";
-import { Guard } from "./guard.js";
+import { type Denial, Guard } from "./guard.js";
 import { isWildcard, needsToken, type UiOptions } from "./options.js";
 import { EventStream } from "./stream.js";
 import { viewOfDetail, viewOfRequest } from "./views.js";
@@ -40,6 +40,8 @@ const contentSecurityPolicy = [
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join("; ");
+
+const notReady: Denial = { status: 503, code: "NOT_READY", message: "The page is being started." };
 
 const commonHeaders = {
   "content-security-policy": contentSecurityPolicy,
@@ -86,7 +88,8 @@ class RunningUi implements Ui {
     this.#token = needsToken(options) ? randomBytes(18).toString("base64url") : undefined;
     this.#assets = readAssets();
     this.#devices = new DeviceLog(gateway.devices);
-    this.#app = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
+    // A HEAD of the stream would never end.
+    this.#app = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true, exposeHeadRoutes: false });
     this.#route();
   }
 
@@ -161,7 +164,8 @@ class RunningUi implements Ui {
     const app = this.#app;
     app.addHook("onRequest", async (request, reply) => {
       reply.headers({ ...commonHeaders, "cache-control": "no-store" });
-      const denial = this.#guard?.check(request);
+      // Nobody is let in before it is known on which port.
+      const denial = this.#guard === undefined ? notReady : this.#guard.check(request);
       if (denial === undefined) return;
       const { status, code, message } = denial;
       // The body is not read, so the connection cannot be used for another request.
