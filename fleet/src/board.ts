@@ -118,6 +118,10 @@ export class Board {
     } catch (error) {
       this.#failed(error);
     }
+    const { connections = 0, fullHandshakes = 0, resumedHandshakes = 0 } = this.#host.http.counters?.() ?? {};
+    this.#count("fleet.connections", connections);
+    this.#count("fleet.tls.full", fullHandshakes);
+    this.#count("fleet.tls.resumed", resumedHandshakes);
     await this.#host.close();
   }
 
@@ -173,10 +177,8 @@ export class Board {
         break;
       case "response": {
         this.#count(`fleet.http.${event.status}`);
-        const { totalMs, reused, resumed } = event.timing ?? {};
+        const { totalMs } = event.timing ?? {};
         if (totalMs !== undefined) this.#metrics.emit("histogram", "fleet.response_ms", totalMs);
-        if (reused === false) this.#count("fleet.connections");
-        if (resumed !== undefined) this.#count(resumed ? "fleet.tls.resumed" : "fleet.tls.full");
         break;
       }
       case "done":

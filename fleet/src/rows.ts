@@ -59,11 +59,15 @@ function cells(text: string): { readonly line: number; readonly cells: string[] 
   return text
     .replace(/^\ufeff/, "")
     .split(/\r\n|\n|\r/)
-    .map((content, index) => ({
-      line: index + 1,
-      cells: [...content.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, plain]) =>
-        (quoted?.replaceAll('""', '"') ?? plain).trim(),
-      ),
-    }))
+    .map((content, index) => ({ line: index + 1, cells: cellsOf(content) }))
     .filter(({ cells }) => cells.some((cell) => cell !== ""));
+}
+
+function cellsOf(line: string): string[] {
+  const cells: string[] = [];
+  // With a comma after the last cell, each cell is what stands before one.
+  for (const [, quoted, plain] of `${line},`.matchAll(/\s*(?:"((?:[^"]|"")*)"|([^,]*))\s*,/g)) {
+    cells.push(quoted?.replaceAll('""', '"') ?? plain.trim());
+  }
+  return cells;
 }
