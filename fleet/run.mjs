@@ -117,8 +117,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   }
   const { ca: _, ...shown } = counted;
   console.log(`gateway: ${JSON.stringify(shown)}`);
+  const { "fleet.cpu_ms": cpuMs, "fleet.signatures": signatures } = engine;
+  console.log(`engine: ${(cpuMs / 1000).toFixed(1)} s of CPU, ${(cpuMs / signatures).toFixed(2)} ms a signed request`);
   console.log(
-    `${seconds.toFixed(1)} s, ${(engine["fleet.signatures"] / seconds).toFixed(1)} signatures/s, gateway ${((100 * counted.cpuSeconds) / seconds).toFixed(0)} % of a core`,
+    `${seconds.toFixed(1)} s, ${(signatures / seconds).toFixed(1)} signatures/s, gateway ${((100 * counted.cpuSeconds) / seconds).toFixed(0)} % of a core`,
   );
   if (profile) console.log(shares(`${out}/run-0.cpuprofile`));
   for (const [name, a, b] of checks) console.log(`${a === b ? "equal " : "DIFFER"} ${name}: ${a} and ${b}`);

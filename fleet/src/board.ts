@@ -20,6 +20,8 @@ export type Profile = "online" | "batch" | "sleep";
 
 /** How long a board tries to deliver what is left when it is switched off, in milliseconds. */
 const LAST_FLUSH_MS = 60_000;
+/** How long a reading that was not sent at once waits until the outbox sends it by itself, in milliseconds. */
+const FLUSH_INTERVAL_MS = 30_000;
 /** How long a board that sleeps stays awake at most, in milliseconds. */
 const AWAKE_MS = 20_000;
 
@@ -127,7 +129,14 @@ export class Board {
 
   #boot(): Device {
     const { productId, deviceName } = this.#row;
-    const { url, region, batch } = this.#settings;
+    const { url, region, batch, intervalSeconds } = this.#settings;
+    const flushIntervalMs = {
+      online: FLUSH_INTERVAL_MS,
+      // Only if its batch does not come about.
+      batch: Math.max(FLUSH_INTERVAL_MS, 2000 * batch * intervalSeconds),
+      // It waits for its next reading.
+      sleep: 0,
+    };
     const onDelivered = () => this.#count("fleet.delivered");
     const onDropped = ({ reason }: { readonly reason: string }) => this.#count(`fleet.dropped.${reason}`);
     return new Device(
@@ -141,8 +150,7 @@ export class Board {
         outbox: {
           onDelivered,
           onDropped,
-          // After a failure, the outbox comes back by itself; a sleeping board waits for its next reading.
-          flushIntervalMs: this.#profile === "sleep" ? 0 : 30_000,
+          flushIntervalMs: Math.floor(flushIntervalMs[this.#profile]),
           flushThreshold: 1_000_000,
           batch: this.#profile === "batch" ? { maxReadings: batch } : undefined,
         },

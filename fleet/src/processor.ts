@@ -26,6 +26,9 @@ const boards = new Map<string, Board>();
 let run: Run | undefined;
 /** Next row of this run. */
 let next = 0;
+/** Boards that are on, or are being switched off. */
+let running = 0;
+let hasEnded = false;
 
 export const powerOnOnline = step((context, metrics) => powerOn(context, metrics, "online"));
 export const powerOnBatch = step((context, metrics) => powerOn(context, metrics, "batch"));
@@ -41,11 +44,18 @@ export const wait = step(async (context) => {
 
 export const takeReading = step(async (context) => boards.get(context.vars.$uuid)?.read(Math.random()));
 
-export const powerOff = step(async (context) => {
+export const powerOff = step(async (context, metrics) => {
   const board = boards.get(context.vars.$uuid);
   boards.delete(context.vars.$uuid);
-  await board?.powerOff();
-  if (boards.size === 0 && run !== undefined && next >= run.rows.length) await run.profiler?.stop();
+  if (board !== undefined) {
+    await board.powerOff();
+    running--;
+  }
+  if (hasEnded || running > 0 || run === undefined || next < run.rows.length) return;
+  hasEnded = true;
+  await run.profiler?.stop();
+  const { user, system } = process.cpuUsage();
+  metrics.emit("counter", "fleet.cpu_ms", Math.round((user + system) / 1000));
 });
 
 async function powerOn(context: Context, metrics: Metrics, profile: Profile): Promise<void> {
@@ -62,6 +72,7 @@ async function powerOn(context: Context, metrics: Metrics, profile: Profile): Pr
   if (!(await board.powerOn())) return;
   metrics.emit("counter", "fleet.boards", 1);
   boards.set(context.vars.$uuid, board);
+  running++;
   context.vars.readings = settings.readings;
 }
 

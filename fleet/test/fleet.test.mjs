@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { bundle } from "../build.mjs";
 import { runFleet } from "../run.mjs";
 
 const out = mkdtempSync(join(tmpdir(), "fleet-"));
@@ -86,4 +87,25 @@ test("no script leaves the engine's telemetry on", () => {
   const starting = Object.entries(scripts).filter(([name]) => ["fleet", "artillery", "test"].includes(name));
   assert.equal(starting.length, 3);
   for (const [name, script] of starting) assert.match(String(script), /^ARTILLERY_DISABLE_TELEMETRY=true /, name);
+});
+
+test("a second thread of one run is refused, as it would take the same devices", async () => {
+  await bundle();
+  process.env.LOCAL_WORKER_ID = "2";
+  try {
+    const { powerOnOnline } = await import("../build/processor.mjs");
+    const counted = [];
+    const metrics = { emit: (_kind, name) => counted.push(name) };
+    await assert.rejects(powerOnOnline({ vars: { $uuid: "1" } }, metrics), /^Error: One run is one worker/);
+    assert.deepEqual(counted, ["fleet.failed.STEP"]);
+  } finally {
+    delete process.env.LOCAL_WORKER_ID;
+  }
+});
+
+test("every step is an AsyncFunction, the only kind of promise that Artillery waits for", async () => {
+  await bundle();
+  const steps = Object.entries(await import("../build/processor.mjs"));
+  assert.equal(steps.length, 6);
+  for (const [name, step] of steps) assert.equal(step.constructor.name, "AsyncFunction", name);
 });
