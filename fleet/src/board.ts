@@ -25,6 +25,9 @@ const FLUSH_INTERVAL_MS = 30_000;
 /** How long a board that sleeps stays awake at most, in milliseconds. */
 const AWAKE_MS = 20_000;
 
+/** Codes of requests that were never sent; an outage is one of them. */
+const UNSENT: ReadonlySet<string> = new Set(["NAME_RESOLUTION", "CONNECTION_REFUSED", "THROTTLED"]);
+
 export class Board {
   readonly #row: Row;
   readonly #profile: Profile;
@@ -169,7 +172,7 @@ export class Board {
       },
       send: (request, context) => {
         if (performance.now() < this.#networkBackMs) {
-          return Promise.reject(new NetworkError("NETWORK_FAILED", "connect", "The board has no network."));
+          return Promise.reject(new NetworkError("NAME_RESOLUTION", "connect", "The board has no network."));
         }
         if (!sleeps) return http.send(request, context);
         return http.send({ ...request, headers: { ...request.headers, Connection: "close" } }, context);
@@ -195,6 +198,8 @@ export class Board {
       case "retry":
       case "error":
         this.#count(`fleet.errors.${event.gatewayCode ?? event.code}`);
+        // A request that was sent may have arrived all the same.
+        if (event.status === undefined && !UNSENT.has(event.code)) this.#count("fleet.lost_responses");
         break;
     }
   }

@@ -20,8 +20,9 @@ export interface Counts {
   readonly refused: number;
   readonly connections: number;
   readonly tlsResumptions: number;
-  /** Readings in accepted messages. */
+  /** Readings in accepted messages, each counted once: a message whose response was lost comes again. */
   readonly readings: number;
+  readonly duplicates: number;
   readonly registrations: number;
   /** Devices by the number of readings that came from each. */
   readonly devicesByReadings: Readonly<Record<number, number>>;
@@ -30,9 +31,10 @@ export interface Counts {
 }
 
 process.once("message", async ({ devices, productSecret, https }: Start) => {
-  let readings = 0;
+  let duplicates = 0;
   let registrations = 0;
-  const byDevice = new Map<string, number>();
+  /** Numbers of the readings of each device. */
+  const byDevice = new Map<string, Set<number>>();
   const products = Object.fromEntries(
     Object.entries(devices).map(([productId, devices]) => [productId, { productSecret, devices }]),
   );
@@ -45,17 +47,24 @@ process.once("message", async ({ devices, productSecret, https }: Start) => {
       if (!accepted) return;
       if (registrationState !== undefined) registrations++;
       if (payload === undefined) return;
-      const content: unknown = JSON.parse(payload.toString());
-      const count = Array.isArray(content) ? content.length : 1;
-      readings += count;
+      const content: { readonly n: number } | readonly { readonly n: number }[] = JSON.parse(payload.toString());
       const device = `${productId}/${deviceName}`;
-      byDevice.set(device, (byDevice.get(device) ?? 0) + count);
+      const numbers = byDevice.get(device) ?? new Set();
+      byDevice.set(device, numbers);
+      for (const { n } of Array.isArray(content) ? content : [content]) {
+        if (numbers.has(n)) duplicates++;
+        numbers.add(n);
+      }
     },
   });
   const counts = (): Counts => {
     const { requests, accepted, refused, connections, tlsResumptions } = gateway.counts;
     const devicesByReadings: Record<number, number> = {};
-    for (const count of byDevice.values()) devicesByReadings[count] = (devicesByReadings[count] ?? 0) + 1;
+    let readings = 0;
+    for (const { size } of byDevice.values()) {
+      readings += size;
+      devicesByReadings[size] = (devicesByReadings[size] ?? 0) + 1;
+    }
     const { user, system } = process.cpuUsage();
     return {
       url: gateway.url,
@@ -66,6 +75,7 @@ process.once("message", async ({ devices, productSecret, https }: Start) => {
       connections,
       tlsResumptions,
       readings,
+      duplicates,
       registrations,
       devicesByReadings,
       cpuSeconds: (user + system) / 1e6,
