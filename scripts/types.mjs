@@ -5,17 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = [
-  "src",
-  "host/node",
-  "host/moddable",
-  "mocks",
-  "tools",
-  "tools/ui/page",
-  "test/conformance",
-  "test",
-  "bench",
-];
+const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "tools/ui/page", "test/conformance", "test"];
+projects.push("bench", "fleet");
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting());
 let failed = 0;
