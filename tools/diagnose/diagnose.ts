@@ -109,14 +109,19 @@ type Tried = readonly Candidate[];
 type Oracle = (draft: Draft, fields: SignedFields) => { readonly extra: readonly Deviation[] } | undefined;
 
 /**
- * Finds the mistakes that lead to the signature that was sent: each known one alone, then two together. A cause is named
- * only if it reproduces the signature.
+ * Finds the mistakes that lead to the signature that was sent: each known one alone, then two together. A cause is
+ * named only if it reproduces the signature.
  *
  * An HMAC cannot be opened. A wrong key can be distinguished from a request that was changed after it was signed only
  * where the original can be guessed from what was received. Another nonce, payload or host name leaves no trace, and
  * looks the same as another key. An RSA signature gives its hash back, so there the key is certain and only the text is
  * guessed.
- * @throws {DiagnoseError} INVALID_REQUEST, INVALID_KEY, INVALID_OPTION
+ * @throws {DiagnoseError} INVALID_REQUEST if the request has no signature; INVALID_KEY if the key cannot be read, or
+ * does not fit the algorithm; INVALID_OPTION if `maxHashes` is out of range
+ * @example
+ *   const request = parseRequest(readFileSync("request.txt"));
+ *   const diagnosis = diagnose(request, { secret: "lDZ6Uqt+I9E0wW7rvDUs7Q==" });
+ *   console.log(describeDiagnosis(diagnosis).join("\n"));
  */
 export function diagnose(request: SentRequest, key: DiagnosisKey, options: DiagnoseOptions = {}): Diagnosis {
   const { maxHashes = MAX_HASHES } = options;

@@ -28,9 +28,9 @@ const REFUSED = new Set(
 const FLAGS = /^[a0-46BfgijkLlMnNOpqRsSvZ#]*$/;
 
 /**
- * Reads a command line of curl, quoted for a POSIX shell. Nothing is run or expanded: a variable or a substitution is an
- * error, since what the shell would have put in its place is not known.
- * @throws {DiagnoseError} INVALID_CURL; and whatever `readFile` throws
+ * Reads a command line of curl, quoted for a POSIX shell. Nothing is run or expanded: a variable or a substitution is
+ * an error, since what the shell would have put in its place is not known.
+ * @throws {DiagnoseError} INVALID_CURL; and the errors of `readFile`
  */
 export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
   const words = shellWords(command.replace(/^\ufeff/, ""));
@@ -113,9 +113,9 @@ function readCurlHeaders(lines: readonly string[]): Record<string, string> {
 }
 
 /**
- * Splits a command into words as a POSIX shell does: single quotes, double quotes, backslashes, comments, and the `$'…'`
- * of bash, which browsers write.
- * @throws {DiagnoseError} INVALID_CURL on anything that a shell would expand or run
+ * Splits a command into words as a POSIX shell does: single quotes, double quotes, backslashes, comments, and the
+ * `$'…'` of bash, which browsers write.
+ * @throws {DiagnoseError} INVALID_CURL if it contains anything that a shell would expand or run
  */
 export function shellWords(command: string): string[] {
   const words: string[] = [];

@@ -14,7 +14,10 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const maxTopicBytes = 255;
 
-/** Checks the Content-Type: `application/json`, with any parameters except a charset other than UTF-8. */
+/**
+ * Checks the Content-Type: `application/json`, with any parameters except a charset other than UTF-8.
+ * @throws {Refusal} InvalidParameter
+ */
 export function checkContentType(value: string | undefined): void {
   const [type, ...parameters] = (value ?? "").split(";").map((part) => part.trim().toLowerCase());
   if (type !== "application/json") {
@@ -27,7 +30,8 @@ export function checkContentType(value: string | undefined): void {
 }
 
 /**
- * Parses a request body. @throws {Refusal} InvalidParameterValue.InvalidJSON unless it is a JSON object in valid UTF-8
+ * Parses a request body.
+ * @throws {Refusal} InvalidParameterValue.InvalidJSON if it is not a JSON object in valid UTF-8
  */
 export function parseBody(body: Buffer): JsonObject {
   let text: string;
@@ -50,7 +54,10 @@ export function parseBody(body: Buffer): JsonObject {
   return value as JsonObject;
 }
 
-/** Reads ProductId and DeviceName from a body and checks only their format. */
+/**
+ * Reads ProductId and DeviceName from a body and checks only their format.
+ * @throws {Refusal} InvalidParameterValue, InvalidParameterValue.ParamIncomplete
+ */
 export function readIdentity(body: JsonObject): { productId: string; deviceName: string } {
   const productId = text(body, "ProductId");
   const deviceName = text(body, "DeviceName");
@@ -63,7 +70,12 @@ export function readIdentity(body: JsonObject): { productId: string; deviceName:
   return { productId, deviceName };
 }
 
-/** Reads and checks topic, permission, QoS, encoding and size of a message. */
+/**
+ * Reads and checks topic, permission, QoS, encoding and size of a message.
+ * @throws {Refusal} InvalidParameterValue, InvalidParameterValue.ParamIncomplete,
+ * InvalidParameterValue.PayloadOverLimit, FailedOperation.InvalidTopicName, UnauthorizedOperation.PermissionDenied,
+ * ResourceNotFound.TopicPolicyNotExist
+ */
 export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBytes: number): Message {
   const topic = text(body, "TopicName");
   checkTopic(topic, device);
@@ -116,7 +128,10 @@ function checkTopic(topic: string, device: DeviceRecord): void {
   throw new Refusal("ResourceNotFound.TopicPolicyNotExist", `The device may not publish to ${quote(topic)}.`);
 }
 
-/** Reads a member that must be a string. */
+/**
+ * Reads a member that must be a string.
+ * @throws {Refusal} InvalidParameterValue.ParamIncomplete if it is missing or empty; InvalidParameterValue
+ */
 export function text(body: JsonObject, name: string, empty: "allow empty" | "refuse empty" = "refuse empty"): string {
   const value = body[name];
   if (value === undefined || value === null)

@@ -9,9 +9,8 @@ const levels = ["DBG", "INF", "ERR", "WRN"];
 
 /**
  * Reads the lines of `POST /device/reportlog`.
- *
- * @throws {Refusal} unless `Message` is an array of 1 to 100 strings, each of at most 4096 bytes with a level as its
- * prefix
+ * @throws {Refusal} InvalidParameterValue.ParamIncomplete, InvalidParameterValue, FailedOperation.InvalidMsgLen if
+ * `Message` is not an array of 1 to 100 strings, each of at most 4096 bytes with a level as its prefix
  */
 export function readLogLines(body: JsonObject): readonly string[] {
   const lines = body.Message;
