@@ -31,15 +31,15 @@ describe("diagnose", () => {
   test("a command of sign --curl is right", async () => {
     const { code, stdout, stderr } = await run(["diagnose", file("right.sh"), ...secretFile()]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain("\nthe signature is right.\n");
+    expect(stdout).toContain("\nthe signature is correct.\n");
     expect(stdout).toContain(`  8 bodyHash   ${createHash("sha256").update(body).digest("hex")}`);
   });
 
   test("the cause, the eight fields and how to mend it are shown, no secret is", async () => {
     const { code, stdout } = await run(["diagnose", file("cut.sh"), ...secretFile()]);
     expect(code).toBe(0);
-    expect(stdout).toContain("key: the psk lost its trailing =");
-    expect(stdout).toContain("    → Copy the psk whole, with every = at its end.\n");
+    expect(stdout).toContain("key: the PSK lost its trailing =");
+    expect(stdout).toContain("    → Copy the complete PSK, with every = at its end.\n");
     expect(stdout).not.toContain(PSK.slice(0, -1));
     const json = await run(["diagnose", file("cut.sh"), ...secretFile(), "--json"]);
     expect(JSON.parse(json.stdout)).toMatchObject({ verdict: "explained", deviations: [{ id: "psk-padding" }] });
@@ -57,7 +57,7 @@ describe("diagnose", () => {
   test("a request is read from standard input, in the form that is named", async () => {
     const stdin = await signed("gw.example", `${PSK}\n`);
     const { stdout } = await run(["diagnose", "-", "--format", "curl", ...secretFile()], { stdin });
-    expect(stdout).toContain('the psk is followed by "\\n"');
+    expect(stdout).toContain('the PSK is followed by "\\n"');
   });
 
   test("a request is given by its parts", async () => {
@@ -68,7 +68,7 @@ describe("diagnose", () => {
     const args = ["--url", "https://gw.example/device/publish", ...given, "--body", body, ...secretFile()];
     const { code, stdout } = await run(["diagnose", ...args, "--sent-at", String(1_700_000_000 - 8 * 3600)]);
     expect(code).toBe(0);
-    expect(stdout).toContain('the psk is followed by " "');
+    expect(stdout).toContain('the PSK is followed by " "');
     expect(stdout).toContain("also: X-TC-Timestamp is 8 h ahead of the time of the request, as local time would be");
   });
 

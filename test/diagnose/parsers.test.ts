@@ -64,8 +64,8 @@ describe("shell words", () => {
     ["curl a | jq", /has \| outside of quotes/],
     ["curl a > out", /has > outside of quotes/],
     ["curl a; ls", /has ; outside of quotes/],
-    ["curl a\nls", /goes on after a line end/],
-    ["curl $'\\UFFFFFFFF'", /no character/],
+    ["curl a\nls", /after a line end/],
+    ["curl $'\\UFFFFFFFF'", /invalid escape/],
   ])("that a shell would expand or run are refused: %j", (command, words) => {
     expect(refusal(() => shellWords(command))).toMatchObject({
       code: "INVALID_CURL",
@@ -121,7 +121,7 @@ describe("curl", () => {
     ["curl http://h -d", /-d has no value/],
     ["curl http://h -F a=b", /-F is not supported/],
     ["curl http://h --data-urlencode a", /not supported/],
-    ["curl http://h -d @x", /not at hand/],
+    ["curl http://h -d @x", /not available/],
     ["curl http://h -H 'bad header: x'", /Name: value/],
   ])("%j is refused", (command, words) => {
     expect(refusal(() => parseCurl(command))).toMatchObject({

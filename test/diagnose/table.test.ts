@@ -113,7 +113,7 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
   ["psk-encoded", "percent", { key: encodeURIComponent(psk) }, /percent-encoded/],
   ["psk-encoded", "form", { key: psk.replace("+", " ") }, /became spaces/],
   ["psk-encoded", "URL alphabet", { key: psk.replace("+", "-") }, /URL alphabet/],
-  ["psk-quoted", "double", { key: `"${psk}"` }, /between quotes/],
+  ["psk-quoted", "double", { key: `"${psk}"` }, /in double quotes/],
   ["psk-quoted", "single", { key: `'${psk}'` }, /single quotes/],
   ["psk-line-end", "LF", { key: `${psk}\n` }, /followed by "\\n"/],
   ["psk-line-end", "CR LF", { key: `${psk}\r\n` }, /followed by "\\r\\n"/],
@@ -253,8 +253,8 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
   ["layout-line-end", "CR LF", layouts((lines) => lines.join("\r\n")), /CR LF/],
   ["layout-line-end", "\\n", layouts((lines) => lines.join("\\n")), /backslash/],
   ["layout-line-end", "NUL", layouts((lines) => `${lines.join("\n")}\0`), /NUL at the end/],
-  ["signature-hex", "", { write: (bytes) => bytes.toString("hex") }, /written in hex/],
-  ["signature-hex", "upper case", { write: (bytes) => bytes.toString("hex").toUpperCase() }, /written in hex/],
+  ["signature-hex", "", { write: (bytes) => bytes.toString("hex") }, /is in hex/],
+  ["signature-hex", "upper case", { write: (bytes) => bytes.toString("hex").toUpperCase() }, /is in hex/],
   [
     "signature-base64-of-hex",
     "",
@@ -275,7 +275,7 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
     { key: urlKey(), write: (bytes) => bytes.toString("base64").replaceAll("+", " ") },
     /became spaces/,
   ],
-  ["signature-quoted", "", { write: (bytes) => `"${bytes.toString("base64")}"` }, /between quotes/],
+  ["signature-quoted", "", { write: (bytes) => `"${bytes.toString("base64")}"` }, /in quotes/],
   ["signature-prefixed", "", { write: (bytes) => `sha256=${bytes.toString("base64")}` }, /prefix/],
   ["signature-prefixed", "hex", { write: (bytes) => `sha256=${bytes.toString("hex")}` }, /prefix/],
   [
@@ -357,13 +357,13 @@ describe("a changed request has no cause", () => {
     expect(describeDiagnosis(few).join("\n")).not.toMatch(/ruled out/i);
     const all = describeDiagnosis(diagnose(request, { secret: psk }));
     expect(all.join("\n")).toMatch(/Ruled out with this key and request, each alone: psk-decoded, /);
-    expect(all.join("\n")).toMatch(/Each pair of the common ones is ruled out/);
+    expect(all.join("\n")).toMatch(/Each pair of common mistakes is ruled out/);
   });
 });
 
 describe("the form of headers", () => {
   test.each<[string, Case, number | undefined, RegExp]>([
-    ["spelled algorithm", { headers: { "x-tc-algorithm": "HmacSHA256" } }, undefined, /does not know/],
+    ["spelled algorithm", { headers: { "x-tc-algorithm": "HmacSHA256" } }, undefined, /does not support/],
     ["milliseconds", { headers: { "x-tc-timestamp": `${SECONDS}000` } }, undefined, /counts milliseconds/],
     ["uptime", { headers: { "x-tc-timestamp": "1234" } }, undefined, /start of the device/],
     ["content type", { headers: { "content-type": "text/plain" } }, undefined, /not application\/json/],
@@ -380,7 +380,7 @@ describe("the form of headers", () => {
 test("invisible characters are visible, and no secret is printed", () => {
   const lines = describeDiagnosis(diagnosisOf({ key: `${psk}\n`, fields: { host: "gateway.example:8443" } }));
   expect(lines.find((line) => line.startsWith("> 2 host"))).toMatch(/gateway\.example {2,}gateway\.example:8443$/);
-  expect(lines.join("\n")).toContain("→ Trim the psk");
+  expect(lines.join("\n")).toContain("→ Trim the PSK");
   expect(lines.join("\n")).not.toContain(psk.slice(0, 10));
   const nul = describeDiagnosis(diagnosisOf({ fields: { bodyHash: "" } }));
   expect(nul.find((line) => line.startsWith("> 8 bodyHash"))).toMatch(/\(empty\)$/);

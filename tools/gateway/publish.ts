@@ -62,7 +62,7 @@ export function readIdentity(body: JsonObject): { productId: string; deviceName:
   const productId = text(body, "ProductId");
   const deviceName = text(body, "DeviceName");
   if (!productIdPattern.test(productId)) {
-    throw new Refusal("InvalidParameterValue", "ProductId may hold letters, digits and _ only.");
+    throw new Refusal("InvalidParameterValue", "ProductId must consist of letters, digits and _.");
   }
   if (!deviceNamePattern.test(deviceName)) {
     throw new Refusal("InvalidParameterValue", "DeviceName must be 1 to 48 letters, digits, colons, _ and -.");
@@ -95,7 +95,7 @@ export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBy
       throw new Refusal("InvalidParameterValue", "Payload is not standard Base64 with padding.");
     }
   } else {
-    throw new Refusal("InvalidParameterValue", "PayloadEncoding must be Base64 or left out.");
+    throw new Refusal("InvalidParameterValue", "PayloadEncoding must be Base64 or absent.");
   }
   if (payload.length > maxPayloadBytes) {
     throw new Refusal(
@@ -111,7 +111,7 @@ function checkTopic(topic: string, device: DeviceRecord): void {
     throw new Refusal("FailedOperation.InvalidTopicName", `TopicName is longer than ${maxTopicBytes} bytes.`);
   }
   if (/[+#\0]/.test(topic)) {
-    throw new Refusal("FailedOperation.InvalidTopicName", "TopicName must not hold +, # or NUL.");
+    throw new Refusal("FailedOperation.InvalidTopicName", "TopicName must not contain +, # or NUL.");
   }
   const permission = device.topics.get(topic);
   if (permission === "publish" || permission === "both") return;
@@ -136,7 +136,7 @@ export function text(body: JsonObject, name: string, empty: "allow empty" | "ref
   const value = body[name];
   if (value === undefined || value === null)
     throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is missing.`);
-  if (typeof value !== "string") throw new Refusal("InvalidParameterValue", `${name} must be a text.`);
+  if (typeof value !== "string") throw new Refusal("InvalidParameterValue", `${name} must be a string.`);
   if (value === "" && empty === "refuse empty")
     throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is empty.`);
   return value;

@@ -46,7 +46,7 @@ export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
   if (!signatureAlgorithms.includes(algorithm as SignatureAlgorithm)) {
     const lower = algorithm.toLowerCase();
     const hint = signatureAlgorithms.includes(lower as SignatureAlgorithm) ? `: write it in lower case, ${lower}` : "";
-    throw new Refusal("InvalidParameterValue", `X-TC-Algorithm ${quote(algorithm)} is not known${hint}.`);
+    throw new Refusal("InvalidParameterValue", `X-TC-Algorithm ${quote(algorithm)} is unknown${hint}.`);
   }
   if (!/^(0|[1-9]\d{0,15})$/.test(timestamp)) {
     throw new Refusal("InvalidParameterValue", "X-TC-Timestamp is not a decimal number of seconds.");
