@@ -6,17 +6,7 @@ import { writeDocExamples } from "./doc-examples.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = [
-  "src",
-  "host/node",
-  "host/node/cli",
-  "host/moddable",
-  "mocks",
-  "tools",
-  "test/conformance",
-  "test",
-  "bench",
-];
+const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "test/conformance", "test", "bench"];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting(), ...writeDocExamples(root, cache));
 let failed = 0;

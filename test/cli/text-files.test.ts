@@ -235,7 +235,7 @@ test("log reports the lines that were uploaded before a failure", async () => {
 });
 
 describe("a closed pipe", () => {
-  const cli = fileURLToPath(new URL("../../host/node/cli/tencent-iothub.ts", import.meta.url));
+  const cli = fileURLToPath(new URL("../../tools/cli/tencent-iothub.ts", import.meta.url));
   const loader = fileURLToPath(new URL("../support/typescript.mjs", import.meta.url));
   const start = (...args: string[]) =>
     spawn(process.execPath, ["--import", loader, cli, ...args], { stdio: ["ignore", "pipe", "pipe"] });
