@@ -215,7 +215,7 @@ export async function writeReport(results) {
 }
 
 /**
- * What a reader takes for a measurement, whatever the words around it: the rows of the tables and the numbers between
+ * Returns the measurements of a text, without its words: the rows of the tables and the numbers between
  * them.
  */
 export function figures(text) {

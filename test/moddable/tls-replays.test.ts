@@ -110,7 +110,7 @@ async function recordOne(
       done();
     },
   });
-  // A server makes the socket itself, which for shorter records has to be told before the handshake.
+  // The server creates the socket, whose record size must be set before the handshake.
   if (fragment) {
     const socket = new TLSSocket(wire, { ...options, isServer: true });
     socket.setMaxSendFragment(fragment);

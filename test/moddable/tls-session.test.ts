@@ -41,7 +41,7 @@ const OK = '{"Response":{"RequestId":"r"}}';
 interface Options extends TLSSocketOptions {
   /** On the raw socket, before TLS has it. */
   readonly before?: (socket: net.Socket) => void;
-  /** With each request, in place of a response. */
+  /** Reply to each request instead of a response. */
   readonly respond?: (socket: TLSSocket, raw: net.Socket) => void;
 }
 
@@ -314,7 +314,7 @@ describe("a ticket", () => {
       },
     ],
   ];
-  test.each(failures)("that is answered with %s costs one more connection, and is dropped", async (_name, reply) => {
+  test.each(failures)("that ends in %s costs one more connection, and is dropped", async (_name, reply) => {
     const { port, state } = await ticketing(0, { 1: reply });
     const client = host({ keepAliveMs: 0 });
     await send(client, secure(port));

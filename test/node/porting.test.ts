@@ -1,4 +1,4 @@
-/** The host of the porting guide, as it stands there, against the local gateway. Its types are checked by `npm run types`. */
+/** Runs the porting guide's host against the local gateway. `npm run types` checks its types. */
 
 import { once } from "node:events";
 import { readFileSync } from "node:fs";

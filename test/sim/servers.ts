@@ -579,7 +579,7 @@ public class Server {
       } catch (IOException error) {
         System.out.println("failed " + error);
       }
-      // Sessions are told apart by the time at which they were made.
+      // Sessions are distinguished by their time of creation.
       Thread.sleep(5);
     }
   }

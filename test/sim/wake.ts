@@ -124,7 +124,7 @@ export async function wake(session: Session, expect: Expectations, keyType: KeyT
     const resumed = await measure("resumed", "storage");
     const second = await measure("second publish");
     const trips = [cold, resumed, second].map(({ roundTrips }) => roundTrips);
-    // A kept connection is counted from its first request on.
+    // A keep-alive connection is counted from its first request on.
     expect.equal(trips, [3, 3, 1], "round trips");
     // All that a start does but for TLS.
     const plain = await measure("plain", "memory", (await session.gateway()).url);

@@ -1,5 +1,5 @@
 /**
- * The device of the soak's phase without faults, a process of its own: publishes on one kept connection and tells its
+ * The device of the soak's phase without faults, a separate process: publishes on one keep-alive connection and reports its
  * parent after every so many what it holds, a line of JSON each: {@link SteadySample}.
  */
 

@@ -81,11 +81,11 @@ export interface EngineRun {
   readonly script: string;
   /** Becomes the global `input`, outside of the heap. */
   readonly input?: string;
-  /** Chunks and slots together, 65 536 unless given. */
+  /** Maximum of chunks and slots together in bytes. @default 65_536 */
   readonly heapBytes?: number;
-  /** 8192 unless given. */
+  /** Stack size in bytes. @default 8192 */
   readonly stackBytes?: number;
-  /** Computrons, 2 000 000 000 (some minutes) unless given. */
+  /** Limit of computrons. @default 2_000_000_000, some minutes */
   readonly meterLimit?: number;
 }
 
@@ -118,7 +118,7 @@ export function build(): Promise<string> {
   return building;
 }
 
-/** The same with a folder and a compiler of one's own. */
+/** The same with a custom folder and compiler. */
 export async function buildIn(cacheFolder: string, compiler: string): Promise<string> {
   const fingerprint = createHash("sha256");
   for (const name of (await readdir(engineFolder)).sort()) {
@@ -227,7 +227,7 @@ export async function run(job: EngineRun, options: EngineOptions = {}): Promise<
 
 /**
  * Runs several scripts one after the other in one process, each in a fresh machine. The reports are in the order of the
- * runs; if the process ends early, the run under way reports why and the later ones are missing.
+ * runs; if the process ends early, the current run reports why, and the later ones are missing.
  */
 export async function runAll(jobs: readonly EngineRun[], options: EngineOptions = {}): Promise<EngineReport[]> {
   const binary = await build();

@@ -19,7 +19,7 @@ export interface TestProxy {
 export interface TestProxyOptions {
   /** Value that `Proxy-Authorization` must have; without it the response is 407. */
   readonly authorization?: string;
-  /** What each CONNECT gets in place of a tunnel: a status, bytes as they are, or nothing. */
+  /** Reply to each CONNECT instead of a tunnel: a status, raw bytes, or nothing. */
   readonly connect?: number | string | "hang";
 }
 

@@ -94,7 +94,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Turns in which what is under way between sockets of this process comes to its end. */
+/** Resolves after enough turns for all pending transfers between sockets of this process. */
 export async function quiet(turns = 200): Promise<void> {
   for (let i = 0; i < turns; i++) await turn();
 }

@@ -166,13 +166,13 @@ export const misbehaviors: readonly Misbehavior[] = [
     change: ([first, change]) => [join(first, change, record(HANDSHAKE, new Uint8Array(40)))],
   },
   {
-    name: "data in place of ChangeCipherSpec",
+    name: "data instead of ChangeCipherSpec",
     to: "second",
     alert: 10,
     change: ([first]) => [join(first, record(APPLICATION_DATA, [0]))],
   },
   {
-    // The server's Finished covers its ticket, this side's does not.
+    // The server's Finished covers its ticket, the client's does not.
     name: "a wrong Finished after False Start",
     to: "first",
     change: (flight) =>
@@ -244,7 +244,7 @@ export async function startMisbehaving(
   };
 }
 
-/** What TLS reads from and writes to in place of the socket; only what is not encrypted yet is changed. */
+/** Stream for TLS instead of the socket; changes only unencrypted bytes. */
 function wire(raw: net.Socket, alerts: number[], change: Change | undefined): Duplex {
   let isOver = false;
   const stream = new Duplex({

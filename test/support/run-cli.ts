@@ -36,7 +36,7 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
         stderr += text;
       },
     },
-    // A busy machine may take long for what is no matter of time.
+    // Generous for busy machines: these steps do not depend on time.
     env: { TENCENT_IOTHUB_TIMEOUT_MS: "900000", ...around.env },
     onInterrupt: around.onInterrupt ?? (() => {}),
   });

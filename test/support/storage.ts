@@ -1,4 +1,4 @@
-/** Storages for tests: one whose power can be cut at any operation, and one that waits and fails when it is told to. */
+/** Storages for tests: one whose power can be cut at any operation, and one that waits and fails on request. */
 
 import { utf8 } from "../../src/crypto/utf8.js";
 import { storageLimits } from "../../src/host.js";
