@@ -7,8 +7,8 @@ import type { Check } from "./check.js";
 export interface Case {
   readonly name: string;
   /**
-   * `node/<suite>.data.ts` has under this case's name an object; the case runs once for each of its members, each time in
-   * a fresh machine, and counts as so many cases.
+   * `node/<suite>.data.ts` has under this case's name an object; the case runs once for each of its members, each time
+   * in a fresh machine, and counts as so many cases.
    */
   readonly each?: boolean;
   /** Limit of the heap on XS in bytes. @default 65_536 */

@@ -1,5 +1,6 @@
 /**
- * A client that makes mistakes on purpose. It shares no code with the diagnosis that is to find them: each mistake is made
+ * A client that makes mistakes on purpose. It shares no code with the diagnosis that is to find them: each mistake is
+ * made
  *here independently.
  */
 

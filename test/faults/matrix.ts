@@ -1,6 +1,7 @@
 /**
- * Every fault of the local gateway, on a new and on a keep-alive connection, with a key and with a certificate, over HTTP and
- * HTTPS, on any host that runs under Node. What must hold in each cell is checked here; what came of it goes into a table.
+ * Every fault of the local gateway, on a new and on a keep-alive connection, with a key and with a certificate, over
+ * HTTP and HTTPS, on any host that runs under Node. What must hold in each cell is checked here; what came of it goes
+ * into a table.
  */
 
 import { createPrivateKey, sign } from "node:crypto";

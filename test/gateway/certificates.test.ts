@@ -27,7 +27,9 @@ async function start(https: HttpsOptions, options: GatewayOptions = {}): Promise
   return gateway;
 }
 
-/** What OpenSSL, through Node, makes of each kind; `ok` for those of the second group stands for what Node lets pass. */
+/**
+ * What OpenSSL, through Node, makes of each kind; `ok` for those of the second group stands for what Node lets pass.
+ */
 const verdicts: Record<CertificateKind, string> = {
   chain: "ok",
   direct: "ok",

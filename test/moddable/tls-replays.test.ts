@@ -1,6 +1,6 @@
 /**
- * The stand-in for the SDK's session sends what it sent when OpenSSL took it; `npm run test:sim` has the SDK's send the same.
- * `RECORD_TLS=1` records the handshakes anew.
+ * The stand-in for the SDK's session sends what it sent when OpenSSL took it; `npm run test:sim` has the SDK's send the
+ * same. `RECORD_TLS=1` records the handshakes anew.
  */
 
 import { createPrivateKey } from "node:crypto";

@@ -1,4 +1,7 @@
-/** TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is said of it. */
+/**
+ * TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is
+ * said of it.
+ */
 
 import { randomBytes } from "node:crypto";
 import type net from "node:net";

@@ -1,7 +1,7 @@
 /**
- * A random history of an outbox (messages, flushes, logs, closing, power cuts, restarts) against a storage and a gateway
- * that misbehave, and a model that knows what must have been delivered, dropped with a report, or refused. The same seed
- * gives the same history.
+ * A random history of an outbox (messages, flushes, logs, closing, power cuts, restarts) against a storage and a
+ * gateway that misbehave, and a model that knows what must have been delivered, dropped with a report, or refused. The
+ * same seed gives the same history.
  */
 
 import { base64Decode } from "../../src/crypto/base64.js";
@@ -27,8 +27,8 @@ export const troubles = [
   /** An operation rejects, before or after it took effect. */
   "failing",
   /**
-   * Short of memory: keys are absent, or lists empty, or deletions without effect, and nothing rejects. One of the three
-   * at a time: of a storage that neither lists nor finds what it has, nobody could know better.
+   * Short of memory: keys are absent, or lists empty, or deletions without effect, and nothing rejects. One of the
+   * three at a time: of a storage that neither lists nor finds what it has, nobody could know better.
    */
   "forgetful",
   /** Text is garbled when it is read, never twice in a row. */

@@ -1,7 +1,7 @@
 /**
- * A random history of a device's starts, each of which may find its credential in storage or register: against a storage
- * and a gateway that misbehave, and power that fails. A model knows which credential is good and which is stored. The same
- * seed gives the same history.
+ * A random history of a device's starts, each of which may find its credential in storage or register: against a
+ * storage and a gateway that misbehave, and power that fails. A model knows which credential is good and which is
+ * stored. The same seed gives the same history.
  */
 
 import { createHash, createHmac } from "node:crypto";
@@ -17,7 +17,9 @@ export const registrationTroubles = [
   "none",
   /** An operation rejects, before or after it took effect. */
   "failing",
-  /** Keys are absent, or lists empty, or deletions without effect, and nothing rejects: one of the three in each start. */
+  /**
+   * Keys are absent, or lists empty, or deletions without effect, and nothing rejects: one of the three in each start.
+   */
   "forgetful",
   /** Text is garbled when it is read; a credential is not when it is read again. */
   "garbled",

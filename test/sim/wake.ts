@@ -1,6 +1,6 @@
 /**
- * What a wake costs on the network and the machine: a cold one, one that resumes the session that is stored, and a second
- * publish. What crosses the network is counted and checked; times are shown, and judge nothing.
+ * What a wake costs on the network and the machine: a cold one, one that resumes the session that is stored, and a
+ * second publish. What crosses the network is counted and checked; times are shown, and judge nothing.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. Two phases: readings
- * through faults and kills, then publishes on one keep-alive connection without any fault, over HTTP and over HTTPS.
+ * `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. Two phases:
+ * readings through faults and kills, then publishes on one keep-alive connection without any fault, over HTTP and over
+ * HTTPS.
  */
 
 import { mkdir, writeFile } from "node:fs/promises";

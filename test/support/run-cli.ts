@@ -1,4 +1,4 @@
-/** The command line in this process, with its streams, environment and signals in the test's hands. */
+/** Runs the command line in this process, with streams, environment and signals controlled by the test. */
 
 import { main } from "../../tools/cli/main.js";
 

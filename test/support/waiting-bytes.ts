@@ -1,5 +1,5 @@
 /**
- * A server in a separate thread: what it writes lies in the client's socket while the client's thread stands still, so
+ * A server in a separate thread: its bytes wait in the client's socket while the client's thread is blocked, so
  * a test decides what waits there before the client's loop reads again.
  */
 
