@@ -34,7 +34,7 @@ export function testMatrix(host: HostUnderTest): void {
 
   const rows = faults.map((fault) => [faultName(fault), fault] as const);
   test.each(rows)("%s: every message is delivered or handed back, in order", async (_name, fault) => {
-    // One cell after the other: a limit that passes is over for whoever waits.
+    // One cell after the other: an expired limit ends every wait.
     for (const cell of cellsOf(fault, host.schemes)) {
       const { fault: _, ...rest } = cell;
       const outcome = await runCell(cell, host, shared, gateways.get(cell.scheme) as Gateway);
@@ -43,7 +43,7 @@ export function testMatrix(host: HostUnderTest): void {
     }
   });
 
-  test("the outcomes are those of the table", () => {
+  test("the outcomes match the recorded table", () => {
     const table = tableOf(host, outcomes);
     const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));
     if (process.env.UPDATE_OUTCOMES) writeFileSync(path, table);

@@ -1,4 +1,4 @@
-/** The host of the porting guide, as it stands there, against the local gateway. Its types are checked by `npm run types`. */
+/** Runs the porting guide's host against the local gateway. `npm run types` checks its types. */
 
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -45,7 +45,7 @@ test("the host of the guide has at most 40 lines", () => {
   expect(Math.max(...code.split("\n").map((line) => line.length))).toBeLessThanOrEqual(125);
 });
 
-test("the guide names every member of Host and of what a request gets", () => {
+test("the guide lists every member of Host and of a request", () => {
   const declared = readFileSync(new URL("../../src/host.ts", import.meta.url), "utf8");
   const members = (name: string) => {
     const body = declared.slice(declared.indexOf(`export interface ${name} {`)).split("\n}\n")[0];
@@ -66,20 +66,20 @@ test("the guide names every member of Host and of what a request gets", () => {
   expect(wanted.filter((member) => !rows.includes(`\`${member}`))).toEqual([]);
 });
 
-test("a success: the gateway verifies what fetch has sent", async () => {
+test("a fetch host publishes a message that the gateway verifies", async () => {
   const { gateway, device } = await start();
   expect((await device.publish(message)).status).toBe(200);
   expect((await device.publish(message)).status).toBe(200);
   expect(gateway.counts).toMatchObject({ accepted: 2, refused: 0 });
 });
 
-test("a rejection arrives with the gateway's code", async () => {
+test("a fetch host reports the gateway's code", async () => {
   const { device } = await start({ credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" } });
   const error = await failure(device.publish(message));
   expect(error).toMatchObject({ code: "GATEWAY_REJECTED", gatewayCode: "AuthFailure.SignatureFailure" });
 });
 
-test("a redirect is not followed", async () => {
+test("a fetch host does not follow redirects", async () => {
   let requests = 0;
   const server = createServer((request, response) => {
     requests++;
@@ -98,12 +98,12 @@ test("a redirect is not followed", async () => {
 test.each<[Fault, string]>([
   [{ kind: "hang", phase: "headers" }, "connect"],
   [{ kind: "hang", phase: "body" }, "read"],
-])("a timeout ends the request with its phase: %j", async (fault, phase) => {
+])("a fetch host ends a request at its timeout: %j", async (fault, phase) => {
   const { device } = await start({ timeoutMs: 300 }, fault);
   expect(await failure(device.publish(message))).toMatchObject({ code: "TIMEOUT", phase });
 });
 
-test("an aborted publish is cancelled, before and during the request", async () => {
+test("a fetch host aborts a publish before and during the request", async () => {
   const { gateway, device } = await start({}, { kind: "hang", phase: "headers" });
   const aborter = new Aborter();
   const sent = failure(device.publish(message, { signal: aborter.signal }));
@@ -113,7 +113,7 @@ test("an aborted publish is cancelled, before and during the request", async () 
   expect((await failure(device.publish(message, { signal: aborter.signal }))).code).toBe("CANCELLED");
 });
 
-test("closing the host cancels a request under way", async () => {
+test("a fetch host cancels pending requests on close", async () => {
   const { gateway, host, device } = await start({}, { kind: "hang", phase: "headers" });
   const sent = failure(device.publish(message));
   while (gateway.counts.requests === 0) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -121,12 +121,12 @@ test("closing the host cancels a request under way", async () => {
   expect((await sent).code).toBe("CANCELLED");
 });
 
-test("a response that is too large is given up while it is read", async () => {
+test("a fetch host rejects a too large response while reading it", async () => {
   const { device } = await start({ maxResponseBytes: 1000 }, { kind: "too-large", bytes: 100_000 });
   expect((await failure(device.publish(message))).code).toBe("RESPONSE_TOO_LARGE");
 });
 
-test("a gateway that is not there, and a response that is cut off, are errors of the network", async () => {
+test("a fetch host reports an unreachable gateway and a truncated response as network errors", async () => {
   const { gateway, device } = await start();
   await gateway.close();
   expect(await failure(device.publish(message))).toMatchObject({ code: "NETWORK_FAILED", retryable: true });
