@@ -9,6 +9,7 @@ const projects = [
   "src",
   "host/node",
   "host/node/cli",
+  "host/fetch",
   "host/moddable",
   "mocks",
   "tools",
