@@ -183,15 +183,13 @@ function readme() {
   return blocksOf("README.md", "readme", options, ["*.ts", `${root}host/moddable/declarations/*.d.ts`]);
 }
 
-/** The host of the porting guide. `fetch` is declared by Node's typings. */
+/** The program of the porting guide. */
 function porting() {
   const options = {
     extends: "tsconfig.json",
     paths: {
-      "tencent-iothub-xs/core": [`${root}src/index.ts`],
-      "tencent-iothub-xs/host": [`${root}src/entries/host.ts`],
+      "tencent-iothub-xs/fetch": [`${root}host/fetch/index.ts`],
     },
-    types: [`${root}node_modules/@types/node`],
   };
   return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);
 }

@@ -89,7 +89,8 @@ class PendingRequest {
       if (this.#settled) discard(response.body);
       else this.#end(undefined, await this.#read(response));
     } catch (error) {
-      this.fail(classify(error, this.#phase, this.#request, this.#maybeKept));
+      // The platform's connections are not this client's alone: any request may have been sent on one that was closing.
+      this.fail(classify(error, this.#phase, this.#request, !this.#context.fresh));
     }
   }
 
