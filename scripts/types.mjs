@@ -8,7 +8,6 @@ const cache = "node_modules/.cache/tencent-iothub-xs";
 const projects = [
   "src",
   "host/node",
-  "host/node/cli",
   "host/fetch",
   "host/moddable",
   "mocks",
