@@ -20,7 +20,11 @@ export function install(folder) {
     shell: process.platform === "win32",
   });
   if (status === 0) return undefined;
-  return error?.message ?? (stderr.trim().split("\n")[0] || `npm ended with ${status}.`);
+  const said = stderr
+    .trim()
+    .split("\n", 2)
+    .map((line) => line.replace("npm error ", ""));
+  return error?.message ?? (said.join(": ") || `npm ended with ${status}.`);
 }
 
 /** Whether what npm wrote down of its last installation in the folder has the versions of the lock file. */
