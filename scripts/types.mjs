@@ -15,6 +15,7 @@ const projects = [
   "test/conformance",
   "test",
   "bench",
+  "fleet",
 ];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting());
