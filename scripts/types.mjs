@@ -6,7 +6,18 @@ import { writeDocExamples } from "./doc-examples.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "test/conformance", "test", "bench", "fleet"];
+const projects = [
+  "src",
+  "host/node",
+  "host/fetch",
+  "host/moddable",
+  "mocks",
+  "tools",
+  "test/conformance",
+  "test",
+  "bench",
+  "fleet",
+];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting(), ...writeDocExamples(root, cache));
 let failed = 0;
@@ -173,15 +184,13 @@ function readme() {
   return blocksOf("README.md", "readme", options, ["*.ts", `${root}host/moddable/declarations/*.d.ts`]);
 }
 
-/** Project of the porting guide's host. Node's typings declare `fetch`. */
+/** The program of the porting guide. */
 function porting() {
   const options = {
     extends: "tsconfig.json",
     paths: {
-      "tencent-iothub-xs/core": [`${root}src/index.ts`],
-      "tencent-iothub-xs/host": [`${root}src/entries/host.ts`],
+      "tencent-iothub-xs/fetch": [`${root}host/fetch/index.ts`],
     },
-    types: [`${root}node_modules/@types/node`],
   };
   return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);
 }

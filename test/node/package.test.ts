@@ -164,7 +164,7 @@ describe("import in Node", () => {
     expect(all.filter((name: string) => !core.includes(name)).sort()).toEqual(["createHost", "createStorage"]);
     expect(core.filter((name: string) => !all.includes(name))).toEqual([]);
     // Nothing that it reaches imports a module of Node.
-    const reached = ["core.js", "crypto.js", "host.js", "signing.js", "topics.js"];
+    const reached = ["core.js", "crypto.js", "fetch.js", "host.js", "signing.js", "topics.js"];
     for (const name of reached) {
       const code = await readFile(join(installed, "dist/es", name), "utf8");
       expect([name, [...code.matchAll(/\brequire\(|\bimport\(/g)].map(String)]).toEqual([name, []]);
@@ -178,8 +178,22 @@ describe("import in Node", () => {
     expect(reached).not.toContain("node.js");
   });
 
+  test("publishes over fetch where a bundler for workerd resolves it", async () => {
+    const script = `
+      import * as all from "${description.name}";
+      const device = new all.Device({
+        productId: "ABCDE12345", deviceName: "sensor1", url: ${JSON.stringify(gateway.url)},
+        credential: { secret: ${JSON.stringify(PSK)} },
+      });
+      const { status } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+      console.log(JSON.stringify([status, "createHost" in all, "createStorage" in all]));
+      device.close();`;
+    const stdout = await node(["--conditions=workerd", "--input-type=module", "--eval", script]);
+    expect(JSON.parse(stdout)).toEqual([200, true, false]);
+  });
+
   test("has one IotHubError for all entries", async () => {
-    const entries = ["", "/core", "/node"].map((entry) => description.name + entry);
+    const entries = ["", "/core", "/node", "/fetch"].map((entry) => description.name + entry);
     const script = `
       import { hexDecode } from "${description.name}/crypto";
       import { NetworkError } from "${description.name}/host";
@@ -206,7 +220,7 @@ describe("import in Node", () => {
       }
       console.log(JSON.stringify(Object.values(found).map((c) => errors.map((e) => e instanceof c))));`;
     const results = JSON.parse(await node(["--input-type=module", "--eval", script]));
-    expect(results).toEqual(entries.map(() => Array(7).fill(true)));
+    expect(results).toEqual(entries.map(() => Array(8).fill(true)));
   });
 
   test("works in a CommonJS program with import()", async () => {
