@@ -94,7 +94,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   if (stored.record !== undefined && !force) {
     checkOwner(stored.record, identity);
     if (!cutShort || productSecret === undefined) {
-      // Leftovers that cannot be deleted now do no harm: the credential is valid.
+      // Leftovers that cannot be deleted now are harmless: the credential is valid.
       if (pending !== undefined && !cutShort) await store.clean(stored).catch(() => {});
       return provisioned(stored.record, identity, options);
     }
@@ -170,7 +170,8 @@ export async function provisionOptions(options: ProvisionedDeviceOptions, host: 
 
 /**
  * Deletes the stored credential. Wear-levelled flash may keep the old bytes until it reuses them: use flash encryption.
- * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE
+ * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE; STORAGE_FULL,
+ * STORAGE_STOPPED if the storage could not be opened
  */
 export async function forget(host: Pick<Host, "storage">): Promise<void> {
   await new CredentialStore(host).wipe();

@@ -3,10 +3,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "@jest/globals";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-// Wherever this test lies, the loader that runs TypeScript as it stands is among the tests' tools.
+// The loader that runs TypeScript, independent of this test's folder.
 const cli = ["--import", "./test/support/typescript.mjs", "tools/cli/tencent-iothub.ts"];
 
-/** Runs the command line in a process of its own; resolves with its exit code and what it wrote where it was read. */
+/** Runs the command line in a separate process; resolves with its exit code and the output that was read. */
 function runProcess(args: readonly string[], closed: "stdout" | "stderr" | "none", after?: RegExp) {
   const child = spawn(process.execPath, [...cli, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   const text = { stdout: "", stderr: "" };
@@ -25,14 +25,14 @@ function runProcess(args: readonly string[], closed: "stdout" | "stderr" | "none
 }
 
 describe("the exit code", () => {
-  const sign = ["sign", "--host", "example.com", "--body", "{}", "--secret", "c2VjcmV0"];
+  const sign = ["sign", "--host", "example.com", "--body", "{}", "--psk", "c2VjcmV0"];
 
   test.each<[string, string[], number]>([
     ["wrong usage", ["no-such-command"], 2],
     ["a failure with its stack trace", [...sign, "--timestamp", "soon", "--debug"], 2],
     ["a warning and a failure", ["publish", "--psk", "c2VjcmV0", "--url", "http://127.0.0.1:1"], 2],
     ["success", sign, 0],
-  ])("is the same when nobody reads stderr: %s", async (_name, args, code) => {
+  ])("is the same if stderr is closed: %s", async (_name, args, code) => {
     const read = await runProcess(args, "none");
     expect(read).toMatchObject({ code, signal: null });
     const unread = await runProcess(args, "stderr");
@@ -43,11 +43,11 @@ describe("the exit code", () => {
     ["success", sign, 0],
     ["wrong usage", ["no-such-command"], 2],
     ["help", ["--help"], 0],
-  ])("is the same when nobody reads stdout: %s", async (_name, args, code) => {
+  ])("is the same if stdout is closed: %s", async (_name, args, code) => {
     expect(await runProcess(args, "stdout")).toMatchObject({ code, signal: null });
   });
 
-  test("of a gateway that nobody reads any more is 0, and it ends", async () => {
+  test("of a gateway whose stdout is closed is 0, and it exits", async () => {
     const faults = ["--host", "127.0.0.1", "--port", "0"];
     // Its first line is read; the next one comes with the first request.
     const url: string[] = [];

@@ -17,8 +17,11 @@ import {
   tableOf,
 } from "./matrix.js";
 
-/** Tests each fault on a host, and that together they come to the table that is kept. */
-export function testMatrix(host: HostUnderTest): void {
+/**
+ * Tests each fault on a host, and that together they come to the table that is kept.
+ * @param isKept false for a host whose outcomes differ with the version of the platform: it has no table
+ */
+export function testMatrix(host: HostUnderTest, isKept = true): void {
   useLimits();
 
   const outcomes = new Map<Cell, Outcome>();
@@ -34,7 +37,7 @@ export function testMatrix(host: HostUnderTest): void {
 
   const rows = faults.map((fault) => [faultName(fault), fault] as const);
   test.each(rows)("%s: every message is delivered or handed back, in order", async (_name, fault) => {
-    // One cell after the other: a limit that passes is over for whoever waits.
+    // One cell after the other: an expired limit ends every wait.
     for (const cell of cellsOf(fault, host.schemes)) {
       const { fault: _, ...rest } = cell;
       const outcome = await runCell(cell, host, shared, gateways.get(cell.scheme) as Gateway);
@@ -43,7 +46,8 @@ export function testMatrix(host: HostUnderTest): void {
     }
   });
 
-  test("the outcomes are those of the table", () => {
+  if (!isKept) return;
+  test("the outcomes match the recorded table", () => {
     const table = tableOf(host, outcomes);
     const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));
     if (process.env.UPDATE_OUTCOMES) writeFileSync(path, table);

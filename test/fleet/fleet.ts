@@ -1,6 +1,6 @@
 /**
- * A fleet of boards and a gateway that serves so many requests a second and turns the rest away with a pause, in virtual
- * time: real devices with their outboxes, no sockets, one queue of events for all of them.
+ * A fleet of boards and a gateway that serves so many requests a second and turns the rest away with a pause, in
+ * virtual time: real devices with their outboxes, no sockets, one queue of events for all of them.
  */
 
 import { utf8 } from "../../src/crypto/utf8.js";

@@ -94,7 +94,7 @@ function request(body = message(), more: Record<string, string> = {}): { head: s
 }
 
 /** Sends one request into a gateway with one fault. */
-async function struck(fault: Fault, https = false): Promise<{ gateway: Gateway; line: Wire }> {
+async function inject(fault: Fault, https = false): Promise<{ gateway: Gateway; line: Wire }> {
   const gateway = await start({ https });
   gateway.faults.next(fault);
   const line = await wire(gateway);
@@ -103,7 +103,7 @@ async function struck(fault: Fault, https = false): Promise<{ gateway: Gateway; 
   return { gateway, line };
 }
 
-/** Round trips on connections of their own: whatever the gateway was going to do at once, it has done. */
+/** Round trips on new connections: afterwards the gateway has done everything that it does at once. */
 async function settle(gateway: Gateway): Promise<void> {
   while (gateway.faults.pending > 0) await new Promise((resolve) => setImmediate(resolve));
   await send(gateway);
@@ -116,15 +116,15 @@ const complete = (line: Wire): boolean => {
 };
 
 describe.each([false, true])("over HTTPS: %s", (https) => {
-  test.each(["read", "headers"] as const)("hangs in phase %s without a byte, on an open connection", async (phase) => {
-    const { gateway, line } = await struck({ kind: "hang", phase }, https);
+  test.each(["read", "headers"] as const)("hangs in phase %s without sending, on an open connection", async (phase) => {
+    const { gateway, line } = await inject({ kind: "hang", phase }, https);
     await settle(gateway);
     expect([line.text, line.ended]).toEqual(["", undefined]);
     expect(gateway.received[0].accepted).toBe(phase === "headers");
   });
 
-  test("hangs after the headers of the response", async () => {
-    const { gateway, line } = await struck({ kind: "hang", phase: "body" }, https);
+  test("hangs after the response's headers", async () => {
+    const { gateway, line } = await inject({ kind: "hang", phase: "body" }, https);
     await line.until(() => line.text.includes("\r\n\r\n"));
     await settle(gateway);
     expect([line.body, line.ended]).toEqual(["", undefined]);
@@ -132,7 +132,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test.each(["read", "headers", "body"] as const)("resets in phase %s", async (phase) => {
-    const { gateway, line } = await struck({ kind: "reset", phase }, https);
+    const { gateway, line } = await inject({ kind: "reset", phase }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("ECONNRESET");
     expect(complete(line)).toBe(false);
@@ -140,7 +140,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test.each(["read", "headers", "body"] as const)("closes in phase %s", async (phase) => {
-    const { gateway, line } = await struck({ kind: "close", phase }, https);
+    const { gateway, line } = await inject({ kind: "close", phase }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
     expect(line.body.length > 0).toBe(phase === "body");
@@ -164,15 +164,15 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     ["reset", /ECONNRESET|EPIPE/],
     ["close", /FIN|ECONNRESET/],
   ] as const)("%ss before anything is read", async (kind, ended) => {
-    const { gateway, line } = await struck({ kind, phase: "connect" }, https);
+    const { gateway, line } = await inject({ kind, phase: "connect" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.text).toBe("");
     expect(line.ended).toMatch(ended);
     expect(gateway.counts.requests).toBe(0);
   });
 
-  test("stops in the middle of the response", async () => {
-    const { gateway, line } = await struck({ kind: "truncated" }, https);
+  test("truncates the response", async () => {
+    const { gateway, line } = await inject({ kind: "truncated" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
     expect(line.body.length).toBeGreaterThan(0);
@@ -180,8 +180,8 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.received[0].accepted).toBe(true);
   });
 
-  test("keeps a connection after the response and then ignores it", async () => {
-    const { gateway, line } = await struck({ kind: "half-open", afterwards: "ignore" }, https);
+  test("ignores a keep-alive connection after the response", async () => {
+    const { gateway, line } = await inject({ kind: "half-open", afterwards: "ignore" }, https);
     await line.until(() => complete(line));
     const before = line.text;
     const second = request();
@@ -192,8 +192,8 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(3);
   });
 
-  test("keeps a connection after the response and resets it on the next request", async () => {
-    const { gateway, line } = await struck({ kind: "half-open", afterwards: "reset" }, https);
+  test("resets a keep-alive connection at the next request", async () => {
+    const { gateway, line } = await inject({ kind: "half-open", afterwards: "reset" }, https);
     await line.until(() => complete(line));
     const second = request();
     line.socket.write(second.head + second.body);
@@ -202,8 +202,8 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(1);
   });
 
-  test("closes a connection that it promised to keep", async () => {
-    const { line } = await struck({ kind: "half-open", afterwards: "close" }, https);
+  test("closes a connection despite keep-alive", async () => {
+    const { line } = await inject({ kind: "half-open", afterwards: "close" }, https);
     await line.until(() => line.ended !== undefined);
     expect([line.ended, complete(line)]).toEqual(["FIN", true]);
     expect(line.head).toMatch(/connection: keep-alive/i);
@@ -211,12 +211,12 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
 });
 
 test.each(["headers", "body"] as const)("delays the %s", async (phase) => {
-  const long = await struck({ kind: "delay", ms: 2 ** 30, phase });
+  const long = await inject({ kind: "delay", ms: 2 ** 30, phase });
   if (phase === "body") await long.line.until(() => long.line.text.includes("\r\n\r\n"));
   await settle(long.gateway);
   expect(long.gateway.received[0].accepted).toBe(true);
   expect([long.line.body, complete(long.line), long.line.ended]).toEqual(["", false, undefined]);
-  const short = await struck({ kind: "delay", ms: 5, phase });
+  const short = await inject({ kind: "delay", ms: 5, phase });
   await short.line.until(() => complete(short.line));
 });
 
@@ -247,14 +247,14 @@ test.each(statuses)("%j", async (fault, status, retryAfter, text) => {
   expect(gateway.received[0]).toMatchObject({ accepted: false, fault });
 });
 
-test("a request that was refused by a fault may be sent again with the same nonce", async () => {
+test("a request rejected by a fault can be resent with the same nonce", async () => {
   const gateway = await start();
   gateway.faults.next({ kind: "status", status: 503 });
   expect((await send(gateway, { nonce: "5" })).status).toBe(503);
   expect((await send(gateway, { nonce: "5" })).code).toBeUndefined();
 });
 
-test("responses that a parser has to refuse", async () => {
+test("faults that a parser must reject", async () => {
   const gateway = await start();
   const replies: [Fault, (reply: Awaited<ReturnType<typeof send>>) => void][] = [
     [{ kind: "empty" }, (reply) => expect([reply.status, reply.text]).toEqual([200, ""])],
@@ -277,8 +277,8 @@ test("responses that a parser has to refuse", async () => {
   }
 });
 
-test("a response that drips", async () => {
-  const { line } = await struck({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
+test("slow-drip sends the response in small pieces", async () => {
+  const { line } = await inject({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
   const sizes = new Set<number>();
   line.socket.on("data", () => sizes.add(line.text.length));
   await line.until(() => complete(line));
@@ -292,31 +292,31 @@ test.each([
   ["negative", (line: Wire) => /content-length: -1\r\n/i.test(line.text) && line.ended === "FIN"],
   ["text", (line: Wire) => /content-length: many\r\n/i.test(line.text) && line.ended === "FIN"],
   ["twice", (line: Wire) => line.text.match(/content-length/gi)?.length === 2 && line.ended === "FIN"],
-] as const)("a length that is wrong: %s", async (length, seen) => {
-  const { line } = await struck({ kind: "wrong-length", length });
+] as const)("wrong-length sends a wrong Content-Length: %s", async (length, seen) => {
+  const { line } = await inject({ kind: "wrong-length", length });
   await line.until(() => seen(line));
   if (length === "less") expect(line.body.length - Number(/content-length: (\d+)/i.exec(line.head)?.[1])).toBe(10);
   if (length === "more") expect(Number(/content-length: (\d+)/i.exec(line.head)?.[1]) - line.body.length).toBe(10);
   expect(line.body).toContain("RequestId");
 });
 
-test("chunks and bytes that are not HTTP", async () => {
-  const chunk = await struck({ kind: "bad-chunk" });
+test("bad-chunk and garbage send invalid HTTP", async () => {
+  const chunk = await inject({ kind: "bad-chunk" });
   await chunk.line.until(() => chunk.line.ended !== undefined);
   expect(chunk.line.text).toMatch(/transfer-encoding: chunked\r\n\r\nzz\r\n/i);
-  const garbage = await struck({ kind: "garbage" });
+  const garbage = await inject({ kind: "garbage" });
   await garbage.line.until(() => garbage.line.ended !== undefined);
   expect(garbage.line.text).not.toContain("HTTP/1.1");
   expect(garbage.line.text.length).toBeGreaterThan(0);
 });
 
-test("an interim response comes before the real one", async () => {
-  const { line } = await struck({ kind: "interim" });
+test("interim sends a 103 before the response", async () => {
+  const { line } = await inject({ kind: "interim" });
   await line.until(() => line.text.includes("RequestId"));
   expect(line.text).toMatch(/^HTTP\/1.1 103 [\s\S]*\r\n\r\nHTTP\/1.1 200 /);
 });
 
-test("the response of the request before", async () => {
+test("other-response repeats the previous request's response", async () => {
   const gateway = await start();
   const first = await send(gateway);
   gateway.faults.next({ kind: "other-response" });
@@ -325,7 +325,7 @@ test("the response of the request before", async () => {
   expect((await send(gateway)).text).not.toBe(first.text);
 });
 
-test("a response that was sent on the connection before, in place of dealing with the request", async () => {
+test("repeated sends an earlier response of the connection instead of processing the request", async () => {
   const gateway = await start();
   const line = await wire(gateway);
   const texts: string[] = [];
@@ -355,15 +355,15 @@ test("a response that was sent on the connection before, in place of dealing wit
   expect(gateway.received.at(-1)).toMatchObject({ accepted: true });
 });
 
-test("two responses to one request, at once", async () => {
-  const { gateway, line } = await struck({ kind: "two-responses" });
+test("two-responses sends two responses at once", async () => {
+  const { gateway, line } = await inject({ kind: "two-responses" });
   await line.until(() => line.text.match(/"RequestId":"[^"]+"}}/g)?.length === 2);
   const ids = [...line.text.matchAll(/"RequestId":"([^"]+)"/g)].map((match) => match[1]);
   expect(ids[0]).toBe(gateway.received[0].requestId);
   expect(ids[1]).not.toBe(ids[0]);
 });
 
-test("a response before the body was sent", async () => {
+test("early responds before the body was sent", async () => {
   for (const [status, keepOpen] of [
     [200, false],
     [413, true],
@@ -386,7 +386,7 @@ test("a response before the body was sent", async () => {
   }
 });
 
-test("a clock that is off shows in the Date header and in the window", async () => {
+test("skew shifts the Date header and the timestamp window", async () => {
   const gateway = await start();
   const off = (date: string | undefined): number => Math.round((Date.parse(date as string) - Date.now()) / 1000);
   gateway.faults.next({ kind: "skew", seconds: -7200 });
@@ -409,7 +409,7 @@ test.each<[Fault, RegExp]>([
   [{ kind: "tls-close", afterBytes: 300 }, /disconnected before secure/],
   [{ kind: "tls-key-exchange" }, /bad signature/],
   [{ kind: "reset", phase: "connect" }, /ECONNRESET/],
-])("in the TLS handshake: %j", async (fault, words) => {
+])("the TLS handshake fails with %j", async (fault, words) => {
   const gateway = await start({ https: true });
   gateway.faults.next(fault);
   await expect(send(gateway)).rejects.toThrow(words);
@@ -417,7 +417,7 @@ test.each<[Fault, RegExp]>([
   expect((await send(gateway)).code).toBeUndefined();
 });
 
-test("hangs in the TLS handshake", async () => {
+test("tls-hang hangs in the TLS handshake", async () => {
   const gateway = await start({ https: true });
   gateway.faults.next({ kind: "tls-hang" });
   const socket = tlsConnect({ host: "127.0.0.1", port: gateway.port, ca: gateway.ca, servername: "localhost" });
@@ -430,7 +430,7 @@ test("hangs in the TLS handshake", async () => {
   expect([line.text, line.ended, secured]).toEqual(["", undefined, false]);
 });
 
-test("a request may choose its own fault where that is allowed", async () => {
+test("a request can select its fault if that is enabled", async () => {
   const deaf = await start();
   expect((await send(deaf, { headers: { "x-mock-fault": "status:503" } })).status).toBe(200);
   const gateway = await start({ faultHeader: "X-Mock-Fault" });
@@ -445,7 +445,7 @@ test("a request may choose its own fault where that is allowed", async () => {
   expect((await send(gateway)).code).toBeUndefined();
 });
 
-test("queued faults come first, then what is always on; clearing ends both", async () => {
+test("queued faults precede the permanent one; clearing removes both", async () => {
   const gateway = await start({ fault: { kind: "status", status: 500 } });
   gateway.faults.next({ kind: "status", status: 503 }, 2);
   gateway.faults.next({ kind: "html" });
@@ -457,7 +457,7 @@ test("queued faults come first, then what is always on; clearing ends both", asy
   expect(seen).toEqual([503, 503, 502, 500, 500, 200]);
 });
 
-test("chance strikes alike with the same seed", async () => {
+test("random faults are the same with the same seed", async () => {
   const among: Fault[] = [{ kind: "status", status: 503 }, { kind: "html" }, { kind: "reset", phase: "connect" }];
   const run = async (seed: number): Promise<string> => {
     const gateway = await start({ randomFaults: { probability: 0.4, among, seed } });
@@ -475,7 +475,7 @@ test("chance strikes alike with the same seed", async () => {
   for (const kind of ["200", "503", "502", "reset"]) expect(first).toContain(kind);
 });
 
-test("faults are read from text, and nonsense is refused with a reason", async () => {
+test("faults are parsed from text, and invalid ones rejected with a reason", async () => {
   expect(parseFault("truncated")).toEqual({ kind: "truncated" });
   expect(parseFault("hang:body")).toEqual({ kind: "hang", phase: "body" });
   expect(parseFault("delay:200")).toEqual({ kind: "delay", ms: 200 });
@@ -502,9 +502,9 @@ test("faults are read from text, and nonsense is refused with a reason", async (
   expect(() => gateway.faults.random({ probability: 2, among: [], seed: 1 })).toThrow("from 0 to 1");
 });
 
-test("closing ends what hangs at once", async () => {
-  const { gateway, line } = await struck({ kind: "hang", phase: "headers" });
-  const delayed = await struck({ kind: "delay", ms: 2 ** 30 });
+test("closing ends hanging responses at once", async () => {
+  const { gateway, line } = await inject({ kind: "hang", phase: "headers" });
+  const delayed = await inject({ kind: "delay", ms: 2 ** 30 });
   await delayed.gateway.close();
   await settle(gateway);
   await Promise.all([gateway.close(), gateway.close()]);

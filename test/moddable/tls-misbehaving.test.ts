@@ -1,4 +1,7 @@
-/** A server that misbehaves in a flight of its handshake, on the stand-in; `npm run test:sim` has the SDK's session meet it. */
+/**
+ * A server that misbehaves in a flight of its handshake, on the stand-in; `npm run test:sim` has the SDK's session meet
+ * it.
+ */
 
 import { expect, test } from "@jest/globals";
 import { Device } from "../../src/index.js";
@@ -13,7 +16,7 @@ const cases = misbehaviors.flatMap((each) =>
   (["ecdsa", "rsa"] as const).map((keyType) => [each.name, keyType, each] as const),
 );
 
-test.each(cases)("%s (%s) costs no message, and the next session is resumed", async (_name, keyType, each) => {
+test.each(cases)("%s (%s) loses no message, and the next session is resumed", async (_name, keyType, each) => {
   const server = await startMisbehaving(each, keyType);
   cleanups.push(server.close);
   const host = createModdableHost({ trustAnchors: Uint8Array.from(server.rootDer), keepAliveMs: 0 });

@@ -45,7 +45,7 @@ function call(gateway: Gateway, path: string, { method = "GET", headers = {}, bo
         text += part;
       });
       response.on("end", () => {
-        const isJson = response.headers["content-type"]?.startsWith("application/json");
+        const isJson = text !== "" && response.headers["content-type"]?.startsWith("application/json");
         const { statusCode: status = 0, headers } = response;
         resolve({ status, headers, text, json: isJson ? JSON.parse(text) : undefined });
       });

@@ -158,7 +158,7 @@ describe("copy as sign --curl", () => {
       expect(ended).toMatchObject({ code: 0, stderr: "" });
       const words = ended.stdout.split("\0").slice(0, -1);
       const key = body === payload ? "device.psk" : "dev1.psk";
-      expect(words.slice(0, 5)).toEqual(["sign", "--url", `${gateway.url}/device/publish`, "--secret-file", key]);
+      expect(words.slice(0, 5)).toEqual(["sign", "--url", `${gateway.url}/device/publish`, "--psk-file", key]);
       const [option, value] = words.slice(-2);
       const passed = option === "--body" ? Buffer.from(value) : readFileSync(join(cwd, value));
       expect(passed.equals(Buffer.from(body))).toBe(true);

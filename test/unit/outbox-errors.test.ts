@@ -118,7 +118,7 @@ async function story(seed: number): Promise<string[]> {
   if (last.reason !== "empty") wrong.push(`not empty: ${last.reason}`);
   device.close();
   const came = new Set(arrived);
-  // What was refused and deleted just as the device was closed is told to nobody.
+  // A rejected message that is deleted while the device closes is not reported.
   for (const n of accepted) if (!came.has(n) && !refusedOnce.has(n)) wrong.push(`${n} is lost`);
   for (const n of gone) if (!refusedOnce.has(n)) wrong.push(`${n} was not refused`);
   const firsts = [...came].filter((n) => accepted.includes(n));
@@ -129,7 +129,7 @@ async function story(seed: number): Promise<string[]> {
   return wrong;
 }
 
-test("storage errors, refusals, outages, restarts and calls all at once: nothing accepted is lost, order is kept but for messages that were rejected", async () => {
+test("outbox loses nothing and keeps the order with random storage errors, rejections, outages and restarts", async () => {
   const stories = Number(process.env.STORIES ?? 60);
   const first = Number(process.env.SEED ?? 1);
   for (let seed = first; seed < first + stories; seed++)

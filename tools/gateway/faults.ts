@@ -116,6 +116,7 @@ export class Faults {
   /**
    * @param secure whether the gateway uses TLS; otherwise TLS faults are rejected
    * @param onChange called after the permanent fault was set or removed
+   * @throws {GatewayError} INVALID_OPTION if a fault is invalid, or the probability is not from 0 to 1
    */
   constructor(
     secure: boolean,
@@ -147,8 +148,8 @@ export class Faults {
 
   /**
    * Queues a fault for the next request or, for connection faults, for the next connection.
-   *
    * @param times number of injections @default times 1
+   * @throws {GatewayError} INVALID_OPTION if the fault is invalid, or needs HTTPS
    */
   next(fault: Fault, times = 1): void {
     this.#check(fault);
@@ -156,12 +157,18 @@ export class Faults {
     for (let i = 0; i < times; i++) queue.push(fault);
   }
 
-  /** Sets {@link permanent}. */
+  /**
+   * Sets {@link permanent}.
+   * @throws {GatewayError} INVALID_OPTION if the fault is invalid, or needs HTTPS
+   */
   always(fault: Fault | undefined): void {
     this.permanent = fault;
   }
 
-  /** @throws GatewayError INVALID_OPTION */
+  /**
+   * Sets random faults; undefined removes them.
+   * @throws {GatewayError} INVALID_OPTION if a fault is invalid, or the probability is not from 0 to 1
+   */
   random(random: RandomFaults | undefined): void {
     if (random !== undefined) {
       if (!(random.probability >= 0 && random.probability <= 1)) {
@@ -278,7 +285,7 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
 /** All kinds of faults. */
 export const faultKinds = Object.keys(members) as readonly FaultKind[];
 
-/** Validates a fault. @throws {GatewayError} INVALID_OPTION */
+/** Validates a fault. @throws {GatewayError} INVALID_OPTION if the fault is invalid */
 export function checkFault(fault: unknown): asserts fault is Fault {
   if (typeof fault !== "object" || fault === null) throw invalid("A fault must be an object with a kind.");
   const { kind, ...rest } = fault as Record<string, unknown>;
@@ -297,8 +304,7 @@ export function checkFault(fault: unknown): asserts fault is Fault {
 /**
  * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503:120`, `delay:200`,
  * `error:FailedOperation.AccountIsolated:403`, or JSON. The last value may contain colons.
- *
- * @throws GatewayError INVALID_OPTION
+ * @throws {GatewayError} INVALID_OPTION if the text is not a valid fault
  */
 export function parseFault(text: string): Fault {
   let fault: unknown;

@@ -1,7 +1,7 @@
 import { constants, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { isIPv6, type Socket } from "node:net";
-import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
+import { createSecureContext, DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import type { Ui } from "../ui/index.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
@@ -74,10 +74,18 @@ interface RequestContext {
 }
 
 /**
- * Starts a gateway.
- *
- * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED,
- * UI_INCOMPLETE
+ * Starts a gateway, and resolves when it listens.
+ * @throws {GatewayError} INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN,
+ * LISTEN_FAILED, UI_INCOMPLETE
+ * @example
+ *   const gateway = await startGateway({
+ *     https: true,
+ *     devices: { products: { ABCDE12345: { devices: { sensor1: { psk: "lDZ6Uqt+I9E0wW7rvDUs7Q==" } } } } },
+ *     onRequest: (request) => console.log(formatRequest(request)),
+ *   });
+ *   gateway.faults.next({ kind: "status", status: 503, retryAfter: 2 });
+ *   // Publish to gateway.url, trusting gateway.ca; gateway.received then has the requests.
+ *   await gateway.close();
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);
@@ -531,8 +539,7 @@ function certificatesOf(https: HttpsOptions): CertificateSet {
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
   const { minVersion = "TLSv1.2", maxVersion, ecdhCurve, resumption = true, clientCertificate } = https;
-  // Otherwise OpenSSL refuses to serve what correct clients must reject: SHA-1, TLS 1.0.
-  const ciphers = `${https.ciphers ?? DEFAULT_CIPHERS}:@SECLEVEL=0`;
+  const ciphers = withoutSecurityLevel(https.ciphers ?? DEFAULT_CIPHERS);
   return {
     key,
     cert: chain,
@@ -550,6 +557,18 @@ function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOpt
         }),
     ALPNProtocols: ["http/1.1"],
   };
+}
+
+/** Otherwise OpenSSL refuses to serve what correct clients must reject: SHA-1, TLS 1.0. */
+function withoutSecurityLevel(ciphers: string): string {
+  const lenient = `${ciphers}:@SECLEVEL=0`;
+  try {
+    createSecureContext({ ciphers: lenient });
+    return lenient;
+  } catch {
+    // BoringSSL, in Bun, has no security levels and rejects the command; a wrong list of ciphers fails later.
+    return ciphers;
+  }
 }
 
 function plainHeaders(request: IncomingMessage): Record<string, string | undefined> {

@@ -126,7 +126,9 @@ export function signCommand(request, gatewayUrl) {
   if (algorithm === "rsa-sha256") words.push(`--key-file ${quote(`${name}.key`)}`);
   else {
     if (algorithm !== undefined && algorithm !== "hmacsha256") words.push(`--algorithm ${quote(algorithm)}`);
-    words.push(`--secret-file ${quote(path.endsWith("/register") ? "product.secret" : `${name}.psk`)}`);
+    words.push(
+      path.endsWith("/register") ? "--product-secret-file product.secret" : `--psk-file ${quote(`${name}.psk`)}`,
+    );
   }
   const option = "--curl";
   if (body.bytes === 0) return [...words, option, "--body ''"].join(" \\\n  ");
