@@ -263,6 +263,31 @@ describe("a dropped connection", () => {
   });
 });
 
+test("TLS connections from two machines with the same port are told apart", async () => {
+  const watched = await start({ https: true });
+  const { gateway } = watched;
+  const connectFrom = async (localAddress: string, localPort: number): Promise<Socket> => {
+    const socket = tlsConnect({
+      ...{ host: "127.0.0.1", port: gateway.port, ca: gateway.ca, servername: "localhost" },
+      ...{ localAddress, localPort },
+    });
+    sockets.push(socket);
+    await once(socket, "secureConnect");
+    return socket;
+  };
+  const one = await connectFrom("127.0.0.1", 0);
+  const two = await connectFrom("127.0.0.2", one.localPort as number);
+  const body = message();
+  for (const socket of [one, two]) {
+    socket.write(head(body.length) + body);
+    await once(socket, "data");
+  }
+  expect(gateway.received.map(({ connection }) => [connection.id, connection.remoteAddress])).toEqual([
+    [1, "127.0.0.1"],
+    [2, "127.0.0.2"],
+  ]);
+});
+
 test("a request whose body drips is ended and recorded with the reason", async () => {
   const watched = await start({ requestTimeoutMs: 100 });
   const socket = await tcp(watched);

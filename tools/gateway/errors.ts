@@ -11,7 +11,11 @@ export type GatewayErrorCode =
   /** The description of products and devices is invalid. */
   | "INVALID_DEVICES"
   /** The devices file cannot be read. */
-  | "DEVICES_UNREADABLE";
+  | "DEVICES_UNREADABLE"
+  /** The state folder or a file in it cannot be read or written, or others can. */
+  | "STATE_UNUSABLE"
+  /** A file of the state folder is damaged. */
+  | "STATE_DAMAGED";
 
 /** Error of the gateway's API. The message is one sentence without secrets. */
 export class GatewayError extends Error {

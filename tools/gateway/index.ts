@@ -14,6 +14,8 @@
 
 export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
 export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
+export { type Interfaces, type LocalAddress, localAddresses } from "./addresses.js";
+export { type Authority, issueCertificate, localNames, makeAuthority, privateNetworks } from "./authority.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -34,6 +36,7 @@ export {
   type DevicesDescription,
   type ProductDescription,
   type ProductState,
+  type RegisteredDevice,
   type RegistrationDescription,
   readDevicesFile,
   type SignatureAlgorithm,
@@ -58,3 +61,4 @@ export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRe
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
+export { GatewayState, type SampleDevice } from "./state.js";
