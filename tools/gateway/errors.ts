@@ -15,7 +15,11 @@ export type GatewayErrorCode =
   /** The state folder or a file in it cannot be read or written, or others can. */
   | "STATE_UNUSABLE"
   /** A file of the state folder is damaged. */
-  | "STATE_DAMAGED";
+  | "STATE_DAMAGED"
+  /** A recording cannot be read, or is not one. */
+  | "INVALID_RECORDING"
+  /** A recording cannot be written. */
+  | "RECORDING_FAILED";
 
 /** Error of the gateway's API. The message is one sentence without secrets. */
 export class GatewayError extends Error {

@@ -46,18 +46,22 @@ export { GatewayError, type GatewayErrorCode } from "./errors.js";
 export type { GatewayEvent, GatewayListener } from "./events.js";
 export {
   concernsConnection,
+  describeFaults,
   type Fault,
   type FaultKind,
   type FaultPhase,
   type Faults,
+  faultForms,
   faultKinds,
   formatFault,
   mulberry32,
   parseFault,
   type RandomFaults,
 } from "./faults.js";
+export { formatEvent, formatRequest } from "./format.js";
 export type { GatewayOptions, HttpsOptions } from "./options.js";
-export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRequest } from "./received.js";
+export type { ConnectionInfo, GatewayCounts, ReceivedRequest } from "./received.js";
+export { MAX_RECORDING_BYTES, readRecording, recordEvents, recordLine } from "./recording.js";
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";

@@ -89,7 +89,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   checkOptions(options);
   const state = options.state === undefined ? undefined : new GatewayState(options.state);
   const sample = options.devices === undefined ? state?.sample() : undefined;
-  const described = options.devices ?? (sample === undefined ? { products: {} } : describeSample(sample));
+  const { devices: described = sample === undefined ? { products: {} } : describeSample(sample) } = options;
   const description = typeof described === "string" ? readDevicesFile(described) : described;
   const registry = new DeviceRegistry(description, options.maxDevices);
   state?.keep(registry);
