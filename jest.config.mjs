@@ -30,7 +30,13 @@ export default {
   roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host"],
   testMatch: ["**/*.test.ts"],
   coverageProvider: "v8",
-  collectCoverageFrom: ["src/**/*.ts", "host/node/**/*.ts", "host/moddable/**/*.ts", "!**/*.d.ts"],
+  collectCoverageFrom: [
+    "src/**/*.ts",
+    "host/anchors/**/*.ts",
+    "host/node/**/*.ts",
+    "host/moddable/**/*.ts",
+    "!**/*.d.ts",
+  ],
   coverageReporters: ["json-summary", "lcovonly"],
   // Only what never ends is to fail by it, on a machine that does much else, too.
   testTimeout: 900_000,

@@ -162,8 +162,10 @@ async function firmware(dist, folder, entry, manifest, contribution) {
 
 const targets = {
   // All entries share their modules: an error of any of them is an instance of the IotHubError of each.
-  es: (dist) =>
-    library(dist, "es", { core: "src/index.ts", node: "host/node/index.ts", ...ENTRIES }, "host/node", /^node:/),
+  es: (dist) => {
+    const entries = { core: "src/index.ts", node: "host/node/index.ts", anchors: "host/anchors/index.ts", ...ENTRIES };
+    return library(dist, "es", entries, "host/node", /^node:/);
+  },
   moddable: (dist) => firmware(dist, "moddable", "host/moddable/index.ts", "manifest.json", "sdk-tls.json"),
   http: (dist) => firmware(dist, "http", "host/moddable/index-http.ts", "manifest-http.json", "sdk.json"),
   // One script without imports for engines that load no modules: everything under one global name.
