@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { standIns } from "./mocks/moddable/modules.mjs";
-import { options as swc } from "./scripts/strip-types.mjs";
+import { libraryEntries, options as swc } from "./scripts/strip-types.mjs";
 
 // The Moddable host gets stand-ins for the SDK's modules, and nobody else does: `net` is a module of Node's too, which
 // jest's moduleNameMapper would take away from everybody.
@@ -25,9 +25,13 @@ export default {
     "host/moddable/((embedded|esp32|tls)/)?[^/]+\\.ts$": ["@swc/jest", moddable],
     "\\.ts$": ["@swc/jest", swc],
   },
-  moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
+  moduleNameMapper: {
+    "^(\\.{1,2}/.*)\\.js$": "$1",
+    ...Object.fromEntries(Object.entries(libraryEntries).map(([name, file]) => [`^${name}$`, file])),
+  },
   // Beside the tests, what is to be covered: a file that no test loads counts as not covered.
-  roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host"],
+  roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host", "<rootDir>/tools"],
+  modulePathIgnorePatterns: ["<rootDir>/tools/dist"],
   testMatch: ["**/*.test.ts"],
   coverageProvider: "v8",
   collectCoverageFrom: [
@@ -35,6 +39,7 @@ export default {
     "host/anchors/**/*.ts",
     "host/node/**/*.ts",
     "host/moddable/**/*.ts",
+    "tools/**/*.ts",
     "!**/*.d.ts",
   ],
   coverageReporters: ["json-summary", "lcovonly"],

@@ -1,12 +1,14 @@
-// Puts the package together in a folder, to be packed or published from there: `npm publish build/package`. In it,
-// manifest.json and manifest-http.json map to the JavaScript in dist, so that an app's build compiles no TypeScript for
-// the library; the checkout's files of these names map to the sources. Expects a complete `dist`.
+// Puts the packages together in folders, to be packed or published from there: `npm publish build/package`, then
+// `npm publish build/package-cli`. In the library's, manifest.json and manifest-http.json map to the JavaScript in dist,
+// so that an app's build compiles no TypeScript for the library; the checkout's files of these names map to the sources.
+// Expects a complete `dist` and `tools/dist`.
 //
 //     node scripts/package.mjs [--dist FOLDER] [--output FOLDER] [--firmware]
 //
-// `--firmware` is for tests: it is content with what firmware needs of `dist`.
+// With `--dist`, the build of the tools is expected in its folder `tools`, and the package goes to OUTPUT-cli. `--firmware`
+// is for tests: it is content with what firmware needs of `dist`.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -17,34 +19,89 @@ const { values } = parseArgs({
 const dist = values.dist ?? join(root, "dist");
 const output = values.output ?? join(root, "build/package");
 
-/** Where the parts of the package come from. */
-const manifests = { "manifest.json": "moddable", "manifest-http.json": "http" };
-const others = ["README.md", "LICENSE", "CHANGELOG.md", "api.md", "docs"];
+const manifests = ["manifest.json", "manifest-http.json"];
+const others = ["README.md", "LICENSE", "CHANGELOG.md", "docs/porting.md"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
-const needed = ["types", ...Object.values(manifests), ...(values.firmware ? [] : ["es", "cli"])];
-for (const folder of needed) {
-  if (!existsSync(join(dist, folder))) throw new Error(`${join(dist, folder)} is missing; run: npm run build`);
+start(output, ["types", "moddable", ...(values.firmware ? [] : ["es", "bare"])], dist);
+for (const part of ["es", "moddable", "bare"]) {
+  const isShipped = (path) => !/[\\/]moddable[\\/]package$/.test(path);
+  if (existsSync(join(dist, part)))
+    cpSync(join(dist, part), join(output, "dist", part), { recursive: true, filter: isShipped });
 }
-rmSync(output, { recursive: true, force: true });
-mkdirSync(output, { recursive: true });
-cpSync(dist, join(output, "dist"), {
-  recursive: true,
-  filter: (path) => !/[\\/]types[\\/]host[\\/]moddable[\\/]entry[^\\/]*$|[\\/](moddable|http)[\\/]package$/.test(path),
-});
-for (const [name, folder] of Object.entries(manifests)) {
-  cpSync(join(dist, folder, "package", name), join(output, name));
+for (const name of manifests) cpSync(join(dist, "moddable/package", name), join(output, name));
+for (const name of [...others, ...firmware]) copy(name, output);
+const description = describe("package.json", output);
+copyDeclarations(description);
+
+if (!values.firmware) {
+  const tools = values.dist === undefined ? join(root, "tools/dist") : join(dist, "tools");
+  const cli = `${output}-cli`;
+  start(cli, ["tencent-iothub.js", "types"], tools);
+  cpSync(tools, join(cli, "dist"), {
+    recursive: true,
+    filter: (path) => !/[\\/]types[\\/](host|src)$|[\\/]types[\\/]tools[\\/]cli$/.test(path),
+  });
+  for (const name of ["bin", "README.md"]) cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
+  copy("LICENSE", cli);
+  describe("tools/package.json", cli);
 }
-for (const name of [...others, ...firmware]) {
-  mkdirSync(dirname(join(output, name)), { recursive: true });
-  cpSync(join(root, name), join(output, name), { recursive: true });
+
+/** Empties the folder of a package. */
+function start(folder, parts, from) {
+  for (const part of parts) {
+    if (!existsSync(join(from, part))) throw new Error(`${join(from, part)} is missing; run: npm run build`);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
 }
-// The checkout's description is private, as what npm would pack there is not the package.
-const {
-  private: _,
-  scripts,
-  devDependencies,
-  overrides,
-  ...description
-} = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-writeFileSync(join(output, "package.json"), `${JSON.stringify(description, null, 2)}\n`);
+
+function copy(name, folder) {
+  mkdirSync(dirname(join(folder, name)), { recursive: true });
+  cpSync(join(root, name), join(folder, name), { recursive: true });
+}
+
+/** The checkout's descriptions are private, as what npm would pack there is not the package. */
+function describe(file, folder) {
+  const {
+    private: _,
+    scripts,
+    workspaces,
+    devDependencies,
+    overrides,
+    ...description
+  } = JSON.parse(readFileSync(join(root, file), "utf8"));
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(description, null, 2)}\n`);
+  return description;
+}
+
+/** Copies those declarations that the entries reach: the others are of no use to anybody. */
+function copyDeclarations({ exports }) {
+  const entries = Object.values(exports).flatMap(typesOf);
+  for (const manifest of manifests) {
+    const { modules, platforms } = JSON.parse(readFileSync(join(output, manifest), "utf8"));
+    const all = [modules, ...Object.values(platforms).map((platform) => platform.modules)];
+    entries.push(
+      ...all
+        .flatMap(Object.values)
+        .flat()
+        .filter((file) => file.startsWith("./dist/types/"))
+        .map((file) => `${file}.d.ts`),
+    );
+  }
+  const reached = new Set(entries.map((file) => resolve(output, file)));
+  for (const file of reached) {
+    const text = readFileSync(join(dist, file.slice(join(output, "dist").length)), "utf8");
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+    for (const [, from] of text.matchAll(/(?:\bfrom |\bimport\()"(\.{1,2}\/[^"]+)\.js"/g)) {
+      reached.add(resolve(dirname(file), `${from}.d.ts`));
+    }
+  }
+}
+
+/** Paths of declarations in a part of `exports`. */
+function typesOf(part) {
+  if (typeof part === "string") return [];
+  return Object.entries(part).flatMap(([condition, value]) => (condition === "types" ? [value] : typesOf(value)));
+}

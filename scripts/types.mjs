@@ -9,7 +9,6 @@ const projects = [
   "src",
   "host/anchors",
   "host/node",
-  "host/node/cli",
   "host/moddable",
   "mocks",
   "tools",

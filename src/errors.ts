@@ -4,11 +4,8 @@
  *
  * Single source of what an error means: {@link errorTable} maps each code to its class, {@link gatewayCodes} maps the
  * gateway's codes to classes, and {@link errorClasses} defines how each class is handled. `retryable`, request retries,
- * the outbox, the log, the CLI's exit status and the README's table are derived from these three.
+ * the outbox, the log and the README's table are derived from these three.
  */
-
-/** Group of the CLI's exit status. */
-export type ExitGroup = "other" | "input" | "credential" | "network" | "rejected";
 
 /** How errors of a class are handled. */
 interface ErrorClassRow {
@@ -16,11 +13,9 @@ interface ErrorClassRow {
   readonly retryable: boolean;
   /** Whether a request is retried within one call, after a delay. */
   readonly transient: boolean;
-  readonly exit: ExitGroup;
 }
 
-const row = (retryable: boolean, transient: boolean, exit: ExitGroup): ErrorClassRow =>
-  Object.freeze({ retryable, transient, exit });
+const row = (retryable: boolean, transient: boolean): ErrorClassRow => Object.freeze({ retryable, transient });
 
 /**
  * Classes of errors: what an error means for the message being sent. Only `message`, `unknown` and `unreadable` can
@@ -28,43 +23,43 @@ const row = (retryable: boolean, transient: boolean, exit: ExitGroup): ErrorClas
  */
 export const errorClasses = Object.freeze({
   /** The caller's input or an option is wrong; nothing was sent. */
-  input: row(false, false, "input"),
+  input: row(false, false),
   /** This message can never be accepted. */
-  message: row(false, false, "input"),
+  message: row(false, false),
   /**
    * The gateway rejected it with a code that this version does not know, or a non-JSON response with a 4xx status came.
    */
-  unknown: row(false, false, "rejected"),
+  unknown: row(false, false),
   /** The gateway did not understand the request format that this library always uses. */
-  protocol: row(false, false, "rejected"),
+  protocol: row(false, false),
   /** The response is not from the gateway or cannot be parsed: a captive portal, a proxy. */
-  unreadable: row(true, true, "rejected"),
+  unreadable: row(true, true),
   /** The gateway could not be reached, or the connection failed. */
-  network: row(true, true, "network"),
+  network: row(true, true),
   /** A time limit was exceeded. */
-  timeout: row(true, true, "network"),
+  timeout: row(true, true),
   /** Too many requests, according to the device's own limit or the gateway's. */
-  throttled: row(true, true, "rejected"),
+  throttled: row(true, true),
   /** Temporary failure of the gateway. */
-  server: row(true, true, "rejected"),
+  server: row(true, true),
   /** The clock is not set, or the gateway rejected the timestamp as too far from its own clock. */
-  clock: row(true, false, "other"),
+  clock: row(true, false),
   /** The server's certificate was not accepted. */
-  certificate: row(true, false, "network"),
+  certificate: row(true, false),
   /** The signature, the key or the kind of credential was rejected. */
-  credential: row(false, false, "credential"),
+  credential: row(false, false),
   /** The account cannot be used, for instance because it is in arrears. */
-  account: row(true, false, "rejected"),
+  account: row(true, false),
   /** The device does not exist, or was disabled. */
-  device: row(true, false, "rejected"),
+  device: row(true, false),
   /** A setting in the console must be changed: the product, a topic permission, a limit. */
-  console: row(true, false, "rejected"),
+  console: row(true, false),
   /** The storage failed, or is full. */
-  storage: row(true, false, "other"),
+  storage: row(true, false),
   /** A hardware fault or a misuse of the API, for instance a signer used after `close()`. */
-  state: row(false, false, "other"),
+  state: row(false, false),
   /** The caller aborted the request, or the device was closed. */
-  cancelled: row(false, false, "other"),
+  cancelled: row(false, false),
 });
 
 /** What an error means for the message being sent: a key of {@link errorClasses}. */

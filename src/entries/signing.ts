@@ -10,6 +10,7 @@ export {
   type RegisteredSecret,
   type RegistrationContent,
 } from "../provisioning/register.js";
+export { secretMistake } from "../signing/secret.js";
 export {
   type Algorithm,
   type Credential,

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
-import { packReadings, takeReadings } from "../../host/node/cli/readings.js";
+import { packReadings, takeReadings } from "../../tools/cli/readings.js";
 import { file } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 

@@ -128,7 +128,7 @@ test("the README's example prints what the README says", async () => {
   const readme = await readFile(path("README.md"), "utf8");
   const section = readme.slice(readme.indexOf("### Why is a signature wrong"), readme.indexOf("## Limits and memory"));
   const [, commands, printed] = /```sh\n([\s\S]+?)```\n\n```\n([\s\S]+?)```/.exec(section) as RegExpExecArray;
-  const program = `exec '${process.execPath}' --import '${path("test/support/typescript.mjs")}' '${path("host/node/cli/tencent-iothub.ts")}' "$@"`;
+  const program = `exec '${process.execPath}' --import '${path("test/support/typescript.mjs")}' '${path("tools/cli/tencent-iothub.ts")}' "$@"`;
   await writeFile(file("tencent-iothub"), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
   const { status, stdout } = spawnSync("sh", ["-e", "-c", commands], {
     cwd: folder,

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "@jest/globals";
-import { exitCodes, exitMeanings } from "../../host/node/cli/failure.js";
-import { version } from "../../host/node/cli/version.js";
+import { exitCodes, exitMeanings } from "../../tools/cli/failure.js";
+import { version } from "../../tools/cli/version.js";
 import { run } from "../support/run-cli.js";
 
 describe("help", () => {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "@jest/globals";
-import { classHints, exitCodes, explain, gatewayCodeHints } from "../../host/node/cli/failure.js";
 import {
   type ErrorClass,
   type ErrorCode,
@@ -11,6 +10,7 @@ import {
   ResponseError,
   type ResponseErrorCode,
 } from "../../src/errors.js";
+import { classHints, exitCodes, explain, gatewayCodeHints } from "../../tools/cli/failure.js";
 
 const NOW_MS = 1_800_000_000_000;
 

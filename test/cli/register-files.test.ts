@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { explain, type Failure } from "../../host/node/cli/failure.js";
-import type { Streams } from "../../host/node/cli/io.js";
-import { registerDevice } from "../../host/node/cli/register.js";
 import type { FileSystem } from "../../host/node/file-system.js";
+import { explain, type Failure } from "../../tools/cli/failure.js";
+import type { Streams } from "../../tools/cli/io.js";
+import { registerDevice } from "../../tools/cli/register.js";
 import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { type FileCall, fileError, intercepted, unsynchronized } from "../support/file-systems.js";
 

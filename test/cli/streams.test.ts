@@ -4,7 +4,7 @@ import { describe, expect, test } from "@jest/globals";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 // Wherever this test lies, the loader that runs TypeScript as it stands is among the tests' tools.
-const cli = ["--import", "./test/support/typescript.mjs", "host/node/cli/tencent-iothub.ts"];
+const cli = ["--import", "./test/support/typescript.mjs", "tools/cli/tencent-iothub.ts"];
 
 /** Runs the command line in a process of its own; resolves with its exit code and what it wrote where it was read. */
 function runProcess(args: readonly string[], closed: "stdout" | "stderr" | "none", after?: RegExp) {

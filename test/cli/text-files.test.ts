@@ -235,7 +235,7 @@ test("log says what was logged before it failed", async () => {
 });
 
 describe("a reader that goes away", () => {
-  const cli = fileURLToPath(new URL("../../host/node/cli/tencent-iothub.ts", import.meta.url));
+  const cli = fileURLToPath(new URL("../../tools/cli/tencent-iothub.ts", import.meta.url));
   const loader = fileURLToPath(new URL("../support/typescript.mjs", import.meta.url));
   const start = (...args: string[]) =>
     spawn(process.execPath, ["--import", loader, cli, ...args], { stdio: ["ignore", "pipe", "pipe"] });

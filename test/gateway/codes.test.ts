@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { gatewayCodeHints } from "../../host/node/cli/failure.js";
+import { gatewayCodeHints } from "../../tools/cli/failure.js";
 import {
   type DeviceDescription,
   type DevicesDescription,

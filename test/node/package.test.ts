@@ -13,6 +13,7 @@ import { BUILD_TIMEOUT_MS, build, run as runOnXs } from "../support/engine.js";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const PSK = "c2VjcmV0IG9mIHNlbnNvcjE=";
 const description = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+const cli = JSON.parse(await readFile(join(root, "tools/package.json"), "utf8"));
 // Installing must not depend on what the user of this machine has configured, nor on a registry.
 const npm = ["--offline", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"];
 
@@ -22,6 +23,7 @@ let folder: string;
 let app: string;
 let installed: string;
 let tarball: string;
+let tools: string;
 let gateway: Gateway;
 
 beforeAll(async () => {
@@ -40,6 +42,8 @@ beforeAll(async () => {
   tarball = join(folder, JSON.parse(packed)[0].filename);
   await writeFile(join(app, "package.json"), JSON.stringify({ private: true, type: "module" }));
   succeed(spawnSync("npm", ["install", ...npm, tarball], { cwd: app }));
+  tools = join(app, "node_modules", cli.name);
+  await installTools(`${stage}-cli`);
   gateway = await startGateway({ devices: { products: { ABCDE12345: { devices: { sensor1: { psk: PSK } } } } } });
 });
 
@@ -47,6 +51,21 @@ afterAll(async () => {
   await gateway?.close();
   if (folder !== undefined) await rm(folder, { recursive: true });
 });
+
+/**
+ * Installs the package of the tools as npm would, from what it packs. npm itself would ask a registry for the
+ * dependencies, which are linked here: for what they import themselves, Node looks where they really are.
+ */
+async function installTools(stage: string): Promise<void> {
+  const packed = succeed(spawnSync("npm", ["pack", "--json", "--pack-destination", folder, ...npm], { cwd: stage }));
+  await mkdir(tools);
+  const archive = join(folder, JSON.parse(packed)[0].filename);
+  succeed(spawnSync("tar", ["-xzf", archive, "--strip-components=1", "-C", tools]));
+  for (const name of Object.keys(cli.dependencies).filter((name) => name !== description.name)) {
+    await mkdir(dirname(join(app, "node_modules", name)), { recursive: true });
+    await symlink(join(root, "node_modules", name), join(app, "node_modules", name));
+  }
+}
 
 function succeed({ status, stdout, stderr, error }: SpawnSyncReturns<Buffer>): string {
   if (error) throw error;
@@ -65,9 +84,8 @@ const files = async () => {
 describe("the installed package", () => {
   test("brings nothing else along", async () => {
     expect(description.dependencies).toBeUndefined();
-    expect((await readdir(join(app, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual([
-      description.name,
-    ]);
+    const locked = JSON.parse(await readFile(join(app, "package-lock.json"), "utf8"));
+    expect(Object.keys(locked.packages)).toEqual(["", `node_modules/${description.name}`]);
   });
 
   test("has what it should have, and no more", async () => {
@@ -84,14 +102,15 @@ describe("the installed package", () => {
     ]) {
       expect(names).toContain(name);
     }
-    const folders = /^(dist\/(bare|cli|es|http|moddable|types|xs)|host\/moddable\/anchors)\//;
+    const folders = /^(dist\/(bare|es|moddable|types)|host\/moddable\/anchors)\//;
     const single =
-      /^(README\.md|LICENSE|CHANGELOG\.md|api\.md|docs\/[a-z-]+\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
+      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/porting\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
     const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
     expect(Object.keys(packed)).not.toEqual(expect.arrayContaining(["private"]));
-    expect(packed).toMatchObject({ name: description.name, exports: description.exports, bin: description.bin });
+    expect(packed).toMatchObject({ name: description.name, exports: description.exports });
+    expect(packed.bin).toBeUndefined();
   });
 
   test("cannot be published by mistake from the checkout, whose manifests compile TypeScript", () => {
@@ -99,7 +118,7 @@ describe("the installed package", () => {
   });
 
   test("has a file for everything that its description names", () => {
-    const paths: string[] = [...Object.values<string>(description.bin)];
+    const paths: string[] = [];
     const collect = (target: unknown): void => {
       if (typeof target === "string") paths.push(target);
       else for (const inner of Object.values(target as object)) collect(inner);
@@ -150,7 +169,7 @@ describe("import in Node", () => {
     for (const name of reached) {
       const code = await readFile(join(installed, "dist/es", name), "utf8");
       expect([name, [...code.matchAll(/\brequire\(|\bimport\(/g)].map(String)]).toEqual([name, []]);
-      for (const [, from] of code.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^']+)';/gm)) {
+      for (const [, from] of code.matchAll(/^(?:import|export)\b[^;]*?\bfrom "([^"]+)";/gm)) {
         expect([name, from]).toEqual([name, expect.stringMatching(/^\.\.?\//)]);
         const file = join(dirname(name), from);
         if (!reached.includes(file)) reached.push(file);
@@ -267,7 +286,7 @@ describe("the types of the installed package hold", () => {
 });
 
 describe("the command line", () => {
-  const bin = () => join(app, "node_modules/.bin/tencent-iothub");
+  const bin = () => join(tools, cli.bin["tencent-iothub"]);
   const publish = ["publish", "--product-id", "ABCDE12345", "--device-name", "sensor1", "--topic", "data"];
 
   test("runs by its name, and ends with the code of what happened", async () => {
@@ -309,21 +328,63 @@ describe("the command line", () => {
   });
 
   test("loads the gateway for those commands alone that need it", async () => {
-    expect(await loaded("sign.js")).not.toContain("local-gateway.js");
-    expect(await loaded("publish.js")).not.toContain("local-gateway.js");
-    expect(await loaded("tencent-iothub.js")).not.toContain("local-gateway.js");
-    expect(await loaded("demo.js")).toContain("local-gateway.js");
+    for (const name of ["tencent-iothub.js", "publish.js", "sign.js", "register.js"]) {
+      expect([name, (await loaded(name)).filter((from) => from === "fastify")]).toEqual([name, []]);
+    }
+    expect(await loaded("demo.js")).toContain("fastify");
   });
 
-  test("comes with the notices of everything that is bundled, under licences that go with MIT", async () => {
-    const notices = await readFile(join(installed, "dist/cli/THIRD-PARTY-NOTICES.txt"), "utf8");
-    const names = [...notices.matchAll(/^Name: (.*)$/gm)].map(([, name]) => name);
-    expect(names).toEqual(expect.arrayContaining(["commander", "fastify", "picocolors", "@peculiar/asn1-x509"]));
-    const licenses = [...notices.matchAll(/^License: (.*)$/gm)].map(([, license]) => license);
-    expect(licenses).toHaveLength(names.length);
-    expect(
-      licenses.filter((license) => !/^(MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|BlueOak-1\.0\.0)$/.test(license)),
-    ).toEqual([]);
+  test("depends on libraries whose licences go with MIT", async () => {
+    const lock = JSON.parse(await readFile(join(root, "package-lock.json"), "utf8"));
+    const found = new Map<string, string>();
+    const add = (names: readonly string[], from: string) => {
+      for (const name of names) {
+        // Where Node looks: in the folder of each package on the way up.
+        let at = from;
+        while (lock.packages[`${at}node_modules/${name}`] === undefined) {
+          if (at === "") throw new Error(`${name} is not locked.`);
+          at = at.slice(0, at.lastIndexOf("node_modules/"));
+        }
+        const path = `${at}node_modules/${name}`;
+        if (found.has(path) || name === description.name) continue;
+        found.set(path, lock.packages[path].license);
+        add(Object.keys(lock.packages[path].dependencies ?? {}), `${path}/`);
+      }
+    };
+    add(Object.keys(cli.dependencies), "");
+    expect(found.size).toBeGreaterThan(Object.keys(cli.dependencies).length);
+    const wrong = [...found].filter(
+      ([, license]) => !/^(MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|BlueOak-1\.0\.0)$/.test(license),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("says what to do where it was not built", async () => {
+    const unbuilt = join(folder, "unbuilt/bin");
+    await mkdir(unbuilt, { recursive: true });
+    await cp(bin(), join(unbuilt, "tencent-iothub.mjs"));
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(unbuilt, "tencent-iothub.mjs")]);
+    expect([status, `${stdout}`]).toEqual([1, ""]);
+    expect(`${stderr}`).toBe("error: NOT_BUILT: This checkout has not been built; npm run build does it.\n");
+  });
+
+  test("has a file for everything that its description names, and its version", async () => {
+    const paths = [...Object.values<string>(cli.bin)];
+    for (const target of Object.values<string | Record<string, string>>(cli.exports)) {
+      paths.push(...(typeof target === "string" ? [target] : Object.values(target)));
+    }
+    expect(paths.filter((path) => !existsSync(join(tools, path)))).toEqual([]);
+    expect(cli.version).toBe(description.version);
+    expect(cli.dependencies[description.name]).toBe(description.version);
+  });
+
+  test.each([
+    ["gateway", "typeof gateway.url", "const gateway = await startGateway(); await gateway.close();", "startGateway"],
+    ["diagnose", "typeof describeDiagnosis", "", "describeDiagnosis"],
+  ])("can be imported in parts: %s, without the library", async (part, expression, code, name) => {
+    expect(await loaded(`${part}.js`)).not.toContain(description.name);
+    const script = `import { ${name} } from "${cli.name}/${part}"; ${code} console.log(${expression});`;
+    expect((await node(["--input-type=module", "--eval", script])).trim()).toMatch(/^(string|function)$/);
   });
 
   async function command(args: string[], env: Record<string, string> = {}, stdin = "") {
@@ -341,12 +402,13 @@ describe("the command line", () => {
     return { code, stdout, stderr };
   }
 
-  /** All files that a file imports before it runs. */
+  /** All files and packages that a file imports before it runs. */
   async function loaded(name: string): Promise<string[]> {
     const seen = [name];
     for (const file of seen) {
-      const code = await readFile(join(installed, "dist/cli", file), "utf8");
-      for (const [, imported] of code.matchAll(/^(?:import|export)\b[^;]*?["']\.\/([^"']+)["'];/gm)) {
+      if (!file.endsWith(".js")) continue;
+      const code = await readFile(join(tools, "dist", file), "utf8");
+      for (const [, imported] of code.matchAll(/^(?:import|export)\b[^;]*?["'](?:\.\/)?([^"']+)["'];/gm)) {
         if (!seen.includes(imported)) seen.push(imported);
       }
     }
@@ -357,10 +419,10 @@ describe("the command line", () => {
 describe("for other engines", () => {
   const sign = `TencentIoTHub.signRequest(
     { host: "Example.com:443", path: "/device/publish", body: '{"t":"温度"}' },
-    { secret: "${PSK}" }, { timestampSeconds: 1700000000, nonce: 42 }).signature`;
+    TencentIoTHub.createSigner({ secret: "${PSK}" }), { timestampSeconds: 1700000000, nonce: 42 }).signature`;
 
   test("the script needs nothing but the language, and signs alike on Node and on XS", async () => {
-    const path = join(installed, "dist/xs/tencent-iothub.js");
+    const path = join(installed, "dist/bare/tencent-iothub.min.js");
     const onNode = runInNewContext(`${await readFile(path, "utf8")}\n${sign}`, Object.create(null));
     const { end, output, message } = await runOnXs({ script: `print(${sign});` }, { preload: [path] });
     expect({ end, message }).toEqual({ end: "ok", message: "" });
@@ -369,7 +431,7 @@ describe("for other engines", () => {
       JSON.parse(
         succeed(
           spawnSync(process.execPath, [
-            join(installed, "dist/cli/tencent-iothub.js"),
+            join(tools, "dist/tencent-iothub.js"),
             ...["sign", "--json", "--host", "example.com", "--body", '{"t":"温度"}', "--secret", PSK],
             ...["--timestamp", "1700000000", "--nonce", "42"],
           ]),
@@ -379,30 +441,47 @@ describe("for other engines", () => {
   });
 
   test("the Moddable entries import modules of its SDK alone, and bring what mcpack looks for", async () => {
-    const names = (await files()).filter((name) => /^dist\/(moddable|http)\/.*\.js$/.test(name));
+    const names = (await files()).filter((name) => /^dist\/moddable\/.*\.js$/.test(name));
     expect(names).toEqual(
-      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/http/host/moddable/index-http.js"]),
+      expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/moddable/host/moddable/index-http.js"]),
     );
-    for (const folder of ["dist/moddable", "dist/http"]) {
-      const read = async (name: string) => JSON.parse(await readFile(join(installed, folder, name), "utf8"));
-      expect(await read("package.json")).toEqual({ name: description.name, type: "module" });
-      const { include, preload, platforms } = await read("manifest.json");
+    const read = async (name: string) => JSON.parse(await readFile(join(installed, "dist/moddable", name), "utf8"));
+    const manifestOf = async (folder: string) => {
+      const { include, ...rest } = await read(`${folder}manifest.json`);
       expect(include.length).toBe(1);
-      expect(existsSync(join(installed, folder, include[0]))).toBe(true);
-      const modules: string[] = [...preload, ...platforms.esp32.preload];
-      // What apps import by these names, mcpack maps itself.
-      const entries = ["", "/crypto", "/host", "/signing", "/topics"].map((entry) => description.name + entry);
-      expect(modules).toEqual(expect.arrayContaining(entries));
-      for (const module of modules.filter((module) => !entries.includes(module))) {
-        expect(names).toContain(`${folder}${module.slice(description.name.length)}.js`);
+      const path = join("dist/moddable", folder, include[0]);
+      expect(existsSync(join(installed, path))).toBe(true);
+      return { include: path, ...rest };
+    };
+    expect(await read("package.json")).toEqual({ name: description.name, type: "module" });
+    const { include, preload, platforms } = await manifestOf("");
+    expect(include).toBe("host/moddable/sdk.json");
+    const modules: string[] = [...preload, ...platforms.esp32.preload];
+    // What apps import by these names, mcpack maps itself.
+    const entries = ["", "/crypto", "/host", "/signing", "/topics"].map((entry) => description.name + entry);
+    expect(modules).toEqual(expect.arrayContaining(entries));
+    for (const module of modules.filter((module) => !entries.includes(module))) {
+      expect(names).toContain(`dist/moddable${module.slice(description.name.length)}.js`);
+    }
+    // Only apps that import a module from there get what the SDK has for TLS.
+    const tls = "host/moddable/tls/";
+    expect(await read(`${tls}package.json`)).toEqual({ name: `${description.name}/host/moddable/tls`, type: "module" });
+    expect(await manifestOf(tls)).toEqual({ include: "host/moddable/sdk-tls.json" });
+    const importsOf = async (name: string) => {
+      const code = await readFile(join(installed, name), "utf8");
+      return [...code.matchAll(/^(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(([, from]) => from);
+    };
+    const withoutTls = ["dist/moddable/host/moddable/index-http.js"];
+    for (const name of withoutTls) {
+      for (const from of (await importsOf(name)).filter((from) => from.startsWith("."))) {
+        const file = join(dirname(name), from);
+        if (!withoutTls.includes(file)) withoutTls.push(file);
       }
     }
+    expect(withoutTls.length).toBeGreaterThan(40);
+    expect(withoutTls.filter((name) => name.includes(tls))).toEqual([]);
     for (const name of names) {
-      const code = await readFile(join(installed, name), "utf8");
-      const imported = [...code.matchAll(/(?:^|\*\/ )(?:import|export)\b[^;]*?\bfrom ["']([^"']+)["'];/gm)].map(
-        ([, from]) => from,
-      );
-      for (const from of imported) {
+      for (const from of await importsOf(name)) {
         if (from.startsWith(".")) expect(names).toContain(join(dirname(name), from));
         else expect(from).not.toMatch(/^(node:|\/)/);
       }

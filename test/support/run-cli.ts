@@ -1,6 +1,6 @@
 /** The command line in this process, with its streams, environment and signals in the test's hands. */
 
-import { main } from "../../host/node/cli/main.js";
+import { main } from "../../tools/cli/main.js";
 
 export interface Run {
   readonly code: number;

@@ -7,7 +7,7 @@ import { sourceOf, stripTypes } from "../../scripts/strip-types.mjs";
 if (isMainThread) register(import.meta.url);
 
 export async function resolve(specifier, context, next) {
-  const isFile = context.parentURL?.startsWith("file:") && specifier.endsWith(".js");
+  const isFile = context.parentURL?.startsWith("file:") && !specifier.startsWith("node:");
   const source = isFile ? sourceOf(specifier, fileURLToPath(context.parentURL)) : null;
   if (source !== null) return { url: pathToFileURL(source).href, shortCircuit: true };
   return next(specifier, context);

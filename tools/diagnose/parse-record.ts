@@ -21,11 +21,11 @@ export function parseRecord(text: string, index?: number): SentRequest {
     .map(requestOf)
     .filter((request) => request !== undefined);
   const signed = requests.filter(({ headers }) => isObject(headers) && headers["x-tc-signature"] !== undefined);
+  const refused = signed.filter(({ error }) => isObject(error) && error.code === "AuthFailure.SignatureFailure");
   const chosen =
     index === undefined
-      ? (signed.findLast(({ error }) => isObject(error) && error.code === "AuthFailure.SignatureFailure") ??
-        signed.at(-1))
-      : signed.findLast((request) => request.index === index);
+      ? (refused.at(-1) ?? signed.at(-1))
+      : signed.filter((request) => request.index === index).at(-1);
   if (chosen === undefined) {
     return fail(index === undefined ? "no request in it is signed" : `no signed request in it has the number ${index}`);
   }

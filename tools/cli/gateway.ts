@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
+import { describeFileError } from "../../host/node/file-system.js";
 import {
   type DevicesDescription,
   formatRequest,
@@ -10,8 +11,7 @@ import {
   parseFault,
   type ReceivedRequest,
   startGateway,
-} from "../../../tools/gateway/index.js";
-import { describeFileError } from "../file-system.js";
+} from "../gateway/index.js";
 import { CliError } from "./failure.js";
 import { type Colors, colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 

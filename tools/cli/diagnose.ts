@@ -1,6 +1,7 @@
 /** `tencent-iothub diagnose`: why a signature is wrong. Nothing is sent. */
 
 import { readFileSync, statSync } from "node:fs";
+import { describeFileError } from "../../host/node/file-system.js";
 import {
   DiagnoseError,
   type DiagnosisKey,
@@ -10,8 +11,7 @@ import {
   parseRequest,
   type RequestFormat,
   type SentRequest,
-} from "../../../tools/diagnose/index.js";
-import { describeFileError } from "../file-system.js";
+} from "../diagnose/index.js";
 import { CliError } from "./failure.js";
 import { MAX_FILE_BYTES, readAll, readFile, readKey, readSecret } from "./files.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";

@@ -1,8 +1,6 @@
 /** `tencent-iothub publish`: publishes one message and shows the result. */
 
-import type { DeviceEvent, RequestTiming } from "../../../src/request/client.js";
-import type { Credential } from "../../../src/signing/signer.js";
-import { createHost, Device } from "../index.js";
+import { type Credential, createHost, Device, type DeviceEvent, type PublishResult } from "tencent-iothub-xs";
 import { CliError, exitCodes } from "./failure.js";
 import { readAll, readFile, readKey, readSecret, readTrustAnchors, text } from "./files.js";
 import { colorsFor, milliseconds, printLine, type Streams } from "./io.js";
@@ -60,7 +58,7 @@ export async function publish(
 }
 
 /** Formats the duration by phase: `31.2 ms (connect 0.8, TLS 9.1, sign 1.2, first byte 3.0)`. */
-export function describeTiming(timing: RequestTiming): string {
+export function describeTiming(timing: PublishResult["timing"]): string {
   const parts = [
     ["connect", timing.connectMs],
     ["TLS", timing.tlsMs],

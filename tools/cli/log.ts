@@ -1,8 +1,6 @@
 /** `tencent-iothub log`: uploads lines to the platform's log of a device. */
 
-import type { LogLevel } from "../../../src/log.js";
-import type { DeviceEvent } from "../../../src/request/client.js";
-import { createHost, Device } from "../index.js";
+import { createHost, Device, type DeviceEvent, type LogLevel } from "tencent-iothub-xs";
 import { CliError } from "./failure.js";
 import { readAll, readTrustAnchors, typedText } from "./files.js";
 import { colorsFor, printLine, type Streams } from "./io.js";

@@ -1,14 +1,10 @@
 /** Reports failures: one line with a stable code, a message and a hint, and an exit status by class. */
 
-import {
-  type ErrorClass,
-  type ErrorCode,
-  type ExitGroup,
-  errorClasses,
-  IotHubError,
-  ResponseError,
-} from "../../../src/errors.js";
+import { type ErrorClass, type ErrorCode, IotHubError, ResponseError } from "tencent-iothub-xs";
 import { duration } from "./io.js";
+
+/** Group of an exit status. */
+type ExitGroup = "other" | "input" | "credential" | "network" | "rejected";
 
 /** Exit statuses: 0, or the number of the group of the failure's class. */
 export const exitCodes: Readonly<Record<"ok" | ExitGroup, number>> = Object.freeze({
@@ -29,6 +25,28 @@ export const exitMeanings: Readonly<Record<keyof typeof exitCodes, string>> = Ob
   network: "network, TLS, timeout, or a port that cannot be bound",
   rejected: "the gateway rejected the request, or its response could not be read",
 });
+
+/** Group of each class of the library's errors. */
+export const exitGroups = {
+  input: "input",
+  message: "input",
+  unknown: "rejected",
+  protocol: "rejected",
+  unreadable: "rejected",
+  network: "network",
+  timeout: "network",
+  throttled: "rejected",
+  server: "rejected",
+  clock: "other",
+  certificate: "network",
+  credential: "credential",
+  account: "rejected",
+  device: "rejected",
+  console: "rejected",
+  storage: "other",
+  state: "other",
+  cancelled: "other",
+} as const satisfies Record<ErrorClass, ExitGroup>;
 
 export type CliErrorCode =
   | "USAGE"
@@ -125,7 +143,7 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
   }
   if (error instanceof IotHubError) {
     const { code, message, errorClass } = error;
-    const { exit } = errorClasses[errorClass];
+    const exit = exitGroups[errorClass];
     const known = { code, message, exitCode: exitCodes[exit] };
     if (!(error instanceof ResponseError)) return { ...known, hint: hints[code] ?? classHints[errorClass] };
     const { status, gatewayCode, gatewayMessage, requestId, excerpt } = error;

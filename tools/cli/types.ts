@@ -2,7 +2,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { describeFileError } from "../file-system.js";
+import { describeFileError } from "../../host/node/file-system.js";
 import { CliError } from "./failure.js";
 import { readAll, readText, typedText } from "./files.js";
 import { colorsFor, printLine, type Streams } from "./io.js";

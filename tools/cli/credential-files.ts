@@ -6,7 +6,7 @@
 
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { Registration } from "../../../src/provisioning/register.js";
+import type { Registration } from "tencent-iothub-xs";
 import {
   codeOf,
   describeFileError,
@@ -18,7 +18,7 @@ import {
   syncFile,
   whileBusy,
   writeWhole,
-} from "../file-system.js";
+} from "../../host/node/file-system.js";
 import { CliError, exitCodes } from "./failure.js";
 
 /** Where a part of a credential is. */

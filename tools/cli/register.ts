@@ -1,9 +1,7 @@
 /** `tencent-iothub register`: registers a device and saves its credential before anything is printed. */
 
-import { type RegisterOptions, type Registration, register } from "../../../src/provisioning/register.js";
-import type { DeviceEvent } from "../../../src/request/client.js";
-import { type FileSystem, nodeFileSystem } from "../file-system.js";
-import { createHost } from "../index.js";
+import { createHost, type DeviceEvent, type RegisterOptions, type Registration, register } from "tencent-iothub-xs";
+import { type FileSystem, nodeFileSystem } from "../../host/node/file-system.js";
 import { CredentialFiles, type KeptPart } from "./credential-files.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readKey, readSecret, readText, readTrustAnchors } from "./files.js";

@@ -1,9 +1,14 @@
 /** `tencent-iothub sign`: shows the string to sign line by line, the signature and the headers. Sends nothing. */
 
 import { randomInt } from "node:crypto";
-import { secretMistake } from "../../../src/signing/secret.js";
-import { type Algorithm, type Credential, type SignedRequest, signRequest } from "../../../src/signing/signer.js";
-import { visible } from "../../../tools/diagnose/fields.js";
+import {
+  type Algorithm,
+  type Credential,
+  type SignedRequest,
+  secretMistake,
+  signRequest,
+} from "tencent-iothub-xs/signing";
+import { visible } from "../diagnose/fields.js";
 import { CliError } from "./failure.js";
 import { readFile, readKey, readSecret } from "./files.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";

@@ -2,9 +2,7 @@
 
 import { X509Certificate } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { toBytes } from "../../../src/crypto/bytes.js";
-import { readCertificates } from "../../../src/crypto/pem.js";
-import { describeFileError } from "../file-system.js";
+import { describeFileError } from "../../host/node/file-system.js";
 import { CliError, exitCodes } from "./failure.js";
 import type { Settings } from "./settings.js";
 
@@ -99,6 +97,8 @@ export async function readKey(path: string, what = "key file"): Promise<string |
   return latin.includes("-----BEGIN") ? latin : bytes;
 }
 
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
 /**
  * Reads the certificates of the file given with `--trust-anchors`, PEM or DER.
  * @throws {CliError} FILE_UNREADABLE, INVALID_TRUST_ANCHORS
@@ -108,9 +108,8 @@ export async function readTrustAnchors({ trustAnchors: path }: Settings): Promis
   const bytes = await readFile(path, "trust anchor file");
   refuseUtf16(bytes, `trust anchor file ${path}`);
   try {
-    const anchors = readCertificates("--trust-anchors", bytes, toBytes);
-    for (const der of anchors) new X509Certificate(der);
-    return anchors;
+    const pem = Buffer.from(bytes).toString("latin1").match(PEM_CERTIFICATE);
+    return (pem ?? [bytes]).map((certificate) => new Uint8Array(new X509Certificate(certificate).raw));
   } catch (cause) {
     const message = `The trust anchor file ${path} contains no readable certificate in PEM or DER.`;
     throw new CliError("INVALID_TRUST_ANCHORS", message, {
