@@ -5,7 +5,17 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "test/conformance", "test", "bench"];
+const projects = [
+  "src",
+  "host/anchors",
+  "host/node",
+  "host/moddable",
+  "mocks",
+  "tools",
+  "test/conformance",
+  "test",
+  "bench",
+];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting());
 let failed = 0;

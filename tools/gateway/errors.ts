@@ -11,7 +11,15 @@ export type GatewayErrorCode =
   /** The description of products and devices is invalid. */
   | "INVALID_DEVICES"
   /** The devices file cannot be read. */
-  | "DEVICES_UNREADABLE";
+  | "DEVICES_UNREADABLE"
+  /** The state folder or a file in it cannot be read or written, or others can. */
+  | "STATE_UNUSABLE"
+  /** A file of the state folder is damaged. */
+  | "STATE_DAMAGED"
+  /** A recording cannot be read, or is not one. */
+  | "INVALID_RECORDING"
+  /** A recording cannot be written. */
+  | "RECORDING_FAILED";
 
 /** Error of the gateway's API. The message is one sentence without secrets. */
 export class GatewayError extends Error {

@@ -111,12 +111,38 @@ export class Faults {
   #always: Fault | undefined;
   #random: (RandomFaults & { readonly draw: () => number }) | undefined;
   readonly #secure: boolean;
+  readonly #onChange: () => void;
 
-  /** @param secure whether the gateway uses TLS; otherwise TLS faults are rejected */
-  constructor(secure: boolean, always: Fault | undefined, random: RandomFaults | undefined) {
+  /**
+   * @param secure whether the gateway uses TLS; otherwise TLS faults are rejected
+   * @param onChange called after the permanent fault was set or removed
+   */
+  constructor(
+    secure: boolean,
+    permanent: Fault | undefined,
+    random: RandomFaults | undefined,
+    onChange: () => void = () => {},
+  ) {
     this.#secure = secure;
-    this.always(always);
+    if (permanent !== undefined) this.#check(permanent);
+    this.#always = permanent;
     this.random(random);
+    this.#onChange = onChange;
+  }
+
+  /**
+   * The fault of everything that is not queued; undefined for none. Can be set while the gateway runs: it applies from
+   * the next request or connection on.
+   */
+  get permanent(): Fault | undefined {
+    return this.#always;
+  }
+
+  /** @throws GatewayError INVALID_OPTION */
+  set permanent(fault: Fault | undefined) {
+    if (fault !== undefined) this.#check(fault);
+    this.#always = fault;
+    this.#onChange();
   }
 
   /**
@@ -130,10 +156,9 @@ export class Faults {
     for (let i = 0; i < times; i++) queue.push(fault);
   }
 
-  /** Sets the fault for everything that is not queued; undefined removes it. */
+  /** Sets {@link permanent}. */
   always(fault: Fault | undefined): void {
-    if (fault !== undefined) this.#check(fault);
-    this.#always = fault;
+    this.permanent = fault;
   }
 
   /** @throws GatewayError INVALID_OPTION */
@@ -153,8 +178,8 @@ export class Faults {
   clear(): void {
     this.#connections = [];
     this.#requests = [];
-    this.#always = undefined;
     this.#random = undefined;
+    if (this.#always !== undefined) this.permanent = undefined;
   }
 
   /** Number of queued faults. */
@@ -250,6 +275,47 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   "tls-key-exchange": {},
 };
 
+/**
+ * Each kind as it is written for {@link parseFault}: optional parts in brackets, values in capitals. PHASE is connect,
+ * read, headers or body.
+ */
+export const faultForms: Readonly<Record<FaultKind, readonly [form: string, what: string]>> = Object.freeze({
+  delay: ["delay:MS[:headers|body]", "wait MS milliseconds before the response, or before its body"],
+  hang: ["hang:PHASE", "never go on"],
+  reset: ["reset:PHASE", "reset the connection (RST)"],
+  close: ["close:PHASE", "close the connection (FIN)"],
+  status: ["status:CODE[:RETRY-AFTER]", "HTTP status 200 to 599; Retry-After in seconds or as an HTTP date"],
+  error: ["error:CODE[:STATUS[:MESSAGE]]", "gateway error, such as error:InternalError"],
+  html: ["html[:STATUS]", "a proxy's error page, status 502 by default"],
+  empty: ["empty[:STATUS]", "an empty body, status 200 by default"],
+  truncated: ["truncated", "half of the body that Content-Length announces, then close"],
+  "malformed-json": ["malformed-json", "half of the JSON, with a Content-Length that fits"],
+  "content-type": ["content-type[:TYPE]", "another Content-Type, text/plain by default"],
+  "too-large": ["too-large[:BYTES]", "a response padded to BYTES bytes, 1048576 by default"],
+  "slow-drip": ["slow-drip[:BYTES[:MS]]", "BYTES bytes every MS milliseconds, 1 every 20 ms by default"],
+  "wrong-length": ["wrong-length:HOW", "a wrong Content-Length; HOW is less, more, negative, text or twice"],
+  "bad-chunk": ["bad-chunk", "a chunk size that is not a number"],
+  garbage: ["garbage", "bytes that are not HTTP"],
+  interim: ["interim", "an interim response (103) before the real one"],
+  "other-response": ["other-response", "the response to the request before"],
+  repeated: ["repeated[:AGO]", "the response of AGO requests earlier on the connection, 1 to 16, 1 by default"],
+  "two-responses": ["two-responses", "the response, and one that nobody asked for"],
+  early: ["early[:STATUS[:true]]", "respond before the body is read, then close; true keeps the connection open"],
+  "half-open": ["half-open:HOW", "respond, then do nothing more; HOW is ignore, close or reset"],
+  skew: ["skew:SECONDS", "a clock that is SECONDS ahead, or behind if negative"],
+  "tls-alert": ["tls-alert[:ALERT]", "TLS alert number 0 to 255 for a ServerHello, 40 by default (HTTPS)"],
+  "tls-close": ["tls-close[:BYTES]", "close after BYTES bytes of the handshake, 0 by default (HTTPS)"],
+  "tls-hang": ["tls-hang", "never respond to the ClientHello (HTTPS)"],
+  "tls-key-exchange": ["tls-key-exchange", "a wrong signature in the key exchange of TLS 1.2 (HTTPS)"],
+});
+
+/** Returns the forms of all faults as lines of two columns, for a help text. */
+export function describeFaults(): string[] {
+  const forms = Object.values(faultForms);
+  const width = Math.max(...forms.map(([form]) => form.length));
+  return forms.map(([form, what]) => `${form.padEnd(width)}  ${what}`);
+}
+
 /** All kinds of faults. */
 export const faultKinds = Object.keys(members) as readonly FaultKind[];
 
@@ -295,6 +361,14 @@ export function parseFault(text: string): Fault {
   }
   checkFault(fault);
   return fault;
+}
+
+/** Formats a fault as text that {@link parseFault} reads, such as `status:503:120`. */
+export function formatFault(fault: Fault): string {
+  const { kind, ...given } = fault as Fault & Record<string, unknown>;
+  const values = Object.keys(members[kind]).map((name) => String(given[name] ?? ""));
+  while (values.at(-1) === "") values.pop();
+  return [kind, ...values].join(":");
 }
 
 /**

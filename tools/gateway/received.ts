@@ -6,6 +6,8 @@ import type { Fault } from "./faults.js";
 export interface ConnectionInfo {
   /** 1 for the gateway's first connection. */
   readonly id: number;
+  /** Address of the client. */
+  readonly remoteAddress: string;
   readonly tls?: {
     /** Protocol version, such as `TLSv1.2`. */
     readonly protocol: string;
@@ -99,43 +101,4 @@ export function emptyCounts(): GatewayCounts {
     faults: 0,
     ignored: 0,
   };
-}
-
-/** Formats a request as one line, without line end, colors or secrets. */
-export function formatRequest(request: ReceivedRequest): string {
-  const device = request.productId === undefined ? "-" : `${request.productId}/${request.deviceName ?? "-"}`;
-  const parts = [
-    new Date(request.receivedAtMs).toISOString(),
-    `#${request.index}`,
-    `conn ${request.connection.id}${request.connection.tls?.resumed ? " (resumed)" : ""}`,
-    `${request.method} ${printable(request.url)}`,
-    String(request.status ?? "no response"),
-    device,
-  ];
-  if (request.topic !== undefined) {
-    parts.push(printable(request.topic));
-    if (request.qos !== undefined) parts.push(`qos ${request.qos} ${request.payload?.length ?? 0} B`);
-  }
-  if (request.messages !== undefined)
-    parts.push(`${request.messages.length} log line${request.messages.length === 1 ? "" : "s"}`);
-  if (request.registrationState !== undefined) parts.push(request.registrationState === 0 ? "new" : "known");
-  if (request.verifiedBy !== undefined) parts.push(`${request.algorithm} by ${request.verifiedBy}`);
-  if (request.error !== undefined) parts.push(`${request.error.code}: ${printable(request.error.message)}`);
-  if (request.diagnosis !== undefined) parts.push(describeBriefly(request.diagnosis));
-  if (request.undiagnosed) parts.push("not diagnosed: too many wrong signatures within a second");
-  if (request.fault !== undefined) parts.push(`[fault ${printable(JSON.stringify(request.fault))}]`);
-  if (request.requestId !== undefined) parts.push(request.requestId);
-  if (request.durationMs !== undefined) parts.push(`${request.durationMs.toFixed(1)} ms`);
-  return parts.join(" ");
-}
-
-/** Returns the cause and how to fix it, on one line. */
-function describeBriefly({ message, deviations }: Diagnosis): string {
-  const text = deviations.length === 0 ? message : `${message}. ${deviations.map(({ mend }) => mend).join(" ")}`;
-  return printable(text, 1000);
-}
-
-/** Replaces control characters, which could move the cursor or forge log lines. */
-function printable(text: string, characters = 300): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "·").slice(0, characters);
 }

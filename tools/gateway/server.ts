@@ -1,20 +1,23 @@
 import { constants, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIPv6, type Socket } from "node:net";
+import { isIPv6, type Socket } from "node:net";
 import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import { issueCertificate } from "./authority.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
 import { DiagnosisLimit } from "./diagnosis-limit.js";
 import { GatewayError } from "./errors.js";
+import { type GatewayEvent, GatewayEvents } from "./events.js";
 import { concernsConnection, type Fault, Faults, parseFault, refusesRequest } from "./faults.js";
 import { type Endpoint, handleRequest, type Rules } from "./handle-request.js";
 import { type Delivery, sendFaultyResponse, sendResponse } from "./misbehave.js";
-import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
+import { checkOffline, checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
 import { errorResponse, type Refusal, type ResponseContent, successResponse } from "./responses.js";
+import { describeSample, GatewayState, type SampleDevice } from "./state.js";
 import { readTarget } from "./target.js";
 import { NonceMemory } from "./verify.js";
 
@@ -22,8 +25,15 @@ import { NonceMemory } from "./verify.js";
 export interface Gateway {
   /** URL such as `http://127.0.0.1:40123`, without a trailing slash. */
   readonly url: string;
+  /** The first address that is listened on. */
   readonly host: string;
   readonly port: number;
+  /** All addresses that are listened on, with the same port. */
+  readonly addresses: readonly string[];
+  /** The device of a gateway that was started with `state` and without `devices`. */
+  readonly sample: SampleDevice | undefined;
+  /** File with the CA's certificate, PEM, if `state` provides it. */
+  readonly caFile: string | undefined;
   /** CA certificate that clients must trust, PEM; undefined over HTTP. */
   readonly ca: string | undefined;
   readonly certificates: CertificateSet | undefined;
@@ -32,7 +42,13 @@ export interface Gateway {
   readonly counts: Readonly<GatewayCounts>;
   /** The last 100 failed TLS handshakes, oldest first. */
   readonly tlsErrors: readonly TlsError[];
+  /** Faults; can be changed while the gateway runs. */
   readonly faults: Faults;
+  /**
+   * Can be set while the gateway runs: open connections are reset, new ones hang or are reset. Connections that hang are
+   * reset when it is set to false.
+   */
+  offline: false | "hang" | "reset";
   /** Products and devices; can be changed while the gateway runs. */
   readonly devices: DeviceRegistry;
   /** Offset of the gateway's clock in seconds; can be set at any time. */
@@ -41,6 +57,12 @@ export interface Gateway {
   clearReceived(): void;
   /** Forgets all nonces, so that they can be reused. */
   clearNonces(): void;
+  /**
+   * Calls a listener at each event from now on: requests, failed TLS handshakes, dropped connections, changed faults.
+   *
+   * @returns a function that ends the subscription
+   */
+  subscribe(listener: (event: GatewayEvent) => void): () => void;
   /** Closes all connections at once, like a restart of the server; the gateway keeps running. */
   closeConnections(): void;
   /** Closes all connections at once and stops listening. Repeated calls have no effect. */
@@ -60,21 +82,29 @@ interface RequestContext {
 /**
  * Starts a gateway.
  *
- * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED
+ * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, STATE_UNUSABLE, STATE_DAMAGED, PORT_IN_USE,
+ * PORT_FORBIDDEN, LISTEN_FAILED
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);
-  const { devices: described = { products: {} } } = options;
-  const registry = new DeviceRegistry(typeof described === "string" ? readDevicesFile(described) : described);
+  const state = options.state === undefined ? undefined : new GatewayState(options.state);
+  const sample = options.devices === undefined ? state?.sample() : undefined;
+  const { devices: described = sample === undefined ? { products: {} } : describeSample(sample) } = options;
+  const description = typeof described === "string" ? readDevicesFile(described) : described;
+  const registry = new DeviceRegistry(description, options.maxDevices);
+  state?.keep(registry);
   const https = options.https === true ? {} : options.https || undefined;
-  const certificates = https === undefined ? undefined : certificatesOf(https);
-  const running = new RunningGateway(options, registry, https, certificates);
+  const certificates = https === undefined ? undefined : certificatesOf(https, options, state);
+  const caFile = https !== undefined && https.certificates === undefined ? state?.certificateFile : undefined;
+  const running = new RunningGateway(options, registry, https, certificates, sample, caFile);
   await running.start();
   return running;
 }
 
 class RunningGateway implements Gateway {
-  readonly host: string;
+  readonly addresses: string[] = [];
+  readonly sample: SampleDevice | undefined;
+  readonly caFile: string | undefined;
   readonly certificates: CertificateSet | undefined;
   readonly received: ReceivedRequest[] = [];
   readonly counts = emptyCounts();
@@ -85,6 +115,7 @@ class RunningGateway implements Gateway {
   readonly #rules: Rules;
   readonly #nonces: NonceMemory;
   readonly #connections: Connections;
+  readonly #events = new GatewayEvents();
   readonly #app: FastifyInstance;
   readonly #http: Server;
   readonly #requests = new WeakMap<IncomingMessage, RequestContext>();
@@ -98,13 +129,22 @@ class RunningGateway implements Gateway {
     registry: DeviceRegistry,
     https: HttpsOptions | undefined,
     certificates: CertificateSet | undefined,
+    sample: SampleDevice | undefined,
+    caFile: string | undefined,
   ) {
     this.#options = options;
-    this.host = options.host ?? "127.0.0.1";
+    this.sample = sample;
+    this.caFile = caFile;
     this.certificates = certificates;
     this.devices = registry;
     this.clockSkewSeconds = options.clockSkewSeconds ?? 0;
-    this.faults = new Faults(https !== undefined, options.fault, options.randomFaults);
+    this.faults = new Faults(https !== undefined, options.fault, options.randomFaults, () => this.#faultsChanged());
+    if (options.onRequest !== undefined) {
+      const { onRequest } = options;
+      this.#events.subscribe((event) => {
+        if (event.type === "request") onRequest(event.request);
+      });
+    }
     this.#nonces = new NonceMemory(options.maxNonces ?? 100_000);
     this.#rules = {
       registry,
@@ -121,19 +161,47 @@ class RunningGateway implements Gateway {
     this.#app = fastify({
       bodyLimit: options.maxBodyBytes ?? 65_536,
       rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
-      clientErrorHandler: (_error, socket) => this.#rejectNonHttp(socket as Socket),
+      clientErrorHandler: (error, socket) => this.#rejectRequest(error, socket as Socket),
       // Only this gateway's listener passes connections to the HTTP server, so that faults can be injected before it.
       serverFactory: (handler) => {
-        http = createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000 }, handler);
+        http = createServer(
+          {
+            keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000,
+            headersTimeout: this.#requestTimeoutMs,
+            // For the body there is a timeout that faults can exclude.
+            requestTimeout: 0,
+            connectionsCheckingInterval: Math.min(1000, Math.ceil(this.#requestTimeoutMs / 4)),
+          },
+          handler,
+        );
+        // Node checks the time limits of an HTTP server from when it listens, which this one never does by itself.
+        http.emit("listening");
         return http;
       },
     });
     this.#http = http as unknown as Server;
     const tls = https === undefined || certificates === undefined ? undefined : tlsOptions(https, certificates);
-    this.#connections = new Connections(this.faults, this.counts, tls, https?.resumption ?? true, (socket) => {
-      this.#http.emit("connection", socket);
+    this.#connections = new Connections({
+      faults: this.faults,
+      counts: this.counts,
+      tls,
+      resumption: https?.resumption ?? true,
+      maxConnections: options.maxConnections ?? 1000,
+      handshakeTimeoutMs: this.#requestTimeoutMs,
+      now: () => this.#now(0),
+      passOn: (socket) => {
+        this.#http.emit("connection", socket);
+      },
+      onTlsError: (error) => this.#events.emit({ type: "tlsError", error }),
+      onDropped: ({ info }, reason) =>
+        this.#events.emit({ type: "dropped", connection: info, reason, atMs: this.#now(0) }),
     });
+    this.#connections.offline = options.offline ?? false;
     this.#route();
+  }
+
+  get host(): string {
+    return this.addresses[0];
   }
 
   get port(): number {
@@ -153,16 +221,45 @@ class RunningGateway implements Gateway {
     return this.#connections.tlsErrors;
   }
 
+  get offline(): false | "hang" | "reset" {
+    return this.#connections.offline;
+  }
+
+  set offline(offline: false | "hang" | "reset") {
+    checkOffline(offline);
+    if (offline === this.#connections.offline) return;
+    this.#connections.offline = offline;
+    this.#faultsChanged();
+  }
+
   async start(): Promise<void> {
     await this.#app.ready();
-    const { server } = this.#connections;
-    const port = this.#options.port ?? 0;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, this.host, port)));
-      server.listen(port, this.host, resolve);
-    });
-    server.removeAllListeners("error");
-    this.#port = (server.address() as AddressInfo).port;
+    this.#port = this.#options.port ?? 0;
+    const hosts = hostsOf(this.#options);
+    let gone: GatewayError | undefined;
+    for (const host of hosts) {
+      try {
+        // If the system chooses the port, it does so for the first address.
+        this.#port = await this.#connections.listen(host, this.#port);
+        this.addresses.push(host);
+      } catch (cause) {
+        const error = listenError(cause as NodeJS.ErrnoException, host, this.#port);
+        if ((cause as NodeJS.ErrnoException).code === "EADDRNOTAVAIL" && hosts.length > 1) {
+          gone = error;
+          continue;
+        }
+        await this.close();
+        throw error;
+      }
+    }
+    if (this.addresses.length === 0) {
+      await this.close();
+      throw gone;
+    }
+  }
+
+  subscribe(listener: (event: GatewayEvent) => void): () => void {
+    return this.#events.subscribe(listener);
   }
 
   clearReceived(): void {
@@ -186,6 +283,16 @@ class RunningGateway implements Gateway {
     for (const timer of this.#timers) clearTimeout(timer);
     await this.#connections.close();
     await this.#app.close();
+    // Ends the timer that checks time limits: Fastify closes only a server that listens.
+    this.#http.close();
+  }
+
+  get #requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs ?? 30_000;
+  }
+
+  #faultsChanged(): void {
+    this.#events.emit({ type: "fault", fault: this.faults.permanent, offline: this.offline !== false });
   }
 
   #route(): void {
@@ -213,6 +320,9 @@ class RunningGateway implements Gateway {
         this.#refuse(request.raw, "RequestSizeLimitExceeded", message, 413);
       } else if (error.code?.startsWith("FST_ERR_CTP_INVALID_MEDIA_TYPE")) {
         this.#refuse(request.raw, "InvalidParameter", "Content-Type is not application/json.");
+      } else if (request.raw.destroyed && !request.raw.complete) {
+        const { entry } = this.#requests.get(request.raw) as RequestContext;
+        entry.error ??= { code: "InternalError", message: "The connection ended before the body was complete." };
       } else {
         this.#refuse(request.raw, "InternalError", "The request could not be read.", error.statusCode ?? 500);
       }
@@ -229,6 +339,7 @@ class RunningGateway implements Gateway {
     }
     const { counts, received } = this;
     counts.requests++;
+    connection.used = true;
     const startedAt = performance.now();
     const entry: ReceivedRequest = {
       index: counts.requests,
@@ -270,14 +381,27 @@ class RunningGateway implements Gateway {
     response.on("close", () => {
       entry.durationMs = performance.now() - startedAt;
       if (!entry.accepted) counts.refused++;
-      this.#options.onRequest?.(entry);
+      this.#events.emit({ type: "request", request: entry });
     });
     if (unreadable !== undefined) {
       this.#refuse(request, "InvalidParameterValue", unreadable, 400);
       return "done";
     }
-    if (fault !== undefined) return this.#strikeEarly(request, connection, fault, delivery, entry);
-    return "go on";
+    const next = fault === undefined ? "go on" : this.#strikeEarly(request, connection, fault, delivery, entry);
+    if (next === "go on") this.#limitBody(request, response, entry);
+    return next;
+  }
+
+  /** Ends the connection of a request whose body takes too long. */
+  #limitBody(request: IncomingMessage, response: ServerResponse, entry: ReceivedRequest): void {
+    const ms = this.#requestTimeoutMs;
+    const timer = this.#later(ms, () => {
+      entry.error ??= { code: "RequestTimeout", message: `The body was not complete after ${seconds(ms)}.` };
+      request.socket.destroySoon();
+    });
+    const clear = (): void => this.#forget(timer);
+    request.once("end", clear);
+    response.once("close", clear);
   }
 
   #strikeEarly(
@@ -359,10 +483,25 @@ class RunningGateway implements Gateway {
     return { ...this.#errorOf(entry, code, INJECTED), status };
   }
 
-  #rejectNonHttp(socket: Socket): void {
+  /** Called for a connection on which no complete head can be read. */
+  #rejectRequest(error: { readonly code?: string; readonly bytesParsed?: number }, socket: Socket): void {
+    const connection = this.#connections.of(socket);
+    const tooSlow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    if (tooSlow) {
+      connection.reason ??= `the head of the request was not complete after ${seconds(this.#requestTimeoutMs)}`;
+    } else if (error.code === "HPE_INVALID_EOF_STATE") {
+      connection.reason ??= "the client closed the connection within a request";
+    } else if (error.code === "HPE_HEADER_OVERFLOW") {
+      connection.reason ??= "the head of the request is too long";
+    } else if (error.code?.startsWith("HPE_")) {
+      connection.reason ??= `not HTTP (${error.code})`;
+    }
     if (!socket.writable) return;
-    const { body } = errorResponse(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
-    const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
+    const [status, code, message] = tooSlow
+      ? ["408 Request Timeout", "RequestTimeout", "The head of the request took too long."]
+      : ["400 Bad Request", "UnsupportedProtocol", "This is not HTTP."];
+    const { body } = errorResponse(this.#rules.style, randomUUID(), code, message);
+    const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
     socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
   }
 
@@ -384,18 +523,43 @@ class RunningGateway implements Gateway {
     return (this.#options.now ?? Date.now)() + (this.clockSkewSeconds + skewSeconds) * 1000;
   }
 
-  #later(ms: number, action: () => void): void {
+  #later(ms: number, action: () => void): NodeJS.Timeout {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       action();
     }, ms);
     this.#timers.add(timer);
+    return timer;
+  }
+
+  #forget(timer: NodeJS.Timeout): void {
+    clearTimeout(timer);
+    this.#timers.delete(timer);
   }
 }
 
-function certificatesOf(https: HttpsOptions): CertificateSet {
-  const { certificates = "chain", certificateOptions } = https;
-  return typeof certificates === "string" ? makeCertificates(certificates, certificateOptions) : certificates;
+/** Formats a time limit, such as `30 s`. */
+function seconds(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000} s` : `${ms} ms`;
+}
+
+function hostsOf({ host = "127.0.0.1" }: GatewayOptions): readonly string[] {
+  return typeof host === "string" ? [host] : host;
+}
+
+function certificatesOf(https: HttpsOptions, options: GatewayOptions, state: GatewayState | undefined): CertificateSet {
+  const { certificates, certificateOptions } = https;
+  const { names = [] } = options;
+  // 0.0.0.0 and :: are no addresses that a client connects to.
+  const addresses = hostsOf(options).filter((address) => address !== "0.0.0.0" && address !== "::");
+  const hosts = [...new Set(["localhost", ...names, "127.0.0.1", ...addresses])];
+  if (certificates === undefined && state !== undefined) {
+    const nowMs = certificateOptions?.nowMs ?? Date.now();
+    return issueCertificate(state.authority(names, nowMs), certificateOptions?.hosts ?? hosts, nowMs);
+  }
+  if (certificates !== undefined && typeof certificates !== "string") return certificates;
+  if (certificates !== undefined) return makeCertificates(certificates, certificateOptions);
+  return makeCertificates("chain", { hosts, ...certificateOptions });
 }
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
