@@ -31,7 +31,7 @@ export default {
   },
   // Beside the tests, what is to be covered: a file that no test loads counts as not covered.
   roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host", "<rootDir>/tools"],
-  modulePathIgnorePatterns: ["<rootDir>/tools/dist"],
+  modulePathIgnorePatterns: ["<rootDir>/tools/dist", "<rootDir>/tools/templates"],
   testMatch: ["**/*.test.ts"],
   coverageProvider: "v8",
   collectCoverageFrom: [
@@ -40,6 +40,7 @@ export default {
     "host/node/**/*.ts",
     "host/moddable/**/*.ts",
     "tools/**/*.ts",
+    "!tools/templates/**",
     "!**/*.d.ts",
   ],
   coverageReporters: ["json-summary", "lcovonly"],

@@ -42,7 +42,8 @@ if (!values.firmware) {
     recursive: true,
     filter: (path) => !/[\\/]types[\\/](host|src)$|[\\/]types[\\/]tools[\\/]cli$/.test(path),
   });
-  for (const name of ["bin", "README.md"]) cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
+  for (const name of ["bin", "templates", "README.md"])
+    cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
   copy("LICENSE", cli);
   describe("tools/package.json", cli);
 }

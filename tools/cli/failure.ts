@@ -60,7 +60,18 @@ export type CliErrorCode =
   | "INVALID_TRUST_ANCHORS"
   | "INVALID_UTF8"
   | "PAYLOAD_TOO_LARGE"
-  | "DEMO_FAILED";
+  | "DEMO_FAILED"
+  | "FOLDER_NOT_EMPTY"
+  | "PACKAGE_MISSING"
+  | "PROJECT_MISSING"
+  | "SDK_MISSING"
+  | "SDK_NOT_BUILT"
+  | "IDF_MISSING"
+  | "SERIAL_PORT_MISSING"
+  | "ADDRESS_MISSING"
+  | "DISPLAY_MISSING"
+  | "INVALID_SETTINGS"
+  | "BUILD_FAILED";
 
 /** A failure detected by the CLI itself. */
 export class CliError extends Error {

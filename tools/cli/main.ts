@@ -1,6 +1,7 @@
 /** CLI: commands, options, help. Modules that only one command needs are loaded when it runs. */
 
 import { Command, CommanderError, Option } from "commander";
+import { boards, languages } from "./boards.js";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
@@ -75,6 +76,37 @@ Examples:
   $ tencent-iothub types model.json --name Lamp > lamp.d.ts
 
 In the app: import type { Model } from "./model.js"; propertyReport<Model>({ brightness: 40 })`;
+
+const initExamples = `
+Examples:
+  $ tencent-iothub init sensor
+  $ tencent-iothub init sensor --board esp32c3 --language javascript
+
+In the new folder, after npm install:
+  npm test            the app against a gateway, on Node
+  npm run dev         the app in the simulator against a gateway; needs the Moddable SDK
+  npm run flash:desk  the app on the board, against a gateway on this computer
+  npm run flash       the app on the board, for the cloud
+
+On a terminal, what is not given is asked for. Tried on Linux; macOS and Windows are untried.`;
+
+const devExamples = `
+Examples:
+  $ tencent-iothub dev
+  $ xvfb-run tencent-iothub dev    without a screen
+
+The gateway's CA and its sample device are kept in .tencent-iothub/; the manifest with url, CA and psk is
+build/sim/manifest.json, which includes the app's. Needs MODDABLE. Tried on Linux; macOS and Windows are untried.`;
+
+const flashExamples = `
+Examples:
+  $ tencent-iothub flash --board esp32c3
+  $ tencent-iothub flash --board esp32c3 --desk
+
+Settings: secrets.json has "wifi", "wifiPassword" and, for the cloud, "productId", "deviceName" and "psk" or
+"productSecret". The manifest that is built is build/flash/manifest.json, or build/desk/manifest.json with the url and CA
+of the gateway on this computer, which the other never contains. Needs MODDABLE, IDF_PATH and, with several serial ports,
+UPLOAD_PORT. Boards, macOS and Windows are untried.`;
 
 const gatewayExamples = `
 Examples:
@@ -288,6 +320,39 @@ function build(io: Streams): Command {
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");
       await gateway(io, options);
+    });
+
+  command(program, "init", "create the project of an app, for a board or the simulator")
+    .argument("<folder>", "a new or empty folder; . is the current one")
+    .addOption(new Option("--board <board>", "board (default: esp32)").choices(boards))
+    .addOption(new Option("--language <language>", "language (default: typescript)").choices(languages))
+    .option("--packages <folder>", "take the packages from tarballs in this folder, not from the registry")
+    .addHelpText("after", initExamples + exitHelp)
+    .action(async (folder, options) => {
+      const { init } = await import("./init.js");
+      await init(io, folder, options);
+    });
+
+  command(program, "dev", "run the app of a project in the simulator against a gateway on this computer, until Ctrl-C")
+    .option("--project <folder>", "folder of the app", ".")
+    .option("--port <n>", "port of the gateway (default: any free one)")
+    .addHelpText("after", devExamples + exitHelp)
+    .action(async (options) => {
+      const { dev } = await import("./dev.js");
+      await dev(io, options);
+    });
+
+  command(program, "flash", "flash the app of a project, for the cloud or for a gateway on this computer")
+    .option("--project <folder>", "folder of the app", ".")
+    .requiredOption("--board <board>", "esp32, esp32c3, esp32s3 or a platform of the SDK such as esp32/m5stack")
+    .option("--desk", "for a gateway on this computer, which runs until Ctrl-C")
+    .addOption(new Option("--host <address>", "with --desk: address of this computer (default: found out)"))
+    .option("--port <n>", "with --desk: port of the gateway (default: 8443)")
+    .option("--xsbug", "debug build, for the SDK's debugger")
+    .addHelpText("after", flashExamples + exitHelp)
+    .action(async (options) => {
+      const { flash } = await import("./flash.js");
+      await flash(io, options);
     });
 
   command(program, "demo", "publish readings of this machine to a local gateway over HTTPS and show both ends")
