@@ -20,9 +20,12 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
   let stdout = "";
   let stderr = "";
   const code = await main(args, {
-    stdin: (async function* () {
-      yield around.stdin ?? "";
-    })(),
+    stdin: Object.assign(
+      (async function* () {
+        yield around.stdin ?? "";
+      })(),
+      { isTTY: around.tty },
+    ),
     stdout: {
       isTTY: around.tty,
       write: (text) => {

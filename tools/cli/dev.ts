@@ -40,7 +40,7 @@ export async function dev(io: Streams, given: DevArguments): Promise<void> {
     const c = colorsFor(io.stdout, io.env);
     if (isLinux) {
       // The rule that also starts the simulator ends all others of the computer first.
-      await mcconfig(io, project, "sim", TARGET, ["-t", "build"]);
+      if (!(await mcconfig(io, project, "sim", TARGET, { parameters: ["-t", "build"], interrupted }))) return;
       const library = join(folder, "bin/lin/mc/release", TARGET, "mc.so");
       const command = ["mcsim", join(project.sdk, "build/simulators"), library];
       // Without stdbuf, what the app traces stays in a buffer.
@@ -48,7 +48,7 @@ export async function dev(io: Streams, given: DevArguments): Promise<void> {
       simulator = start(io, project, command[0], command.slice(1), (line) => `${c.cyan("sim    ")} ${line}`);
       printLine(io.stdout, "the app runs; stop with Ctrl-C");
     } else {
-      await mcconfig(io, project, "sim", TARGET);
+      await mcconfig(io, project, "sim", TARGET, { interrupted });
     }
     await Promise.race([interrupted, ...(simulator ? [simulator.ended] : [])]);
   } finally {

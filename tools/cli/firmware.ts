@@ -121,8 +121,17 @@ export async function writeManifest(project: Project, target: string, config: Co
   return folder;
 }
 
+interface BuildOptions {
+  /** More parameters of mcconfig. */
+  readonly parameters?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** Ends the build when it resolves. */
+  readonly interrupted?: Promise<unknown>;
+}
+
 /**
  * Runs mcconfig on a target's manifest, and prints what it does.
+ * @returns whether it was done, and not interrupted
  * @throws {CliError} BUILD_FAILED
  */
 export async function mcconfig(
@@ -130,19 +139,19 @@ export async function mcconfig(
   project: Project,
   platform: string,
   target: string,
-  more: readonly string[] = [],
-  env: NodeJS.ProcessEnv = {},
-): Promise<void> {
+  { parameters: more = [], env = {}, interrupted = new Promise(() => {}) }: BuildOptions = {},
+): Promise<boolean> {
   const parameters = ["-m", "-p", platform, ...more, "-o", `build/${target}`, `build/${target}/manifest.json`];
   const c = colorsFor(io.stdout, io.env);
   printLine(io.stdout, `${c.bold("$")} mcconfig ${parameters.join(" ")}`);
   const child = start(io, project, "mcconfig", parameters, c.dim, env);
-  const code = await child.ended;
-  if (code !== 0) {
-    throw new CliError("BUILD_FAILED", `mcconfig failed (${code}); its output is above.`, {
-      exitCode: exitCodes.other,
-    });
+  const code = await Promise.race([child.ended, interrupted.then(() => undefined)]);
+  if (code === undefined) {
+    await child.stop();
+    return false;
   }
+  if (code === 0) return true;
+  throw new CliError("BUILD_FAILED", `mcconfig failed (${code}); its output is above.`, { exitCode: exitCodes.other });
 }
 
 /** A program of the SDK that runs. */

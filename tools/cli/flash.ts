@@ -41,7 +41,7 @@ export async function flash(io: Streams, given: FlashArguments): Promise<void> {
   const secrets = await readSecrets(project, desk);
   const UPLOAD_PORT = serialPort(io.env.UPLOAD_PORT);
   const platform = platformOf(given.board);
-  const options = given.xsbug ? ["-d"] : [];
+  const options = { parameters: given.xsbug ? ["-d"] : [], env: { UPLOAD_PORT } };
   if (!desk) {
     const { config } = await readApp(project);
     await writeManifest(project, "flash", secrets);
@@ -49,7 +49,7 @@ export async function flash(io: Streams, given: FlashArguments): Promise<void> {
       io.stdout,
       `flashing ${given.board} on ${UPLOAD_PORT}, for ${config.url || config.region || "ap-guangzhou"}`,
     );
-    await mcconfig(io, project, platform, "flash", options, { UPLOAD_PORT });
+    await mcconfig(io, project, platform, "flash", options);
     return;
   }
   const host = given.host ?? deskAddress();
@@ -59,7 +59,7 @@ export async function flash(io: Streams, given: FlashArguments): Promise<void> {
   try {
     await writeManifest(project, "desk", { ...secrets, ...deskConfig(gateway, host) }, gateway.ca);
     printLine(io.stdout, `flashing ${given.board} on ${UPLOAD_PORT}, for the gateway on this computer`);
-    await mcconfig(io, project, platform, "desk", options, { UPLOAD_PORT });
+    if (!(await mcconfig(io, project, platform, "desk", { ...options, interrupted }))) return;
     printLine(io.stdout, `the gateway waits for the board (port ${gateway.port} must be open here); stop with Ctrl-C`);
     await interrupted;
   } finally {
