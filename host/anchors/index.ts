@@ -10,6 +10,7 @@ import { Rejection, UNSUPPORTED_CERTIFICATE } from "../moddable/tls/rejection.js
 import type { SignaturePrimitives } from "../moddable/tls/verify.js";
 import { anchorData } from "./data.js";
 
+export { type Endpoint, type Region, readEndpoint } from "../../src/request/endpoint.js";
 export type { CurveName } from "../moddable/tls/curves.js";
 export type { HashName, SignaturePrimitives } from "../moddable/tls/verify.js";
 

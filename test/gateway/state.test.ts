@@ -76,6 +76,7 @@ describe("the state folder", () => {
     expect(second.ca).toBe(first.ca);
     expect(second.caFile).toBe(join(state, "ca.pem"));
     expect(readFileSync(join(state, "ca.pem"), "utf8")).toBe(first.ca);
+    expect(readFileSync(join(state, "gateway-root.der"))).toEqual(first.certificates?.rootDer);
     expect(second.certificates?.chain).not.toBe(first.certificates?.chain);
     expect(await publishSample(second)).toBe(200);
     expect(second.devices.find("SAMPLE0001", "board1")).toBeDefined();
@@ -92,7 +93,9 @@ describe("the state folder", () => {
     expect(secret.map((name) => mode(join(state, name)))).toEqual(["600", "600", "600"]);
     expect(mode(join(state, "ca.pem"))).toBe("644");
     expect(readFileSync(join(state, ".gitignore"), "utf8")).toBe("*\n");
-    expect(readdirSync(state).sort()).toEqual([".gitignore", "ca.key", "ca.pem", "registrations.json", "sample.json"]);
+    expect(readdirSync(state).sort()).toEqual([
+      ...[".gitignore", "ca.key", "ca.pem", "gateway-root.der", "registrations.json", "sample.json"],
+    ]);
   });
 
   test("keeps registrations of devices of a devices file", async () => {

@@ -1,5 +1,6 @@
 /** The command line in this process, with its streams, environment and signals in the test's hands. */
 
+import type { Streams } from "../../tools/cli/io.js";
 import { main } from "../../tools/cli/main.js";
 
 export interface Run {
@@ -13,6 +14,9 @@ export interface Surroundings {
   readonly env?: Record<string, string>;
   readonly tty?: boolean;
   readonly onInterrupt?: (callback: () => void) => void;
+  /** A stream of lines that a test writes. */
+  readonly input?: AsyncIterable<string>;
+  readonly networkInterfaces?: Streams["networkInterfaces"];
   readonly onOutput?: (all: string) => void;
 }
 
@@ -21,9 +25,10 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
   let stderr = "";
   const code = await main(args, {
     stdin: Object.assign(
-      (async function* () {
-        yield around.stdin ?? "";
-      })(),
+      around.input ??
+        (async function* () {
+          yield around.stdin ?? "";
+        })(),
       { isTTY: around.tty },
     ),
     stdout: {
@@ -41,6 +46,7 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
     },
     // A busy machine may take long for what is no matter of time.
     env: { TENCENT_IOTHUB_TIMEOUT_MS: "900000", ...around.env },
+    networkInterfaces: around.networkInterfaces,
     onInterrupt: around.onInterrupt ?? (() => {}),
   });
   return { code, stdout, stderr };

@@ -12,11 +12,11 @@ import {
   startDeskGateway,
   writeManifest,
 } from "./firmware.js";
-import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { colorsFor, printLine, type Streams } from "./io.js";
 
 export interface DevArguments {
   readonly project: string;
-  readonly port?: string;
+  readonly port?: number;
 }
 
 const TARGET = "sim";
@@ -30,7 +30,7 @@ export async function dev(io: Streams, given: DevArguments): Promise<void> {
     });
   }
   const interrupted = new Promise<"interrupted">((resolve) => io.onInterrupt(() => resolve("interrupted")));
-  const gateway = await startDeskGateway(io, project, { port: given.port === undefined ? 0 : wholeNumber(given.port) });
+  const gateway = await startDeskGateway(io, project, { port: given.port ?? 0 });
   let simulator: Program | undefined;
   try {
     const folder = join(project.folder, "build", TARGET);

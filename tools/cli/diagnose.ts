@@ -18,6 +18,7 @@ import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 
 export interface DiagnoseArguments {
   readonly format?: RequestFormat;
+  readonly index?: number;
   readonly url?: string;
   readonly method?: string;
   readonly header?: readonly string[];
@@ -49,7 +50,7 @@ async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments
   }
   const bytes = file === "-" ? await readAll(io.stdin, "request") : await readFile(file, "request file");
   const body = await readBody(given);
-  const request = parseRequest(bytes, { format: given.format, body, readFile: readNamedFile });
+  const request = parseRequest(bytes, { format: given.format, body, index: given.index, readFile: readNamedFile });
   if (body !== undefined && !request.isPrefix) {
     throw new CliError("USAGE", "--body and --body-file go with --url or a trace; this request has its own body.");
   }
@@ -57,7 +58,9 @@ async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments
 }
 
 async function requestOfParts(given: DiagnoseArguments): Promise<SentRequest> {
-  if (given.format !== undefined) throw new CliError("USAGE", "--format goes with a file, not with --url.");
+  if (given.format !== undefined || given.index !== undefined) {
+    throw new CliError("USAGE", "--format and --index go with a file, not with --url.");
+  }
   const match = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(given.url as string);
   if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and name a host.");
   const [, host, rest] = match;

@@ -61,6 +61,7 @@ export type CliErrorCode =
   | "INVALID_UTF8"
   | "PAYLOAD_TOO_LARGE"
   | "DEMO_FAILED"
+  | "DOCTOR_FAILED"
   | "FOLDER_NOT_EMPTY"
   | "PACKAGE_MISSING"
   | "PROJECT_MISSING"
@@ -134,11 +135,13 @@ const hints: Partial<Record<ErrorCode, string>> = {
 const gatewayHints: Readonly<Record<string, string>> = {
   PORT_IN_USE: "Choose another port with --port, or use --port 0 for any free port.",
   PORT_FORBIDDEN: "Choose a port above 1023 with --port.",
+  STATE_UNUSABLE: "Choose another folder with --state, or keep nothing with --no-state.",
 };
 
 const diagnoseHints: Readonly<Record<string, string>> = {
   UNKNOWN_FORMAT: "--format says what it is; tencent-iothub diagnose --help shows each form.",
   INVALID_CURL: "Copy the command as it was run, from curl to its last argument.",
+  INVALID_RECORD: "tencent-iothub gateway --record FILE writes one.",
   INVALID_HAR: "Browsers and proxies save one as HAR, with the request's body.",
   INVALID_TRACE:
     'Write each event with JSON.stringify: new Device({ onEvent: (event) => trace(JSON.stringify(event) + "\\n") }).',

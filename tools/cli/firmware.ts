@@ -9,15 +9,15 @@ import { delimiter, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { describeFileError } from "../../host/node/file-system.js";
-import { formatRequest, type Gateway, type GatewayOptions, startGateway } from "../gateway/index.js";
+import { type Gateway, type GatewayOptions, startGateway } from "../gateway/index.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readText } from "./files.js";
+import { colored } from "./gateway.js";
 import { colorsFor, printLine, type Streams } from "./io.js";
+import { rootResource } from "./moddable-files.js";
 
 /** Folder of the desk's gateway in a project. */
 export const stateFolder = ".tencent-iothub";
-/** Name under which the app looks for the CA of a private gateway. */
-const CA_RESOURCE = "gateway-root.der";
 const MAX_LINE = 4000;
 
 /** An app, and the tools to build it. */
@@ -105,7 +105,7 @@ export async function writeManifest(project: Project, target: string, config: Co
   try {
     await rm(join(folder, "ca"), { recursive: true, force: true });
     await mkdir(join(folder, "ca"), { recursive: true, mode: 0o700 });
-    if (ca !== undefined) await writeFile(join(folder, "ca", CA_RESOURCE), new X509Certificate(ca).raw);
+    if (ca !== undefined) await writeFile(join(folder, "ca", `${rootResource}.der`), new X509Certificate(ca).raw);
     const manifest = {
       include: ["../../manifest.json"],
       config,
@@ -201,16 +201,11 @@ export function start(
   };
 }
 
-/** Starts the desk's gateway, which keeps its CA and its sample device in the project, and prints a line a request. */
+/** Starts the desk's gateway, which keeps its CA and its sample device in the project, and prints a line an event. */
 export async function startDeskGateway(io: Streams, project: Project, options: GatewayOptions): Promise<Gateway> {
   const c = colorsFor(io.stdout, io.env);
-  const gateway = await startGateway({
-    ...options,
-    state: join(project.folder, stateFolder),
-    https: true,
-    onRequest: (request) =>
-      printLine(io.stdout, `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`),
-  });
+  const gateway = await startGateway({ ...options, state: join(project.folder, stateFolder), https: true });
+  gateway.subscribe((event) => printLine(io.stdout, colored(event, c)));
   printLine(io.stdout, `${c.bold("gateway")} on ${c.cyan(gateway.url)}`);
   return gateway;
 }

@@ -2,8 +2,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { localAddresses } from "../gateway/addresses.js";
-import type { Gateway } from "../gateway/index.js";
+import { type Gateway, localAddresses } from "../gateway/index.js";
 import { platformOf } from "./boards.js";
 import { CliError, exitCodes } from "./failure.js";
 import {
@@ -18,14 +17,14 @@ import {
   stateFolder,
   writeManifest,
 } from "./firmware.js";
-import { printLine, type Streams, wholeNumber } from "./io.js";
+import { printLine, type Streams } from "./io.js";
 
 export interface FlashArguments {
   readonly project: string;
   readonly board: string;
   readonly desk?: boolean;
   readonly host?: string;
-  readonly port?: string;
+  readonly port?: number;
   readonly xsbug?: boolean;
 }
 
@@ -52,10 +51,9 @@ export async function flash(io: Streams, given: FlashArguments): Promise<void> {
     await mcconfig(io, project, platform, "flash", options);
     return;
   }
-  const host = given.host ?? deskAddress();
+  const host = given.host ?? deskAddress(io);
   const interrupted = new Promise<void>((resolve) => io.onInterrupt(resolve));
-  const port = given.port === undefined ? DESK_PORT : wholeNumber(given.port);
-  const gateway: Gateway = await startDeskGateway(io, project, { port, host });
+  const gateway: Gateway = await startDeskGateway(io, project, { port: given.port ?? DESK_PORT, host });
   try {
     await writeManifest(project, "desk", { ...secrets, ...deskConfig(gateway, host) }, gateway.ca);
     printLine(io.stdout, `flashing ${given.board} on ${UPLOAD_PORT}, for the gateway on this computer`);
@@ -158,8 +156,8 @@ async function readApp(project: Project): Promise<{ config: Record<string, unkno
 }
 
 /** The address by which the board reaches this computer. @throws {CliError} ADDRESS_MISSING */
-function deskAddress(): string {
-  const found = localAddresses().usable.find(({ address }) => !address.startsWith("127."));
+function deskAddress(io: Streams): string {
+  const found = localAddresses(io.networkInterfaces).usable.find(({ address }) => !address.startsWith("127."));
   if (found === undefined) {
     throw new CliError("ADDRESS_MISSING", "This computer has no private IPv4 address that a board could reach.", {
       hint: "Join the board's network, or name an address with --host.",

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { describeFileError } from "../../host/node/file-system.js";
 import { type Board, boards, type Language, languages } from "./boards.js";
 import { CliError } from "./failure.js";
-import { colorsFor, printLine, type Streams } from "./io.js";
+import { colorsFor, printLine, type Streams, shellWord } from "./io.js";
 import { version } from "./version.js";
 
 export interface InitArguments {
@@ -42,7 +42,7 @@ export async function init(io: Streams, directory: string, given: InitArguments)
   }
   const c = colorsFor(io.stdout, io.env);
   const steps: [string, string][] = [
-    ...(folder === process.cwd() ? [] : [[`cd ${quoted(directory)}`, ""] as [string, string]]),
+    ...(folder === process.cwd() ? [] : [[`cd ${shellWord(directory)}`, ""] as [string, string]]),
     ["npm install", ""],
     ["npm test", "the app against a gateway, on Node"],
     ["npm run dev", "the app in the simulator against a gateway, with the Moddable SDK"],
@@ -178,8 +178,4 @@ function packageName(folder: string): string {
     .slice(0, 100);
   // npm refuses this name, and a package that depends on its own.
   return name === "" || name === "node_modules" || packages.includes(name as never) ? "device" : name;
-}
-
-function quoted(path: string): string {
-  return /^[\w./~-]+$/.test(path) ? path : `"${path}"`;
 }

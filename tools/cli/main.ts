@@ -1,9 +1,10 @@
 /** CLI: commands, options, help. Modules that only one command needs are loaded when it runs. */
 
 import { Command, CommanderError, Option } from "commander";
+import { describeFaults } from "../gateway/faults.js";
 import { boards, languages } from "./boards.js";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
-import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { colorsFor, integer, printLine, type Streams, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
 import { version } from "./version.js";
 
@@ -15,7 +16,7 @@ ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\
 A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
 
 /** Named here too, so that no other command loads the module. */
-const diagnoseFormats = ["curl", "http", "har", "trace"];
+const diagnoseFormats = ["curl", "http", "har", "trace", "record"];
 
 const environmentHelp = `
 Environment (an option on the command line comes first, a profile last):
@@ -65,6 +66,7 @@ Request, one of:
   http   request line, headers, an empty line, and the body byte for byte
   har    a HAR file of a browser or proxy, or one entry of it; the last signed request counts
   trace  events of onEvent, one JSON object a line; the last sign event counts
+  record what tencent-iothub gateway --record has written; the last request with a wrong signature counts, or --index
 
 A cause is named only if it reproduces the signature, from every known mistake alone and the common ones in pairs. Where
 none does, that is what is said. Nothing is sent, and no secret is printed. The exit code is 0 whatever the diagnosis is;
@@ -108,21 +110,45 @@ Settings: secrets.json has "wifi", "wifiPassword" and, for the cloud, "productId
 of the gateway on this computer, which the other never contains. Needs MODDABLE, IDF_PATH and, with several serial ports,
 UPLOAD_PORT. Boards, macOS and Windows are untried.`;
 
+/** Named here too, so that no other command loads the module. */
+const DEFAULT_STATE = ".tencent-iothub";
+
 const gatewayExamples = `
 Examples:
   $ tencent-iothub gateway
-  $ tencent-iothub gateway --https --trust-anchors-out ca.pem --devices devices.json
-  $ tencent-iothub gateway --fault status:503
+  $ tencent-iothub gateway --https --lan --moddable desk      # for a board: include desk/manifest.json
+  $ tencent-iothub gateway --https --devices devices.json
+  $ tencent-iothub gateway --fault status:503 --record requests.jsonl
+  $ tencent-iothub diagnose requests.jsonl --secret-file sensor1.psk
 
 Devices file:
   {"products":{"ABCDE12345":{"devices":{
     "sensor1":{"psk":"c2VjcmV0IG9mIHNlbnNvcjE="},
     "sensor2":{"publicKey":"-----BEGIN PUBLIC KEY-----…"}}}}}
   Add "state":"disabled" or "notEnabled" to a device, "state":"forbidden" to a product, or "account":"isolated" beside
-  "products", to have what is signed rightly refused.
+  "products", to have what is signed rightly refused. A device that registered keeps its new credential over restarts,
+  also if the file has an older one.
 
-Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json,
-  html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
+Certificates: the CA may issue for localhost, .local, .lan, .internal, .home.arpa, .test, the names of its first start, and
+  private addresses only. Clients that do not understand such constraints refuse it (mbedTLS does); for them, --no-state.`;
+
+const faultsHelp = () => `
+
+Faults (values in capitals, optional parts in brackets; PHASE is connect, read, headers or body):
+${describeFaults()
+  .map((line) => `  ${line}`)
+  .join("\n")}
+`;
+
+const doctorExamples = `
+Examples:
+  $ tencent-iothub doctor --region ap-guangzhou --psk-file sensor1.psk
+  $ tencent-iothub doctor --url https://192.168.1.23:8443 --trust-anchors .tencent-iothub/ca.pem
+  $ tencent-iothub doctor --roots
+
+It resolves the name, connects, judges the certificate chain with the code and the trust anchors of a board, and compares
+the clock with the gateway's. It sends one request without a signature, and no secret. A proxy is not used, as boards
+use none.`;
 
 /** Runs one command; resolves with the exit status and never rejects. */
 export async function main(argv: readonly string[], io: Streams): Promise<number> {
@@ -269,6 +295,7 @@ function build(io: Streams): Command {
   )
     .argument("[request]", "file with the request as it was sent, or - to read it from standard input")
     .addOption(new Option("--format <format>", "form of the request (default: found out)").choices(diagnoseFormats))
+    .option("--index <n>", "of a recording: number of the request, as #7 in the gateway's lines", integer(1, 1e15))
     .addOption(new Option("--url <url>", "the request by its parts: its URL"))
     .option("--method <method>", "with --url: the method (default: POST)")
     .option("--header <header...>", "with --url: a header, Name: value; may be repeated")
@@ -305,18 +332,34 @@ function build(io: Streams): Command {
     });
 
   command(program, "gateway", "run a local gateway that verifies requests and prints one line for each, until Ctrl-C")
-    .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)")
-    .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--https", "HTTPS with a self-generated certificate")
+    .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)", integer(0, 65535))
+    .addOption(new Option("--host <address>", "address to listen on (default: 127.0.0.1)").conflicts("lan"))
+    .option("--lan", "listen on all private addresses of this machine, for boards in the local network")
+    .option("--https", "HTTPS, with a certificate of the state folder's CA")
+    .option("--name <name...>", "DNS name of this machine, for the certificate; may be repeated")
+    .addOption(
+      new Option("--state <dir>", "folder that keeps CA, sample device and registrations, for its owner only")
+        .env("TENCENT_IOTHUB_STATE")
+        .default(DEFAULT_STATE),
+    )
+    .option("--no-state", "keep nothing: CA and device are new at each start")
     .option("--trust-anchors-out <file>", "write the CA certificate that clients must trust, PEM")
+    .option("--moddable <dir>", "write a manifest for a Moddable app to include: url, sample device and CA")
     .option("--devices <file>", "products and devices (default: one device with a generated key)")
-    .option("--window-seconds <n>", "tolerance of timestamps (default: 300)")
-    .option("--clock-skew-seconds <n>", "offset of the gateway's clock")
-    .option("--rate-limit <n>", "messages per second and device (default: none)")
+    .option("--window-seconds <n>", "tolerance of timestamps (default: 300)", integer(0, 1e12))
+    .option("--clock-skew-seconds <n>", "offset of the gateway's clock", integer(-1e11, 1e11))
+    .option("--rate-limit <n>", "messages per second and device (default: none)", integer(1, 1e6))
     .option("--map-status", "report errors with 4xx statuses instead of 200")
     .option("--fault <fault>", "inject this fault into every request, see below")
     .option("--fault-header <name>", "let requests select a fault with this header")
-    .addHelpText("after", gatewayExamples + exitHelp)
+    .addOption(
+      new Option("--offline [how]", "start offline: connections hang, or are reset")
+        .choices(["hang", "reset"])
+        .preset("hang"),
+    )
+    .option("--interactive", "read faults from standard input, one a line: a fault, none, offline [reset], online")
+    .option("--record <file>", "append all events to a file as JSON lines, which diagnose reads")
+    .addHelpText("after", () => gatewayExamples + faultsHelp() + exitHelp)
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");
       await gateway(io, options);
@@ -335,7 +378,7 @@ function build(io: Streams): Command {
 
   command(program, "dev", "run the app of a project in the simulator against a gateway on this computer, until Ctrl-C")
     .option("--project <folder>", "folder of the app", ".")
-    .option("--port <n>", "port of the gateway (default: any free one)")
+    .option("--port <n>", "port of the gateway (default: any free one)", integer(0, 65_535))
     .addHelpText("after", devExamples + exitHelp)
     .action(async (options) => {
       const { dev } = await import("./dev.js");
@@ -347,12 +390,33 @@ function build(io: Streams): Command {
     .requiredOption("--board <board>", "esp32, esp32c3, esp32s3 or a platform of the SDK such as esp32/m5stack")
     .option("--desk", "for a gateway on this computer, which runs until Ctrl-C")
     .addOption(new Option("--host <address>", "with --desk: address of this computer (default: found out)"))
-    .option("--port <n>", "with --desk: port of the gateway (default: 8443)")
+    .option("--port <n>", "with --desk: port of the gateway (default: 8443)", integer(0, 65_535))
     .option("--xsbug", "debug build, for the SDK's debugger")
     .addHelpText("after", flashExamples + exitHelp)
     .action(async (options) => {
       const { flash } = await import("./flash.js");
       await flash(io, options);
+    });
+
+  wayOptions(
+    command(
+      program,
+      "doctor",
+      "check what a board needs: its key, the clock, the network, and the gateway's certificates",
+    )
+      .option("--product-id <id>", "ProductId")
+      .option("--device-name <name>", "DeviceName")
+      .option("--psk <text>", "the device's key; better in a file or the environment")
+      .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+      .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
+      .option("--roots", "list the trust anchors that boards have, with their dates; nothing is sent"),
+    "each step",
+    "certificates to trust instead of those that boards have, PEM or DER",
+  )
+    .addHelpText("after", doctorExamples + exitHelp)
+    .action(async (options) => {
+      const { doctor } = await import("./doctor.js");
+      await doctor(io, options);
     });
 
   command(program, "demo", "publish readings of this machine to a local gateway over HTTPS and show both ends")
@@ -374,11 +438,15 @@ function keyOptions(command: Command): Command {
 }
 
 /** Options of the connection to the gateway. */
-function wayOptions(command: Command, limited: string): Command {
+function wayOptions(
+  command: Command,
+  limited: string,
+  anchors = "certificates to trust instead of Node's, PEM or DER",
+): Command {
   return command
     .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
     .option("--url <url>", "http:// or https:// with host and port, instead of a region")
-    .option("--trust-anchors <file>", "certificates to trust instead of Node's, PEM or DER")
+    .option("--trust-anchors <file>", anchors)
     .option("--timeout-ms <n>", `limit of ${limited} in milliseconds (default: 20000)`, wholeNumber)
     .option("--profile <file>", "settings from a JSON file");
 }

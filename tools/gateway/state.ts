@@ -34,6 +34,8 @@ const files = {
   authority: "ca.key",
   /** The certificate alone, to be given to clients. */
   certificate: "ca.pem",
+  /** The same in DER, with the name of the resource that apps for Moddable read. */
+  der: "gateway-root.der",
   sample: "sample.json",
   devices: "registrations.json",
 } as const;
@@ -89,6 +91,7 @@ export class GatewayState {
     const authority = this.#authority(names, nowMs);
     if (this.#read(files.certificate) !== authority.certificate) {
       this.#write(files.certificate, authority.certificate, 0o644);
+      this.#write(files.der, authority.der, 0o644);
     }
     return authority;
   }
@@ -206,7 +209,7 @@ export class GatewayState {
   }
 
   /** Replaces a file whole. */
-  #write(name: string, text: string, mode = secretMode): void {
+  #write(name: string, text: string | Uint8Array, mode = secretMode): void {
     this.#place(name, text, mode, (from, to) => renameSync(from, to));
   }
 
@@ -232,13 +235,14 @@ export class GatewayState {
     }
   }
 
-  #place(name: string, text: string, mode: number, place: (from: string, to: string) => void): void {
+  #place(name: string, text: string | Uint8Array, mode: number, place: (from: string, to: string) => void): void {
     const path = this.#path(name);
     const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
     try {
       const file = openSync(temporary, "wx", mode);
       try {
-        writeSync(file, text);
+        const bytes = Buffer.from(text as string);
+        for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
         fsyncSync(file);
       } finally {
         closeSync(file);
