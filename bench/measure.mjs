@@ -93,6 +93,7 @@ export async function device(engine) {
     default: (await lines(jobs.publish, { heapBytes: "default" }))[0],
     native: (await lines(jobs.publishNative))[0],
     cold: (await lines(jobs.cold, { preload: await jobs.coldLibrary() }))[0],
+    wake: (await lines(jobs.wake, { preload: await jobs.coldLibrary() }))[0],
     enqueue: (await lines(jobs.enqueue))[0],
     open: (await lines(jobs.open))[0],
     flush: (await lines(jobs.flush))[0],
