@@ -315,6 +315,20 @@ test("a request that hangs by a fault stays open beyond the time limits", async 
   expect(watched.gateway.counts.openConnections).toBe(1);
 });
 
+test("a kept connection may idle beyond the time limits of requests", async () => {
+  const watched = await start({ requestTimeoutMs: 50 });
+  const socket = await tcp(watched);
+  const body = message();
+  socket.write(head(body.length) + body);
+  await once(socket, "data");
+  // The limit ends a silent connection that was opened later.
+  await tcp(watched);
+  await watched.first("dropped");
+  socket.write(head(body.length) + body);
+  await once(socket, "data");
+  expect(watched.gateway.counts).toMatchObject({ connections: 2, accepted: 2 });
+});
+
 describe("faults that are changed while the gateway runs", () => {
   const fault: Fault = { kind: "status", status: 503, retryAfter: 2 };
 

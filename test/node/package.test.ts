@@ -311,7 +311,9 @@ describe("the command line", () => {
   });
 
   test.each(["SIGINT", "SIGTERM"] as const)("ends the gateway cleanly on %s", async (signal) => {
-    const child = spawn(bin(), ["gateway", "--port", "0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(bin(), ["gateway", "--port", "0", "--no-state", "--json"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let stdout = "";
     const started = new Promise<void>((resolve) => {
       child.stdout.on("data", (chunk) => {

@@ -50,6 +50,8 @@ describe("the lint rules hold the layers", () => {
     ["host/moddable/http.ts", "../../mocks/moddable/tcp.js"],
     ["host/node/http.ts", "../../bench/jobs.mjs"],
     ["host/node/index.ts", "../../test/support/fake-host.js"],
+    ["host/anchors/index.ts", "../../tools/gateway/index.js"],
+    ["host/anchors/index.ts", "../../src/index.js"],
     ["tools/cli/demo.ts", "../../test/support/fake-host.js"],
     ["tools/cli/demo.ts", "../../src/errors.js"],
     ["tools/cli/demo.ts", "../../host/node/index.js"],
