@@ -14,10 +14,11 @@ import { CliError, exitCodes } from "./failure.js";
 import { readText } from "./files.js";
 import { colored } from "./gateway.js";
 import { colorsFor, printLine, type Streams } from "./io.js";
-import { rootResource } from "./moddable-files.js";
 
 /** Folder of the desk's gateway in a project. */
 export const stateFolder = ".tencent-iothub";
+/** Name by which the app finds the CA of a private gateway; `gateway --moddable` gives it the same. */
+const rootResource = "gateway-root";
 const MAX_LINE = 4000;
 
 /** An app, and the tools to build it. */
