@@ -42,7 +42,8 @@ if (!values.firmware) {
     recursive: true,
     filter: (path) => !/[\\/]types[\\/](host|src)$|[\\/]types[\\/]tools[\\/]cli$/.test(path),
   });
-  for (const name of ["bin", "README.md"]) cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
+  for (const name of ["bin", "templates", "README.md"])
+    cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
   // Served as they are; what only the checkout's compiler reads stays here.
   const isServed = (path) => !/[\\/](tsconfig\.json|[\w-]+\.d\.ts)$/.test(path);
   cpSync(join(root, "tools/ui/page"), join(cli, "ui/page"), { recursive: true, filter: isServed });
