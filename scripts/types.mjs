@@ -2,12 +2,13 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { writeDocExamples } from "./doc-examples.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
 const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "test/conformance", "test", "bench"];
 projects.push("test/sim", "test/sim/app", "examples");
-projects.push(readme(), porting());
+projects.push(readme(), porting(), ...writeDocExamples(root, cache));
 let failed = 0;
 const sdk = process.env.MODDABLE;
 if (sdk) {

@@ -186,8 +186,7 @@ export class Device {
    *   try {
    *     const { requestId } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
    *   } catch (error) {
-   *     if (error.retryable) scheduleAnotherTry();
-   *     else reportFault(error.code);
+   *     if (error instanceof IotHubError && !error.retryable) console.error(error.code, error.message);
    *   }
    */
   publish(message: Message, options?: RequestOptions): Promise<PublishResult> {
@@ -210,10 +209,10 @@ export class Device {
    * binary data.
    * @throws {IotHubError} INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG, INVALID_QOS, INVALID_ENCODING,
    * INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_TIMESTAMP; INVALID_OPTION for an unknown member, or if the device has
-   * no outbox; OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are waiting to be stored, STORAGE_FAILED, STORAGE_FULL,
+   * no outbox; OUTBOX_FULL; QUEUE_FULL if 256 messages or 16 KB are waiting to be stored; STORAGE_FAILED, STORAGE_FULL,
    * STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
    * @example
-   *   const device = new Device({ productId, deviceName, credential, outbox: { onDropped: (dropped) => trace(dropped.reason) } });
+   *   const device = new Device({ productId, deviceName, credential, outbox: { flushIntervalMs: 60_000 } }, host);
    *   await device.enqueue({ topic: "data", payload: { temperature: 21.5 }, timeMs: Date.now() });
    *   const { delivered, remaining, reason } = await device.flush({ deadlineMs: 20000 });
    */
@@ -243,7 +242,7 @@ export class Device {
    * Delivers the messages in the outbox, in order, until it is empty, the deadline has passed, or an error makes
    * further attempts pointless. Resolves with the outcome, also if nothing could be delivered.
    * @throws {IotHubError} STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED; QUEUE_FULL if 16 flushes are waiting already;
-   * INVALID_OPTION, also if the device has no outbox
+   * INVALID_OPTION, also if the device has no outbox; STORAGE_FULL, STORAGE_STOPPED if the storage could not be opened
    */
   async flush(options?: FlushOptions): Promise<FlushResult> {
     if (this.outbox === undefined) throw noOutbox();

@@ -196,21 +196,37 @@ export interface Timer {
  * Operations must take effect in the order in which they were started: one that timed out may finish late, but not
  * after one that was started later.
  *
- * Operations reject with an {@link IotHubError}: STORAGE_FAILED, STORAGE_FULL if there is no room, STORAGE_STOPPED if
- * nothing more can be written until a restart, STORAGE_IN_USE if another process uses the storage.
+ * Operations reject with an {@link IotHubError}. Reading, too, may reject with STORAGE_FULL or STORAGE_STOPPED, if the
+ * storage could not be opened for that reason.
  */
 export interface Storage {
   /** Maximum size of a value in bytes of UTF-8: 3 999 on boards, 65 536 on Node and in memory. */
   readonly maxValueBytes: number;
   /** Default limits of an outbox in this storage. @default 1 048 576 bytes, 10 000 messages */
   readonly outboxLimits?: { readonly maxBytes: number; readonly maxQueued: number };
-  /** Resolves with the value, or with undefined if the key is absent; rejects if that cannot be determined. */
+  /**
+   * Resolves with the value, or with undefined if the key is absent; rejects if that cannot be determined.
+   * @throws {IotHubError} STORAGE_FAILED; STORAGE_IN_USE if another process uses the storage; INVALID_OPTION if the key
+   * is invalid
+   */
   get(key: string): Promise<string | undefined>;
-  /** Stores a value, and resolves when it would survive a power loss. */
+  /**
+   * Stores a value, and resolves when it would survive a power loss.
+   * @throws {IotHubError} STORAGE_FULL if there is no room; STORAGE_STOPPED if nothing more can be written until a
+   * restart; STORAGE_FAILED; STORAGE_IN_USE if another process uses the storage; INVALID_OPTION if the key or the value
+   * is invalid
+   */
   set(key: string, text: string): Promise<void>;
-  /** Deletes a key, if it exists. */
+  /**
+   * Deletes a key, if it exists.
+   * @throws {IotHubError} STORAGE_FAILED; STORAGE_IN_USE if another process uses the storage; INVALID_OPTION if the key
+   * is invalid
+   */
   delete(key: string): Promise<void>;
-  /** Resolves with all keys, in no particular order. */
+  /**
+   * Resolves with all keys, in no particular order.
+   * @throws {IotHubError} STORAGE_FAILED; STORAGE_IN_USE if another process uses the storage
+   */
   keys(): Promise<string[]>;
   close?(): void | Promise<void>;
 }

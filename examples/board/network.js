@@ -3,18 +3,18 @@ import config from "mc/config";
 import Timer from "timer";
 
 const RETRY_MS = 5000;
-/** `connection` of ECMA-419 once the board has an address. */
+/** Value of `connection` (ECMA-419) once the board has an address. */
 const ADDRESSED = 500;
-/** Below it no connection is being made. */
+/** Lower values mean disconnected. */
 const CONNECTING = 300;
 
 /**
- * Joins the network that the settings `wifi` and `wifiPassword` name, and again whenever it is lost.
+ * Connects to the Wi-Fi network of the settings `wifi` and `wifiPassword`, and reconnects whenever it is lost.
  * @returns {Promise<void>} resolves when the board has its first address
  */
 export function startNetwork() {
   return new Promise((resolve) => {
-    // The SDK's typings give `onChanged` no `this`: the variable is used instead.
+    // Uses the variable instead of `this`, which the SDK's typings do not declare for `onChanged`.
     const wifi = new WiFi({
       onChanged() {
         if (wifi.connection === ADDRESSED) resolve();

@@ -1,7 +1,7 @@
-/** Prints what becomes of requests and readings. */
+/** Prints the outcome of requests and readings. */
 
 /**
- * Settings that an error speaks of.
+ * Setting to check for an error code.
  * @type {Readonly<Record<string, string>>}
  */
 const settings = Object.freeze({
@@ -16,7 +16,7 @@ const settings = Object.freeze({
 });
 
 /**
- * One line about an error: its code, its message, and which setting to look at.
+ * Formats an error as one line: its code, its message, and the setting to check.
  * @param {any} error
  * @returns {string}
  */
@@ -41,7 +41,7 @@ export function printEvent(event) {
 }
 
 /**
- * Whether flash takes no more writes until the board is restarted.
+ * Whether the storage accepts no more writes until a restart.
  * @param {{ readonly type: string }} event
  */
 export function isStorageStopped(event) {
@@ -49,7 +49,7 @@ export function isStorageStopped(event) {
 }
 
 /**
- * For `outbox.onFlushed`: prints why messages still wait, and when they are sent again.
+ * For `outbox.onFlushed`: prints why messages remain, and when they are retried.
  * @param {import("tencent-iothub-xs").FlushReport} report
  */
 export function printFlush({ reason, remaining, error, nextFlushMs }) {

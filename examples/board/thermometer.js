@@ -2,7 +2,7 @@ import Analog from "embedded:io/analog";
 import config from "mc/config";
 import { celsius } from "./tmp36.js";
 
-/** A TMP36 at the analog input that the setting `sensorPin` names. */
+/** A TMP36 at the analog input of the setting `sensorPin`. */
 export class Thermometer {
   /** @type {Analog | undefined} */
   #input;
@@ -11,8 +11,8 @@ export class Thermometer {
     try {
       this.#input = new Analog({ pin: Number(config.sensorPin) });
     } catch (error) {
-      // Pins differ from chip to chip: the app goes on and says what to set.
-      trace(`Pin ${config.sensorPin} is no analog input here (${error}); set sensorPin=… to one of this board.\n`);
+      // Pins differ between chips: continue, and print what to set.
+      trace(`Pin ${config.sensorPin} is not an analog input (${error}); set sensorPin=… to one of this board.\n`);
     }
   }
 

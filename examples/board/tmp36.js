@@ -1,11 +1,11 @@
 /**
- * Millivolts of the largest number that the SDK's analog input gives on an ESP32. The input is calibrated: the number
- * is the voltage in parts of the attenuator's range (12 dB), not of the supply's 3300 mV.
+ * Full scale of the SDK's analog input on an ESP32 in millivolts. The input is calibrated: a reading is relative to the
+ * attenuator's range (12 dB), not to the supply's 3300 mV.
  */
 const FULL_SCALE_MV = 2450;
 
 /**
- * Temperature that a TMP36 reports: 500 mV at 0 °C, 10 mV more for each degree.
+ * Converts a reading of a TMP36: 500 mV at 0 °C plus 10 mV per degree.
  * @param {number} reading of the analog input
  * @param {number} resolution of the analog input, in bits
  * @returns {number} degrees Celsius, to a tenth

@@ -1,2 +1,2 @@
-/** A function in C, which the SDK's linker looks for by its name. */
+/** A C function, found by the SDK's linker by name. */
 declare function native(name: string): (...parameters: number[]) => void;

@@ -1,6 +1,6 @@
 /**
- * What the examples use of the Moddable SDK's own typings and npm's lack. `npm run types` compiles the examples without
- * this file, too, where `MODDABLE` names an SDK.
+ * Declarations used by the examples that npm's typings of the Moddable SDK lack. If `MODDABLE` names an SDK,
+ * `npm run types` also compiles the examples with its typings, without this file.
  */
 
 declare module "embedded:network/interface/wifi" {

@@ -1,6 +1,6 @@
 /**
- * Wakes, reads, publishes, sleeps. What does not get through waits in flash for the next time. Waking is a restart: where
- * flash has stopped taking writes (STORAGE_STOPPED), it takes them again then.
+ * Wakes up, reads, publishes, sleeps. Undelivered readings stay in flash until the next wake. Waking up is a restart,
+ * after which a storage that has stopped (STORAGE_STOPPED) accepts writes again.
  */
 
 import Resource from "Resource";
@@ -13,10 +13,10 @@ import { createHost, Device } from "tencent-iothub-xs";
 import Time from "time";
 import Timer from "timer";
 
-/** Awake no longer than this: a battery must survive a network that does not respond. */
+/** Maximum time awake: the battery must survive a network that does not respond. */
 const AWAKE_MS = 30000;
 
-// Not the date: the first wake sets the clock.
+// Not Date.now(): the first wake sets the clock.
 const start = Time.ticks;
 const limit = Timer.set(sleep, AWAKE_MS);
 /** @type {(() => void)[]} */
@@ -30,16 +30,16 @@ wake()
 
 async function wake() {
   const trustAnchors = Resource.exists("gateway-root.der") ? new Resource("gateway-root.der") : undefined;
-  // The TLS session and the gateway's address are stored: the next wake neither asks for the name nor repeats the arithmetic.
+  // Stores the TLS session and the gateway's address: the next wake needs no lookup and no public-key operations.
   const host = createHost({ trustAnchors, resumption: "storage" });
   closers.push(() => host.close());
-  // The clock goes on during deep sleep; the host asks a time server once a day. Until it has done so, readings wait with
-  // the count since the power-on, and get their time when it is known.
+  // The clock runs during deep sleep; the host queries a time server once a day. Readings taken before the first time
+  // are stored with the uptime, and are dated once the time is known.
   const device = new Device(
     {
-      // Stored before the network is asked for, as the battery may end first. What an outage has left goes out together.
+      // Stored before the network is started, since the battery may fail first. After an outage, readings are batched.
       outbox: { flushIntervalMs: 0, batch: {}, onFlushed: printFlush },
-      // With a flush, once an hour: the platform has no last will.
+      // Sent with a flush, at most once an hour: the platform has no last will.
       heartbeat: { intervalMs: 3_600_000, topic: "event" },
       onEvent,
     },

@@ -1,6 +1,6 @@
 /**
- * One image for every board of a product: at its first start a board registers and keeps the credential that it gets; at
- * every later start it uses that.
+ * One image for every board of a product: on its first start, a board registers and stores its credential; on later
+ * starts it uses the stored one.
  */
 
 import Resource from "Resource";
@@ -19,15 +19,15 @@ async function start() {
     ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
   try {
-    // ProductId and ProductSecret come from the manifest's config. The DeviceName may be set there, too; a board that has
-    // none is called by its MAC address.
+    // ProductId and ProductSecret come from the manifest's config. The DeviceName can be set there, too; it defaults to
+    // the MAC address.
     const device = await Device.fromProvisioning(
       { outbox: { flushIntervalMs: 0, batch: {} }, onEvent: printEvent },
       host,
     );
     try {
-      // As the firmware proper does it: stored, then delivered with the time of the reading. What an earlier attempt has
-      // left goes out in the same message.
+      // Like the production firmware: stored, then delivered with the time of the reading. Readings of earlier attempts
+      // are sent in the same message.
       const temperature = new Thermometer().read();
       await device.enqueue({ topic: "data", payload: { temperature: temperature ?? "no sensor" } });
       const { remaining, error } = await device.flush({ deadlineMs: FLUSH_MS });
@@ -48,7 +48,7 @@ async function start() {
 function attempt() {
   start().catch((error) => {
     trace(`${describe(error)}\n`);
-    // A wrong ProductSecret stays wrong; a network that is down comes back.
+    // Retrying helps after a network failure, not with a wrong ProductSecret.
     if (error instanceof IotHubError && error.retryable) {
       trace(`next attempt in ${RETRY_MS / 1000} s\n`);
       Timer.set(attempt, RETRY_MS);

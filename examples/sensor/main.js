@@ -1,4 +1,4 @@
-/** Publishes a temperature at an interval, on one HTTPS connection that is kept. */
+/** Publishes a temperature at an interval, on one keep-alive HTTPS connection. */
 
 import Resource from "Resource";
 import { startNetwork } from "board/network";
@@ -11,27 +11,27 @@ import Timer from "timer";
 async function main() {
   const thermometer = new Thermometer();
 
-  // A private gateway may have a private root: DER in the manifest's resources.
+  // Root of a private gateway: DER in the manifest's resources.
   const host = Resource.exists("gateway-root.der")
     ? createHost({ trustAnchors: new Resource("gateway-root.der") })
     : createHost();
 
   let isStopped = false;
-  // ProductId, DeviceName and psk come from the preferences or from the manifest's config.
+  // ProductId, DeviceName and PSK come from the preferences or from the manifest's config.
   const device = new Device(
     {
       outbox: {
-        // A reading is sent at once, and written to flash only if it does not get through within five seconds. There it
-        // waits for the next one, or for half a minute.
+        // A reading is sent at once, and written to flash only if it is not delivered within five seconds. It is then
+        // retried with the next reading, or after half a minute.
         storeAfterMs: 5000,
         flushThreshold: 1,
-        // After an outage, twenty readings go out as one message, each with the time at which it was taken.
+        // After an outage, up to twenty readings are sent as one message, each with its time.
         batch: {},
         onDelivered: ({ sequence }) => trace(`reading ${sequence} delivered\n`),
         onDropped: ({ reason, error }) => trace(`a reading was lost: ${reason} ${error ? describe(error) : ""}\n`),
         onFlushed: printFlush,
       },
-      // The platform has no last will: a board that falls silent shows by what no longer comes.
+      // The platform has no last will: missing heartbeats show that a board is down.
       heartbeat: { intervalMs: 300_000, topic: "event" },
       onEvent: (event) => {
         printEvent(event);
@@ -46,20 +46,20 @@ async function main() {
       const temperature = thermometer.read();
       if (temperature !== undefined) await device.enqueue({ topic: "data", payload: { temperature } });
     } catch (error) {
-      // The flash is full or worn out: the next reading comes in any case.
+      // The storage is full or has failed: continue with the next reading.
       trace(`not kept: ${describe(error)}\n`);
     }
-    // This reading has been delivered, or is lost; what was stored before is safe and waits for the next start.
+    // This reading was delivered or lost; stored readings are safe until the restart.
     if (isStopped) restart();
   };
 
-  // Readings are taken whether or not there is a network.
+  // Readings are taken with or without a network.
   startNetwork();
   await report();
   Timer.repeat(report, 1000 * Number(config.intervalSeconds));
 }
 
-/** Starts the board anew; the SDK's global `System` can do that on boards alone. */
+/** Restarts the board; the SDK's global `System` exists only on boards. */
 function restart() {
   trace("restart\n");
   /** @type {{ System?: { restart?(): void } }} */ (globalThis).System?.restart?.();

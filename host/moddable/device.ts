@@ -20,6 +20,8 @@ export abstract class HostDevice extends PortableDevice {
    * Missing options are read from the firmware's settings.
    * @param host the device does not close it @default a new host, which the device closes
    * @throws {IotHubError} the errors of `provision` and of the constructor
+   * @example
+   *   const device = await Device.fromProvisioning({ productId: "ABCDE12345", productSecret });
    */
   static async fromProvisioning(options?: Partial<ProvisionedDeviceOptions>, host?: Host): Promise<HostDevice> {
     // biome-ignore-start lint/complexity/noThisInStatic: the subclass that is called makes the host and the device
@@ -39,6 +41,17 @@ export abstract class HostDevice extends PortableDevice {
     }
   }
 
+  /**
+   * Creates a device. Sends nothing yet. Missing options are read from the firmware's settings.
+   * @param host the device does not close it @default a new host, which the device closes
+   * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
+   * INVALID_OPTION; INVALID_CREDENTIAL, also if there is neither a credential nor a PSK; for a private key
+   * KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE, KEY_INCONSISTENT; for the heartbeat's topic
+   * INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG
+   * @example
+   *   const device = new Device({ productId: "ABCDE12345", deviceName: "sensor1", credential: { secret: psk } });
+   *   await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+   */
   constructor(options?: Partial<DeviceOptions>, host?: Host) {
     const own = host ? undefined : new.target.createHost();
     const used = host ?? (own as ModdableHost);
@@ -55,7 +68,8 @@ export abstract class HostDevice extends PortableDevice {
 
   /**
    * Closes the device and deletes the credential stored by {@link Device.fromProvisioning} and a stored TLS session.
-   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED
+   * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if
+   * the storage could not be opened
    */
   async forget(): Promise<void> {
     // A closed host has closed its storage, too.

@@ -31,7 +31,7 @@ export interface ModdableHost extends Host {
   /**
    * Deletes the TLS session and server address stored with `resumption: "storage"`, regardless of this host's setting,
    * and drops the sessions in memory. {@link HostDevice.forget} calls it, too.
-   * @throws {IotHubError} STORAGE_FAILED
+   * @throws {IotHubError} STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if the storage could not be opened
    */
   forget(): Promise<void>;
 }
@@ -53,7 +53,10 @@ const clockRules = Object.freeze({
   refreshMs: "number 1000 2147483647",
 } satisfies Rules<Omit<ClockOptions, "storage">>);
 
-/** Creates a host from the parts that all hosts of this platform share; the caller provides TLS and native code. */
+/**
+ * Creates a host from the parts that all hosts of this platform share; the caller provides TLS and native code.
+ * @throws {IotHubError} INVALID_OPTION if an option of the clock or the storage is invalid
+ */
 export function createHostWith(
   options: HttpHostOptions,
   parts: (

@@ -12,7 +12,13 @@ export type { HttpHostOptions, ModdableHost };
 
 /**
  * Creates a host based on the Moddable SDK, without TLS.
- * @throws {IotHubError} INVALID_OPTION
+ * @throws {IotHubError} INVALID_OPTION if an option is unknown or invalid
+ * @example
+ *   const host = createHost({ addresses: { "gateway.local": "192.168.1.10" } });
+ *   const device = new Device(
+ *     { productId: "ABCDE12345", deviceName: "sensor1", credential: { secret: psk }, url: "http://gateway.local:8080" },
+ *     host,
+ *   );
  */
 export function createHost(options: HttpHostOptions = {}): ModdableHost {
   checkOptions("", options, httpHostRules);

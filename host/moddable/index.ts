@@ -107,7 +107,7 @@ const hostRules = Object.freeze({
 /**
  * Creates a host based on the Moddable SDK, with TLS. Options that select certificates are checked here, not at the
  * first request.
- * @throws {IotHubError} INVALID_OPTION
+ * @throws {IotHubError} INVALID_OPTION if an option is unknown or invalid, or a certificate or the key cannot be used
  * @example
  *   const host = createHost({ trustAnchors: new Resource("my-root.der"), resumption: "storage" });
  *   const device = new Device({ productId, deviceName, credential: { secret: psk } }, host);

@@ -36,7 +36,7 @@ export class KeyValueStorage implements Storage {
    * @param path 1 to 15 letters, digits and _ . -: on an ESP32 the namespace; devices that share a board need different
    * paths
    * @default "tc-iothub"
-   * @throws {IotHubError} INVALID_OPTION
+   * @throws {IotHubError} INVALID_OPTION if the path is invalid
    */
   constructor(path = "tc-iothub") {
     if (!isName(path)) throw new IotHubError("INVALID_OPTION", `A storage path must be ${NAME}.`);
@@ -48,7 +48,11 @@ export class KeyValueStorage implements Storage {
     }
   }
 
-  /** @throws {IotHubError} INVALID_OPTION for a key outside the limits, STORAGE_FAILED */
+  /**
+   * Resolves with the value, or with undefined if the key is absent.
+   * @throws {IotHubError} INVALID_OPTION if the key is invalid; STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if the
+   * storage could not be opened
+   */
   async get(key: string): Promise<string | undefined> {
     checkKey(key);
     const values = this.#open();
@@ -63,8 +67,9 @@ export class KeyValueStorage implements Storage {
   }
 
   /**
-   * @throws {IotHubError} INVALID_OPTION for a key or text outside the limits, STORAGE_FULL if there is no room,
-   * STORAGE_STOPPED, STORAGE_FAILED
+   * Stores a value, and resolves when it was read back.
+   * @throws {IotHubError} INVALID_OPTION if the key or the text is invalid; STORAGE_FULL if there is no room;
+   * STORAGE_STOPPED if nothing more can be written until a restart; STORAGE_FAILED
    */
   async set(key: string, text: string): Promise<void> {
     checkKey(key);
@@ -90,7 +95,11 @@ export class KeyValueStorage implements Storage {
     }
   }
 
-  /** @throws {IotHubError} INVALID_OPTION for a key outside the limits, STORAGE_FAILED */
+  /**
+   * Deletes a key, if it exists.
+   * @throws {IotHubError} INVALID_OPTION if the key is invalid; STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if the
+   * storage could not be opened
+   */
   async delete(key: string): Promise<void> {
     checkKey(key);
     const values = this.#open();
@@ -101,7 +110,10 @@ export class KeyValueStorage implements Storage {
     }
   }
 
-  /** @throws {IotHubError} STORAGE_FAILED */
+  /**
+   * Resolves with all keys.
+   * @throws {IotHubError} STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if the storage could not be opened
+   */
   async keys(): Promise<string[]> {
     const values = this.#open();
     try {

@@ -66,7 +66,7 @@ export const thisMachine: LockMachine = {
  * @param folder its real path
  * @returns undefined if the file system is read-only, where no lock is needed
  * @throws {IotHubError} STORAGE_IN_USE
- * @throws errors of the file system: ENOENT if there is no such folder
+ * @throws {Error} the errors of the file system: ENOENT if there is no such folder
  */
 export async function lockFolder(folder: string, machine: LockMachine = thisMachine): Promise<FolderLock | undefined> {
   if (machine.pipeOf) return lockByPipe(folder, machine.pipeOf(folder), machine);

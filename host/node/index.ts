@@ -62,7 +62,8 @@ const hostRules = {
  *   // At the end:
  *   device.close();
  *   await host.close();
- * @throws {IotHubError} INVALID_OPTION
+ * @throws {IotHubError} INVALID_OPTION if an option is unknown or invalid, a certificate or the key cannot be read, or
+ * the proxy is not the URL of an HTTP proxy, also in the environment
  */
 export function createHost(options: NodeHostOptions = {}): NodeHost {
   checkOptions("", options, hostRules);
@@ -123,6 +124,17 @@ export class Device extends PortableDevice {
     }
   }
 
+  /**
+   * Creates a device. Sends nothing yet.
+   * @param host the device does not close it @default a new host, which the device closes
+   * @throws {IotHubError} INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_REGION, INVALID_URL, INVALID_LOG_LEVEL,
+   * INVALID_OPTION; for the credential INVALID_CREDENTIAL, KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED,
+   * KEY_SIZE, KEY_INCONSISTENT; for the heartbeat's topic INVALID_TOPIC, TOPIC_WILDCARD, TOPIC_TOO_LONG
+   * @example
+   *   const device = new Device({ productId: "ABCDE12345", deviceName: "sensor1", credential: { secret: psk } });
+   *   await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+   *   device.close();
+   */
   constructor(options: DeviceOptions, host?: Host) {
     const own = host ? undefined : createHost();
     const used = host ?? (own as NodeHost);

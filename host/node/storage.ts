@@ -134,8 +134,8 @@ const thisProcess = new StorageProcess(lockFolder);
  * Only one process at a time can use the folder, from its first operation until `close()` or its end; several storages
  * in it can share the folder. Processes on different machines are not excluded on a network share.
  * @param folder created on the first write; readable only by its owner, as it may contain credentials
- * @throws {IotHubError} each operation: INVALID_OPTION for a key or value outside the limits, STORAGE_IN_USE if another
- * process uses the folder, STORAGE_FULL if the disk or the quota is full, STORAGE_FAILED
+ * @returns a storage whose operations reject with INVALID_OPTION if a key or value is invalid, STORAGE_IN_USE if
+ * another process uses the folder, STORAGE_FULL if the disk or the quota is full, or STORAGE_FAILED
  */
 export function createStorage(folder: string): Storage & { close(): Promise<void> } {
   return createStorageOn(nodeFileSystem, folder);

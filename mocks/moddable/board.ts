@@ -1,9 +1,9 @@
-/** What a board knows of itself. */
+/** State of the simulated board. */
 
 interface Board {
-  /** ESP-IDF's number of why it was started. */
+  /** ESP-IDF's number of the reset reason. */
   resetReason: number;
-  /** Bytes; undefined in a build without instrumentation. */
+  /** Free memory in bytes; undefined in a build without instrumentation. */
   freeMemory: number | undefined;
 }
 

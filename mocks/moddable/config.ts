@@ -1,4 +1,4 @@
-/** `mc/config`: what the manifest's `config` says. Tests write into it. */
+/** `mc/config`: the manifest's `config`. Tests write into it. */
 const config: Record<string, unknown> = {};
 
 export default config;

@@ -11,7 +11,7 @@ const names: Readonly<Record<string, string>> = {
 };
 
 export class Digest {
-  /** Set by a test to see whether a wrong digest is noticed. */
+  /** Set by tests to return wrong digests. */
   static broken = false;
   readonly #name: string;
   #hash: Hash;
@@ -26,7 +26,7 @@ export class Digest {
     this.#hash.update(typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer));
   }
 
-  /** @param more whether it goes on */
+  /** @param more whether more input follows */
   close(more = false): ArrayBuffer {
     const bytes = Uint8Array.from((more ? this.#hash.copy() : this.#hash).digest());
     if (Digest.broken) bytes[7] ^= 1;

@@ -1,4 +1,4 @@
-/** `curve`: the elliptic curves of the SDK, with what calculating on them takes. SEC 2, sections 2.4.2 and 2.5.1. */
+/** `curve`: the SDK's elliptic curves and their arithmetic. SEC 2, sections 2.4.2 and 2.5.1. */
 
 import ECPoint from "./ecp.js";
 
@@ -49,7 +49,7 @@ export default class Curve {
     this.G = new ECPoint(x, y);
   }
 
-  /** k·P + l·Q, from the highest bit on. */
+  /** Returns k·P + l·Q, from the highest bit on. */
   #combine(P: ECPoint, k: bigint, Q: ECPoint, l: bigint): ECPoint {
     const [first, second]: Jacobian[] = [
       [P.X, P.Y, 1n],
@@ -67,7 +67,7 @@ export default class Curve {
     return new ECPoint(mod(x * square, this.p), mod(y * square * inverted, this.p), z === 0n);
   }
 
-  /** With a = -3. */
+  /** Doubles a point of a curve with a = -3. */
   #double([x, y, z]: Jacobian): Jacobian {
     const { p } = this;
     if (z === 0n || y === 0n) return [1n, 1n, 0n];
@@ -102,7 +102,7 @@ function mod(a: bigint, m: bigint): bigint {
   return rest < 0n ? rest + m : rest;
 }
 
-/** Of 0, too, which then is 0: nothing is checked here, as nothing is in the SDK. */
+/** Returns the inverse modulo m; 0 for 0, since the SDK checks nothing either. */
 export function inverse(a: bigint, m: bigint): bigint {
   let [r0, r1] = [m, mod(a, m)];
   let [t0, t1] = [0n, 1n];

@@ -14,7 +14,7 @@ export default class ECPoint {
     return this.#identity;
   }
 
-  /** Of the uncompressed form. */
+  /** Parses the uncompressed form. */
   static fromOctetString(bytes: Uint8Array): ECPoint {
     const half = (bytes.length - 1) / 2;
     const number = (start: number) => BigInt(`0x${Buffer.from(bytes.subarray(start, start + half)).toString("hex")}`);

@@ -1,10 +1,10 @@
 /**
- * The flash of an ESP32 with its NVS, as far as programs can tell: entries, pages, reclaims and failures as measured on
- * `nvs_flash` of ESP-IDF 6. In memory or in a file, with a power cut at any step and with memory that runs short.
+ * Flash of an ESP32 with NVS, as observable by programs: entries, pages, page reclaims and failures as measured with
+ * `nvs_flash` of ESP-IDF 6. In memory or in a file; tests can cut the power at any step and make allocations fail.
  *
- * A page has 126 entries of 32 bytes; one page always stays free. A string takes one entry and those of its bytes with a
- * NUL, never split; a blob takes one more, and one more for each further page. What is erased stays in its page until the
- * page is reclaimed: what is still in use there is copied first.
+ * A page has 126 entries of 32 bytes; one page always stays free. A string takes one entry plus those for its bytes and
+ * a NUL, never split; a blob takes one more, and one more per further page. Erased entries stay in their page until it
+ * is reclaimed, for which the entries in use are copied first.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -35,9 +35,9 @@ export class EspError extends Error {
 interface Item {
   readonly cell: string;
   readonly span: number;
-  /** Where it begins in its page. */
+  /** Index of its first entry in the page. */
   readonly at: number;
-  /** Bytes behind the header. */
+  /** Bytes after the header. */
   readonly bytes: number;
 }
 
@@ -51,13 +51,13 @@ interface Cell {
   readonly items: { page: Page; item: Item }[];
 }
 
-/** What the flash has gone through. */
+/** Counters of operations on the flash. */
 export interface Wear {
-  /** Entries, calls and bytes written, those for states and for copies included. */
+  /** Entries, calls and bytes written, including those for states and copies. */
   entries: number;
   writes: number;
   bytes: number;
-  /** Pages erased, and those of them that had something to copy first. */
+  /** Pages erased, and how many of them needed copies first. */
   erases: number;
   copies: number;
 }
@@ -66,7 +66,7 @@ let cells = new Map<string, Cell>();
 let pages: Page[] = [];
 let freePages = PAGES;
 let file: string | undefined;
-/** Steps that still happen before the power goes; each erasure and each write is one. */
+/** Steps until the power is cut; each erasure and each write is one. */
 let stepsLeft = Number.POSITIVE_INFINITY;
 let steps = 0;
 let wear: Wear = noWear();
@@ -74,13 +74,13 @@ let tearing = false;
 let loseNextWrite = false;
 let failingAllocations = 0;
 let failingWrites: EspErrorName[] = [];
-/** A write of this life has failed while pages may have been copied. */
+/** Whether a write since the restart has failed while pages may have been copied. */
 let spoiled = false;
 let writesAfterFailure = 0;
 let opened = 0;
 
 export const flash = {
-  /** Steps so far: erasures of something and writes. */
+  /** Number of steps so far: erasures and writes. */
   get steps(): number {
     return steps;
   },
@@ -89,27 +89,27 @@ export const flash = {
     return { ...wear };
   },
 
-  /** Entries in use. */
+  /** Number of entries in use. */
   get entries(): number {
     return pages.reduce((sum, { live }) => sum + [...live].reduce((entries, { span }) => entries + span, 0), 0);
   },
 
-  /** Writes that came after one had failed for another reason than want of room: each may destroy the partition. */
+  /** Number of writes after one that failed for another reason than lack of room: each may destroy the partition. */
   get writesAfterFailure(): number {
     return writesAfterFailure;
   },
 
-  /** Key-value storages opened. */
+  /** Number of key-value storages opened. */
   get opened(): number {
     return opened;
   },
 
-  /** How errors of NVS read: as their names, or as numbers, and with what a debug build adds. */
+  /** Format of NVS errors: names or numbers, optionally with the suffix of a debug build. */
   errorForm: "name" as "name" | "number" | "number of c6" | "debug name" | "debug number",
 
   /**
-   * After so many more steps everything fails, as when the power is gone, until {@link flash.powerOn}. With `"torn"` the
-   * first word of what is being written stays blank: the next write after that is lost, though it reports success.
+   * Cuts the power after a number of further steps: everything fails until {@link flash.powerOn}. With `"torn"`, the
+   * first word of the interrupted write stays blank, so that the next write is lost although it reports success.
    */
   cutPowerAfter(count: number, how: "clean" | "torn" = "clean"): void {
     stepsLeft = count;
@@ -125,17 +125,17 @@ export const flash = {
     spoiled = false;
   },
 
-  /** So many of the next allocations fail. */
+  /** Makes the next allocations fail. */
   failAllocations(count: number): void {
     failingAllocations = count;
   },
 
-  /** The next writes of strings and numbers fail with these. */
+  /** Makes the next writes of strings and numbers fail with these errors. */
   failWrites(...names: EspErrorName[]): void {
     failingWrites = names;
   },
 
-  /** Empties it, and ends keeping it in a file. */
+  /** Clears the flash, and stops storing it in a file. */
   clear(): void {
     cells = new Map();
     pages = [];
@@ -148,7 +148,7 @@ export const flash = {
     flash.powerOn();
   },
 
-  /** Keeps it in a file from now on, with what the file has already. */
+  /** Loads the flash from a file, and stores it there from now on. */
   keepIn(path: string): void {
     cells = new Map();
     pages = [];
@@ -168,7 +168,7 @@ export const flash = {
     wear = noWear();
   },
 
-  /** For `nvs_open`: whether the namespace is there; to write, it is made. Takes memory. */
+  /** `nvs_open`: returns whether the namespace exists; creates it for writing. Allocates memory. */
   open(domain: string, mode: "r" | "r+"): boolean {
     checkPower();
     allocate();
@@ -180,20 +180,20 @@ export const flash = {
     return true;
   },
 
-  /** For storages that keep their namespace open. */
+  /** Called by storages that keep their namespace open. */
   countOpened(): void {
     opened++;
   },
 
-  /** Reading takes no memory of NVS. */
+  /** Reads a value; allocates no memory of NVS. */
   read(domain: string, key: string): Value | undefined {
     checkPower();
     return cells.get(`${domain}/${key}`)?.value;
   },
 
   /**
-   * The old value goes when the new one is there: strings and numbers are old or new after a power cut, of a blob that
-   * replaces another neither may be left.
+   * Writes a value, then erases the old one: after a power cut, strings and numbers are old or new; of a replaced blob,
+   * neither may be left.
    */
   write(domain: string, key: string, value: Value): void {
     checkPower();
@@ -226,7 +226,7 @@ export const flash = {
     save();
   },
 
-  /** Erasing takes neither memory nor room. */
+  /** Erases a value; needs neither memory nor room. */
   erase(domain: string, key: string): void {
     checkPower();
     const cell = cells.get(`${domain}/${key}`);
@@ -242,7 +242,7 @@ export const flash = {
     return [...cells.keys()].filter((name) => name.startsWith(`${domain}/`)).map((name) => name.split("/")[1]);
   },
 
-  /** What the SDK's native code throws for an error of NVS. */
+  /** Returns the exception that the SDK's native code throws for an NVS error. */
   sdkError({ espName }: EspError): Error {
     const code = errors[espName];
     const number = `0x${code.toString(16)}(${code})`;
@@ -260,7 +260,7 @@ export const flash = {
     }
   },
 
-  /** Takes memory, or fails. */
+  /** Allocates memory, or fails. */
   allocate,
 };
 
@@ -318,7 +318,7 @@ function store(name: string, value: Value): Cell["items"] {
   return items;
 }
 
-/** Writes one item behind the others, on a new page if it must be. */
+/** Appends an item, on a new page if necessary. */
 function place(cell: string, bytes: number): { page: Page; item: Item } {
   const span = 1 + Math.ceil(bytes / 32);
   if (pages.length === 0) activate();
@@ -355,7 +355,7 @@ function activate(): void {
   count(1, 32);
 }
 
-/** A free page if there are two, else the one with the least in use is copied and erased. */
+/** Takes a free page if there are two; otherwise copies and erases the page with the fewest entries in use. */
 function nextPage(): void {
   if (freePages >= 2) {
     activate();
@@ -389,7 +389,7 @@ function drop(cell: Cell): void {
   }
 }
 
-/** Changes the states of a range of entries: one write for each word that they share. */
+/** Changes the states of a range of entries: one write per word of states. */
 function countStates(at: number, entries: number): void {
   const words = Math.floor((at + entries - 1) / WORD_ENTRIES) - Math.floor(at / WORD_ENTRIES) + 1;
   count(words, 4 * words);

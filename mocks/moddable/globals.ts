@@ -1,6 +1,6 @@
-/** What XS has beyond the language, on Node's engine. */
+/** Globals of XS beyond the language, for Node. */
 
-/** Texts become the bytes that XS keeps them in: UTF-8, in which a surrogate without its partner stays what it is. */
+/** Encodes text like XS: UTF-8, with lone surrogates unchanged. */
 function fromString(text: string): ArrayBuffer {
   const bytes: number[] = [];
   for (const character of String(text)) {
@@ -11,7 +11,7 @@ function fromString(text: string): ArrayBuffer {
   return Uint8Array.from(bytes).buffer;
 }
 
-/** As XS does: overlong forms and surrogates pass, anything else that is not UTF-8 does not. */
+/** Decodes text like XS: accepts overlong forms and surrogates, and rejects everything else that is not UTF-8. */
 function fromArrayBuffer(buffer: ArrayBuffer, start = 0, length = buffer.byteLength - start): string {
   const bytes = new Uint8Array(buffer, start, length);
   let text = "";
@@ -49,7 +49,7 @@ function fromBigInt(value: bigint, minBytes = 0): ArrayBuffer {
   return Uint8Array.from(bytes).buffer;
 }
 
-/** Jest shares ArrayBuffer between the files of a worker: what was added there is taken away again. */
+/** Removes the additions, since jest shares ArrayBuffer between the files of a worker. */
 export function removeGlobals(): void {
   for (const [target, name] of added.splice(0)) Reflect.deleteProperty(target, name);
 }

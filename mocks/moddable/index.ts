@@ -1,7 +1,7 @@
 /**
  * Stand-ins for the modules of the Moddable SDK that the host imports, so that the whole host runs on Node: over real
- * sockets on loopback, on a clock that can be stopped, above a flash whose power can be cut. `modules.mjs` tells which
- * file stands for which module.
+ * sockets on loopback, on a clock that can be stopped, with a flash whose power can be cut. `modules.mjs` maps modules
+ * to files.
  */
 
 import { board, resetBoard } from "./board.js";
@@ -19,7 +19,7 @@ export { aborts, clock, turn, until } from "./machine.js";
 export { network } from "./network.js";
 export { board, config, Digest, RSA, removeGlobals, resources };
 
-/** Before each test: everything as after switching the device on. What stands in flash stays; see `flash.clear()`. */
+/** Resets everything to the state after power-on, before each test. Flash keeps its content; see `flash.clear()`. */
 export function restart(): void {
   restartMachine();
   resetNetwork();

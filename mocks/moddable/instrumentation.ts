@@ -1,4 +1,4 @@
-/** `instrumentation`: a build without it has the module, whose functions return nothing. */
+/** `instrumentation`: in a build without it, the module exists and its functions return undefined. */
 
 import { board } from "./board.js";
 

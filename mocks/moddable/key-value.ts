@@ -1,6 +1,6 @@
 /**
- * `embedded:storage/key-value` on ESP32, for strings: one handle in NVS, and an exception with what NVS says for whatever
- * fails. Reading and deleting take no memory.
+ * `embedded:storage/key-value` on ESP32, for strings: one NVS handle; failures throw the error of NVS. Reading and
+ * deleting allocate no memory.
  */
 
 import { EspError, flash } from "./flash.js";
@@ -26,7 +26,7 @@ class Storage {
   write(key: string, value: string): void {
     this.#check(key);
     if (typeof value !== "string") throw new TypeError("mismatch");
-    // As C sees it.
+    // A C string ends at NUL.
     const text = value.split("\0", 1)[0];
     if (Buffer.byteLength(text) + 1 > MAX_BYTES) throw new Error("ESP_ERR_NVS_VALUE_TOO_LONG");
     nvs(() => flash.write(this.#domain, key, text));

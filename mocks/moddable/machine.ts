@@ -1,11 +1,11 @@
 /**
- * The stand-in for a device: its engine, its clock and its network. Where the SDK calls from native code, an exception
- * ends the virtual machine; here it is kept in {@link aborts}, and a test fails unless that stays empty.
+ * Simulated device: engine, clock and network. An exception in a callback from the SDK's native code ends the virtual
+ * machine; here it is recorded in {@link aborts}, and a test fails unless that stays empty.
  */
 
 export const aborts: unknown[] = [];
 
-/** Calls as the SDK's native code does. */
+/** Calls back like the SDK's native code. */
 export function callFromNative(callback: () => void): void {
   try {
     callback();
@@ -14,7 +14,7 @@ export function callFromNative(callback: () => void): void {
   }
 }
 
-/** Ends the machine as a failed assertion in native code does; a program that catches it does not undo it. */
+/** Ends the machine like a failed assertion in native code, even if the program catches the exception. */
 export function abortMachine(reason: string): never {
   const error = new Error(reason);
   aborts.push(error);
@@ -33,21 +33,21 @@ const realTicks = () => Math.floor(performance.now());
 let starts = 0;
 const pending = new Set<Pending>();
 let order = 0;
-/** Milliseconds of the virtual clock; undefined while time passes by itself. */
+/** Milliseconds of the stopped clock; undefined while time passes. */
 let virtualMs: number | undefined;
-/** What the system's clock is ahead of the ticks, if it was set. */
+/** Offset of the system clock from the ticks, if it was set. */
 let dateOffsetMs: number | undefined;
 let timeSetWorks = true;
 
-/** The machine's time. By itself it passes as everywhere; a test can stop it and move it on. */
+/** The machine's time. Passes normally; tests can stop and advance it. */
 export const clock = {
-  /** The real time, milliseconds since 1970, whatever the machine's clock says. */
+  /** Real time in milliseconds since 1970, independent of the machine's clock. */
   realNow: (): number => realDateNow(),
 
   /** Milliseconds since the start. */
   ticks: (): number => virtualMs ?? realTicks(),
 
-  /** Whether `Time.set` sets the clock, as on ESP32, or does nothing, as on the simulator; true unless set. */
+  /** Whether `Time.set` sets the clock, as on ESP32, or does nothing, as on the simulator. @default true */
   get settable(): boolean {
     return timeSetWorks;
   },
@@ -55,18 +55,18 @@ export const clock = {
     timeSetWorks = value;
   },
 
-  /** Sets the system's clock, which `Date.now()` tells. */
+  /** Sets the system clock, which `Date.now()` returns. */
   setDate(ms: number): void {
     dateOffsetMs = ms - clock.ticks();
     Date.now = () => clock.ticks() + (dateOffsetMs as number);
   },
 
-  /** From now on timers with a delay only fire in {@link clock.advance}; those without fire at once, as ever. */
+  /** Stops time: timers with a delay fire only in {@link clock.advance}, those without a delay at once. */
   stop(): void {
     virtualMs ??= realTicks();
   },
 
-  /** Moves the stopped time on and lets every timer fire that falls due, each with its jobs. */
+  /** Advances the stopped time and fires every timer that is due, each with its promise jobs. */
   async advance(ms: number): Promise<void> {
     clock.stop();
     const end = (virtualMs as number) + ms;
@@ -82,12 +82,12 @@ export const clock = {
     await turn();
   },
 
-  /** Delays in milliseconds of the timers that wait for {@link clock.advance}, soonest first. */
+  /** Delays in milliseconds of the timers waiting for {@link clock.advance}, soonest first. */
   get waiting(): number[] {
     return [...pending].map(({ dueMs }) => dueMs - clock.ticks()).sort((a, b) => a - b);
   },
 
-  /** For the module `timer`: calls back once; returns what cancels it. */
+  /** For the module `timer`: calls back once; returns a function that cancels it. */
   schedule(callback: () => void, delayMs: number): () => void {
     if (delayMs <= 0) {
       const immediate = setImmediate(() => callFromNative(callback));
@@ -103,22 +103,22 @@ export const clock = {
   },
 };
 
-/** One turn of the event loop, with all the jobs of promises. */
+/** Resolves after one turn of the event loop, with all promise jobs. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits until a condition holds; what it waits for is an event, so it takes no longer than that. */
+/** Resolves when a condition holds. It waits for events, not for time. */
 export async function until(condition: () => unknown): Promise<void> {
   const start = starts;
   while (!condition()) {
     await turn();
-    // A test that has run out of time must not go on in the background.
+    // A test that has timed out must not continue in the background.
     if (start !== starts) throw new Error("The machine was restarted.");
   }
 }
 
-/** For each test: everything as after switching on. The preferences stay, as in flash; see `flash.clear()`. */
+/** Resets the machine before each test. Preferences are kept, as in flash; see `flash.clear()`. */
 export function restart(): void {
   starts++;
   aborts.length = 0;

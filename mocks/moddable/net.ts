@@ -6,18 +6,18 @@ import { network } from "./network.js";
 type Interface = "station" | "ap" | "ethernet";
 
 const Net = {
-  /** Undefined for what the platform or the state of the network does not tell. */
+  /** Returns undefined if the value is not available on the platform or in the network's state. */
   get(property: string, interfaceName?: string): string | number | string[] | undefined {
     return network.esp32 ? getOnEsp32(property, interfaceName) : network.values.get(property);
   },
 
-  /** Calls back later, without an address if the name is not found. */
+  /** Calls back later; without an address if the name is not found. */
   resolve(name: string, callback: (name: string, address?: string) => void): void {
     if (network.resolverFull) throw new Error("resolve failed");
     if (network.silentNames.has(name)) return;
     network.resolved.push(name);
     network.mostResolving = Math.max(network.mostResolving, ++network.resolving);
-    // lwIP without a DNS server, or not yet initialised, does not find a name.
+    // lwIP finds no name without a DNS server, or before it is initialized.
     const address = network.isInitialized ? network.names.get(name) : undefined;
     const delayMs = network.resolveMs * network.resolving;
     clock.schedule(() => {
@@ -27,7 +27,7 @@ const Net = {
   },
 };
 
-/** After the SDK's `modNet.c`. */
+/** Behaves like the SDK's `modNet.c`. */
 function getOnEsp32(property: string, interfaceName?: string): string | number | string[] | undefined {
   const { wifi } = network;
   switch (property) {
@@ -49,7 +49,7 @@ function getOnEsp32(property: string, interfaceName?: string): string | number |
 function findInterface(name?: string): Interface | undefined {
   const { wifi } = network;
   if (wifi === "off" || name === "ethernet") {
-    // Without Wi-Fi, Ethernet is looked for, whatever was asked.
+    // Without Wi-Fi, the SDK queries Ethernet for every property.
     if (!network.isInitialized)
       return abortMachine("assert failed: esp_netif_get_handle_from_ifkey before esp_netif_init");
     return network.ethernet ? "ethernet" : undefined;

@@ -1,53 +1,55 @@
-/** What surrounds the sockets: names, and connections that do what a test wants of them. */
+/** Environment of the sockets: names, and the behavior of connections, set by tests. */
 
 import { abortMachine } from "./machine.js";
 
 type Wifi = "off" | "station" | "ap" | "station+ap";
 
 interface Network {
-  /** The machine is an ESP32: until Wi-Fi or Ethernet is started, the network must not be touched. */
+  /** Whether the machine is an ESP32, where the network must not be used until Wi-Fi or Ethernet is started. */
   esp32: boolean;
   /** Mode of the Wi-Fi driver of an ESP32; `off` until it is initialised. */
   wifi: Wifi;
-  /** True once an ESP32's Ethernet is up. */
+  /** Whether an ESP32's Ethernet is up. */
   ethernet: boolean;
   /** False before `esp_netif_init`. */
   readonly isInitialized: boolean;
   /** MAC addresses of an ESP32's interfaces. */
   readonly macAddresses: Readonly<Record<"station" | "ap" | "ethernet", string>>;
-  /** Addresses by name, for `Net.resolve`; `localhost` is known. A name that is not there is not found. */
+  /** Addresses by name, for `Net.resolve`; includes `localhost`. Other names are not found. */
   readonly names: Map<string, string>;
   /** Names whose resolution never ends. */
   readonly silentNames: Set<string>;
-  /** `Net.resolve` throws, as it does when too many queries are pending. */
+  /** Whether `Net.resolve` throws, as with too many pending queries. */
   resolverFull: boolean;
-  /** Milliseconds that each name takes, one after the other, as on ESP32 where a server is silent; then it is not found. */
+  /**
+   * Duration of each lookup in milliseconds, one at a time, as on ESP32 with a silent server; the name is not found.
+   */
   resolveMs: number;
-  /** Names that were asked for, in order; how many are being asked for, and how many were at most. */
+  /** Names looked up, in order; the number of pending lookups, and its maximum. */
   readonly resolved: string[];
   resolving: number;
   mostResolving: number;
-  /** What `Net.get` tells. */
+  /** Values of `Net.get`. */
   readonly values: Map<string, string | number>;
   /** Ports to which connections are never established. */
   readonly blackHoles: Set<number>;
-  /** Bytes that a socket takes before it must wait for acknowledgements: 1536 on the simulator. */
+  /** Send buffer of a socket in bytes: 1536 on the simulator. */
   sendBuffer: number;
-  /** Bytes that a socket holds for its reader. */
+  /** Receive buffer of a socket in bytes. */
   receiveBuffer: number;
-  /** Bytes of one connection that the peer takes; what follows is never acknowledged. */
+  /** Bytes per connection that the peer acknowledges; all further ones are never acknowledged. */
   peerWindow: number;
-  /** Order of callbacks that come together: the simulator calls for writing first, lwIP for reading. */
+  /** Order of simultaneous callbacks: `onWritable` first on the simulator, `onReadable` first with lwIP. */
   writableFirst: boolean;
-  /** Keeps events of TCP sockets back, as a full message queue does. */
+  /** Withholds events of TCP sockets, like a full message queue. */
   holdEvents: boolean;
-  /** Events that were kept back. */
+  /** Number of withheld events. */
   heldEvents: number;
-  /** Bytes of each write to a TCP socket since the restart. */
+  /** Size of each write to a TCP socket since the restart, in bytes. */
   readonly writes: number[];
-  /** TCP sockets made since the restart. */
+  /** Number of TCP sockets created since the restart. */
   opened: number;
-  /** TCP sockets that the program has not closed. */
+  /** Number of TCP sockets that the program has not closed. */
   open: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * `preference`: small values that survive a restart, with the limits and the failures of NVS on ESP32. It opens the
- * domain for each call; where there is no memory for that, it finds nothing, lists nothing and deletes nothing.
+ * `preference`: small values that survive a restart, with the limits and failures of NVS on ESP32. It opens the domain
+ * for each call; if memory for that is short, it finds, lists and deletes nothing.
  */
 
 import { EspError, flash, type Value } from "./flash.js";
@@ -9,7 +9,7 @@ const NAME_LENGTH = 15;
 const MAX_BYTES = 4000;
 
 const Preference = {
-  /** Erases the old value, then writes the new one: with the power cut in between, neither is there. */
+  /** Erases the old value, then writes the new one: after a power cut in between, neither exists. */
   set(domain: string, key: string, value: Value): void {
     checkName(domain);
     checkName(key);

@@ -1,4 +1,4 @@
-/** `resetReason`, after the SDK's module for ESP32: it has words for the first eleven of ESP-IDF's reasons. */
+/** `resetReason`, like the SDK's module for ESP32, which has names for the first eleven of ESP-IDF's reasons. */
 
 import { board } from "./board.js";
 

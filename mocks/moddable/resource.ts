@@ -1,8 +1,8 @@
-/** `Resource`: files that the manifest puts into the firmware. Tests put them into {@link resources}. */
+/** `Resource`: files that the manifest adds to the firmware. Tests add them to {@link resources}. */
 
 export const resources = new Map<string, Uint8Array>();
 
-/** On a device its bytes lie in flash; they are seen through a typed array. */
+/** On a device, its bytes are in flash and are read through a typed array. */
 export default class Resource extends ArrayBuffer {
   constructor(path: string) {
     const bytes = resources.get(path);

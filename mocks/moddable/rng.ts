@@ -1,4 +1,4 @@
-/** `rng`: the generator that TLS draws from. As on a simulator it is the same at every start until it gets a seed. */
+/** `rng`: the random generator of TLS. As on a simulator, its output repeats at every start until it is seeded. */
 
 import { createHash } from "node:crypto";
 

@@ -1,7 +1,7 @@
-/** `rsa`: RSA over big integers, by the Chinese remainder theorem where p and q are given. */
+/** `rsa`: RSA with big integers, using the Chinese remainder theorem if p and q are known. */
 
 export default class RSA {
-  /** Set by a test to see whether a wrong result is noticed. */
+  /** Set by tests to return wrong results. */
   static broken = false;
   readonly #process: (number: bigint) => bigint;
 

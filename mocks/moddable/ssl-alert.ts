@@ -12,7 +12,7 @@ export default Object.freeze({
     return sealRecord(session, 21, Uint8Array.of(level, description));
   },
 
-  /** Whatever the level, only close_notify is not thrown. */
+  /** Throws every alert except close_notify, regardless of its level. */
   unpacketize(session: Session, [level, description]: Uint8Array): void {
     if (description === undefined) throw new Error();
     session.alert = { level, description };

@@ -1,6 +1,6 @@
 /**
- * `ssl/handshake`: the messages of the handshake that the host leaves to the SDK. Its own hello and key exchange are not
- * here: the host writes its own.
+ * `ssl/handshake`: the handshake messages for which the host uses the SDK. ClientHello and ClientKeyExchange are
+ * missing, because the host has its own.
  */
 
 import { constants, createPrivateKey, privateEncrypt } from "node:crypto";
@@ -19,12 +19,12 @@ const SERVER_HELLO_DONE = 14;
 const CERTIFICATE_VERIFY = 15;
 const FINISHED = 20;
 
-/** Of SHA-256, up to the hash: RFC 8017 section 9.2. */
+/** DigestInfo of SHA-256 up to the hash: RFC 8017 section 9.2. */
 const DIGEST_INFO = "3031300d060960864801650304020105000420";
 
 function send(session: Session, type: number, body: Uint8Array): Uint8Array {
   const message = Uint8Array.from([type, body.length >> 16, (body.length >> 8) & 255, body.length & 255, ...body]);
-  // The hash is not known before ServerHello.
+  // The hash function is unknown before ServerHello.
   if (session.handshakeDigests) session.handshakeDigests.SHA256.write(message);
   else session.messages.push(message);
   return sealRecord(session, HANDSHAKE, message);

@@ -1,4 +1,4 @@
-/** `ssl/record`: records sealed and opened with AES-GCM or AES-CBC, and handed to what they hold. */
+/** `ssl/record`: encrypts and decrypts records with AES-GCM or AES-CBC, and passes on their content. */
 
 import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
 import RNG from "./rng.js";
@@ -30,7 +30,7 @@ export class Cipher {
   readonly #secret: Buffer;
   readonly #salt: Buffer;
   readonly #mac: "sha1" | "sha256" | undefined;
-  /** The SDK begins with 1. */
+  /** The SDK starts at 1. */
   #nonce = 1n;
   sequence = 0n;
 
@@ -79,7 +79,7 @@ export class Cipher {
     const name = `aes-${8 * this.#key.length}-cbc`;
     const decipher = createDecipheriv(name, this.#key, data.subarray(0, 16)).setAutoPadding(false);
     const whole = Buffer.concat([decipher.update(data.subarray(16)), decipher.final()]);
-    // The padding's length alone is looked at.
+    // Like the SDK, checks only the padding's length.
     const end = whole.length - whole[whole.length - 1] - 1 - this.#secret.length;
     const content = whole.subarray(0, end);
     const expected = this.#authenticate(this.#header(type, end), content);

@@ -1,6 +1,6 @@
 /**
- * `ssl/session`: the client's side of TLS 1.2 (RFC 5246) as the SDK's session for ECMA-419 sockets has it, in the parts that
- * the host uses. It checks as little as it can: what a careful client refuses, the host has to.
+ * `ssl/session`: the client side of TLS 1.2 (RFC 5246) like the SDK's session for ECMA-419 sockets, as far as the host
+ * uses it. It checks as little as possible, so that tests show that the host does.
  */
 
 import type { Digest } from "./crypt.js";
@@ -12,7 +12,7 @@ interface Sink {
   write(packet: Uint8Array): number;
 }
 
-/** What a session sends: one record. */
+/** A record to send. */
 interface Protocol {
   packetize(session: Session, ...parameters: unknown[]): Uint8Array | undefined;
 }
@@ -42,7 +42,7 @@ export default class Session {
   clientRandom: ArrayBuffer = new ArrayBuffer(0);
   serverRandom: ArrayBuffer = new ArrayBuffer(0);
   handshakeDigests: { readonly SHA256: Digest } | undefined;
-  /** What was sent before the hash was known. */
+  /** Messages sent before the hash function was known. */
   messages: Uint8Array[] = [];
   clientCerts: readonly ArrayBuffer[] | undefined;
   myCert: ArrayBuffer | undefined;
@@ -98,7 +98,7 @@ export default class Session {
     sink.writable -= record.length;
   }
 
-  /** Whether the server took the offer: an offer that it declined and that was not cleared makes the SDK throw. */
+  /** Whether the server resumes the session: the SDK throws if a declined session was not cleared. */
   get #isResumed(): boolean {
     const [offered, chosen] = [this.clientSessionID, this.serverSessionID];
     if (offered === undefined) return false;

@@ -1,4 +1,4 @@
-/** `ssl/stream`: bytes to be read by a protocol. */
+/** `ssl/stream`: input of a protocol. */
 export default class SSLStream {
   readonly bytes: Buffer;
 

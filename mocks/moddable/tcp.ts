@@ -15,17 +15,17 @@ interface TcpOptions {
 }
 
 /**
- * Faithful in what hurts: callbacks come later and one after the other, never from within a call; the error tells
- * nothing, comes once, and only when all that was received has been read; a write that does not fit throws; whatever is
- * called after `close` throws, `close` itself excepted.
+ * Reproduces the SDK's pitfalls: callbacks are asynchronous and sequential, never within a call; `onError` has no
+ * details, is called once, and only after everything received was read; a write that exceeds the room throws; after
+ * `close`, every call except `close` throws.
  */
 export default class TCP {
   #socket: net.Socket | undefined;
   readonly #options: TcpOptions;
   #format: "number" | "buffer";
-  /** Received, and within the receive buffer: what the program may read. */
+  /** Received bytes that the program can read: those within the receive buffer. */
   #readable: Buffer = Buffer.alloc(0);
-  /** Received, and waiting for room. */
+  /** Received bytes waiting for room in the receive buffer. */
   #backlog: Buffer = Buffer.alloc(0);
   #connected = false;
   #ended = false;
@@ -99,7 +99,7 @@ export default class TCP {
     this.#socket = undefined;
     network.open--;
     clearImmediate(this.#delivery);
-    // What was written still goes out, as it does from a kernel's buffer.
+    // Written bytes are still sent, like those in a kernel's buffer.
     if (this.#connected && !this.#ended) socket.destroySoon();
     else socket.destroy();
   }

@@ -1,9 +1,9 @@
-/** `time`: the counter of milliseconds, and the system's clock. */
+/** `time`: the millisecond counter and the system clock. */
 
 import { clock } from "./machine.js";
 
 const Time = {
-  /** In seconds since 1970. */
+  /** Sets the clock to seconds since 1970. */
   set(seconds: number): void {
     if (clock.settable) clock.setDate(Math.trunc(seconds) * 1000);
   },

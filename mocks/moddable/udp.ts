@@ -21,7 +21,7 @@ export default class UDP {
     const { port = 0, onReadable } = options;
     this.#socket = dgram
       .createSocket("udp4")
-      // Of what ICMP says, the SDK's socket learns nothing.
+      // The SDK's socket does not report ICMP errors.
       .on("error", () => {})
       .on("message", (bytes, from) => {
         const packet = Object.assign(Uint8Array.from(bytes).buffer, { address: from.address, port: from.port });
@@ -33,7 +33,7 @@ export default class UDP {
       .bind(port);
   }
 
-  /** The oldest packet, undefined if there is none. */
+  /** Returns the oldest packet, or undefined. */
   read(): (ArrayBuffer & { address: string; port: number }) | undefined {
     this.#check();
     return this.#packets.shift();

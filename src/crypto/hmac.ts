@@ -11,7 +11,7 @@ export type HmacHash = "sha256" | "sha1";
 /**
  * HMAC with a prepared key, which saves two compressions per message.
  * @example
- *   const mac = new Hmac("sha256", key).sign(message);
+ *   const mac = new Hmac("sha256", key).sign(body);
  */
 export class Hmac {
   readonly #hash: HashFunction;

@@ -32,7 +32,7 @@ interface Prepared {
  * Signs with an RSA private key that is prepared once: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2).
  * @example
  *   const signer = new RsaSigner(readRsaPrivateKey(pem));
- *   const signature = signer.sign(sha256(message));
+ *   const signature = signer.sign(sha256(body));
  */
 export class RsaSigner {
   #prepared: Prepared | undefined;

@@ -353,7 +353,8 @@ export class Outbox<Result = unknown> {
 
   /**
    * Reads the stored messages. The other methods do so when necessary.
-   * @throws {IotHubError} STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED
+   * @throws {IotHubError} STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED; STORAGE_FULL, STORAGE_STOPPED if the storage
+   * could not be opened
    */
   open(): Promise<void> {
     return this.#rejectOnClose(this.#open());
@@ -363,8 +364,8 @@ export class Outbox<Result = unknown> {
    * Adds a message and resolves when it is stored. If the storage accepts no more writes until a restart, the message
    * is sent directly, and the promise resolves when the gateway has acknowledged it.
    * @param message a message with a validated payload
-   * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE, OUTBOX_FULL, QUEUE_FULL if 256 messages or 16 KB are
-   * waiting to be stored, STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
+   * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE, OUTBOX_FULL; QUEUE_FULL if 256 messages or 16 KB are
+   * waiting to be stored; STORAGE_FAILED, STORAGE_FULL, STORAGE_STOPPED, STORAGE_IN_USE, DEVICE_CLOSED
    */
   enqueue(message: OutboxMessage): Promise<EnqueueResult> {
     if (this.#closed) return Promise.reject(deviceClosed());
@@ -469,7 +470,7 @@ export class Outbox<Result = unknown> {
    * rejected message is skipped: the flush continues with the next one of another topic, or else the newest, and ends
    * after four consecutive rejections.
    * @throws {IotHubError} INVALID_OPTION, STORAGE_FAILED, STORAGE_IN_USE, DEVICE_CLOSED; QUEUE_FULL if 16 flushes are
-   * waiting already
+   * waiting already; STORAGE_FULL, STORAGE_STOPPED if the storage could not be opened
    */
   flush(options: FlushOptions = {}): Promise<FlushResult> {
     try {

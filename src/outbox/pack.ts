@@ -196,7 +196,7 @@ export class Packer {
    * Encodes readings as one message.
    * @param maxBytes limit of what `encode` may return
    * @param texts their elements in the default encoding
-   * @throws whatever `encode` throws; {IotHubError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE
+   * @throws {IotHubError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE; and the errors of `encode`
    */
   batch(
     messages: readonly StoredMessage[],

@@ -103,7 +103,10 @@ export function encodeRecord(message: OutboxMessage, maxValueBytes: number, maxB
   return encodeRecordAt(message, message.timeMs ?? message.uptimeMs ?? 0, maxValueBytes, maxBytes);
 }
 
-/** Same as {@link encodeRecord} with a given time, which saves a copy of the message. */
+/**
+ * Same as {@link encodeRecord} with a given time, which saves a copy of the message.
+ * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE
+ */
 export function encodeRecordAt(
   { topic: given, payload, qos, endpoint, isObject, powerOn }: OutboxMessage,
   time: number,

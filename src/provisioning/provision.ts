@@ -170,7 +170,8 @@ export async function provisionOptions(options: ProvisionedDeviceOptions, host: 
 
 /**
  * Deletes the stored credential. Wear-levelled flash may keep the old bytes until it reuses them: use flash encryption.
- * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE
+ * @throws {IotHubError} INVALID_OPTION if the host has no storage; STORAGE_FAILED, STORAGE_IN_USE; STORAGE_FULL,
+ * STORAGE_STOPPED if the storage could not be opened
  */
 export async function forget(host: Pick<Host, "storage">): Promise<void> {
   await new CredentialStore(host).wipe();

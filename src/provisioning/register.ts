@@ -81,10 +81,19 @@ export type RegistrationContent =
 /**
  * Registers a device and resolves with its credential. **Registering again may revoke the previous credential**: store
  * the result before using it, as {@link provision} does. Sends the request only once, without retries.
- * @throws {IotHubError} before anything is sent: INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_PRODUCT_SECRET,
- * INVALID_CREDENTIAL for another `algorithm`, INVALID_REGION, INVALID_URL, INVALID_OPTION; then the errors that {@link
- * Device.publish} has after its checks, except QUEUE_FULL; for the response's content INVALID_BASE64,
- * REGISTRATION_LENGTH, REGISTRATION_TYPE, REGISTRATION_INCOMPLETE, WRONG_PRODUCT_SECRET
+ * @throws {IotHubError} before anything is sent INVALID_PRODUCT_ID, INVALID_DEVICE_NAME, INVALID_PRODUCT_SECRET,
+ * INVALID_REGION, INVALID_URL, INVALID_OPTION; INVALID_CREDENTIAL if `algorithm` is unknown; CANCELLED, CLOCK_NOT_SET,
+ * SIGNING_FAULT; for the response's content INVALID_BASE64, REGISTRATION_LENGTH, REGISTRATION_TYPE,
+ * REGISTRATION_INCOMPLETE, WRONG_PRODUCT_SECRET
+ * @throws {ThrottledError} THROTTLED
+ * @throws {NetworkError} NAME_RESOLUTION, CONNECTION_REFUSED, CONNECTION_RESET, PROXY_FAILED, CERTIFICATE_REJECTED,
+ * TLS_FAILED, TIMEOUT, RESPONSE_TOO_LARGE, RESPONSE_MALFORMED, RESPONSE_TRUNCATED, NETWORK_FAILED
+ * @throws {ResponseError} GATEWAY_REJECTED, HTTP_STATUS, RESPONSE_EMPTY, RESPONSE_NOT_JSON, RESPONSE_UNEXPECTED,
+ * RESPONSE_EARLY
+ * @example
+ *   const options = { productId: "ABCDE12345", deviceName: "sensor1", productSecret };
+ *   const { requestId, state, ...credential } = await register(options, host);
+ *   await host.storage?.set("credential", JSON.stringify(credential));
  */
 export async function register(options: RegisterOptions, host: Host): Promise<Registration> {
   checkOptions("", options, registerRules);

@@ -88,7 +88,7 @@ export interface RequestToSign {
  * Signs one request with a signer. Deterministic; sends nothing.
  * @returns a promise if the signer's `sign` returns one
  * @throws {IotHubError} INVALID_HOST, INVALID_PATH, INVALID_BODY, INVALID_TIMESTAMP, INVALID_NONCE, SIGNER_CLOSED;
- * SIGNING_FAULT if the signer fails. With an asynchronous signer, the promise rejects with the last two
+ * SIGNING_FAULT if the signer fails; with an asynchronous signer, the promise rejects with the last two
  */
 export function signWith(request: RequestToSign, signer: SyncSigner, time: SigningParameters): SignedRequest;
 export function signWith(

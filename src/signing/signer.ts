@@ -56,8 +56,13 @@ export interface SignerOptions {
 
 /**
  * Creates a signer from a credential. Prepares the key once for all signatures.
- * @throws {IotHubError} INVALID_CREDENTIAL; KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE, KEY_MALFORMED, KEY_SIZE,
- * KEY_INCONSISTENT
+ * @throws {IotHubError} INVALID_CREDENTIAL; for a private key KEY_ENCRYPTED, KEY_NOT_RSA, KEY_NOT_PRIVATE,
+ * KEY_MALFORMED, KEY_SIZE, KEY_INCONSISTENT
+ * @example
+ *   const signer = createSigner({ secret: psk });
+ *   const request = { host: "ap-guangzhou.gateway.iotdevice.qcloud.com", path: "/device/publish", body };
+ *   const { headers } = signRequest(request, signer, { timestampSeconds: Math.floor(Date.now() / 1000), nonce: 1 });
+ *   signer.close();
  */
 export function createSigner(credential: Credential, options: SignerOptions = {}): SyncSigner {
   const { secret, algorithm, privateKey } = (credential ?? {}) as Partial<SecretCredential & KeyCredential>;

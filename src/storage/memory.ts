@@ -9,7 +9,7 @@ const MAX_VALUE_BYTES = 65536;
 
 /**
  * Creates a storage in memory, with the limits of the Node host's storage. Its contents are lost when the program ends.
- * @returns a storage whose operations reject with INVALID_OPTION for an invalid key or value
+ * @returns a storage whose operations reject with INVALID_OPTION if a key or value is invalid
  * @example
  *   const host = { ...createHost(), storage: createMemoryStorage() };
  *   const device = new Device({ productId, deviceName, credential, outbox: {} }, host);

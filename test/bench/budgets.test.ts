@@ -10,7 +10,7 @@ const results = JSON.parse(read("results.json"));
 const readme = read("../README.md");
 const svg = read("chart.svg");
 
-test("a figure that grew passes up to its budget, and fails above", () => {
+test("a figure passes up to its budget and fails above", () => {
   for (const [name, { budget }] of Object.entries(budgets)) {
     expect(judge({ [name]: budget }).over).toEqual([]);
     expect(judge({ [name]: budget + 1 }).over).toEqual([name]);
@@ -18,7 +18,7 @@ test("a figure that grew passes up to its budget, and fails above", () => {
   expect(judge({ hashJob: Number.NaN }).over).toEqual(["hashJob"]);
 });
 
-test("one over its budget is marked, beside those that are not", () => {
+test("the table marks only figures over their budget", () => {
   const { rows, over } = judge(
     { hashJob: budgets.hashJob.budget / 2, coreGzip: budgets.coreGzip.budget + 1, deviceHeap: undefined },
     results,
@@ -28,7 +28,7 @@ test("one over its budget is marked, beside those that are not", () => {
   expect(rows[1]).toMatch(/ 50\.0 % +\d+$/);
 });
 
-test("instructions counted with another compiler are shown only, bytes are judged", () => {
+test("instructions counted with another compiler are not checked, bytes are", () => {
   const { rows, over } = judge({ hashJob: 9e6, coreGzip: budgets.coreGzip.budget + 1 }, results, {
     shownOnly: "another compiler.",
   });
@@ -36,11 +36,11 @@ test("instructions counted with another compiler are shown only, bytes are judge
   expect(rows.at(-1)).toContain("another compiler.");
 });
 
-test("a figure without a budget is a mistake", () => {
+test("a figure without a budget is an error", () => {
   expect(() => judge({ nonsense: 1 })).toThrow("nonsense");
 });
 
-test("every recorded figure is there, and within its budget", () => {
+test("every figure is recorded and within its budget", () => {
   const figures: Record<string, number | undefined> = {};
   for (const [name, entry] of Object.entries(budgets)) {
     if (entry.recorded === undefined) continue;
@@ -50,7 +50,7 @@ test("every recorded figure is there, and within its budget", () => {
   expect(judge(figures).over).toEqual([]);
 });
 
-test("the README's benchmark may be reworded, its figures may not change", async () => {
+test("the README check accepts reworded benchmark text, but no changed figures", async () => {
   const reworded = readme
     .replace("Every library did it in the same run, and every result was checked.", "All results were checked.")
     .replace("| Library |", "| Name |");

@@ -45,7 +45,7 @@ const withParts = (changes: object) => {
 };
 const withExtensions = (...list: Der[]) => withParts({ extensions: list });
 
-test("what is read is what was written", () => {
+test("certificate fields are parsed as they were encoded", () => {
   const list = [
     extensions.basicConstraints(3),
     extensions.keyUsage(0x06),
@@ -131,13 +131,13 @@ describe("strict DER", () => {
     all.flatMap(([{ tag, children }]) => (tag === 0x31 ? children.map((attribute) => attribute.children[1]) : [])),
   );
 
-  test("the certificate that is altered is sound, and taken apart in full", () => {
+  test("the unmodified certificate is accepted, and all its elements are known", () => {
     expect(refusal(whole)).toBe("");
     expect(all.length).toBeGreaterThan(50);
     for (const [element, replace] of all) expect(replace(encode(element))).toEqual(whole);
   });
 
-  test("an element more in any list is refused", () => {
+  test("an additional element in any list is rejected", () => {
     let refused = 0;
     for (const [element, replace] of all) {
       if (!(element.tag & 0x20) && !nestedIn(element)) continue;
@@ -148,7 +148,7 @@ describe("strict DER", () => {
     expect(refused).toBeGreaterThan(15);
   });
 
-  test("a length that is longer than it need be is refused", () => {
+  test("a non-minimal length is rejected", () => {
     for (const [element, replace] of all) {
       const { tag, contents } = element;
       const { length } = contents;
@@ -159,7 +159,7 @@ describe("strict DER", () => {
     }
   });
 
-  test("an INTEGER with a byte more than it needs is refused", () => {
+  test("a non-minimal INTEGER is rejected", () => {
     let refused = 0;
     for (const [{ tag, contents }, replace] of all) {
       if (tag !== 2) continue;
@@ -170,7 +170,7 @@ describe("strict DER", () => {
     expect(refused).toBe(3);
   });
 
-  test("an element of another type is refused wherever one is expected", () => {
+  test("an element of another type is rejected everywhere", () => {
     for (const [element, replace] of all) {
       if (values.has(element)) continue;
       expect([element.tag, refusal(replace(der(0x1e, element.contents)))]).not.toEqual([element.tag, ""]);
@@ -230,7 +230,7 @@ describe("strict DER", () => {
     expect(refusal(withExtensions(sequence(oid("1.2.3"), der(1, Uint8Array.of(0)), der(4))))).toBe("");
   });
 
-  test("the limit of a certificate's length is exact", () => {
+  test("the maximum certificate size is exact", () => {
     const padded = (bytes: number) => withExtensions(extension("1.2.3", der(4, new Uint8Array(bytes))));
     const overhead = padded(7000).length - 7000;
     // The signature's length varies by a few bytes.
@@ -242,7 +242,7 @@ describe("strict DER", () => {
   });
 });
 
-describe("an extension that must not be passed over", () => {
+describe("a critical or malformed extension", () => {
   test.each<[string, Der, string]>([
     ["unknown and critical", extension("1.3.6.1.4.1.99999.1", NULL, true), "1.3.6.1.4.1.99999.1"],
     ["policyConstraints, critical or not", extension("2.5.29.36", sequence()), "2.5.29.36"],
@@ -259,7 +259,7 @@ describe("an extension that must not be passed over", () => {
   });
 });
 
-test("whatever is cut or flipped, the reader throws nothing but a short Rejection", () => {
+test("truncated and modified certificates throw only short Rejections", () => {
   for (const whole of [leafDer, root.root()]) {
     for (let at = 0; at < whole.length; at++) {
       const flipped = Uint8Array.from(whole);
@@ -270,7 +270,7 @@ test("whatever is cut or flipped, the reader throws nothing but a short Rejectio
   }
 });
 
-test("the bytes of a peer make no message longer than 200 characters", () => {
+test("error messages have at most 200 characters, whatever the peer sends", () => {
   const long = "x".repeat(4000);
   const messages = [
     refusal(withParts({ subject: commonName(long), issuer: commonName(long) })),
@@ -282,7 +282,7 @@ test("the bytes of a peer make no message longer than 200 characters", () => {
   for (const message of messages) expect(message.length).toBeLessThanOrEqual(200);
 });
 
-describe("signatures of ECDSA", () => {
+describe("ECDSA signatures", () => {
   const [r, s] = [integer(0x01, 0x02), integer(0x00, 0x80)];
   const n = Uint8Array.from(Buffer.from("00ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "hex"));
   const below = n.map((byte, i) => (i === n.length - 1 ? byte - 1 : byte));
@@ -310,7 +310,7 @@ describe("signatures of ECDSA", () => {
   });
 });
 
-test("the cursor names what is wrong, and never reads beyond the element that it is in", () => {
+test("the DER cursor reports errors, and never reads beyond the current element", () => {
   const cursor = new DerCursor(sequence(sequence(integer(1)), integer(2)));
   cursor.enter(0x30);
   const outer = cursor.enter(0x30);

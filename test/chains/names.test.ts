@@ -70,7 +70,7 @@ describe("the host", () => {
     expect(isFor(host, dnsName("other.test"), dnsName(pattern), ipAddress(1, 2, 3, 4))).toBe(fits);
   });
 
-  test("an address is compared with addresses alone", () => {
+  test("an IP address matches only iPAddress names", () => {
     expect(isFor("127.0.0.1", ipAddress(127, 0, 0, 1))).toBe(true);
     expect(isFor("127.0.0.2", ipAddress(127, 0, 0, 1))).toBe(false);
     expect(isFor("127.0.0.1", ipAddress(...Array(12).fill(0), 127, 0, 0, 1))).toBe(false);
@@ -86,7 +86,7 @@ describe("the host", () => {
     ["a type of name that does not exist", sequence(dnsName("gateway.test"), der(0x89, text("x")))],
     ["an element that is no name", sequence(dnsName("gateway.test"), der(0x30))],
     ["a name that goes beyond its list", sequence(dnsName("gateway.test"), Uint8Array.of(0x82, 9, 0x61))],
-  ])("a list of names with %s is malformed, though one fits", (_name, names) => {
+  ])("a subjectAltName with %s is malformed, even if one name matches", (_name, names) => {
     const read = () => {
       const found = isForHost(names, hostIdentity("gateway.test"));
       // What follows the list is for its reader to notice: here the extension's.
@@ -138,7 +138,7 @@ describe("distinguished names", () => {
     expect([isSameName(a, b), isSameName(b, a)]).toEqual([equal, equal]);
   });
 
-  test("a chain is found through a name of another case and spacing", () => {
+  test("an issuer name matches regardless of case and spacing", () => {
     const authority = new Authority("Root  ca");
     const leaf = new Certificate(authority.leaf());
     const root = new Certificate(authority.root({ subject: commonName("ROOT CA", PRINTABLE) }));
@@ -184,19 +184,19 @@ describe("name constraints", () => {
     ["foo_bar.test", "gateway.test", false, true],
     [".gateway.test", "gateway.test", false, true],
     ["a.*.gateway.test", "gateway.test", false, true],
-  ])("%j within %j: permitted %s, excluded %s", (name, base, permitted, excluded) => {
+  ])("the name %j and the constraint %j: permitted %s, excluded %s", (name, base, permitted, excluded) => {
     expect(within([dnsName(name)], [dnsName(base)])).toBe(permitted);
     expect(within([dnsName(name)], [], [dnsName(base)])).toBe(!excluded);
   });
 
-  test("every name has to be permitted by one, and none excluded", () => {
+  test("every name must be permitted, and none excluded", () => {
     const [a, b] = [dnsName("a.test"), dnsName("b.test")];
     expect(within([a, b], [a])).toBe(false);
     expect(within([a, b], [a, b])).toBe(true);
     expect(within([a, b], [a, b], [b])).toBe(false);
   });
 
-  test("constraints of one type leave names of another alone", () => {
+  test("constraints of one type do not apply to names of another", () => {
     expect(within([dnsName("gateway.test")], [ipAddress(10, 0, 0, 0, 255, 0, 0, 0)])).toBe(true);
     expect(within([ipAddress(10, 0, 0, 1)], [dnsName("gateway.test")])).toBe(true);
     expect(within([dnsName("gateway.test")], [rfc822Name("test")], [uri("x.test")])).toBe(true);
@@ -207,13 +207,13 @@ describe("name constraints", () => {
     [[10, 2, 0, 0], false],
     [[11, 1, 2, 3], false],
     [[...Array(12).fill(0), 10, 1, 2, 3], false],
-  ])("the address %j within 10.1.0.0/16: %s", (address, inside) => {
+  ])("the address %j and the constraint 10.1.0.0/16: %s", (address, inside) => {
     const network = ipAddress(10, 1, 0, 0, 255, 255, 0, 0);
     expect(within([ipAddress(...address)], [network])).toBe(inside);
     expect(within([ipAddress(...address)], [], [network])).toBe(!inside);
   });
 
-  test("networks of IPv6 are applied, and 0.0.0.0/0 to all of IPv4", () => {
+  test("IPv6 networks are enforced, and 0.0.0.0/0 applies to all IPv4 addresses", () => {
     const network = ipAddress(...[0xfd, ...Array(15).fill(0)], ...[0xff, ...Array(15).fill(0)]);
     expect(within([ipAddress(0xfd, ...Array(15).fill(1))], [network])).toBe(true);
     expect(within([ipAddress(0xfe, ...Array(15).fill(1))], [network])).toBe(false);
@@ -225,13 +225,13 @@ describe("name constraints", () => {
     ["uniformResourceIdentifier", uri("https://gateway.test/"), uri("gateway.test")],
     ["otherName", der(0xa0, oid("1.2.3"), der(0xa0, der(0x0c, text("x")))), der(0xa0, oid("1.2.4"), der(0xa0))],
     ["registeredID", der(0x88, Uint8Array.of(42)), der(0x88, Uint8Array.of(42))],
-  ])("a name of a type that is constrained and not understood is refused: %s", (_name, name, base) => {
+  ])("a name of a constrained but unsupported type is rejected: %s", (_name, name, base) => {
     expect(within([dnsName("gateway.test"), name], [base])).toBe(false);
     expect(within([dnsName("gateway.test"), name], [], [base])).toBe(false);
     expect(within([dnsName("gateway.test"), name], [dnsName("gateway.test")])).toBe(true);
   });
 
-  test("directory names: the subject and names of that type have to begin with the base", () => {
+  test("subject and directory names must begin with the base of a constraint", () => {
     const organization = (value: string) => set(sequence(oid("2.5.4.10"), der(0x0c, text(value))));
     const unit = set(sequence(oid("2.5.4.11"), der(0x0c, text("Unit"))));
     const leafOf = (subject: Der, ...names: Der[]) =>

@@ -18,13 +18,13 @@ describe.each(suites)("%s", (_name, cases, count) => {
     expect(new Set(cases.map(({ accepted }) => accepted)).size).toBe(2);
   });
 
-  test("is judged as expected but for the exceptions, each of which is needed", () => {
+  test("gives the expected verdicts except for the listed ones, each of which is needed", () => {
     const differing = cases.filter((each) => (judge(each, countingPrimitives()) === "") !== each.accepted);
     const expected = cases.filter((each) => Object.hasOwn(exceptions, nameOf(each)));
     expect(differing.map(nameOf).sort()).toEqual(expected.map(nameOf).sort());
   });
 
-  test("takes few signature checks, none of which a cheap check makes superfluous", () => {
+  test("needs few signature checks, and none after a cheap check has failed", () => {
     for (const each of cases) {
       const primitives = countingPrimitives();
       const reason = judge(each, primitives);
@@ -34,7 +34,7 @@ describe.each(suites)("%s", (_name, cases, count) => {
     }
   });
 
-  test("is refused in at most 200 characters of the certificate's making", () => {
+  test("is rejected with a message of at most 200 characters", () => {
     for (const each of cases) {
       const reason = judge(each, countingPrimitives());
       expect(reason.length).toBeLessThanOrEqual(200);
@@ -42,7 +42,7 @@ describe.each(suites)("%s", (_name, cases, count) => {
   });
 });
 
-test("no exception names a case that does not exist", () => {
+test("every listed exception refers to an existing case", () => {
   const names = new Set(chainCases().map(nameOf));
   expect(Object.keys(exceptions).filter((name) => !names.has(name))).toEqual([]);
   expect(chainCases().filter(isToBeAccepted).length).toBeGreaterThan(100);

@@ -44,7 +44,7 @@ const intermediateDer = root.certify(intermediate);
 const leaf = intermediate.leaf();
 const other = new Authority("Other root");
 
-describe("what is sent", () => {
+describe("the certificates sent by the server", () => {
   test.each<[string, Uint8Array[]]>([
     ["in order", [leaf, intermediateDer]],
     ["with its root", [leaf, intermediateDer, rootDer]],
@@ -58,7 +58,7 @@ describe("what is sent", () => {
     expect(verify(chain, [rootDer])).toEqual({ reason: "", checks: 2 });
   });
 
-  test("nothing, and more than ten certificates, are refused before any is read", () => {
+  test("no certificate, and more than ten, are rejected before any is parsed", () => {
     expect(verify([], [rootDer]).reason).toBe("no certificate was sent");
     const many = [leaf, ...Array(10).fill(intermediateDer)];
     expect(verify(many, [rootDer])).toMatchObject({ reason: "more than 10 certificates were sent", checks: 0 });
@@ -75,11 +75,11 @@ describe("what is sent", () => {
     ],
     ["of another root", [new Authority("Root").leaf()], "a certificate is not signed by the issuer that it names", 42],
     ["that signed itself", [selfSigned()], "it ends in a self-signed certificate that is not a trust anchor", 48],
-  ])("%s is refused", (_name, chain, reason, alert) => {
+  ])("%s is rejected", (_name, chain, reason, alert) => {
     expect(verify(chain, [rootDer])).toMatchObject({ reason, alert });
   });
 
-  test("an anchor that is the server's own certificate is trusted as it is, by its dates and names", () => {
+  test("a server certificate that is a trust anchor is accepted if its dates and names are valid", () => {
     const own = selfSigned();
     expect(verify([own], [own])).toEqual({ reason: "", checks: 0 });
     expect(verify([leaf], [rootDer, leaf])).toEqual({ reason: "", checks: 0 });
@@ -88,7 +88,7 @@ describe("what is sent", () => {
     expect(verify([elsewhere], [elsewhere]).reason).toMatch(/not for the name/);
   });
 
-  test("an anchor that is no authority issues nothing", () => {
+  test("a trust anchor that is not a CA cannot be an issuer", () => {
     const own = new Authority("a server");
     expect(verify([own.leaf()], [selfSigned(own)]).reason).toBe("an issuer is not a certification authority");
   });
@@ -100,19 +100,19 @@ function selfSigned(authority = new Authority("a server")): Uint8Array {
   return makeCertificate({ subject, issuer: subject, spki: key.spki, extensions: list }, key);
 }
 
-describe("a candidate that does not do is passed over", () => {
+describe("an unsuitable issuer candidate is skipped", () => {
   const expiredRoot = root.root(EXPIRED);
   const twin = new Authority("Intermediate");
   const withList = (list: Uint8Array[]) => root.certify(intermediate, { extensions: list });
   const withMore = (more: Uint8Array) => root.certify(intermediate, {}, more);
   const ca = extensions.basicConstraints();
 
-  test("an expired twin of the root among the anchors", () => {
+  test("expired trust anchor with the root's name", () => {
     expect(verify([leaf, intermediateDer], [expiredRoot, rootDer])).toEqual({ reason: "", checks: 2 });
     expect(verify([leaf, intermediateDer], [expiredRoot]).reason).toBe("the trust anchor expired on 2021-09-30");
   });
 
-  test("a root signed by an older one that has expired, while the root is an anchor (Let's Encrypt, 2021)", () => {
+  test("root cross-signed by an expired one, while the root is a trust anchor (Let's Encrypt, 2021)", () => {
     const old = new Authority("Older root");
     const crossSigned = old.certify(root);
     const chain = [leaf, intermediateDer, crossSigned];
@@ -122,7 +122,7 @@ describe("a candidate that does not do is passed over", () => {
     expect(verify(chain, [old.root()])).toEqual({ reason: "", checks: 3 });
   });
 
-  test("a cross-signed root that has expired itself (AddTrust, 2020)", () => {
+  test("expired cross-signed root (AddTrust, 2020)", () => {
     const old = new Authority("Older root");
     const chain = [leaf, intermediateDer, old.certify(root, EXPIRED)];
     expect(verify(chain, [old.root(), rootDer])).toEqual({ reason: "", checks: 2 });
@@ -141,7 +141,7 @@ describe("a candidate that does not do is passed over", () => {
     ["of another key", root.certify(twin)],
     ["of an unknown root", new Authority("Unknown").certify(intermediate)],
     ["signed by another root of the same name", new Authority("Root").certify(intermediate)],
-  ])("an intermediate %s, sent before or after the one that does", (_name, bad) => {
+  ])("intermediate %s, sent before or after the suitable one", (_name, bad) => {
     for (const chain of [
       [leaf, bad, intermediateDer],
       [leaf, intermediateDer, bad],
@@ -153,25 +153,25 @@ describe("a candidate that does not do is passed over", () => {
     expect(verify([leaf, bad], [rootDer]).reason).not.toBe("");
   });
 
-  test("an intermediate of another key with the same key identifier costs one signature check", () => {
+  test("intermediate with another key and the same key identifier, at the cost of one signature check", () => {
     const identifier = extensions.subjectKeyIdentifier(keyIdentifier(intermediate.key));
     const bad = root.certify(twin, { extensions: [ca, identifier] });
     expect(verify([leaf, bad, intermediateDer], [rootDer])).toEqual({ reason: "", checks: 3 });
   });
 
-  test("the key identifier leads to the right one at once", () => {
+  test("the key identifier selects the right issuer first", () => {
     const twins = Array.from({ length: 8 }, () => root.certify(new Authority("Intermediate")));
     expect(verify([leaf, ...twins, intermediateDer], [rootDer])).toEqual({ reason: "", checks: 2 });
   });
 
-  test("an anchor's path length", () => {
+  test("trust anchor with an exceeded path length", () => {
     const strict = root.root({ extensions: [extensions.basicConstraints(0)] });
     expect(verify([leaf, intermediateDer], [strict]).reason).toBe("path length constraint exceeded");
     expect(verify([leaf, intermediateDer], [strict, rootDer]).reason).toBe("");
     expect(verify([root.leaf()], [strict]).reason).toBe("");
   });
 
-  test("an anchor's name constraints, and its key usage", () => {
+  test("trust anchor with unsuitable name constraints or key usage", () => {
     const constrained = root.root({
       extensions: [ca, extensions.nameConstraints([dnsName("other.test")], [dnsName("gateway.test")])],
     });
@@ -183,8 +183,8 @@ describe("a candidate that does not do is passed over", () => {
   });
 });
 
-describe("what a chain may cost", () => {
-  test("cheap checks come first: a chain that fails one costs no signature check", () => {
+describe("limits of the cost of a chain", () => {
+  test("a chain that fails a cheap check costs no signature check", () => {
     const expired = intermediate.leaf(undefined, EXPIRED);
     for (const [chain, anchors] of [
       [[expired, intermediateDer], [rootDer]],
@@ -197,7 +197,7 @@ describe("what a chain may cost", () => {
     }
   });
 
-  test("twins of the wrong key end the search after eight signature checks", () => {
+  test("issuers with wrong keys end the search after eight signature checks", () => {
     const twins = Array.from({ length: 9 }, () =>
       root.certify(new Authority("Intermediate"), { extensions: [extensions.basicConstraints()] }),
     );
@@ -208,7 +208,7 @@ describe("what a chain may cost", () => {
     });
   });
 
-  test("issuers of one name that fit one another end the search without a signature check", () => {
+  test("issuers of the same name end the search without a signature check", () => {
     const subject = commonName("Maze");
     const maze = Array.from({ length: 9 }, () => {
       const key = makeKey();
@@ -225,7 +225,7 @@ describe("what a chain may cost", () => {
     });
   });
 
-  test("names times constraints end the search after 4096 comparisons", () => {
+  test("many names and constraints end the search after 4096 comparisons", () => {
     const names = Array.from({ length: 70 }, (_, i) => dnsName(`n${i}.test`));
     const many = intermediate.leaf([dnsName(HOST), ...names]);
     const constraints = (count: number) =>
@@ -245,7 +245,7 @@ describe("what a chain may cost", () => {
     });
   });
 
-  test("a certificate that goes in circles ends the search", () => {
+  test("a loop of certificates ends the search", () => {
     const [a, b] = [new Authority("A"), new Authority("B")];
     expect(verify([a.leaf(), b.certify(a), a.certify(b)], [rootDer]).checks).toBe(0);
   });
@@ -274,7 +274,7 @@ describe("algorithms and keys", () => {
     ["with Ed25519", sequence(oid("1.3.101.112")), "object identifier 1.3.101.112"],
     ["by ECDSA with NULL for parameters", sequence(oid("1.2.840.10045.4.3.2"), NULL), "not signed by RSA or ECDSA"],
     ["by an identifier that cannot be read", sequence(NULL), "object identifier unknown"],
-  ])("a certificate signed %s is refused without a signature check", (_name, algorithm, reason) => {
+  ])("a certificate signed %s is rejected without a signature check", (_name, algorithm, reason) => {
     const key = { ...root.key, algorithm };
     const odd = makeCertificate(
       {
@@ -338,13 +338,13 @@ describe("algorithms and keys", () => {
     ["cut off", (point) => point.subarray(0, 64), "not a point"],
     ["at infinity", () => Uint8Array.of(0), "not a point"],
     ["compressed", (point) => Uint8Array.of(2, ...point.subarray(1, 33)), "compressed EC points are not supported"],
-  ])("a server's point %s is refused", (_name, change, reason) => {
+  ])("a server's EC point %s is rejected", (_name, change, reason) => {
     const point = makeKey().spki.subarray(-65);
     expect(verify([leafOf(ecSpki(point)), intermediateDer], [rootDer]).reason).toBe("");
     expect(verify([leafOf(ecSpki(change(point))), intermediateDer], [rootDer]).reason).toContain(reason);
   });
 
-  test("a curve other than P-256 and P-384 is refused", () => {
+  test("a curve other than P-256 and P-384 is rejected", () => {
     const point = makeKey().spki.subarray(-65);
     expect(verify([leafOf(ecSpki(point, "1.3.132.0.10")), intermediateDer], [rootDer])).toMatchObject({
       reason: "a key is on an elliptic curve other than P-256 and P-384",
@@ -364,7 +364,7 @@ describe("pins", () => {
     return spki;
   }
 
-  test("one of them has to be the server's", () => {
+  test("the server's key must match one of the pins", () => {
     const wrong = new Uint8Array(32);
     expect(verify([leaf, intermediateDer], [rootDer], { pins: [wrong, pin] }).reason).toBe("");
     expect(verify([leaf, intermediateDer], [rootDer], { pins: [wrong] }).reason).toBe(
@@ -372,7 +372,7 @@ describe("pins", () => {
     );
   });
 
-  test("a pinned key does not make up for a chain that leads nowhere", () => {
+  test("a pinned key does not replace a valid chain", () => {
     expect(verify([leaf], [rootDer], { pins: [pin] }).reason).not.toBe("");
   });
 });
@@ -381,7 +381,7 @@ describe("altered chains", () => {
   test.each<[string, Parameters<typeof makeKey>]>([
     ["ECDSA", ["P-256"]],
     ["RSA", [2048]],
-  ])("no chain of %s with a byte flipped or cut off is accepted, nor fails otherwise than refused", (_name, key) => {
+  ])("a chain of %s with a modified or truncated byte is rejected, without other exceptions", (_name, key) => {
     const authority = new Authority("Root", makeKey(...key));
     const issuing = new Authority("Intermediate", makeKey(...key));
     const anchor = authority.root();
@@ -406,7 +406,7 @@ describe("altered chains", () => {
   });
 });
 
-test("a fault of the primitives is not taken for a bad certificate", () => {
+test("an exception of the primitives is not reported as a bad certificate", () => {
   const primitives = {
     ...nodePrimitives,
     ecdsaVerify() {
@@ -417,7 +417,7 @@ test("a fault of the primitives is not taken for a bad certificate", () => {
   expect(() => verifyChain([leaf, intermediateDer], HOST, trust, primitives)).toThrow(RangeError);
 });
 
-test("a serial number and identifiers of 20 bytes are read, longer ones are not", () => {
+test("serial numbers and object identifiers may have at most 20 bytes", () => {
   const serial = (length: number) => intermediate.leaf(undefined, { serial: integer(1, ...Array(length - 1).fill(1)) });
   expect(verify([serial(20), intermediateDer], [rootDer]).reason).toBe("");
   expect(verify([serial(21), intermediateDer], [rootDer]).reason).toMatch(/serial number is too long/);

@@ -6,7 +6,7 @@ import { file } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 
 describe("demo", () => {
-  test("publishes with a key and with a certificate, and shows both ends", async () => {
+  test("publishes with a PSK and with a certificate, and shows device and gateway", async () => {
     const { code, stdout, stderr } = await run(["demo"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout.match(/^ {2}✓ /gm)).toHaveLength(11);
@@ -20,7 +20,7 @@ describe("demo", () => {
     expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^8 of 8 messages published, verified and received/);
   });
 
-  test("tells a program the same", async () => {
+  test("prints the same as JSON", async () => {
     const { code, stdout } = await run(["demo", "--json"]);
     expect(code).toBe(0);
     const { published, failed, messages } = JSON.parse(stdout);
@@ -30,7 +30,7 @@ describe("demo", () => {
 });
 
 describe("readings", () => {
-  test("take the temperature from a thermal zone, else from a hardware monitor, else from nowhere", async () => {
+  test("read the temperature from a thermal zone, or else a hardware monitor, or else report none", async () => {
     const sys = file("sys");
     const put = async (path: string, content: string) => {
       await mkdir(join(sys, path, ".."), { recursive: true });

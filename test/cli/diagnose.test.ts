@@ -28,25 +28,25 @@ describe("diagnose", () => {
 
   const secretFile = () => ["--secret-file", file("sensor1.psk")];
 
-  test("a command of sign --curl is right", async () => {
+  test("accepts a command of sign --curl", async () => {
     const { code, stdout, stderr } = await run(["diagnose", file("right.sh"), ...secretFile()]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain("\nthe signature is right.\n");
+    expect(stdout).toContain("\nthe signature is correct.\n");
     expect(stdout).toContain(`  8 bodyHash   ${createHash("sha256").update(body).digest("hex")}`);
   });
 
-  test("the cause, the eight fields and how to mend it are shown, no secret is", async () => {
+  test("shows the cause, the eight fields and the fix, but no secret", async () => {
     const { code, stdout } = await run(["diagnose", file("cut.sh"), ...secretFile()]);
     expect(code).toBe(0);
-    expect(stdout).toContain("key: the psk lost its trailing =");
-    expect(stdout).toContain("    → Copy the psk whole, with every = at its end.\n");
+    expect(stdout).toContain("key: the PSK lost its trailing =");
+    expect(stdout).toContain("    → Copy the complete PSK, with every = at its end.\n");
     expect(stdout).not.toContain(PSK.slice(0, -1));
     const json = await run(["diagnose", file("cut.sh"), ...secretFile(), "--json"]);
     expect(JSON.parse(json.stdout)).toMatchObject({ verdict: "explained", deviations: [{ id: "psk-padding" }] });
     expect(json.stdout).not.toContain(PSK.slice(0, -1));
   });
 
-  test("an unknown cause is said to be unknown, a ProductSecret is found where it is given", async () => {
+  test("reports an unknown cause as unknown, and recognizes a ProductSecret used by mistake", async () => {
     const unknown = await run(["diagnose", file("wrong.sh"), ...secretFile(), "--json"]);
     expect(JSON.parse(unknown.stdout)).toMatchObject({ verdict: "key-or-text", deviations: [], pairsRuledOut: true });
     const known = ["diagnose", file("wrong.sh"), ...secretFile(), "--product-secret-file", file("product.secret")];
@@ -54,13 +54,13 @@ describe("diagnose", () => {
     expect((await run(known)).stdout).not.toContain(wrong);
   });
 
-  test("a request is read from standard input, in the form that is named", async () => {
+  test("reads a request from standard input in the given format", async () => {
     const stdin = await signed("gw.example", `${PSK}\n`);
     const { stdout } = await run(["diagnose", "-", "--format", "curl", ...secretFile()], { stdin });
-    expect(stdout).toContain('the psk is followed by "\\n"');
+    expect(stdout).toContain('the PSK is followed by "\\n"');
   });
 
-  test("a request is given by its parts", async () => {
+  test("accepts a request by its parts", async () => {
     const { headers } = JSON.parse(
       (await run(["sign", "--host", "gw.example", "--body", body, ...time, "--secret", `${PSK} `, "--json"])).stdout,
     ) as { headers: Record<string, string> };
@@ -68,18 +68,18 @@ describe("diagnose", () => {
     const args = ["--url", "https://gw.example/device/publish", ...given, "--body", body, ...secretFile()];
     const { code, stdout } = await run(["diagnose", ...args, "--sent-at", String(1_700_000_000 - 8 * 3600)]);
     expect(code).toBe(0);
-    expect(stdout).toContain('the psk is followed by " "');
+    expect(stdout).toContain('the PSK is followed by " "');
     expect(stdout).toContain("also: X-TC-Timestamp is 8 h ahead of the time of the request, as local time would be");
   });
 
-  test("a key file is a private key in PEM", async () => {
+  test("accepts a private key in PEM", async () => {
     const args = ["--host", "gw.example", "--body", body, ...time, "--key-file", file("sensor2.key"), "--curl"];
     await writeFile(file("rsa.sh"), (await run(["sign", ...args])).stdout);
     const right = await run(["diagnose", file("rsa.sh"), "--key-file", file("sensor2.key"), "--json"]);
     expect(JSON.parse(right.stdout).verdict).toBe("matches");
   });
 
-  test("the library's own events are a trace", async () => {
+  test("accepts the events of onEvent as a trace", async () => {
     const lines: string[] = [];
     const device = new Device({
       productId: PRODUCT,
@@ -118,12 +118,12 @@ describe("diagnose", () => {
     ["milliseconds", () => [file("right.sh"), "--sent-at", "1700000000000", ...secretFile()], 2, /USAGE: --sent-at/],
     ["a second body", () => [file("right.sh"), "--body", "x", ...secretFile()], 2, /USAGE: --body and --body-file/],
     ["headers beside a file", () => [file("right.sh"), "--header", "a: b", ...secretFile()], 2, /USAGE: --method and/],
-  ])("%s is one line with its exit code", async (_name, args, code, line) => {
+  ])("reports %s in one line, with its exit code", async (_name, args, code, line) => {
     await refused(["diagnose", ...args()], code, line);
   });
 });
 
-test("the README's example prints what the README says", async () => {
+test("the README's diagnose example prints the documented output", async () => {
   const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
   const readme = await readFile(path("README.md"), "utf8");
   const section = readme.slice(readme.indexOf("### Why is a signature wrong"), readme.indexOf("## Limits and memory"));

@@ -13,7 +13,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     TENCENT_IOTHUB_TOPIC: "data",
   });
 
-  test("a wrong psk", async () => {
+  test("wrong PSK", async () => {
     const surroundings = { env: { ...env(), TENCENT_IOTHUB_PSK: wrong } };
     const stderr = await refused(
       ["publish", "x"],
@@ -24,13 +24,13 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     expect(stderr).toContain("Wrong psk, private key or ProductSecret");
   });
 
-  test("a psk that lost its = signs", async () => {
+  test("PSK without its = signs", async () => {
     const surroundings = { env: { ...env(), TENCENT_IOTHUB_PSK: PSK.replace(/=+$/, "") } };
     await refused(["publish", "x"], 3, /^error: INVALID_CREDENTIAL: .*lost its trailing = signs/, surroundings);
     expect(gateway.received).toEqual([]);
   });
 
-  test("a wrong device", async () => {
+  test("unknown device", async () => {
     const stderr = await refused(
       sensor1("--device-name", "sensor9", "--topic", "data", "x"),
       5,
@@ -39,7 +39,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     expect(stderr).toContain(" Check --product-id, --device-name and the region.");
   });
 
-  test("an unknown topic", async () => {
+  test("unknown topic", async () => {
     const stderr = await refused(
       sensor1("--topic", "unheard-of", "x"),
       5,
@@ -48,7 +48,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     expect(stderr).toContain(" Add the topic with the permission to publish to the product in the console");
   });
 
-  test("20 KB of payload", async () => {
+  test("payload of 20 KB", async () => {
     const stdin = "x".repeat(20_000);
     await refused(sensor1("--topic", "data", "-"), 2, /^error: PAYLOAD_TOO_LARGE: .*20000 bytes; the limit is 16384/, {
       stdin,
@@ -56,16 +56,16 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     expect(gateway.received).toEqual([]);
   });
 
-  test("a payload without end", async () => {
+  test("endless payload", async () => {
     const stdin = "x".repeat(2_000_000);
     await refused(sensor1("--topic", "data", "-"), 2, /^error: PAYLOAD_TOO_LARGE: /, { stdin });
   });
 
-  test.each(["2", "one", "", "1.5"])("QoS %j", async (qos) => {
+  test.each(["2", "one", "", "1.5"])("invalid QoS %j", async (qos) => {
     await refused(sensor1("--topic", "data", "--qos", qos, "x"), 2, /^error: INVALID_QOS: /);
   });
 
-  test("a key file that cannot be read", async () => {
+  test("unreadable key file", async () => {
     const missing = file("missing.key");
     await refused(
       ["publish", "--key-file", missing, "x"],
@@ -86,27 +86,27 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     await refused(["publish", "--psk-file", missing, "x"], 3, /^error: FILE_UNREADABLE: The psk file/, { env: env() });
   });
 
-  test("an encrypted key, and what is no key", async () => {
+  test("encrypted key, and a file that is not a key", async () => {
     const args = (name: string) => ["publish", "--key-file", file(name), "x"];
     const stderr = await refused(args("encrypted.key"), 3, /^error: KEY_ENCRYPTED: /, { env: env() });
     expect(stderr).toContain("openssl pkcs8 -topk8 -nocrypt");
     await refused(args("sensor1.psk"), 3, /^error: KEY_MALFORMED: /, { env: env() });
   });
 
-  test("a gateway that is down", async () => {
+  test("gateway that is down", async () => {
     const down = await startGateway();
     await down.close();
     const stderr = await refused(sensor1("--url", down.url, "--topic", "data", "x"), 4, /^error: CONNECTION_REFUSED: /);
     expect(stderr).toContain(" Is the gateway running");
   });
 
-  test("a port in use", async () => {
+  test("port in use", async () => {
     const args = ["gateway", "--port", String(gateway.port), "--devices", file("devices.json")];
     const stderr = await refused(args, 4, /^error: PORT_IN_USE: /);
     expect(stderr).toContain(" Choose another port with --port");
   });
 
-  test("a bad CA: none, one that cannot be read, another one", async () => {
+  test("trust anchors that are missing, unreadable, or another CA's", async () => {
     const https = await startGateway({ https: true, devices });
     try {
       await writeFile(file("other-ca.pem"), (await startAndStop()).ca);
@@ -127,7 +127,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
   test.each([
     [3, "3 h behind"],
     [-26, "1 d 2 h ahead of"],
-  ])("a clock that is %i hours off", async (hours, told) => {
+  ])("clock that is %i hours wrong", async (hours, told) => {
     const late = await startGateway({ devices, clockSkewSeconds: hours * 3600 });
     try {
       const args = sensor1("--url", late.url, "--topic", "data", "x");
@@ -140,7 +140,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     }
   });
 
-  test("a gateway that says nothing", async () => {
+  test("gateway that does not respond", async () => {
     const silent = await startGateway({ devices, fault: { kind: "hang", phase: "headers" } });
     try {
       const args = sensor1("--url", silent.url, "--timeout-ms", "100", "--topic", "data", "x");
@@ -150,7 +150,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     }
   });
 
-  test("something that is not the gateway", async () => {
+  test("server other than the gateway", async () => {
     const proxy = await startGateway({ devices, fault: { kind: "html" } });
     try {
       await refused(sensor1("--url", proxy.url, "--topic", "data", "x"), 5, /^error: HTTP_STATUS: .*502/);
@@ -204,7 +204,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     await refused(sensor1("--topic", "data", ...more), 2, line, { stdin: Uint8Array.of(0xff) });
   });
 
-  test("a profile that is wrong", async () => {
+  test("invalid profile", async () => {
     const cases: [string, RegExp][] = [
       [`{"psk":"${wrong}"`, /is not valid JSON\.( |$)/],
       ["[]", /is not a JSON object\.( |$)/],
@@ -218,7 +218,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     await refused(["publish", "--profile", file("nowhere.json"), "x"], 2, /^error: FILE_UNREADABLE: The profile/);
   });
 
-  test("one JSON object with --json, a stack trace with --debug", async () => {
+  test("error as one JSON object with --json, stack trace with --debug", async () => {
     const json = await run(sensor1("--device-name", "sensor9", "--topic", "data", "--json", "x"));
     expect(json).toMatchObject({ code: 5, stdout: "" });
     expect(JSON.parse(json.stderr)).toMatchObject({

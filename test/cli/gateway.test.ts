@@ -29,7 +29,7 @@ describe("gateway", () => {
     return end;
   }
 
-  test("prints one line a request until it is interrupted", async () => {
+  test("prints one line per request until it is interrupted", async () => {
     const { code, stdout, stderr } = await running(
       ["--devices", file("devices.json")],
       async (output) => {
@@ -47,7 +47,7 @@ describe("gateway", () => {
     expect(lines[3]).toBe("stopped after 2 requests: 1 accepted, 1 refused");
   });
 
-  test("makes a device and a certificate where none is given, and says how to use them", async () => {
+  test("creates a device and a certificate by default, and prints how to use them", async () => {
     const ca = file("sample-ca.pem");
     const { code, stdout } = await running(
       ["--https", "--trust-anchors-out", ca],
@@ -62,7 +62,7 @@ describe("gateway", () => {
     expect(stdout).toContain("stopped after 1 request: 1 accepted, 0 refused");
   });
 
-  test("prints JSON lines with --json, and misbehaves when told to", async () => {
+  test("prints JSON lines with --json, and injects the fault of --fault", async () => {
     const { code, stdout } = await running(
       ["--devices", file("devices.json"), "--json", "--fault", "status:503"],
       async (output) => {

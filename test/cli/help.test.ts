@@ -18,7 +18,7 @@ describe("help", () => {
     expect((await run(["publish", "--help"])).stdout).toContain("TENCENT_IOTHUB_PRODUCT_ID");
   });
 
-  test("the exit codes of --help, of the README and of the program are the same", async () => {
+  test("documents the exit codes of the program, like the README", async () => {
     const rows = Object.values(exitCodes).map((code, i) => [String(code), Object.values(exitMeanings)[i]]);
     expect(rows.map(([code]) => code)).toEqual(["0", "1", "2", "3", "4", "5"]);
     const { stdout } = await run(["--help"]);
@@ -27,7 +27,7 @@ describe("help", () => {
     expect([...readme.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, ...row]) => row)).toEqual(rows);
   });
 
-  test("tells the version of the package", async () => {
+  test("prints the version of the package", async () => {
     const { version: packaged } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
     expect(version).toBe(packaged);
     expect(await run(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });

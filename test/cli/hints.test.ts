@@ -43,11 +43,11 @@ describe("the hint for a code of the gateway", () => {
     ["UnsupportedOperation.ClientCertAlreadyGot", /already issued/],
     ["InvalidParameterValue.PayloadOverLimit", /Split the message/],
     ["InternalError.DBOperationError", /try again later/],
-  ])("%s says what to do", (code, words) => {
+  ])("%s has a hint", (code, words) => {
     expect(hintFor(code)).toMatch(words);
   });
 
-  test("comes from the code or its class, not from words in the message or in unknown codes", () => {
+  test("depends on the code or its class, not on words in the message or in unknown codes", () => {
     expect(hintFor("FailedOperation.AccountIsolated", "signature expired, topic not exist")).toMatch(/arrears/);
     expect(hintFor("FailedOperation.Tomorrow", "signature topic permission timestamp LimitExceeded")).toBeUndefined();
     expect(hintFor("LimitExceeded.Tomorrow", "the device is not enabled")).toMatch(/less often/);
@@ -63,11 +63,11 @@ describe("the hint for a code of the gateway", () => {
     // A wrong clock is not what these come from.
     ["FailedOperation.AccountIsolated", 7200, /arrears/],
     ["ResourceNotFound.DeviceNotExist", 7200, /--device-name/],
-  ])("%s with a clock %p s off", (code, skew, words) => {
+  ])("%s with a clock that is wrong by %p s", (code, skew, words) => {
     expect(hintFor(code, undefined, skew)).toMatch(words);
   });
 
-  test("is there for every class but those that say nothing of what would help", () => {
+  test("exists for every class except those without a remedy", () => {
     const silent = Object.keys(errorClasses).filter((name) => !Object.hasOwn(classHints, name));
     expect(silent).toEqual(["input", "message", "unknown", "storage", "state", "cancelled"]);
     for (const hint of Object.values(classHints)) expect(hint).toMatch(/^[A-Z].{20,160}[.?]$/);
@@ -101,7 +101,7 @@ const expectedExits: Readonly<Record<ErrorClass, readonly [number, number]>> = {
 };
 
 describe("the exit code", () => {
-  test("of every class is its own group's; a response without a better one counts as rejected", () => {
+  test("of every class is that of its group; other responses count as rejected", () => {
     expect(Object.keys(expectedExits)).toEqual(Object.keys(errorClasses));
     for (const [name, [local, response]] of Object.entries(expectedExits)) {
       const errorClass = name as ErrorClass;

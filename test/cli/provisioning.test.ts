@@ -51,7 +51,7 @@ async function quiet(args: readonly string[], surroundings = {}) {
 }
 
 describe("register", () => {
-  test("keeps a psk in a file that only its owner reads, and publish takes it from there", async () => {
+  test("stores the PSK in a file readable only by its owner, from which publish reads it", async () => {
     const out = file("sensor1.psk");
     const { code, stdout, stderr } = await quiet(register("PSK", "--out", out));
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -68,7 +68,7 @@ describe("register", () => {
     expect(gateway.received.at(-1)).toMatchObject({ accepted: true, verifiedBy: "psk" });
   });
 
-  test("keeps a private key and, beside it, its certificate", async () => {
+  test("stores a private key, and its certificate beside it", async () => {
     const out = file("sensor1.key");
     const { code, stdout } = await quiet(register("CERT", "--out", out, "--json"));
     expect(code).toBe(0);
@@ -87,7 +87,7 @@ describe("register", () => {
     expect(gateway.received.at(-1)).toMatchObject({ accepted: true, verifiedBy: "publicKey" });
   });
 
-  test("takes a certificate of one's own", async () => {
+  test("accepts a custom client certificate", async () => {
     const { code, stdout, stderr } = await quiet(
       register("OWN", "--client-certificate", file("own.crt"), "--client-key", file("own.key")),
     );
@@ -105,7 +105,7 @@ describe("register", () => {
     expect(published.code).toBe(0);
   });
 
-  test("never registers again where the file is there, unless it is forced to", async () => {
+  test("never registers again if the file exists, except with --force", async () => {
     const out = file("sensor1.psk");
     await writeFile(out, "what was there");
     const refused = await quiet(register("PSK", "--out", out));
@@ -117,14 +117,14 @@ describe("register", () => {
     expect(await readFile(out, "utf8")).toMatch(/^[A-Za-z0-9+/]{22}==\n$/);
   });
 
-  test("asks for no secret that it cannot keep", async () => {
+  test("does not register if the secret cannot be stored", async () => {
     const { code, stderr } = await quiet(register("PSK", "--out", file("no/such/folder")));
     expect(code).toBe(3);
     expect(stderr).toMatch(/^error: FILE_UNWRITABLE: .*ENOENT/);
     expect(gateway.received).toHaveLength(0);
   });
 
-  test("asks for no secret where the file is a directory", async () => {
+  test("does not register if the file is a directory", async () => {
     await mkdir(file("folder"));
     const { code, stderr } = await quiet(register("PSK", "--out", file("folder"), "--force"));
     expect(code).toBe(3);
@@ -144,7 +144,7 @@ describe("register", () => {
     ["two ProductSecrets", "PSK", ["--product-secret", "x"], 2, "USAGE"],
     ["a certificate without its key", "OWN", ["--client-certificate", "own.crt"], 2, "USAGE"],
     ["a bad DeviceName", "PSK", ["--device-name", "a/b"], 2, "INVALID_DEVICE_NAME"],
-  ])("%s: one line, and no file", async (_name, productId, more, exitCode, code) => {
+  ])("reports %s in one line, and writes no file", async (_name, productId, more, exitCode, code) => {
     await writeFile(file("short"), "short");
     await writeFile(file("other"), "x".repeat(24));
     const args = more.map((arg, i) => (/file$|cert$/.test(more[i - 1] ?? "") ? file(arg) : arg));
@@ -154,7 +154,7 @@ describe("register", () => {
     expect((await readdir(folder)).filter((name) => name.startsWith("out"))).toEqual([]);
   });
 
-  test("takes the ProductSecret from the environment, and warns of one on the command line", async () => {
+  test("reads the ProductSecret from the environment, and warns of one on the command line", async () => {
     const args = ["register", ...device("PSK"), "--out", file("out")];
     const missing = await quiet(args);
     expect(missing.code).toBe(3);
@@ -166,7 +166,7 @@ describe("register", () => {
     expect(visible.stderr).toMatch(/^warning: a ProductSecret on the command line/);
   });
 
-  test("needs a place for what it gets", async () => {
+  test("requires --out or --print", async () => {
     expect(await quiet(register("PSK"))).toMatchObject({ code: 2, stdout: "" });
   });
 });
@@ -187,7 +187,7 @@ describe("log", () => {
     expect(stdout).toBe(`logged     1 line of PSK/sensor1, level warn\nRequestId  ${gateway.received[0].requestId}\n`);
   });
 
-  test("sends standard input line by line, in as many requests as it takes, and loses none", async () => {
+  test("sends standard input line by line, in several requests, without losing any", async () => {
     const many = Array.from({ length: 250 }, (_, i) => `line ${i} ${"x".repeat(i % 7 === 0 ? 900 : 3)}`);
     const { code, stdout } = await run(log("--level", "debug", "--json", "-"), { stdin: `${many.join("\r\n")}\n\n` });
     expect(code).toBe(0);
@@ -203,7 +203,7 @@ describe("log", () => {
     ["empty standard input", ["-"], "\n", 2, "USAGE"],
     ["an unknown level", ["--level", "loud", "x"], "", 2, "INVALID_LOG_LEVEL"],
     ["another psk", ["--psk-file", "product.secret", "x"], "", 3, "GATEWAY_REJECTED"],
-  ])("%s: one line", async (_name, more, stdin, exitCode, code) => {
+  ])("reports %s in one line", async (_name, more, stdin, exitCode, code) => {
     const args = more.map((arg, i) => (more[i - 1] === "--psk-file" ? file(arg) : arg));
     const result = await run(log(...args), { stdin });
     expect(result).toMatchObject({ code: exitCode, stdout: "" });

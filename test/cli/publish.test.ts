@@ -4,7 +4,7 @@ import { file, gateway, PRODUCT, PSK, sensor1 } from "../support/cli-fixture.js"
 import { run } from "../support/run-cli.js";
 
 describe("publish", () => {
-  test("says what became of the message", async () => {
+  test("prints the result of the message", async () => {
     const { code, stdout, stderr } = await run(sensor1("--topic", "data", "hello"));
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [received] = gateway.received;
@@ -47,14 +47,14 @@ describe("publish", () => {
     expect(gateway.received[0].payload).toEqual(Buffer.from([137, 80, 78, 71]));
   });
 
-  test.each(["sensor2.key", "sensor2.der"])("signs with a certificate's key: %s", async (name) => {
+  test.each(["sensor2.key", "sensor2.der"])("signs with a private key: %s", async (name) => {
     const args = ["publish", "--url", gateway.url, "--product-id", PRODUCT, "--device-name", "sensor2"];
     const { code, stderr } = await run([...args, "--key-file", file(name), "--topic", "data", "x"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(gateway.received[0].verifiedBy).toBe("publicKey");
   });
 
-  test("takes settings from the environment, and warns of a psk on the command line only", async () => {
+  test("reads settings from the environment, and warns only of a PSK on the command line", async () => {
     const env = {
       TENCENT_IOTHUB_URL: gateway.url,
       TENCENT_IOTHUB_PRODUCT_ID: PRODUCT,
@@ -72,7 +72,7 @@ describe("publish", () => {
     expect(stderr).not.toContain(PSK);
   });
 
-  test("takes settings from a profile; the environment comes before it, and the command line first", async () => {
+  test("reads settings from a profile; the environment overrides it, the command line both", async () => {
     const profile = {
       productId: PRODUCT,
       deviceName: "sensor1",
@@ -102,7 +102,7 @@ describe("publish", () => {
     expect(stderr).not.toContain(gateway.received[0].headers["x-tc-signature"]);
   });
 
-  test("is coloured on a terminal, unless NO_COLOR is set", async () => {
+  test("prints colors on a terminal, unless NO_COLOR is set", async () => {
     const args = sensor1("--topic", "data", "x");
     expect((await run(args, { tty: true })).stdout).toContain("\u001b[32mpublished");
     expect((await run(args, { tty: true, env: { NO_COLOR: "1" } })).stdout).not.toContain("\u001b");

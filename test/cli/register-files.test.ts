@@ -93,7 +93,7 @@ const failing = (fails: (call: FileCall) => boolean, code: string) =>
 /** True once the gateway has issued a credential. */
 const issued = () => gateway.received.length > 0;
 
-describe("before the gateway is asked", () => {
+describe("before register sends its request", () => {
   test.each<[string, (call: FileCall) => boolean, string, RegExp]>([
     [
       "a folder that cannot be written to",
@@ -115,7 +115,7 @@ describe("before the gateway is asked", () => {
       "EMFILE",
       /too many open files/,
     ],
-  ])("%s ends it, and leaves no file", async (_name, fails, code, reason) => {
+  ])("%s makes it fail without leaving a file", async (_name, fails, code, reason) => {
     const { failure } = await register("CERT", failing(fails, code));
     expect(failure).toMatchObject({ code: "FILE_UNWRITABLE", exitCode: 3, message: expect.stringMatching(reason) });
     expect(failure?.message).toContain(out);
@@ -133,7 +133,7 @@ describe("before the gateway is asked", () => {
     expect((await register("CERT", unsynchronized, { force: true })).failure).toBeUndefined();
   });
 
-  test("what is not a regular file is not replaced, --force or not", async () => {
+  test("anything but a regular file is not replaced, even with --force", async () => {
     await mkdir(join(folder, "target"));
     await symlink(join(folder, "target"), out);
     const { failure } = await register("PSK", unsynchronized, { force: true });
@@ -144,7 +144,7 @@ describe("before the gateway is asked", () => {
     expect(issued()).toBe(false);
   });
 
-  test("a registration that was cut short is noticed, and its file kept", async () => {
+  test("an interrupted registration is detected, and its file kept", async () => {
     await writeFile(`${out}.new`, "a credential");
     for (const force of [false, true]) {
       const { failure } = await register("PSK", unsynchronized, { force });
@@ -158,7 +158,7 @@ describe("before the gateway is asked", () => {
     expect(await readFile(`${out}.new`, "utf8")).toBe("a credential");
   });
 
-  test("of two registrations to one file one goes on", async () => {
+  test("only one of two registrations to one file continues", async () => {
     const results = await Promise.all([register("PSK", unsynchronized), register("PSK", unsynchronized)]);
     const codes = results.map(({ failure }) => failure?.code);
     expect(codes.filter((code) => code === undefined)).toHaveLength(1);
@@ -168,14 +168,14 @@ describe("before the gateway is asked", () => {
   });
 });
 
-test("a refusal by the gateway leaves no file, and what was there", async () => {
+test("a rejected registration leaves existing files unchanged, and creates none", async () => {
   await writeFile(out, "what was there");
   const { failure } = await register("CLOSED", unsynchronized, { force: true });
   expect(failure).toMatchObject({ code: "GATEWAY_REJECTED" });
   expect(await readdir(folder)).toEqual(["sensor1"]);
 });
 
-test("an interruption while the gateway is silent leaves no file", async () => {
+test("a registration interrupted while waiting for the response leaves no file", async () => {
   const silent = await startGateway({
     devices: { products: { PSK: { productSecret } } },
     fault: { kind: "hang", phase: "headers" },
@@ -208,9 +208,9 @@ test("an interruption while the gateway is silent leaves no file", async () => {
 describe.each([
   ["PSK", ["psk"]],
   ["CERT", ["private key", "certificate"]],
-])("after a credential of %s was issued", (productId, whats) => {
+])("register, after a credential of %s was issued", (productId, whats) => {
   test.each(["EIO", "ENOSPC", "EPERM"])(
-    "%s at each call in turn: each part is where the message says",
+    "survives %s at each call: each part is where the message says",
     async (code) => {
       let failures = 0;
       for (let at = 0; ; at++) {
@@ -253,7 +253,7 @@ describe.each([
     },
   );
 
-  test("one that no file takes is not lost in silence, and printed if that was asked for", async () => {
+  test("reports a credential that cannot be stored, and prints it with --print", async () => {
     const fails = ({ name }: FileCall) => issued() && (name === "write" || name === "mkdtemp");
     const lost = await register(productId, failing(fails, "ENOSPC"));
     expect(lost).toMatchObject({ stdout: "", failure: { code: "CREDENTIAL_LOST", exitCode: 3 } });
@@ -274,7 +274,7 @@ describe.each([
   });
 });
 
-test("a key that cannot be moved to its place costs the certificate nothing", async () => {
+test("a key that cannot be renamed does not prevent storing the certificate", async () => {
   const { failure } = await register(
     "CERT",
     failing(({ name, path }) => name === "rename" && path === out, "EPERM"),
@@ -285,7 +285,7 @@ test("a key that cannot be moved to its place costs the certificate nothing", as
   expect((await readdir(folder)).sort()).toEqual(["sensor1.crt", "sensor1.new"]);
 });
 
-test.each(["EPERM", "EINVAL", "ENOTSUP"])("a folder that cannot be synchronized (%s) is no failure", async (code) => {
+test.each(["EPERM", "EINVAL", "ENOTSUP"])("register succeeds if the folder cannot be synced (%s)", async (code) => {
   const { failure, stdout } = await register(
     "CERT",
     failing(({ name, path }) => name === "sync" && path === folder, code),
@@ -295,7 +295,7 @@ test.each(["EPERM", "EINVAL", "ENOTSUP"])("a folder that cannot be synchronized 
   expect((await readdir(folder)).sort()).toEqual(["sensor1", "sensor1.crt"]);
 });
 
-test("a file that appeared meanwhile is not replaced", async () => {
+test("register does not replace a file created meanwhile", async () => {
   const { failure } = await register("PSK", {
     ...unsynchronized,
     lstat: async (path) => {
@@ -308,7 +308,7 @@ test("a file that appeared meanwhile is not replaced", async () => {
   expect(await readFile(`${out}.new`, "utf8")).toMatch(PSK_LINE);
 });
 
-test("room on the disk is taken before the gateway is asked", async () => {
+test("register reserves disk space before it sends its request", async () => {
   let reserved = 0;
   const fs = intercepted(({ name, path }) => {
     if (name === "write" && path.endsWith(".new") && !issued()) reserved++;

@@ -13,7 +13,7 @@ describe("sign", () => {
   const { signing } = vectors;
   const rsaKey = vectors.rsa_test_key["rsa2048_pkcs1.pem"];
 
-  test("gives what the official SDKs give", async () => {
+  test("returns the signatures of the official SDKs", async () => {
     await writeFile(file("rsa.key"), rsaKey);
     let counted = 0;
     for (const vector of signing) {
@@ -39,7 +39,7 @@ describe("sign", () => {
   const base = (...more: string[]) => ["sign", "--host", "Example.COM:8443", "--path", "/device/publish", ...more];
   const time = ["--timestamp", "0", "--nonce", "0"];
 
-  test("warns of a psk that lost its = signs, and of no ProductSecret", async () => {
+  test("warns of a PSK without its = signs, but not of a ProductSecret", async () => {
     await writeFile(file("cut"), PSK.replace(/=+$/, ""));
     const cut = await run(base("--body", "x", "--secret-file", file("cut")));
     expect(cut).toMatchObject({ code: 0, stderr: expect.stringMatching(/^warning: .*trailing = signs\.\n$/) });
@@ -47,7 +47,7 @@ describe("sign", () => {
     expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
   });
 
-  test("shows what one does not see", async () => {
+  test("makes invisible characters visible", async () => {
     await writeFile(file("body"), '{"a":"\u00a0\t"}\r\n');
     const { code, stdout } = await run(
       base("--body-file", file("body"), ...time, "--secret-file", file("sensor1.psk")),
@@ -69,7 +69,7 @@ describe("sign", () => {
     expect(stdout).not.toContain(PSK);
   });
 
-  test("makes everything visible that has no picture of its own", () => {
+  test("makes every character without a glyph visible", () => {
     expect(visible("a b\0\x7f\u200b\u2028\u{e0001}\ud800\u3000")).toBe(
       "a b␀␡\\u{200b}\\u{2028}\\u{e0001}\\u{d800}\\u{3000}",
     );
@@ -80,7 +80,7 @@ describe("sign", () => {
     ["--body", 'it\'s {"a": "$HOME `x` \\n 温"}'],
     ["--body", "@not-a-file"],
     ["--body-file", "body.json"],
-  ])("prints a command that a shell reads as it is meant: %s %s", async (option, value) => {
+  ])("prints a command that is quoted for the shell: %s %s", async (option, value) => {
     const content = option === "--body" ? value : '{"a":1}\n';
     if (option === "--body-file") await writeFile(file(value), content);
     const body = option === "--body" ? value : file(value);
@@ -97,7 +97,7 @@ describe("sign", () => {
     expect(words.filter((word) => word.startsWith("X-TC-"))).toHaveLength(4);
   });
 
-  test("signs with a private key, and takes time and nonce from the machine", async () => {
+  test("signs with a private key, and with the machine's time and nonce by default", async () => {
     const { code, stdout } = await run(base("--body", "", "--key-file", file("sensor2.der"), "--json"));
     expect(code).toBe(0);
     const { stringToSign, signature, headers } = JSON.parse(stdout);
@@ -122,7 +122,7 @@ describe("sign", () => {
     ["hexadecimal", ["--body", "", "--secret", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],
     ["no secret in it", ["--body", "", "--secret", ""], 3, "INVALID_CREDENTIAL"],
     ["a path with a query", ["--body", "", "--secret", "x", "--path", "/a?b"], 2, "INVALID_PATH"],
-  ])("refuses %s", async (_, more, exitCode, text) => {
+  ])("rejects %s", async (_, more, exitCode, text) => {
     const { code, stdout, stderr } = await run(base(...more));
     expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
     expect(stderr).toContain(text);

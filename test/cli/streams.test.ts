@@ -32,7 +32,7 @@ describe("the exit code", () => {
     ["a failure with its stack trace", [...sign, "--timestamp", "soon", "--debug"], 2],
     ["a warning and a failure", ["publish", "--psk", "c2VjcmV0", "--url", "http://127.0.0.1:1"], 2],
     ["success", sign, 0],
-  ])("is the same when nobody reads stderr: %s", async (_name, args, code) => {
+  ])("is the same if stderr is closed: %s", async (_name, args, code) => {
     const read = await runProcess(args, "none");
     expect(read).toMatchObject({ code, signal: null });
     const unread = await runProcess(args, "stderr");
@@ -43,11 +43,11 @@ describe("the exit code", () => {
     ["success", sign, 0],
     ["wrong usage", ["no-such-command"], 2],
     ["help", ["--help"], 0],
-  ])("is the same when nobody reads stdout: %s", async (_name, args, code) => {
+  ])("is the same if stdout is closed: %s", async (_name, args, code) => {
     expect(await runProcess(args, "stdout")).toMatchObject({ code, signal: null });
   });
 
-  test("of a gateway that nobody reads any more is 0, and it ends", async () => {
+  test("of a gateway whose stdout is closed is 0, and it exits", async () => {
     const faults = ["--host", "127.0.0.1", "--port", "0"];
     // Its first line is read; the next one comes with the first request.
     const url: string[] = [];

@@ -131,7 +131,7 @@ describe.each(readers)("a %s", (what, content, command) => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
-  test.each(utf16)("in %s is refused with its encoding and its name", async (_name, encode) => {
+  test.each(utf16)("in %s is rejected with its encoding and its name", async (_name, encode) => {
     await writeFile(file("given"), encode(content()));
     const { code, stderr } = await run(command(file("given")));
     expect([2, 3]).toContain(code);
@@ -139,7 +139,7 @@ describe.each(readers)("a %s", (what, content, command) => {
     expect(gateway.received).toEqual([]);
   });
 
-  test("that cannot be read is named, with the reason", async () => {
+  test("that is unreadable is reported with the reason", async () => {
     await writeFile(file("regular"), "");
     await mkdir(file("directory"), { recursive: true });
     for (const [path, reason] of [
@@ -160,7 +160,7 @@ describe("a devices file", () => {
     await one.close();
   });
 
-  test.each(utf16)("in %s is refused with its encoding and its name", async (_name, encode) => {
+  test.each(utf16)("in %s is rejected with its encoding and its name", async (_name, encode) => {
     await writeFile(file("devices.json"), encode(JSON.stringify(devices)));
     await expect(startGateway({ devices: file("devices.json") })).rejects.toThrow(
       `The devices file ${file("devices.json")} is UTF-16, not UTF-8.`,
@@ -168,7 +168,7 @@ describe("a devices file", () => {
   });
 });
 
-test("a secret loses one line feed at its end, and no more", async () => {
+test("only one trailing line feed of a secret is removed", async () => {
   const sign = ["sign", "--host", "h.com", "--body", "{}", "--timestamp", "1700000000", "--nonce", "1", "--json"];
   const signature = async (content: string) => {
     await writeFile(file("secret"), content);
@@ -190,7 +190,7 @@ describe("a payload", () => {
       .concat(more);
   beforeAll(() => writeFile(file("plain.psk"), PSK));
 
-  test("keeps its byte order mark and its zeros", async () => {
+  test("keeps its byte order mark and its NULs", async () => {
     for (const content of ["\ufeff{}", "a\0", "\0a"]) {
       gateway.clearReceived();
       await writeFile(file("payload"), content);
@@ -199,7 +199,7 @@ describe("a payload", () => {
     }
   });
 
-  test("that is not text is refused by its file's name", async () => {
+  test("that is not text is rejected with its file's name", async () => {
     await writeFile(file("payload"), Uint8Array.of(0xff, 0xfe, 0x41, 0));
     const { code, stderr } = await run(send("--payload-file", file("payload")));
     expect(code).toBe(2);
@@ -209,7 +209,7 @@ describe("a payload", () => {
   });
 });
 
-test("log says what was logged before it failed", async () => {
+test("log reports the lines that were uploaded before a failure", async () => {
   await writeFile(file("plain.psk"), PSK);
   const lines = Array.from({ length: 250 }, (_, i) => `line ${i}`);
   let uploads = 0;
@@ -234,7 +234,7 @@ test("log says what was logged before it failed", async () => {
   }
 });
 
-describe("a reader that goes away", () => {
+describe("a closed pipe", () => {
   const cli = fileURLToPath(new URL("../../tools/cli/tencent-iothub.ts", import.meta.url));
   const loader = fileURLToPath(new URL("../support/typescript.mjs", import.meta.url));
   const start = (...args: string[]) =>
@@ -244,13 +244,13 @@ describe("a reader that goes away", () => {
       child.once("exit", (code, signal) => resolve(code ?? signal));
     });
 
-  test("from standard error leaves the exit code as it is", async () => {
+  test("of standard error does not change the exit code", async () => {
     const child = start("publish", "--topic", "data", "x");
     child.stderr.destroy();
     expect(await ended(child)).toBe(2);
   });
 
-  test("from standard output leaves the exit code as it is, and ends the gateway", async () => {
+  test("of standard output does not change the exit code, and ends the gateway", async () => {
     const signing = start("sign", "--host", "h", "--body", "x", "--secret", "s");
     signing.stdout.destroy();
     expect(await ended(signing)).toBe(0);

@@ -43,13 +43,13 @@ describe("shell words", () => {
     "curl \t  a   ",
     "curl $ \"$\" '$'",
   ];
-  test.each(commands)("are those of sh: %j", (command) => {
+  test.each(commands)("match those of sh: %j", (command) => {
     const shell = spawnSync("sh", ["-c", `curl() { for word do printf '%s\\0' "$word"; done; }\n${command}`]);
     expect(shell.status).toBe(0);
     expect(shellWords(command).slice(1)).toEqual(shell.stdout.toString().split("\0").slice(0, -1));
   });
 
-  test("of bash's ANSI-C quoting are decoded", () => {
+  test("with bash's ANSI-C quoting are decoded", () => {
     expect(shellWords("curl $'a\\nb\\t\\'\\\\\\x41\\u6e29\\041\\U0001f600'")).toEqual(["curl", "a\nb\t'\\A温!😀"]);
   });
 
@@ -64,9 +64,9 @@ describe("shell words", () => {
     ["curl a | jq", /has \| outside of quotes/],
     ["curl a > out", /has > outside of quotes/],
     ["curl a; ls", /has ; outside of quotes/],
-    ["curl a\nls", /goes on after a line end/],
-    ["curl $'\\UFFFFFFFF'", /no character/],
-  ])("that a shell would expand or run are refused: %j", (command, words) => {
+    ["curl a\nls", /after a line end/],
+    ["curl $'\\UFFFFFFFF'", /invalid escape/],
+  ])("that a shell would expand or run are rejected: %j", (command, words) => {
     expect(refusal(() => shellWords(command))).toMatchObject({
       code: "INVALID_CURL",
       message: expect.stringMatching(words),
@@ -107,7 +107,7 @@ describe("curl", () => {
     expect(bodyOf(request)).toBe(body);
   });
 
-  test("-d @file leaves out line breaks as curl does, --data-binary @file does not", () => {
+  test("-d @file removes line breaks like curl, --data-binary @file does not", () => {
     const readFile = () => Buffer.from('{\r\n  "a": 1\n}\n');
     expect(bodyOf(parseCurl("curl http://h --data-binary @x", readFile))).toBe('{\r\n  "a": 1\n}\n');
     const stripped = parseCurl("curl http://h -d @x", readFile);
@@ -121,9 +121,9 @@ describe("curl", () => {
     ["curl http://h -d", /-d has no value/],
     ["curl http://h -F a=b", /-F is not supported/],
     ["curl http://h --data-urlencode a", /not supported/],
-    ["curl http://h -d @x", /not at hand/],
+    ["curl http://h -d @x", /not available/],
     ["curl http://h -H 'bad header: x'", /Name: value/],
-  ])("%j is refused", (command, words) => {
+  ])("%j is rejected", (command, words) => {
     expect(refusal(() => parseCurl(command))).toMatchObject({
       code: "INVALID_CURL",
       message: expect.stringMatching(words),
@@ -147,7 +147,7 @@ describe("raw HTTP", () => {
     expect(bodyOf(request)).toBe(body);
   });
 
-  test("keeps the bytes of a body that is not text", () => {
+  test("keeps the bytes of a binary body", () => {
     const body = Buffer.from([0xff, 0, 0x0a, 0x0d]);
     expect(parseHttp(Buffer.concat([Buffer.from(`${head}\r\n`), body])).body).toEqual(body);
   });
@@ -159,7 +159,7 @@ describe("raw HTTP", () => {
     ["a body that is cut off", `${head}Content-Length: 20\r\n\r\n{}`],
     ["a chunk that is cut off", `${head}Transfer-Encoding: chunked\r\n\r\n9\r\n{}`],
     ["a chunk without a size", `${head}Transfer-Encoding: chunked\r\n\r\nzz`],
-  ])("%s is refused", (_name, text) => {
+  ])("%s is rejected", (_name, text) => {
     const { code, message } = refusal(() => parseHttp(Buffer.from(text)));
     expect(code).toBe("INVALID_HTTP");
     expect(message).toMatch(/^This is not an HTTP request: .+\.$/);
@@ -204,7 +204,7 @@ describe("HAR", () => {
     '{"log":{}}',
     '{"log":{"entries":[]}}',
     '{"request":{"headers":[{"name":"x-tc-signature"}]}}',
-  ])("%j is refused", (text) => {
+  ])("%j is rejected", (text) => {
     expect(refusal(() => parseHar(text)).code).toBe("INVALID_HAR");
   });
 });
@@ -242,14 +242,14 @@ describe("a trace", () => {
   });
 
   test.each(["", "{}", '{"type":"send"}', JSON.stringify({ ...event, nonce: "42" }), '{"type":"sign"}'])(
-    "%j is refused",
+    "%j is rejected",
     (text) => {
       expect(refusal(() => parseTrace(text)).code).toBe("INVALID_TRACE");
     },
   );
 });
 
-test("the form of a request is found out, and an unknown one is refused", () => {
+test("the format of a request is detected, and an unknown one rejected", () => {
   expect(detectFormat("# as it was run\ncurl http://h")).toBe("curl");
   expect(detectFormat("\ufeffPOST / HTTP/1.1\n")).toBe("http");
   expect(detectFormat('{"log":{}}')).toBe("har");

@@ -130,7 +130,7 @@ function draw(): Made[] {
   return made.filter((one) => one === first || one === second);
 }
 
-test(`finds mistakes of the table as they were made, and never another cause (seed ${SEED})`, () => {
+test(`random mistakes of the table are found, and never another cause (seed ${SEED})`, () => {
   console.log(`DIAGNOSE_SEED=${SEED}`);
   const counts = { asMade: 0, withoutEffect: 0, equivalent: 0, outside: 0, hashes: 0 };
   const unlike = new Map<string, number>();
@@ -222,7 +222,7 @@ function outside(n: number): { sample: Sample; signature: string } {
   return { sample: { ...sample, nonce }, signature };
 }
 
-test("a diagnosis without a cause computes no more hashes than its limit, and the default limit is 20 000", () => {
+test("a diagnosis without a cause stays within its limit of hashes, by default 20 000", () => {
   const sample = sampleRequest();
   const signature = createHmac(sample.algorithm === "hmacsha1" ? "sha1" : "sha256", "another key")
     .update("another text")

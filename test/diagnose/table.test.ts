@@ -113,7 +113,7 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
   ["psk-encoded", "percent", { key: encodeURIComponent(psk) }, /percent-encoded/],
   ["psk-encoded", "form", { key: psk.replace("+", " ") }, /became spaces/],
   ["psk-encoded", "URL alphabet", { key: psk.replace("+", "-") }, /URL alphabet/],
-  ["psk-quoted", "double", { key: `"${psk}"` }, /between quotes/],
+  ["psk-quoted", "double", { key: `"${psk}"` }, /in double quotes/],
   ["psk-quoted", "single", { key: `'${psk}'` }, /single quotes/],
   ["psk-line-end", "LF", { key: `${psk}\n` }, /followed by "\\n"/],
   ["psk-line-end", "CR LF", { key: `${psk}\r\n` }, /followed by "\\r\\n"/],
@@ -253,8 +253,8 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
   ["layout-line-end", "CR LF", layouts((lines) => lines.join("\r\n")), /CR LF/],
   ["layout-line-end", "\\n", layouts((lines) => lines.join("\\n")), /backslash/],
   ["layout-line-end", "NUL", layouts((lines) => `${lines.join("\n")}\0`), /NUL at the end/],
-  ["signature-hex", "", { write: (bytes) => bytes.toString("hex") }, /written in hex/],
-  ["signature-hex", "upper case", { write: (bytes) => bytes.toString("hex").toUpperCase() }, /written in hex/],
+  ["signature-hex", "", { write: (bytes) => bytes.toString("hex") }, /is in hex/],
+  ["signature-hex", "upper case", { write: (bytes) => bytes.toString("hex").toUpperCase() }, /is in hex/],
   [
     "signature-base64-of-hex",
     "",
@@ -275,7 +275,7 @@ const table: readonly [id: string, name: string, made: Case, words: RegExp][] = 
     { key: urlKey(), write: (bytes) => bytes.toString("base64").replaceAll("+", " ") },
     /became spaces/,
   ],
-  ["signature-quoted", "", { write: (bytes) => `"${bytes.toString("base64")}"` }, /between quotes/],
+  ["signature-quoted", "", { write: (bytes) => `"${bytes.toString("base64")}"` }, /in quotes/],
   ["signature-prefixed", "", { write: (bytes) => `sha256=${bytes.toString("base64")}` }, /prefix/],
   ["signature-prefixed", "hex", { write: (bytes) => `sha256=${bytes.toString("hex")}` }, /prefix/],
   [
@@ -310,24 +310,24 @@ describe("alone", () => {
     expect(JSON.stringify(diagnosisOf(made))).not.toContain(psk);
   });
 
-  test("every mistake that is known is in this table", () => {
+  test("every known mistake is in this table", () => {
     const known = [...mistakes.map(({ id }) => id), ...Object.values<Deviation>(encodings).map(({ id }) => id)];
     expect([...new Set(table.map(([id]) => id))].sort()).toEqual([...known, "hmac-hash"].sort());
   });
 });
 
-test("the algorithm's name, the body's hash and the HMAC of another algorithm are one cause with two names", () => {
+test("another algorithm for name, body hash and HMAC is reported as one cause", () => {
   const mac = (text: string) => createHmac("sha1", psk).update(text).digest();
   const bodyHash = digest("sha1", compact).toString("hex");
   const { deviations } = diagnosisOf({ mac, fields: { algorithm: "hmacsha1", bodyHash } });
   expect(deviations.map(({ id }) => id)).toEqual(["hmac-hash", "algorithm-other"]);
 });
 
-test("a NUL behind the psk makes no difference, since HMAC pads its key with zeros", () => {
+test("a NUL after the PSK has no effect, since HMAC pads its key with zeros", () => {
   expect(diagnosisOf({ key: `${psk}\0` }).verdict).toBe("matches");
 });
 
-test("a right signature is said to be right, in one hash beside the body's", () => {
+test("a correct signature is recognized with one hash besides the body's", () => {
   expect(diagnosisOf({})).toMatchObject({ verdict: "matches", hashes: 2, problems: [], deviations: [] });
 });
 
@@ -350,27 +350,27 @@ describe("a changed request has no cause", () => {
     expect(ruledOut).toEqual(expect.arrayContaining(["psk-decoded", "host-port", "body-spacing", "layout-line-end"]));
   });
 
-  test("what was not tried is not called ruled out", () => {
+  test("mistakes that were not tried are not reported as ruled out", () => {
     const request = { ...requestOf({}), host: "another.example" };
     const few = diagnose(request, { secret: psk }, { maxHashes: 500 });
     expect(few).toMatchObject({ ruledOut: [], pairsRuledOut: false, hashes: 500 });
     expect(describeDiagnosis(few).join("\n")).not.toMatch(/ruled out/i);
     const all = describeDiagnosis(diagnose(request, { secret: psk }));
     expect(all.join("\n")).toMatch(/Ruled out with this key and request, each alone: psk-decoded, /);
-    expect(all.join("\n")).toMatch(/Each pair of the common ones is ruled out/);
+    expect(all.join("\n")).toMatch(/Each pair of common mistakes is ruled out/);
   });
 });
 
 describe("the form of headers", () => {
   test.each<[string, Case, number | undefined, RegExp]>([
-    ["spelled algorithm", { headers: { "x-tc-algorithm": "HmacSHA256" } }, undefined, /does not know/],
+    ["spelled algorithm", { headers: { "x-tc-algorithm": "HmacSHA256" } }, undefined, /does not support/],
     ["milliseconds", { headers: { "x-tc-timestamp": `${SECONDS}000` } }, undefined, /counts milliseconds/],
     ["uptime", { headers: { "x-tc-timestamp": "1234" } }, undefined, /start of the device/],
     ["content type", { headers: { "content-type": "text/plain" } }, undefined, /not application\/json/],
     ["nonce", { headers: { "x-tc-nonce": "0x12" } }, undefined, /not a decimal integer/],
     ["local time", {}, (+SECONDS - 8 * 3600 - 2) * 1000, /8 h ahead of .* as local time/],
     ["late", {}, (+SECONDS + 1000) * 1000, /1000 s behind/],
-  ])("is judged whatever the signature is: %s", (_name, made, sentAtMs, words) => {
+  ])("is checked regardless of the signature: %s", (_name, made, sentAtMs, words) => {
     const { problems } = diagnose({ ...requestOf(made), sentAtMs }, { secret: psk }, { maxHashes: 50 });
     expect(problems.map((problem) => problem.message).join()).toMatch(words);
     expect(problems.every(({ mend }) => mend.length > 10)).toBe(true);
@@ -380,14 +380,14 @@ describe("the form of headers", () => {
 test("invisible characters are visible, and no secret is printed", () => {
   const lines = describeDiagnosis(diagnosisOf({ key: `${psk}\n`, fields: { host: "gateway.example:8443" } }));
   expect(lines.find((line) => line.startsWith("> 2 host"))).toMatch(/gateway\.example {2,}gateway\.example:8443$/);
-  expect(lines.join("\n")).toContain("→ Trim the psk");
+  expect(lines.join("\n")).toContain("→ Trim the PSK");
   expect(lines.join("\n")).not.toContain(psk.slice(0, 10));
   const nul = describeDiagnosis(diagnosisOf({ fields: { bodyHash: "" } }));
   expect(nul.find((line) => line.startsWith("> 8 bodyHash"))).toMatch(/\(empty\)$/);
   expect(visible("a\r\n\u00a0\u200b")).toBe("a␍␊\\u{a0}\\u{200b}");
 });
 
-test("a trace's beginning of a signature is enough to find a wrong key", () => {
+test("the truncated signature of a trace suffices to find a wrong key", () => {
   const { headers, body: _body, ...rest } = requestOf({ key: psk.slice(0, -2) });
   const beginning = { ...headers, "x-tc-signature": (headers["x-tc-signature"] as string).slice(0, 12) };
   const trace = { ...rest, headers: beginning, isPrefix: true, bodyHash: sha256(compact) };
@@ -421,7 +421,7 @@ describe("RSA", () => {
     expect(JSON.stringify(two)).not.toContain("PRIVATE");
   });
 
-  test("a trace is signed again with the private key", () => {
+  test("a trace is verified with the private key", () => {
     const { headers, body: _body, ...rest } = rsa();
     const beginning = { ...headers, "x-tc-signature": (headers["x-tc-signature"] as string).slice(0, 12) };
     const trace = { ...rest, headers: beginning, isPrefix: true, bodyHash: sha256(compact) };
@@ -430,7 +430,7 @@ describe("RSA", () => {
     expect(diagnose(trace, { rsaKey: publicPem }).verdict).toBe("key-or-text");
   });
 
-  test("keys of the wrong kind are refused without being shown", () => {
+  test("keys of the wrong type are rejected without being printed", () => {
     const cases = [
       () => diagnose(rsa(), { secret: psk }),
       () => diagnose(requestOf({}), { rsaKey: publicPem }),
@@ -451,7 +451,7 @@ describe("RSA", () => {
   });
 });
 
-test("many HMACs with one key are those of node:crypto", () => {
+test("hmacOf returns the HMACs of node:crypto", () => {
   for (const length of [0, 1, 20, 63, 64, 65, 200]) {
     const key = randomBytes(length);
     for (const name of ["sha1", "sha256"] as const) {
@@ -467,7 +467,7 @@ test("many HMACs with one key are those of node:crypto", () => {
   }
 });
 
-test("a large body is diagnosed within the limits, a body that is not text as well", () => {
+test("large and binary bodies are diagnosed within the limits", () => {
   const large = JSON.stringify({ ...message, Payload: "x".repeat(40_000) });
   expect(diagnosisOf({ body: large, hashed: `${large}\n` }).deviations.map(({ id }) => id)).toEqual([
     "body-white-space",

@@ -55,10 +55,10 @@ const untraceable: readonly Change[] = [
 /** A change after signing of which the original is one of few possible ones. */
 const traceable: readonly (Change & { readonly field: string; readonly words: RegExp })[] = [
   {
-    name: "the body, serialised again",
+    name: "the body, serialized again",
     call: { body: message().replaceAll(":", ": "), signed: { bodyHash: hashOf(message()) } },
     field: "bodyHash",
-    words: /serialised again/,
+    words: /serialized again/,
   },
   {
     name: "the body, its topic completed",
@@ -97,7 +97,7 @@ describe("HMAC", () => {
   test("a wrong key is not called certain", async () => {
     const { verdict, fields, message } = await diagnosisOf(wrongKey);
     expect([verdict, fields]).toEqual(["key-or-text", []]);
-    expect(message).toMatch(/either the key is another one, or something was changed after it was signed/);
+    expect(message).toMatch(/the key is wrong, or something was changed after signing/);
     for (const field of ["body", "host", "path", "timestamp", "nonce"]) expect(message).toContain(field);
     expect(message).not.toMatch(/most likely|probably/);
   });
@@ -130,7 +130,7 @@ describe("RSA", () => {
   test.each(untraceable)("the key is certain where the text is not: $name", async ({ call }) => {
     const { verdict, message } = await diagnosisOf({ ...right, ...call });
     expect(verdict).toBe("text");
-    expect(message).toMatch(/the key is right/);
+    expect(message).toMatch(/the key is correct/);
   });
 
   test.each(traceable.filter(({ field }) => field !== "bodyHash"))(
@@ -150,14 +150,14 @@ describe("RSA", () => {
     });
     const other = await diagnosisOf({ ...right, privateKey: strange(2048) });
     expect(other.verdict).toBe("signature");
-    expect(other.message).toMatch(/the key is another one, the signature was changed on its way, or/);
+    expect(other.message).toMatch(/another private key than the device.s, changed in transit, or/);
     expect(damaged).toEqual({ ...other, expected: damaged.expected });
   });
 
   test("a key of another size is named", async () => {
     const { verdict, message } = await diagnosisOf({ ...right, privateKey: strange(1024) });
     expect(verdict).toBe("signature");
-    expect(message).toMatch(/it has 128 bytes, the device's key makes 256/);
+    expect(message).toMatch(/it has 128 bytes instead of 256/);
   });
 
   test("another padding is named", async () => {
@@ -218,7 +218,7 @@ describe("the limit of diagnoses", () => {
 test("the line of a refused request says how to mend it", async () => {
   await diagnosisOf({ secret: psk.replace(/=+$/, "") });
   const line = formatRequest(gateway.received.at(-1) as ReceivedRequest);
-  expect(line).toContain("the psk lost its trailing =. Copy the psk whole, with every = at its end.");
+  expect(line).toContain("the PSK lost its trailing =. Copy the complete PSK, with every = at its end.");
   expect(line).not.toContain(psk.slice(0, 10));
 });
 

@@ -398,7 +398,7 @@ describe("a wrong signature is explained", () => {
   const pretty = JSON.stringify(JSON.parse(message()), null, 2);
   const python = message().replace(/":/g, '": ').replace(/,"/g, ', "');
   const mistakes: [string, Call, string[], RegExp][] = [
-    ["hex", { write: (s) => s.toString("hex") }, [], /written in hex/],
+    ["hex", { write: (s) => s.toString("hex") }, [], /is in hex/],
     ["Base64 of hex", { write: (s) => Buffer.from(s.toString("hex")).toString("base64") }, [], /Base64 of its hex/],
     [
       "URL alphabet",
@@ -415,7 +415,7 @@ describe("a wrong signature is explained", () => {
       "compact, sent indented",
       { body: pretty, signed: { bodyHash: sha256(message()) } },
       ["bodyHash"],
-      /serialised again/,
+      /serialized again/,
     ],
     ["indented, sent compact", { signed: { bodyHash: sha256(pretty) } }, ["bodyHash"], /indented by two/],
     ["Python's spaces", { signed: { bodyHash: sha256(python) } }, ["bodyHash"], /as Python writes it/],
@@ -445,7 +445,7 @@ describe("a wrong signature is explained", () => {
       "hmacsha1 throughout, hmacsha256 in the header",
       { algorithm: "hmacsha1", headers: { "x-tc-algorithm": "hmacsha256" } },
       ["algorithm"],
-      /HMAC-SHA1 instead of SHA256.*body hash included/,
+      /HMAC-SHA1 instead of SHA256.*also for the body hash/,
     ],
     ["another path", { signed: { path: "/device/register" } }, ["path"], /another path/],
     [
@@ -487,7 +487,7 @@ describe("a wrong signature is explained", () => {
   const rsaBody = message({ DeviceName: "dev2", TopicName: "P1/dev2/data" });
   const rsaCall: Call = { algorithm: "rsa-sha256", privateKey: rsa.privatePem, body: rsaBody };
   test.each<[string, Call, string[], RegExp]>([
-    ["hex", { write: (s) => s.toString("hex") }, [], /written in hex/],
+    ["hex", { write: (s) => s.toString("hex") }, [], /is in hex/],
     ["host with port", { signed: { host: "127.0.0.1:80" } }, ["host"], /with its port/],
     ["LF at the end", { layout: (t) => `${t}\n` }, [], /line feed at the end/],
     ["SHA-1 of the body", { signed: { bodyHash: hash("sha1", rsaBody) } }, ["bodyHash"], /SHA1/],
@@ -513,9 +513,9 @@ describe("a wrong signature is explained", () => {
       expect((await send(gateway, call)).code).toBe("AuthFailure.SignatureFailure");
       verdicts.push(gateway.received.at(-1)?.diagnosis?.message);
     }
-    expect(verdicts[0]).toMatch(/no text signed with the device's private key gives it/);
-    expect(verdicts[1]).toMatch(/the key is right/);
-    expect(verdicts[2]).toMatch(/either the key is another one, or something was changed after it was signed/);
+    expect(verdicts[0]).toMatch(/another private key than the device's/);
+    expect(verdicts[1]).toMatch(/the key is correct/);
+    expect(verdicts[2]).toMatch(/the key is wrong, or something was changed after signing/);
     expect(verdicts[3]).toMatch(/neither Base64 nor hex/);
   });
 

@@ -409,7 +409,7 @@ describe("False Start", () => {
     [
       "data before Finished",
       (raw) => raw.write(record(23, new Uint8Array(40))),
-      "The TLS connection to localhost failed: no ChangeCipherSpec where it must come.",
+      "The TLS connection to localhost failed: missing ChangeCipherSpec.",
     ],
   ];
 

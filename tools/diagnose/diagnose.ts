@@ -24,72 +24,72 @@ import {
 } from "./request.js";
 import { encodings, type Reading, readSignature } from "./signature-text.js";
 
-/** What a request should have been signed with. */
+/** Key that a request should have been signed with. */
 export type DiagnosisKey =
   | {
-      /** Text of the psk, or of the ProductSecret for a registration. */
+      /** PSK as text; for a registration, the ProductSecret. */
       readonly secret: string;
-      /** Keys that may have been used by mistake. */
+      /** Other keys to try. @default none */
       readonly others?: readonly OtherKey[];
     }
-  /** PEM or a key object: the device's private key, or the public key that belongs to it. */
+  /** The device's private key or its public key, as PEM or a key object. */
   | { readonly rsaKey: string | KeyObject };
 
 export interface DiagnoseOptions {
-  /** The fields that should have been signed. @default what follows from the request */
+  /** Fields that should have been signed. @default derived from the request */
   readonly expected?: SignedFields;
-  /** Limit of hashes, HMACs and RSA operations, from 1 to 20000. @default 20000 */
+  /** Maximum number of hashes, HMACs and RSA operations, 1 to 20000. @default 20000 */
   readonly maxHashes?: number;
 }
 
-/** Why a signature is wrong. Holds no secret: what is known of the key is said in words. */
+/** Reason why a signature is wrong. Contains no secret: keys are described in words. */
 export interface Diagnosis {
   /**
-   * - `matches`: the signature is right
-   * - `explained`: with `deviations`, exactly this signature comes out
-   * - `signature`: no text signed with the device's key gives this signature (RSA only)
-   * - `key-or-text`: the key is another, or something was changed after signing in a way that cannot be guessed (HMAC)
-   * - `text`: the key is right, and some of the eight fields differs in a way that is not known (RSA only)
-   * - `unreadable`: the header does not hold a signature
+   * - `matches`: the signature is correct
+   * - `explained`: `deviations` reproduce exactly this signature
+   * - `signature`: it was not made with the device's key (RSA only)
+   * - `key-or-text`: the key is wrong, or something was changed after signing in an unknown way (HMAC only)
+   * - `text`: the key is correct, and at least one of the eight fields differs in an unknown way (RSA only)
+   * - `unreadable`: the header does not contain a signature
    */
   readonly verdict: "matches" | "explained" | "signature" | "key-or-text" | "text" | "unreadable";
-  /** The fields that would have had to differ; empty if it is the key or the encoding. */
+  /** Fields that were signed differently; empty if only the key or the encoding is wrong. */
   readonly fields: readonly SignedFieldName[];
   readonly deviations: readonly Deviation[];
-  /** The string that should have been signed, line by line. */
+  /** Lines of the string that should have been signed. */
   readonly expected: SignedFields;
-  /** What was signed; only where it is explained, or right. */
+  /** Lines that were signed; absent if the signature is neither explained nor correct. */
   readonly signed?: SignedFields;
-  /** One line. */
+  /** Summary in one line. */
   readonly message: string;
-  /** What is wrong with the headers whether or not the signature is right. */
+  /** Faults of the headers, independent of the signature. */
   readonly problems: readonly FormProblem[];
-  /** Hashes, HMACs and RSA operations that were computed. */
+  /** Number of hashes, HMACs and RSA operations that were computed. */
   readonly hashes: number;
-  /** Mistakes that were tried alone without success; their ids. */
+  /** Ids of the mistakes that do not explain the signature alone. */
   readonly ruledOut: readonly string[];
-  /** True if every pair of common mistakes was tried without success. */
+  /** Whether no pair of common mistakes explains the signature. */
   readonly pairsRuledOut: boolean;
 }
 
 /** One mistake. */
 export interface Deviation {
-  /** Stable, e.g. `psk-decoded`. */
+  /** Stable id, such as `psk-decoded`. */
   readonly id: string;
   readonly where: Where;
-  /** What was done instead, to follow "signed with …". */
+  /** What was signed, to follow "signed with …". */
   readonly what: string;
-  /** For a field: what was signed in its place; left out where it could be long. */
+  /** Signed value of a field; absent if it could be long. */
   readonly signed?: string;
-  /** One line on how to mend it. */
+  /** How to fix it, in one line. */
   readonly mend: string;
 }
 
 export const MAX_HASHES = 20_000;
 
-/** Bodies up to this size are tried with two changes; making the texts of a large one takes longer than hashing. */
+/** Maximum body size for combinations of two changes: rewriting a large body takes longer than hashing it. */
 const MAX_COMBINED_BODY_BYTES = 4096;
-/** Bodies up to this size are tried in other forms at all. */
+/** Maximum body size for any changes of the body. */
 const MAX_BODY_BYTES = 32_768;
 
 class OutOfHashes extends Error {}
@@ -99,24 +99,30 @@ interface Candidate {
   readonly where: Where;
   readonly mend: string;
   readonly variant: Variant;
-  /** Position of its mistake in the table. */
+  /** Index of its mistake in the table. */
   readonly order: number;
 }
 
 type Tried = readonly Candidate[];
 
-/** What tries a text: the mistakes behind it are found if it gives the signature. */
+/**
+ * Checks whether a string to sign gives the signature; if so, returns the mistakes in addition to those of the draft.
+ */
 type Oracle = (draft: Draft, fields: SignedFields) => { readonly extra: readonly Deviation[] } | undefined;
 
 /**
- * Finds the mistakes that lead to the signature that was sent: each known one alone, then two together. A cause is named
- * only if it reproduces the signature.
+ * Finds the mistakes that lead to a wrong signature: tries each known one alone, then pairs. A mistake is reported only
+ * if it reproduces the signature.
  *
- * An HMAC cannot be opened. A wrong key can be distinguished from a request that was changed after it was signed only
- * where the original can be guessed from what was received. Another nonce, payload or host name leaves no trace, and
- * looks the same as another key. An RSA signature gives its hash back, so there the key is certain and only the text is
- * guessed.
- * @throws {DiagnoseError} INVALID_REQUEST, INVALID_KEY, INVALID_OPTION
+ * An HMAC is one-way: a wrong key can be distinguished from a request that was changed after signing only if the
+ * original can be guessed. A different nonce, payload or hostname looks the same as a wrong key. An RSA signature
+ * reveals the hash that was signed, so the key can be checked by itself.
+ * @throws {DiagnoseError} INVALID_REQUEST if the request has no signature; INVALID_KEY if the key cannot be read, or
+ * does not fit the algorithm; INVALID_OPTION if `maxHashes` is out of range
+ * @example
+ *   const request = parseRequest(readFileSync("request.txt"));
+ *   const diagnosis = diagnose(request, { secret: "lDZ6Uqt+I9E0wW7rvDUs7Q==" });
+ *   console.log(describeDiagnosis(diagnosis).join("\n"));
  */
 export function diagnose(request: SentRequest, key: DiagnosisKey, options: DiagnoseOptions = {}): Diagnosis {
   const { maxHashes = MAX_HASHES } = options;
@@ -126,8 +132,8 @@ export function diagnose(request: SentRequest, key: DiagnosisKey, options: Diagn
   const parts = readSignatureParts(request);
   const isRsa = parts.algorithm === "rsa-sha256";
   if (isRsa !== "rsaKey" in key) {
-    const wanted = isRsa ? "the device's RSA key" : "the psk or ProductSecret";
-    throw new DiagnoseError("INVALID_KEY", `The request is signed with ${parts.algorithm}, which takes ${wanted}.`);
+    const wanted = isRsa ? "the device's RSA key" : "the PSK or ProductSecret";
+    throw new DiagnoseError("INVALID_KEY", `The request is signed with ${parts.algorithm}, which needs ${wanted}.`);
   }
   const expected = options.expected ?? expectedFields(request, parts);
   return new Search(request, parts, expected, key, maxHashes).run();
@@ -293,19 +299,18 @@ class Search {
     return this.#result(
       "signature",
       sizes.has(keyBytes)
-        ? "no text signed with the device's private key gives it; the key is another one, the signature was changed on its " +
-            "way, or it is not RSASSA-PKCS1-v1_5"
-        : `it has ${[...sizes].join(" or ")} bytes, the device's key makes ${keyBytes}; it was made with a key of another size, or it is not RSA`,
+        ? "it was made with another private key than the device's, changed in transit, or is not RSASSA-PKCS1-v1_5"
+        : `it has ${[...sizes].join(" or ")} bytes instead of ${keyBytes}: the key has another size, or it is not RSA`,
     );
   }
 
-  /** The beginning of a signature cannot be opened, so that only the expected text is signed again. */
+  /** A truncated signature cannot be decrypted: only compares it with the signature of the expected text. */
   #rsaPrefix(reading: Reading): Diagnosis {
     if (this.#privateKey !== undefined) {
       this.#spend();
       const signature = sign("sha256", Buffer.from(stringToSign(this.#expected)), this.#privateKey);
       if (signature.subarray(0, reading.bytes.length).equals(reading.bytes)) {
-        return this.#result("matches", "the signature is right", { signed: this.#expected });
+        return this.#result("matches", "the signature is correct", { signed: this.#expected });
       }
     }
     return this.#unexplained();
@@ -320,7 +325,7 @@ class Search {
   #find(oracle: Oracle): Diagnosis | undefined {
     const first = this.#attempt([], oracle);
     if (first !== undefined) return first;
-    // The seldom ones are more than a thousand: the common ones come first, alone and together.
+    // Rare variants are more than a thousand: tries the common ones first, alone and in pairs.
     const effective: Candidate[][] = [];
     for (const isSeldom of [false, true]) {
       const useful: Candidate[] = [];
@@ -331,7 +336,7 @@ class Search {
         const before = this.#tried.size;
         const found = this.#attempt([candidate], oracle);
         if (found !== undefined) return found;
-        // What changes nothing, or gives the same as another one, does so together with others as well.
+        // A variant without effect, or with that of another one, adds nothing in pairs either.
         if (this.#tried.size > before) useful.push(candidate);
       }
       if (isSeldom) this.#ruledOut = [...new Set(all.map(({ id }) => id))];
@@ -392,7 +397,7 @@ class Search {
     const hit = oracle(draft, fields);
     if (hit === undefined) return undefined;
     if (tried.length === 0 && hit.extra.length === 0) {
-      return this.#result("matches", "the signature is right", { signed: fields });
+      return this.#result("matches", "the signature is correct", { signed: fields });
     }
     return this.#explained(tried, hit.extra, fields);
   }
@@ -438,7 +443,7 @@ class Search {
   #unexplained(): Diagnosis {
     return this.#publicKey === undefined || this.#request.isPrefix
       ? this.#result("key-or-text", UNEXPLAINED)
-      : this.#result("text", "the key is right, but some of the eight fields differs in a way that is not known");
+      : this.#result("text", "the key is correct, but at least one of the eight fields differs in an unknown way");
   }
 
   #result(verdict: Diagnosis["verdict"], message: string, more: Partial<Diagnosis> = {}): Diagnosis {
@@ -460,8 +465,8 @@ class Search {
 const UNREADABLE = "X-TC-Signature is neither Base64 nor hex of a signature of the right length";
 
 const UNEXPLAINED =
-  "no known mistake leads to it; either the key is another one, or something was changed after it " +
-  "was signed (body, host, path, timestamp or nonce), which cannot be distinguished";
+  "no known mistake explains it: the key is wrong, or something was changed after signing " +
+  "(body, host, path, timestamp or nonce); these cannot be distinguished";
 
 const PSS: Deviation = {
   id: "rsa-padding",
@@ -502,7 +507,7 @@ function readRsaKey(key: string | KeyObject): { publicKey: KeyObject; privateKey
   return { publicKey, privateKey };
 }
 
-/** Hash function and digest inside an RSASSA-PKCS1-v1_5 signature, or undefined if the key is not the signer's. */
+/** Returns hash function and digest of an RSASSA-PKCS1-v1_5 signature, or undefined if it was made with another key. */
 function openRsa(publicKey: KeyObject, signature: Buffer): { hash: "sha1" | "sha256"; digest: Buffer } | undefined {
   let info: Buffer;
   try {

@@ -1,7 +1,8 @@
 /**
- * Says why the signature of a request is wrong. It takes a request as it was sent (a curl command, raw HTTP, an entry of a
- * HAR file, or a trace of `onEvent`) and the key, and names the mistake that reproduces the signature, if one does. It
- * imports `node:crypto` alone and shares no code with the library, so that a mistake in one is not repeated in the other.
+ * Finds out why the signature of a request is wrong. Takes the request as it was sent (a curl command, raw HTTP, an
+ * entry of a HAR file, or a trace of `onEvent`) and the key, and reports the mistake that reproduces the signature, if
+ * one does. Start with {@link diagnose}. It uses `node:crypto` and shares no code with the library, so that a bug in
+ * one is not repeated in the other.
  */
 
 export {

@@ -1,6 +1,6 @@
-/** JSON as text in other forms. Numbers and strings stay as they are written, which `JSON.parse` would not keep. */
+/** Rewrites JSON text. Unlike with `JSON.parse`, numbers and strings keep their spelling. */
 
-/** Deeper nesting is left alone, so that no input exhausts the stack. */
+/** Maximum nesting, so that no input exhausts the stack. */
 const MAX_DEPTH = 32;
 
 export type JsonNode =
@@ -28,7 +28,7 @@ export const jsonStyles: readonly JsonStyle[] = [
   { what: "indented by two with CR LF", comma: ",", colon: ": ", indent: "  ", lineEnd: "\r\n" },
 ];
 
-/** Parses a text that is valid JSON; undefined if it is not, or is nested too deeply. */
+/** Parses JSON; returns undefined if it is invalid or nested too deeply. */
 export function parseJson(text: string): JsonNode | undefined {
   try {
     JSON.parse(text);
@@ -82,7 +82,7 @@ export function writeJson(node: JsonNode, style: JsonStyle, level = 0): string {
   return open + line(level + 1) + parts.join(style.comma + line(level + 1)) + line(level) + close;
 }
 
-/** The style in which a text is written; compact if it is none of those known. */
+/** Returns the style of a text; compact if unknown. */
 export function styleOf(text: string, node: JsonNode): JsonStyle {
   const trimmed = text.trim();
   return jsonStyles.find((style) => writeJson(node, style) === trimmed) ?? jsonStyles[0];
@@ -90,7 +90,7 @@ export function styleOf(text: string, node: JsonNode): JsonStyle {
 
 const nameOf = (key: string): string => JSON.parse(key) as string;
 
-/** Members sorted by name, at every level. */
+/** Sorts members by name, at every level. */
 export function sortMembers(node: JsonNode): JsonNode {
   if (node.kind === "leaf") return node;
   if (node.kind === "array") return { kind: "array", items: node.items.map(sortMembers) };
@@ -99,14 +99,14 @@ export function sortMembers(node: JsonNode): JsonNode {
   return { kind: "object", members };
 }
 
-/** The top-level members in the order of these names, all others behind them. */
+/** Puts the top-level members into the order of these names, followed by all others. */
 export function orderMembers(node: JsonNode, names: readonly string[]): JsonNode {
   if (node.kind !== "object") return node;
   const rank = (key: string): number => (names.indexOf(nameOf(key)) + names.length + 1) % (names.length + 1);
   return { kind: "object", members: [...node.members].sort(([a], [b]) => rank(a) - rank(b)) };
 }
 
-/** Every other order of a few top-level members; none if there are more than five. */
+/** Yields every other order of the top-level members; none if there are more than five. */
 export function* permutations(node: JsonNode): Generator<JsonNode> {
   if (node.kind !== "object" || node.members.length > 5) return;
   const orders = (items: readonly number[]): number[][] =>
@@ -119,14 +119,14 @@ export function* permutations(node: JsonNode): Generator<JsonNode> {
   }
 }
 
-/** A top-level member's value, decoded; undefined if it is not a string. */
+/** Returns the decoded value of a top-level member; undefined if it is not a string. */
 export function stringMember(node: JsonNode, name: string): string | undefined {
   if (node.kind !== "object") return undefined;
   const value = node.members.find(([key]) => nameOf(key) === name)?.[1];
   return value?.kind === "leaf" && value.text.startsWith('"') ? (JSON.parse(value.text) as string) : undefined;
 }
 
-/** With another string in the place of a top-level member's value, or without the member. */
+/** Replaces the value of a top-level member by a string, or removes the member. */
 export function replaceMember(node: JsonNode, name: string, text: string | undefined): JsonNode {
   if (node.kind !== "object") return node;
   const members = node.members.flatMap(([key, value]) => {
@@ -136,7 +136,7 @@ export function replaceMember(node: JsonNode, name: string, text: string | undef
   return { kind: "object", members };
 }
 
-/** Numbers as JavaScript writes them: 1.0 becomes 1, 1e3 becomes 1000. */
+/** Rewrites numbers like JavaScript: 1.0 becomes 1, 1e3 becomes 1000. */
 export function rewriteNumbers(node: JsonNode): JsonNode {
   if (node.kind === "array") return { kind: "array", items: node.items.map(rewriteNumbers) };
   if (node.kind === "object") {

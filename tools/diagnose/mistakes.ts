@@ -1,6 +1,6 @@
 /**
- * The known mistakes. Each changes a draft of what was signed; their order here is the order in which a client makes
- * them, so that two together are found as well: a host with its port, then in upper case.
+ * The known mistakes. Each changes a draft of what was signed. They are in the order in which a client makes them, so
+ * that pairs are found as well: a host with its port, then in upper case.
  */
 
 import { createHash, createHmac } from "node:crypto";
@@ -20,36 +20,36 @@ import {
 } from "./json-text.js";
 import { bodyHashName, hostWithoutPort, originOf, type SentRequest, type SignatureParts } from "./request.js";
 
-/** What a mistake is about: a field of the string to sign, the way they are joined, the key, or the hash. */
+/** Subject of a mistake: a field of the string to sign, the way the fields are joined, the key, or the hash. */
 export type Where = SignedFieldName | "layout" | "key" | "encoding" | "hash";
 
-/** A key that a client may use by mistake, with what to call it. */
+/** A key that a client may use by mistake, and its name in messages. */
 export interface OtherKey {
   readonly name: string;
   readonly secret: string;
 }
 
 export interface Mistake {
-  /** Stable, e.g. `psk-decoded`. */
+  /** Stable id, such as `psk-decoded`. */
   readonly id: string;
   readonly where: Where;
-  /** One line on how to mend it. */
+  /** How to fix it, in one line. */
   readonly mend: string;
   readonly variants: (context: Context) => Iterable<Variant>;
 }
 
 export interface Variant {
-  /** What was done instead, to follow "signed with …". */
+  /** What was signed, to follow "signed with …". */
   readonly what: string;
   readonly apply: (draft: Draft) => void;
-  /** One of many, or seldom: tried together with other mistakes only as far as the limit of hashes goes. */
+  /** Whether it is rare or one of many: combined with other mistakes only while the limit of hashes permits. */
   readonly lone?: boolean;
 }
 
 type BodyStep = { readonly id: string; readonly run: (body: Buffer) => Buffer | undefined };
 type HashForm = { readonly id: string; readonly run: (hash: string, draft: Draft, hashed: () => Buffer) => string };
 
-/** What was signed, as far as it is known. */
+/** A hypothesis of what was signed. */
 export interface Draft {
   key: Buffer;
   method: string;
@@ -66,7 +66,7 @@ export interface Draft {
   construction: "hmac" | "swapped" | "key-first" | "text-first";
 }
 
-/** What the variants are made from. */
+/** Input of the variants. */
 export interface Context {
   readonly request: SentRequest;
   readonly parts: SignatureParts;
@@ -75,12 +75,12 @@ export interface Context {
   readonly secret: string | undefined;
   readonly others: readonly OtherKey[];
   readonly body: Buffer | undefined;
-  /** The body as text and as JSON, where it is. */
+  /** The body as text and as JSON, if it is. */
   readonly text: string | undefined;
   readonly json: JsonNode | undefined;
-  /** False while only the common variants are wanted: those that come in hundreds are not made then. */
+  /** Whether rare variants are wanted, too, of which there are hundreds. */
   seldom: boolean;
-  /** A body may be large, and hashing and writing it is what costs most: each form is made once. */
+  /** Hashes by form of the body, computed once, since a body may be large. */
   readonly hashes: Map<string, string | undefined>;
   /** Called before each hash. */
   readonly spend: () => void;
@@ -88,7 +88,7 @@ export interface Context {
 
 const variant = (what: string, apply: (draft: Draft) => void, lone = false): Variant => ({ what, apply, lone });
 
-/** Variants that put a text in the place of a field. */
+/** Creates variants that replace a field. */
 function field(
   name: Exclude<SignedFieldName, "bodyHash">,
   values: readonly (readonly [value: string, what: string, lone?: boolean])[],
@@ -120,7 +120,7 @@ const appended = (what: string, end: string, lone = false): Variant =>
 const preceded = (what: string, start: string, lone = false): Variant =>
   key(what, (bytes) => Buffer.concat([Buffer.from(start), bytes]), lone);
 
-/** Another time, in the seconds that a client counts. */
+/** Creates a variant with another time, in the client's unit. */
 const later = (what: string, bySeconds: number, lone: boolean): Variant =>
   variant(
     what,
@@ -148,7 +148,7 @@ const textStep = (what: string, id: string, run: (text: string) => string | unde
     },
     lone,
   );
-/** Text in the place of a JSON text, with the white space around it as it was. */
+/** Rewrites a JSON text and keeps the white space around it. */
 function rewrite(text: string, run: (node: JsonNode, text: string) => string): string | undefined {
   const node = parseJson(text);
   if (node === undefined) return undefined;
@@ -157,7 +157,7 @@ function rewrite(text: string, run: (node: JsonNode, text: string) => string): s
   return text.slice(0, start) + run(node, bare) + text.slice(start + bare.length);
 }
 
-/** A change of JSON that keeps the style in which it is written. */
+/** Creates a variant that changes the JSON and keeps its style. */
 const jsonStep = (what: string, id: string, run: (node: JsonNode) => JsonNode, lone = false): Variant =>
   textStep(what, id, (text) => rewrite(text, (node, bare) => writeJson(run(node), styleOf(bare, node))), lone);
 
@@ -170,7 +170,7 @@ const form = (what: string, id: string, run: HashForm["run"], lone = false): Var
     lone,
   );
 
-/** Changes the whole text; `join` says what it was before. */
+/** Creates a variant that changes the whole text. */
 const layout = (what: string, run: (fields: SignedFields, joined: string) => string, lone = false): Variant =>
   variant(
     what,
@@ -190,10 +190,10 @@ const SERVICE_HOSTS = ["ap-guangzhou", "us-east", "europe", "ap-bangkok"].map(
   (region) => `${region}.gateway.tencentdevices.com`,
 );
 
-/** The names of the members in the order in which the platform's documentation writes them. */
+/** Names of the members in the order of Tencent's documentation. */
 const DOCUMENTED_ORDER = ["ProductId", "DeviceName", "TopicName", "Payload", "PayloadEncoding", "Qos"];
 
-/** Where clocks stand beside UTC, in seconds: every zone in use, China's first. */
+/** Offsets of time zones from UTC in seconds: every zone in use, China's first. */
 const ZONES = [
   8, -5, 9, 1, -8, 5.5, 2, 3, -4, -6, -7, 7, 10, 4, 5, 6, 11, 12, -3, -10, -9, 6.5, 3.5, 9.5, 5.75, 4.5, 10.5, 13, 14,
   -1, -2, -11, -12, -3.5, -2.5, -9.5, 8.75, 12.75, 13.75,
@@ -201,8 +201,8 @@ const ZONES = [
 
 const GUESSED_SECONDS = 300;
 
-const again = "the body serialised again after it was hashed";
-const SEND_WHAT_WAS_HASHED = "Serialise the body once, then hash and send those very bytes.";
+const again = "the body serialized again after it was hashed";
+const SEND_WHAT_WAS_HASHED = "Serialize the body once, then hash and send the same bytes.";
 
 const inJson = (context: Context): JsonNode | undefined => (context.body === undefined ? undefined : context.json);
 
@@ -211,14 +211,14 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "psk-decoded",
     where: "key",
-    mend: "Use the text of the psk as the key; do not Base64-decode it.",
+    mend: "Use the text of the PSK as the key; do not Base64-decode it.",
     *variants() {
-      yield key("the psk was Base64-decoded; its text is the key", (bytes) => Buffer.from(bytes.toString(), "base64"));
-      yield key("the psk was Base64-decoded into text; its own text is the key", (bytes) =>
+      yield key("the PSK was Base64-decoded; its text is the key", (bytes) => Buffer.from(bytes.toString(), "base64"));
+      yield key("the PSK was Base64-decoded into text; its own text is the key", (bytes) =>
         Buffer.from(Buffer.from(bytes.toString(), "base64").toString("utf8")),
       );
       yield key(
-        "the psk was Base64-decoded and written as hex",
+        "the PSK was Base64-decoded and written as hex",
         (bytes) => Buffer.from(Buffer.from(bytes.toString(), "base64").toString("hex")),
         true,
       );
@@ -227,18 +227,18 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "psk-padding",
     where: "key",
-    mend: "Copy the psk whole, with every = at its end.",
+    mend: "Copy the complete PSK, with every = at its end.",
     *variants() {
-      yield keyText("the psk lost its trailing =", (psk) => psk.replace(/=+$/, ""));
-      yield keyText("the psk lost one of its trailing =", (psk) => psk.replace(/==$/, "="));
-      yield keyText("the psk has a trailing = too many", (psk) => `${psk}=`, true);
-      yield keyText("the psk has two trailing = too many", (psk) => `${psk}==`, true);
+      yield keyText("the PSK lost its trailing =", (psk) => psk.replace(/=+$/, ""));
+      yield keyText("the PSK lost one of its trailing =", (psk) => psk.replace(/==$/, "="));
+      yield keyText("the PSK has one = too many at its end", (psk) => `${psk}=`, true);
+      yield keyText("the PSK has two = too many at its end", (psk) => `${psk}==`, true);
     },
   },
   {
     id: "product-secret",
     where: "key",
-    mend: "Sign with this device's psk; the ProductSecret signs registrations only.",
+    mend: "Sign with this device's PSK; the ProductSecret signs registrations only.",
     *variants({ others }) {
       for (const [index, { name, secret }] of others.entries()) {
         yield key(`the key is ${name}`, () => Buffer.from(secret), index > 0);
@@ -248,23 +248,23 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "psk-letter-case",
     where: "key",
-    mend: "Keep the psk's upper and lower case as the console shows it.",
+    mend: "Keep the PSK's upper and lower case as the console shows it.",
     *variants() {
-      yield keyText("the psk is in lower case", (psk) => psk.toLowerCase());
-      yield keyText("the psk is in upper case", (psk) => psk.toUpperCase(), true);
+      yield keyText("the PSK is in lower case", (psk) => psk.toLowerCase());
+      yield keyText("the PSK is in upper case", (psk) => psk.toUpperCase(), true);
     },
   },
   {
     id: "psk-encoded",
     where: "key",
-    mend: "Use the psk as shown in the console, without encoding or escaping it again.",
+    mend: "Use the PSK as shown in the console, without encoding or escaping it again.",
     *variants() {
-      yield key("the psk was Base64-encoded once more", (bytes) => Buffer.from(bytes.toString("base64")));
-      yield key("the psk was written as hex", (bytes) => Buffer.from(bytes.toString("hex")), true);
-      yield keyText("the psk is percent-encoded", (psk) => encodeURIComponent(psk), true);
-      yield keyText("the psk's + became spaces, as in a URL", (psk) => psk.replaceAll("+", " "), true);
+      yield key("the PSK was Base64-encoded once more", (bytes) => Buffer.from(bytes.toString("base64")));
+      yield key("the PSK was written as hex", (bytes) => Buffer.from(bytes.toString("hex")), true);
+      yield keyText("the PSK is percent-encoded", (psk) => encodeURIComponent(psk), true);
+      yield keyText("the PSK's + became spaces, as in a URL", (psk) => psk.replaceAll("+", " "), true);
       yield keyText(
-        "the psk is in the URL alphabet of Base64",
+        "the PSK is in the URL alphabet of Base64",
         (psk) => psk.replaceAll("+", "-").replaceAll("/", "_"),
         true,
       );
@@ -273,37 +273,37 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "psk-quoted",
     where: "key",
-    mend: "Leave the quotes out of the psk; configuration files and the shell add them.",
+    mend: "Leave the quotes out of the PSK; configuration files and the shell add them.",
     *variants() {
-      yield keyText("the psk stands between quotes", (psk) => `"${psk}"`);
-      yield keyText("the psk stands between single quotes", (psk) => `'${psk}'`, true);
+      yield keyText("the PSK is in double quotes", (psk) => `"${psk}"`);
+      yield keyText("the PSK is in single quotes", (psk) => `'${psk}'`, true);
     },
   },
   {
     id: "psk-line-end",
     where: "key",
-    mend: "Trim the psk after reading it from a file or the serial console.",
+    mend: "Trim the PSK after reading it from a file or the serial console.",
     *variants() {
       for (const end of ["\n", "\r\n"]) {
-        yield appended(`the psk is followed by ${JSON.stringify(end)}`, end);
+        yield appended(`the PSK is followed by ${JSON.stringify(end)}`, end);
       }
-      yield appended('the psk is followed by "\\r"', "\r", true);
+      yield appended('the PSK is followed by "\\r"', "\r", true);
     },
   },
   {
     id: "psk-space",
     where: "key",
-    mend: "Trim the psk: a space came along when it was copied.",
+    mend: "Trim the PSK: a space was copied with it.",
     *variants() {
-      yield appended('the psk is followed by " "', " ");
-      yield preceded("the psk is preceded by a space", " ", true);
-      yield preceded("the psk is preceded by a byte order mark", "\ufeff", true);
+      yield appended('the PSK is followed by " "', " ");
+      yield preceded("the PSK is preceded by a space", " ", true);
+      yield preceded("the PSK is preceded by a byte order mark", "\ufeff", true);
     },
   },
   {
     id: "key-is-name",
     where: "key",
-    mend: "Sign with the psk of the device, which the console shows with its details.",
+    mend: "Sign with the PSK of the device, which the console shows with its details.",
     *variants({ json }) {
       for (const name of ["DeviceName", "ProductId"]) {
         const value = json === undefined ? undefined : stringMember(json, name);
@@ -315,7 +315,7 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "hmac-misused",
     where: "hash",
-    mend: "HMAC takes the psk as its key and the string to sign as its message.",
+    mend: "HMAC takes the PSK as its key and the string to sign as its message.",
     *variants({ secret }) {
       if (secret === undefined) return;
       const built = (what: string, construction: Draft["construction"]) =>
@@ -327,8 +327,8 @@ export const mistakes: readonly Mistake[] = [
           construction !== "swapped",
         );
       yield built("HMAC with key and message swapped", "swapped");
-      yield built("a hash of psk and text instead of an HMAC", "key-first");
-      yield built("a hash of text and psk instead of an HMAC", "text-first");
+      yield built("a hash of PSK and text instead of an HMAC", "key-first");
+      yield built("a hash of text and PSK instead of an HMAC", "text-first");
     },
   },
 
@@ -353,7 +353,7 @@ export const mistakes: readonly Mistake[] = [
   {
     id: "host-other",
     where: "host",
-    mend: "Sign the very host that the request goes to, as in its Host header.",
+    mend: "Sign the host that the request is sent to, as in its Host header.",
     *variants() {
       const what = "the host of a region of the real service";
       yield* field("host", [["", "no host", true]]);
@@ -551,7 +551,7 @@ export const mistakes: readonly Mistake[] = [
       for (const name of ["hmacsha256", "hmacsha1", "rsa-sha256"]) {
         if (name === expected.algorithm) continue;
         if (body !== undefined && bodyHashName(name) !== bodyHashName(expected.algorithm)) {
-          yield variant("the algorithm, body hash included, is another than the header's", (draft) => {
+          yield variant("another algorithm than the header's, also for the body hash", (draft) => {
             draft.algorithm = name;
             draft.hash = bodyHashName(name);
           });
@@ -584,7 +584,8 @@ export const mistakes: readonly Mistake[] = [
     *variants({ parts, seldom }) {
       if (!isSeconds(parts)) return;
       for (let by = 1; by <= (seldom ? GUESSED_SECONDS : 1); by++) {
-        // Both clock readings of one request lie close together; what is further off was sent later or changed.
+        // Both clock readings of one request are close together; a larger difference means that it was sent later or
+        // changed.
         const what = by <= 3 ? "the clock was read twice" : "another time was signed";
         yield later(what, -by, by > 1);
         yield later(what, by, by > 1);
@@ -657,7 +658,7 @@ export const mistakes: readonly Mistake[] = [
     },
   },
 
-  // The body: which bytes were hashed, in the order in which a client makes them.
+  // The body: which bytes were hashed, in the order in which a client creates them.
   {
     id: "body-original",
     where: "bodyHash",
@@ -804,8 +805,8 @@ export const mistakes: readonly Mistake[] = [
       yield step('the body followed by "\\0"', "nul", ended("\0"));
       if (text !== undefined) {
         yield textStep("the body without the white space around it", "trimmed", (whole) => whole.trim());
-        yield textStep("the body with CR LF in the place of LF", "dos", (all) => all.replace(/\r?\n/g, "\r\n"), true);
-        yield textStep("the body with LF in the place of CR LF", "unix", (all) => all.replaceAll("\r\n", "\n"), true);
+        yield textStep("the body with CR LF instead of LF", "dos", (all) => all.replace(/\r?\n/g, "\r\n"), true);
+        yield textStep("the body with LF instead of CR LF", "unix", (all) => all.replaceAll("\r\n", "\n"), true);
       }
     },
   },
@@ -948,7 +949,7 @@ function isSeconds({ timestamp }: SignatureParts): boolean {
   return /^[0-9]{1,15}$/.test(timestamp);
 }
 
-/** The fields of a draft; undefined where a step does not apply to this body. */
+/** Returns the fields of a draft; undefined if a step does not apply to this body. */
 export function fieldsOf(draft: Draft, context: Context): SignedFields | undefined {
   let bodyHash = context.expected.bodyHash;
   if (
@@ -970,7 +971,7 @@ export function fieldsOf(draft: Draft, context: Context): SignedFields | undefin
   return { method, host, path, query, algorithm, timestamp, nonce, bodyHash };
 }
 
-/** The bytes that were hashed; undefined where a step does not apply. */
+/** Returns the bytes that were hashed; undefined if a step does not apply. */
 function hashedBytes(draft: Draft, { body }: Context): Buffer | undefined {
   let bytes = body;
   for (const { run } of draft.body) bytes = bytes === undefined ? undefined : run(bytes);

@@ -6,10 +6,10 @@ const fail = (reason: string): never => {
   throw new DiagnoseError("INVALID_CURL", `The curl command cannot be read: ${reason}.`);
 };
 
-/** Reads a file that the command names with `@`. */
+/** Reads a file that the command refers to with `@`. */
 export type ReadFile = (path: string) => Uint8Array;
 
-/** Options of curl that have a value and do not change what is signed. */
+/** Options of curl with a value that is not signed. */
 const VALUED = new Set(
   (
     "-o --output -A --user-agent -e --referer -x --proxy -u --user -m --max-time -w --write-out -b --cookie -c --cookie-jar " +
@@ -24,13 +24,13 @@ const REFUSED = new Set(
     " ",
   ),
 );
-/** Letters of short options without a value, which may stand together: -sSk. */
+/** Letters of short options without a value, which can be combined: -sSk. */
 const FLAGS = /^[a0-46BfgijkLlMnNOpqRsSvZ#]*$/;
 
 /**
- * Reads a command line of curl, quoted for a POSIX shell. Nothing is run or expanded: a variable or a substitution is an
- * error, since what the shell would have put in its place is not known.
- * @throws {DiagnoseError} INVALID_CURL; and whatever `readFile` throws
+ * Parses a command line of curl, quoted for a POSIX shell. Nothing is run or expanded: a variable or a substitution is
+ * an error, since its value is unknown.
+ * @throws {DiagnoseError} INVALID_CURL; and the errors of `readFile`
  */
 export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
   const words = shellWords(command.replace(/^\ufeff/, ""));
@@ -43,7 +43,7 @@ export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
   let isJson = false;
   const next = (option: string): string => words.shift() ?? fail(`${option} has no value`);
   const fileOf = (path: string): Uint8Array => {
-    if (path === "-" || readFile === undefined) return fail(`the file ${JSON.stringify(path)} is not at hand`);
+    if (path === "-" || readFile === undefined) return fail(`the file ${JSON.stringify(path)} is not available`);
     return readFile(path);
   };
   const addData = (option: string, value: string): void => {
@@ -61,13 +61,13 @@ export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
     let option = word;
     let value: string | undefined;
     if (word.startsWith("--")) {
-      // curl takes no --option=value; what follows is its own word.
+      // curl does not support --option=value: a value is always a separate word.
       if (word === "--") {
         url = words.shift();
         continue;
       }
     } else if (word.startsWith("-") && word.length > 1) {
-      // Short options may stand together; one with a value takes the rest of the word.
+      // Short options can be combined; the rest of the word is the value of one that has a value.
       const at = [...word].findIndex((letter, index) => index > 0 && !FLAGS.test(letter));
       if (at < 0) continue;
       option = `-${word[at]}`;
@@ -87,11 +87,11 @@ export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
       addData(option, read());
     } else if (REFUSED.has(option)) return fail(`${option} is not supported here`);
     else if (VALUED.has(option)) read();
-    else if (!option.startsWith("--")) return fail(`the option ${option} is not known`);
+    else if (!option.startsWith("--")) return fail(`the option ${option} is unknown`);
   }
   if (url === undefined) return fail("it has no URL");
   const [, authority, rest] =
-    /^(?:https?:\/\/)?([^/?#]+)([^#]*)$/i.exec(url.replace(/#.*$/, "")) ?? fail("its URL cannot be read");
+    /^(?:https?:\/\/)?([^/?#]+)([^#]*)$/i.exec(url.replace(/#.*$/, "")) ?? fail("its URL is invalid");
   const headers = readCurlHeaders(headerLines);
   const type = isJson ? "application/json" : "application/x-www-form-urlencoded";
   const host = headers.host ?? authority.replace(/^[^@]*@/, "");
@@ -105,7 +105,7 @@ export function parseCurl(command: string, readFile?: ReadFile): SentRequest {
   };
 }
 
-/** `Name;` is a header without a value, `Name:` leaves out one that curl would send. */
+/** `Name;` is a header without a value, `Name:` removes one that curl would send. */
 function readCurlHeaders(lines: readonly string[]): Record<string, string> {
   const plain = lines.filter((line) => !line.startsWith("@") && !line.trimEnd().endsWith(";") && line.includes(":"));
   const headers = readHeaderLines(plain, fail);
@@ -113,16 +113,16 @@ function readCurlHeaders(lines: readonly string[]): Record<string, string> {
 }
 
 /**
- * Splits a command into words as a POSIX shell does: single quotes, double quotes, backslashes, comments, and the `$'…'`
- * of bash, which browsers write.
- * @throws {DiagnoseError} INVALID_CURL on anything that a shell would expand or run
+ * Splits a command into words as a POSIX shell does: single quotes, double quotes, backslashes, comments, and the
+ * `$'…'` of bash, which browsers write.
+ * @throws {DiagnoseError} INVALID_CURL if it contains anything that a shell would expand or run
  */
 export function shellWords(command: string): string[] {
   const words: string[] = [];
   let word: string | undefined;
   let at = 0;
   const expand = (): never =>
-    fail("it has a variable or a substitution, which only the shell can fill in; put the value in its place");
+    fail("it has a variable or a substitution, which only the shell can expand; replace it by its value");
   while (at < command.length) {
     const character = command[at++];
     if (character === "\\") {
@@ -155,9 +155,10 @@ export function shellWords(command: string): string[] {
     } else if (/\s/.test(character)) {
       if (word !== undefined) words.push(word);
       word = undefined;
-      // A second command is not read; what comes after a line end without a backslash is one.
+      // After a line end without a backslash, a second command follows.
       if (character === "\n" && words.length > 0) {
-        if (command.slice(at).trim() !== "") return fail("it goes on after a line end without a backslash");
+        if (command.slice(at).trim() !== "")
+          return fail("a second command follows after a line end without a backslash");
         break;
       }
     } else if (character === "#" && word === undefined) {
@@ -197,7 +198,7 @@ function ansiC(command: string, from: number): readonly [text: string, end: numb
     const octal = /^[0-7]{1,3}/.exec(rest);
     if (code !== null) {
       const point = Number.parseInt(code[1], 16);
-      if (point > 0x10ffff) return fail("it has an escape of no character");
+      if (point > 0x10ffff) return fail("it has an invalid escape");
       text += String.fromCodePoint(point);
       at += code[0].length;
     } else if (octal !== null) {

@@ -11,7 +11,7 @@ const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Reads a HAR file (HTTP Archive 1.2), one of its entries, or an entry's request. Of several, it is the last one with a
+ * Parses a HAR file (HTTP Archive 1.2), one of its entries, or an entry's request. Returns the last request with a
  * signature.
  * @throws {DiagnoseError} INVALID_HAR
  */
@@ -39,7 +39,7 @@ export function parseHar(text: string): SentRequest {
   const authority = /^[a-z]+:\/\/([^/?#@]+)/i.exec(url)?.[1];
   const host = headers.host ?? headers[":authority"] ?? authority ?? "";
   const time = typeof startedDateTime === "string" ? Date.parse(startedDateTime) : Number.NaN;
-  // The Host header is what the server saw; a whole URL would replace it.
+  // The server sees the Host header, which an absolute URL would override.
   const target = url.replace(/^[a-z]+:\/\/[^/?#]*/i, "").replace(/#.*$/, "");
   return {
     method,

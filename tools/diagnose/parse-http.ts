@@ -6,8 +6,8 @@ const fail = (reason: string): never => {
 };
 
 /**
- * Reads a request in the form of HTTP/1.1: request line, headers, an empty line, the body byte for byte. Lines of the head
- * may end in LF, as editors write them.
+ * Parses an HTTP/1.1 request: request line, headers, an empty line, and the body byte for byte. Lines of the head may
+ * end with LF, as written by editors.
  * @throws {DiagnoseError} INVALID_HTTP
  */
 export function parseHttp(bytes: Uint8Array): SentRequest {
@@ -29,7 +29,7 @@ export function parseHttp(bytes: Uint8Array): SentRequest {
   return { method: match[1], target: match[2], host: headers.host ?? "", headers, body };
 }
 
-/** Names in lower case. Of a header that comes twice the first value counts, as for Node and most gateways. */
+/** Parses headers; names in lower case. The first value of a repeated header counts, as for Node and most gateways. */
 export function readHeaderLines(lines: readonly string[], fail: (reason: string) => never): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const line of lines) {
@@ -41,12 +41,12 @@ export function readHeaderLines(lines: readonly string[], fail: (reason: string)
   return headers;
 }
 
-/** An editor may have added a line feed at the end of the file: Content-Length says what was sent. */
+/** Truncates the body to Content-Length, since an editor may have added a line feed at the end of the file. */
 function cut(body: Buffer, length: string | undefined): Buffer {
   if (length === undefined) return body;
   if (!/^[0-9]{1,9}$/.test(length)) return fail("Content-Length is not a number");
   if (Number(length) > body.length) {
-    return fail(`Content-Length is ${length}, but only ${body.length} bytes of the body are here`);
+    return fail(`Content-Length is ${length}, but the body has only ${body.length} bytes`);
   }
   return body.subarray(0, Number(length));
 }
@@ -57,10 +57,10 @@ function dechunk(body: Buffer): Buffer {
   for (;;) {
     const end = body.indexOf("\r\n", at);
     const size = end < 0 ? "" : body.toString("latin1", at, end).split(";")[0].trim();
-    if (!/^[0-9a-fA-F]{1,7}$/.test(size)) return fail("its chunks cannot be read");
+    if (!/^[0-9a-fA-F]{1,7}$/.test(size)) return fail("invalid chunk size");
     const length = Number.parseInt(size, 16);
     if (length === 0) return Buffer.concat(parts);
-    if (end + 2 + length > body.length) return fail("its last chunk is cut off");
+    if (end + 2 + length > body.length) return fail("its last chunk is truncated");
     parts.push(body.subarray(end + 2, end + 2 + length));
     at = end + 2 + length + 2;
   }

@@ -8,8 +8,9 @@ const fail = (reason: string): never => {
 type Json = Record<string, unknown>;
 
 /**
- * Reads events of `onEvent`, as JSON: one event, an array, or one on each line, with whatever a log puts in front of it.
- * It is the last `sign` event that counts. With `body` it is checked as well that its hash is the event's.
+ * Parses events of `onEvent` as JSON: one event, an array, or one per line, with any prefix added by a log. Uses the
+ * last `sign` event.
+ * @param body the bytes that were sent, to compare their hash with that of the event
  * @throws {DiagnoseError} INVALID_TRACE
  */
 export function parseTrace(text: string, body?: Uint8Array): SentRequest {
@@ -47,7 +48,7 @@ function eventsOf(text: string): Json[] {
     const whole: unknown = JSON.parse(text.replace(/^\ufeff/, ""));
     return (Array.isArray(whole) ? whole : [whole]).filter(isEvent);
   } catch {
-    // One on each line, then.
+    // Not one JSON text: one event per line.
   }
   return text.split(/\r?\n/).flatMap((line) => {
     const [from, to] = [line.indexOf("{"), line.lastIndexOf("}")];

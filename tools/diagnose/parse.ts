@@ -8,7 +8,7 @@ import type { SentRequest } from "./request.js";
 export const requestFormats = ["curl", "http", "har", "trace"] as const;
 export type RequestFormat = (typeof requestFormats)[number];
 
-/** The form in which a request is written; undefined if it is none of those known. */
+/** Detects the format of a request; returns undefined if it is unknown. */
 export function detectFormat(text: string): RequestFormat | undefined {
   const start = text.replace(/^\ufeff/, "").trimStart();
   if (/^(?:#[^\n]*\n\s*)*(?:\S*\/)?curl(?:\.exe)?\s/.test(start)) return "curl";
@@ -19,8 +19,8 @@ export function detectFormat(text: string): RequestFormat | undefined {
 }
 
 /**
- * Reads a request in any of the known forms.
- * @param format @default found out from the text
+ * Parses a request in any supported format.
+ * @param options `format` by default detected from the text; `readFile` for files in a curl command; `body` for a trace
  * @throws {DiagnoseError} UNKNOWN_FORMAT, INVALID_CURL, INVALID_HTTP, INVALID_HAR, INVALID_TRACE
  */
 export function parseRequest(

@@ -2,7 +2,7 @@ import type { Diagnosis } from "./diagnose.js";
 import { signedFieldNames, visible } from "./fields.js";
 import { mistakes } from "./mistakes.js";
 
-/** A field may be a whole body or a whole URL. */
+/** Maximum length of a field in the report: it may be a whole body or URL. */
 const SHOWN_CHARACTERS = 80;
 
 const shown = (text: string): string => {
@@ -11,8 +11,8 @@ const shown = (text: string): string => {
 };
 
 /**
- * The diagnosis for people, a line each: the eight fields as expected and as signed, with invisible characters made
- * visible, then the mistakes and how to mend them.
+ * Formats a diagnosis as lines of text: the eight fields as expected and as signed, with invisible characters made
+ * visible, then the mistakes and how to fix them.
  */
 export function describeDiagnosis(diagnosis: Diagnosis): string[] {
   const { expected, signed, verdict, message, deviations, problems, ruledOut, hashes } = diagnosis;
@@ -35,11 +35,11 @@ export function describeDiagnosis(diagnosis: Diagnosis): string[] {
   if (verdict === "key-or-text" || verdict === "text") {
     const known = mistakes.filter(({ id }) => ruledOut.includes(id)).map(({ id }) => id);
     if (known.length > 0) out.push(`Ruled out with this key and request, each alone: ${known.join(", ")}.`);
-    if (diagnosis.pairsRuledOut) out.push("Each pair of the common ones is ruled out, too.");
+    if (diagnosis.pairsRuledOut) out.push("Each pair of common mistakes is ruled out, too.");
     out.push(
       verdict === "text"
         ? "Compare the eight fields with what the client signs."
-        : "Compare the psk with the console's, and the eight fields with what the client signs.",
+        : "Compare the PSK with that in the console, and the eight fields with what the client signs.",
     );
   }
   out.push(`${hashes} hash${hashes === 1 ? "" : "es"} computed.`);

@@ -7,25 +7,25 @@ export type SignatureAlgorithm = "hmacsha256" | "hmacsha1" | "rsa-sha256";
 /** A request as it was sent, or as a trace describes it. */
 export interface SentRequest {
   readonly method: string;
-  /** Request target: a path with its query, or a whole URL. */
+  /** Request target: path and query, or an absolute URL. */
   readonly target: string;
-  /** Host header, with its port if it has one. */
+  /** Host header, including a port. */
   readonly host: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  /** The bytes that were sent; undefined if only their hash is known. */
+  /** Bytes that were sent; undefined if only their hash is known. */
   readonly body?: Uint8Array;
-  /** Hash of the body as it was signed, from a trace. */
+  /** Signed hash of the body, from a trace. */
   readonly bodyHash?: string;
-  /** True if the signature is only the beginning of one, from a trace. @default false */
+  /** Whether the signature is truncated, as in a trace. @default false */
   readonly isPrefix?: boolean;
-  /** When it was sent, milliseconds since 1970, if known. */
+  /** Time when it was sent in milliseconds since 1970; undefined if unknown. */
   readonly sentAtMs?: number;
-  /** Other bytes that the client had at hand, such as a file before `curl -d` left out its line breaks. */
+  /** Other bytes that may have been hashed, such as a file before `curl -d` removed its line breaks. */
   readonly originals?: readonly { readonly what: string; readonly bytes: Uint8Array }[];
 }
 
-/** What is wrong with a header whether or not the signature is right. */
+/** A fault of a header, independent of the signature. */
 export interface FormProblem {
   readonly message: string;
   readonly mend: string;
@@ -33,10 +33,10 @@ export interface FormProblem {
 
 const algorithms: readonly SignatureAlgorithm[] = ["hmacsha256", "hmacsha1", "rsa-sha256"];
 
-/** The headers of a signature, and what is wrong with their form. */
+/** Signature headers and their faults. */
 export interface SignatureParts {
   readonly algorithm: SignatureAlgorithm;
-  /** As it stands in the header. */
+  /** The algorithm as written in the header. */
   readonly spelledAlgorithm: string;
   readonly timestamp: string;
   readonly nonce: string;
@@ -44,7 +44,7 @@ export interface SignatureParts {
   readonly problems: readonly FormProblem[];
 }
 
-/** @throws {DiagnoseError} INVALID_REQUEST if there is no signature */
+/** Reads the signature headers. @throws {DiagnoseError} INVALID_REQUEST if there is no signature */
 export function readSignatureParts(request: SentRequest): SignatureParts {
   const problems: FormProblem[] = [];
   const header = (name: string): string => {
@@ -69,7 +69,7 @@ export function readSignatureParts(request: SentRequest): SignatureParts {
   const algorithm = known ?? algorithmOfLength(signature);
   if (spelledAlgorithm !== "" && spelledAlgorithm !== algorithm) {
     problems.push({
-      message: `X-TC-Algorithm is ${JSON.stringify(spelledAlgorithm.slice(0, 40))}, which the gateway does not know`,
+      message: `X-TC-Algorithm is ${JSON.stringify(spelledAlgorithm.slice(0, 40))}, which the gateway does not support`,
       mend: `Write ${known ?? algorithms.join(", ")} in lower case, in the header and in the string to sign.`,
     });
   }
@@ -103,14 +103,14 @@ export function readSignatureParts(request: SentRequest): SignatureParts {
     });
   }
   if (request.method !== "POST") {
-    problems.push({ message: `the method is ${request.method.slice(0, 20)}`, mend: "The gateway takes POST only." });
+    problems.push({ message: `the method is ${request.method.slice(0, 20)}`, mend: "The gateway accepts only POST." });
   }
   const late = clockProblem(timestamp, request.sentAtMs);
   if (late !== undefined) problems.push(late);
   return { algorithm, spelledAlgorithm, timestamp, nonce, signature, problems };
 }
 
-/** How long a signature is valid: five minutes. */
+/** Validity of a signature in seconds. */
 const VALID_SECONDS = 300;
 
 function clockProblem(timestamp: string, sentAtMs: number | undefined): FormProblem | undefined {
@@ -124,7 +124,7 @@ function clockProblem(timestamp: string, sentAtMs: number | undefined): FormProb
   return isZone
     ? {
         message: `X-TC-Timestamp is ${hours} h ${ahead > 0 ? "ahead of" : "behind"} the time of the request, as local time would be`,
-        mend: "Count seconds since 1970 in UTC; leave the time zone out.",
+        mend: "Send seconds since 1970 in UTC, without the time zone.",
       }
     : { message: `X-TC-Timestamp is ${by}`, mend: "Set the clock, and sign right before sending." };
 }
@@ -135,7 +135,7 @@ function algorithmOfLength(signature: string): SignatureAlgorithm {
   return length === 27 || length === 28 || length === 40 ? "hmacsha1" : "hmacsha256";
 }
 
-/** Target and host of a request, with an absolute URL taken apart (RFC 9112 section 3.2.2). */
+/** Returns target and host of a request; of an absolute URL, its parts (RFC 9112 section 3.2.2). */
 export function originOf(request: SentRequest): { readonly target: string; readonly host: string } {
   const absolute = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(request.target);
   if (absolute === null) return { target: request.target, host: request.host };

@@ -1,4 +1,4 @@
-/** The ways in which a signature may be written. */
+/** Recognizes signatures in a wrong encoding. */
 
 import type { Deviation } from "./diagnose.js";
 
@@ -7,7 +7,7 @@ const encoded = (id: string, what: string, mend: string): Deviation => ({ id, wh
 const BASE64 = "Write the raw bytes of the signature in Base64, with its = at the end.";
 
 export const encodings = {
-  hex: encoded("signature-hex", "the signature is written in hex, Base64 is expected", BASE64),
+  hex: encoded("signature-hex", "the signature is in hex, Base64 is expected", BASE64),
   base64OfHex: encoded(
     "signature-base64-of-hex",
     "the signature is Base64 of its hex digits, Base64 of its bytes is expected",
@@ -16,20 +16,20 @@ export const encodings = {
   unpadded: encoded("signature-unpadded", "the signature's Base64 lost its padding", BASE64),
   url: encoded(
     "signature-url-alphabet",
-    "the signature is written in the URL alphabet of Base64",
+    "the signature is in the URL alphabet of Base64",
     "Use + and / instead of - and _, with = at the end.",
   ),
   percent: encoded(
     "signature-percent-encoded",
     "the signature is percent-encoded",
-    "Send the Base64 as it is: a header is not a URL.",
+    "Send the Base64 unchanged: a header is not a URL.",
   ),
   spaces: encoded(
     "signature-plus-as-space",
     "the signature's + became spaces",
-    "Send the Base64 as it is: it went through the decoding of a URL or a form.",
+    "Send the Base64 unchanged: it was decoded like a URL or a form.",
   ),
-  quoted: encoded("signature-quoted", "the signature stands between quotes", "Send the Base64 without quotes."),
+  quoted: encoded("signature-quoted", "the signature is in quotes", "Send the Base64 without quotes."),
   prefixed: encoded(
     "signature-prefixed",
     "the signature has a prefix",
@@ -47,10 +47,10 @@ export interface Reading {
   readonly encoding?: keyof typeof encodings;
 }
 
-/** Fewer characters of Base64 would not tell one mistake from another. */
+/** Minimum number of Base64 characters: with fewer, mistakes cannot be distinguished. */
 const LEAST_PREFIX = 8;
 
-/** Every way in which the text may stand for a signature, or with `isPrefix` for the beginning of one. */
+/** Returns every signature that the text may encode or, with `isPrefix`, of which it may be the beginning. */
 export function readSignature(signature: string, isPrefix: boolean): readonly Reading[] {
   if (isPrefix) return readPrefix(signature.trim());
   const readings: Reading[] = [];
@@ -65,7 +65,7 @@ export function readSignature(signature: string, isPrefix: boolean): readonly Re
   const decoded = Buffer.from(text, "base64");
   if (hex.test(text)) add(Buffer.from(text, "hex"), "hex");
   if (base64.test(text)) {
-    // A header loses the space at its start.
+    // A leading space of a header value is lost.
     if (text.length % 4 === 3 && text.endsWith("=")) add(Buffer.from(`+${text}`, "base64"), "spaces");
     if (hex.test(decoded.toString("latin1"))) add(Buffer.from(decoded.toString("latin1"), "hex"), "base64OfHex");
     const canonical = decoded.toString("base64");
@@ -92,7 +92,7 @@ export function readSignature(signature: string, isPrefix: boolean): readonly Re
   return readings;
 }
 
-/** Whole groups of four characters of Base64 are whole bytes. */
+/** Decodes the complete groups of four Base64 characters, which are whole bytes. */
 function readPrefix(text: string): readonly Reading[] {
   const whole = text.slice(0, text.length - (text.length % 4));
   if (whole.length < LEAST_PREFIX || !/^[A-Za-z0-9+/]+={0,2}$/.test(whole)) return [];

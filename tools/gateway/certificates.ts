@@ -98,8 +98,9 @@ export interface CertificateSet {
 const day = 86_400_000;
 
 /**
- * Creates a chain. Takes a few milliseconds with ECDSA and some hundred with RSA, whose keys are cached for the life of
- * the process: these certificates are for tests only.
+ * Creates a certificate chain, for tests only. Takes a few milliseconds with ECDSA and a few hundred with RSA, whose
+ * keys are cached until the process ends.
+ * @throws {GatewayError} INVALID_OPTION if the kind is unknown
  */
 export function makeCertificates(kind: CertificateKind, options: CertificateOptions = {}): CertificateSet {
   if (!Object.hasOwn(certificateKinds, kind)) {

@@ -129,7 +129,7 @@ export class DeviceRegistry {
   /** Can be changed while the gateway runs. */
   account: AccountState | undefined;
 
-  /** @throws {GatewayError} INVALID_DEVICES with the path, such as `products.P.devices.D.psk` */
+  /** @throws {GatewayError} INVALID_DEVICES with the path of the invalid member, such as `products.P.devices.D.psk` */
   constructor(description: DevicesDescription) {
     const root = object(description, "devices", ["products", "account"]);
     oneOf(root.account, "account", ["isolated"]);
@@ -140,7 +140,10 @@ export class DeviceRegistry {
     }
   }
 
-  /** Adds or replaces a device while the gateway runs. */
+  /**
+   * Adds or replaces a device while the gateway runs.
+   * @throws {GatewayError} INVALID_DEVICES if the product is unknown or the description invalid
+   */
   set(productId: string, deviceName: string, description: DeviceDescription): void {
     const product = this.products.get(productId);
     if (!product) throw invalid(`products.${productId}`, "is not a known product");
@@ -148,7 +151,10 @@ export class DeviceRegistry {
     product.devices.set(deviceName, readDevice(productId, deviceName, description, place));
   }
 
-  /** Changes the credential of a device and keeps its topics; adds the device if it is unknown. */
+  /**
+   * Changes the credential of a device and keeps its topics; adds the device if it is unknown.
+   * @throws {GatewayError} INVALID_DEVICES if the product is unknown or the description invalid
+   */
   setCredential(productId: string, deviceName: string, description: DeviceDescription): DeviceRecord {
     const product = this.products.get(productId);
     if (!product) throw invalid(`products.${productId}`, "is not a known product");
@@ -167,8 +173,7 @@ export class DeviceRegistry {
 
 /**
  * Reads a devices file: JSON in the format of {@link DevicesDescription}.
- *
- * @throws GatewayError DEVICES_UNREADABLE, INVALID_DEVICES
+ * @throws {GatewayError} DEVICES_UNREADABLE, INVALID_DEVICES
  */
 export function readDevicesFile(path: string): DevicesDescription {
   let bytes: Uint8Array;

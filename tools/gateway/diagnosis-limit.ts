@@ -1,11 +1,11 @@
-/** Bounds what wrong signatures cost: at most so many diagnoses within any second. */
+/** Limits the cost of wrong signatures: a maximum number of diagnoses per second. */
 export class DiagnosisLimit {
   readonly #perSecond: number;
   readonly #nowMs: () => number;
-  /** When the last ones were, oldest first. */
+  /** Times of the last diagnoses, oldest first. */
   readonly #takenMs: number[] = [];
 
-  /** @param nowMs a monotonic clock, so that the gateway's own clock may be wrong */
+  /** @param nowMs monotonic clock, independent of the gateway's clock, which may be wrong */
   constructor(perSecond: number, nowMs: () => number = () => performance.now()) {
     this.#perSecond = perSecond;
     this.#nowMs = nowMs;

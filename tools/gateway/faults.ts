@@ -112,7 +112,10 @@ export class Faults {
   #random: (RandomFaults & { readonly draw: () => number }) | undefined;
   readonly #secure: boolean;
 
-  /** @param secure whether the gateway uses TLS; otherwise TLS faults are rejected */
+  /**
+   * @param secure whether the gateway uses TLS; otherwise TLS faults are rejected
+   * @throws {GatewayError} INVALID_OPTION if a fault is invalid, or the probability is not from 0 to 1
+   */
   constructor(secure: boolean, always: Fault | undefined, random: RandomFaults | undefined) {
     this.#secure = secure;
     this.always(always);
@@ -121,8 +124,8 @@ export class Faults {
 
   /**
    * Queues a fault for the next request or, for connection faults, for the next connection.
-   *
    * @param times number of injections @default times 1
+   * @throws {GatewayError} INVALID_OPTION if the fault is invalid, or needs HTTPS
    */
   next(fault: Fault, times = 1): void {
     this.#check(fault);
@@ -130,13 +133,19 @@ export class Faults {
     for (let i = 0; i < times; i++) queue.push(fault);
   }
 
-  /** Sets the fault for everything that is not queued; undefined removes it. */
+  /**
+   * Sets the fault for everything that is not queued; undefined removes it.
+   * @throws {GatewayError} INVALID_OPTION if the fault is invalid, or needs HTTPS
+   */
   always(fault: Fault | undefined): void {
     if (fault !== undefined) this.#check(fault);
     this.#always = fault;
   }
 
-  /** @throws GatewayError INVALID_OPTION */
+  /**
+   * Sets random faults; undefined removes them.
+   * @throws {GatewayError} INVALID_OPTION if a fault is invalid, or the probability is not from 0 to 1
+   */
   random(random: RandomFaults | undefined): void {
     if (random !== undefined) {
       if (!(random.probability >= 0 && random.probability <= 1)) {
@@ -253,7 +262,7 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
 /** All kinds of faults. */
 export const faultKinds = Object.keys(members) as readonly FaultKind[];
 
-/** Validates a fault. @throws {GatewayError} INVALID_OPTION */
+/** Validates a fault. @throws {GatewayError} INVALID_OPTION if the fault is invalid */
 export function checkFault(fault: unknown): asserts fault is Fault {
   if (typeof fault !== "object" || fault === null) throw invalid("A fault must be an object with a kind.");
   const { kind, ...rest } = fault as Record<string, unknown>;
@@ -272,8 +281,7 @@ export function checkFault(fault: unknown): asserts fault is Fault {
 /**
  * Reads a fault from text, for command lines and headers: `truncated`, `hang:body`, `status:503:120`, `delay:200`,
  * `error:FailedOperation.AccountIsolated:403`, or JSON. The last value may contain colons.
- *
- * @throws GatewayError INVALID_OPTION
+ * @throws {GatewayError} INVALID_OPTION if the text is not a valid fault
  */
 export function parseFault(text: string): Fault {
   let fault: unknown;

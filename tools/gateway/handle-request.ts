@@ -180,7 +180,7 @@ function checkSignature(
   rules.nonces.use(`${device.productId}/${device.deviceName}`, signed.nonce, nowSeconds, rules.windowSeconds);
 }
 
-/** Every mistake alone and the common ones in pairs; a gateway has other things to do. */
+/** Enough for every mistake alone and the common ones in pairs, without blocking the gateway for long. */
 const MAX_HASHES = 5000;
 
 const maxOtherKeys = 50;

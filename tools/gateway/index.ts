@@ -1,12 +1,7 @@
 /**
  * A local gateway that speaks the device protocol of Tencent Cloud IoT Hub over HTTP and HTTPS: for tests and
  * experiments, and to inspect a device's requests. It verifies with `node:crypto` and shares no code with the library,
- * so that a bug in one is not repeated in the other.
- *
- * ```ts const gateway = await startGateway({ https: true, devices: { products: { P1: { devices: { dev1: { psk:
- * "lDZ6Uqt+I9E0wW7rvDUs7Q==" } } } } }, onRequest: (request) => console.log(formatRequest(request)), }); // Publish to
- * gateway.url, trusting gateway.ca; then look at gateway.received. gateway.faults.next({ kind: "status", status: 503,
- * retryAfter: 2 }); await gateway.close(); ```
+ * so that a bug in one is not repeated in the other. Start with {@link startGateway}.
  *
  * Where the behaviour of the real service is not documented (error codes, clock tolerance, reused nonces), this gateway
  * is strict; most of it can be configured.

@@ -70,7 +70,7 @@ export interface GatewayOptions {
   readonly onRequest?: (request: ReceivedRequest) => void;
 }
 
-/** @throws GatewayError INVALID_OPTION */
+/** Validates options. @throws {GatewayError} INVALID_OPTION if one is invalid */
 export function checkOptions(options: GatewayOptions): void {
   const whole = (name: keyof GatewayOptions, min: number, max: number): void => {
     const value = options[name];

@@ -14,7 +14,10 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const maxTopicBytes = 255;
 
-/** Checks the Content-Type: `application/json`, with any parameters except a charset other than UTF-8. */
+/**
+ * Checks the Content-Type: `application/json`, with any parameters except a charset other than UTF-8.
+ * @throws {Refusal} InvalidParameter
+ */
 export function checkContentType(value: string | undefined): void {
   const [type, ...parameters] = (value ?? "").split(";").map((part) => part.trim().toLowerCase());
   if (type !== "application/json") {
@@ -27,7 +30,8 @@ export function checkContentType(value: string | undefined): void {
 }
 
 /**
- * Parses a request body. @throws {Refusal} InvalidParameterValue.InvalidJSON unless it is a JSON object in valid UTF-8
+ * Parses a request body.
+ * @throws {Refusal} InvalidParameterValue.InvalidJSON if it is not a JSON object in valid UTF-8
  */
 export function parseBody(body: Buffer): JsonObject {
   let text: string;
@@ -50,12 +54,15 @@ export function parseBody(body: Buffer): JsonObject {
   return value as JsonObject;
 }
 
-/** Reads ProductId and DeviceName from a body and checks only their format. */
+/**
+ * Reads ProductId and DeviceName from a body and checks only their format.
+ * @throws {Refusal} InvalidParameterValue, InvalidParameterValue.ParamIncomplete
+ */
 export function readIdentity(body: JsonObject): { productId: string; deviceName: string } {
   const productId = text(body, "ProductId");
   const deviceName = text(body, "DeviceName");
   if (!productIdPattern.test(productId)) {
-    throw new Refusal("InvalidParameterValue", "ProductId may hold letters, digits and _ only.");
+    throw new Refusal("InvalidParameterValue", "ProductId must consist of letters, digits and _.");
   }
   if (!deviceNamePattern.test(deviceName)) {
     throw new Refusal("InvalidParameterValue", "DeviceName must be 1 to 48 letters, digits, colons, _ and -.");
@@ -63,7 +70,12 @@ export function readIdentity(body: JsonObject): { productId: string; deviceName:
   return { productId, deviceName };
 }
 
-/** Reads and checks topic, permission, QoS, encoding and size of a message. */
+/**
+ * Reads and checks topic, permission, QoS, encoding and size of a message.
+ * @throws {Refusal} InvalidParameterValue, InvalidParameterValue.ParamIncomplete,
+ * InvalidParameterValue.PayloadOverLimit, FailedOperation.InvalidTopicName, UnauthorizedOperation.PermissionDenied,
+ * ResourceNotFound.TopicPolicyNotExist
+ */
 export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBytes: number): Message {
   const topic = text(body, "TopicName");
   checkTopic(topic, device);
@@ -83,7 +95,7 @@ export function readMessage(body: JsonObject, device: DeviceRecord, maxPayloadBy
       throw new Refusal("InvalidParameterValue", "Payload is not standard Base64 with padding.");
     }
   } else {
-    throw new Refusal("InvalidParameterValue", "PayloadEncoding must be Base64 or left out.");
+    throw new Refusal("InvalidParameterValue", "PayloadEncoding must be Base64 or absent.");
   }
   if (payload.length > maxPayloadBytes) {
     throw new Refusal(
@@ -99,7 +111,7 @@ function checkTopic(topic: string, device: DeviceRecord): void {
     throw new Refusal("FailedOperation.InvalidTopicName", `TopicName is longer than ${maxTopicBytes} bytes.`);
   }
   if (/[+#\0]/.test(topic)) {
-    throw new Refusal("FailedOperation.InvalidTopicName", "TopicName must not hold +, # or NUL.");
+    throw new Refusal("FailedOperation.InvalidTopicName", "TopicName must not contain +, # or NUL.");
   }
   const permission = device.topics.get(topic);
   if (permission === "publish" || permission === "both") return;
@@ -116,12 +128,15 @@ function checkTopic(topic: string, device: DeviceRecord): void {
   throw new Refusal("ResourceNotFound.TopicPolicyNotExist", `The device may not publish to ${quote(topic)}.`);
 }
 
-/** Reads a member that must be a string. */
+/**
+ * Reads a member that must be a string.
+ * @throws {Refusal} InvalidParameterValue.ParamIncomplete if it is missing or empty; InvalidParameterValue
+ */
 export function text(body: JsonObject, name: string, empty: "allow empty" | "refuse empty" = "refuse empty"): string {
   const value = body[name];
   if (value === undefined || value === null)
     throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is missing.`);
-  if (typeof value !== "string") throw new Refusal("InvalidParameterValue", `${name} must be a text.`);
+  if (typeof value !== "string") throw new Refusal("InvalidParameterValue", `${name} must be a string.`);
   if (value === "" && empty === "refuse empty")
     throw new Refusal("InvalidParameterValue.ParamIncomplete", `${name} is empty.`);
   return value;

@@ -9,7 +9,7 @@ export class RateLimit {
     this.#limit = limit;
   }
 
-  /** @throws Refusal RequestLimitExceeded */
+  /** @throws {Refusal} RequestLimitExceeded */
   take(device: string, nowMs: number): void {
     const times = (this.#times.get(device) ?? []).filter((time) => time > nowMs - 1000 && time <= nowMs);
     if (times.length >= this.#limit) {

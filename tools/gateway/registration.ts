@@ -12,8 +12,9 @@ export interface Registration {
 
 /**
  * Handles `POST /device/register` after its signature was verified with the ProductSecret.
- *
- * @throws Refusal
+ * @throws {Refusal} ResourceNotFound.DeviceNotExist, LimitExceeded.DeviceExceedLimit,
+ * UnsupportedOperation.ClientCertAlreadyGot, UnsupportedOperation.WrongProductAuthType, InvalidParameterValue,
+ * InvalidParameterValue.ParamIncomplete, InvalidParameterValue.CACertNotMatch
  */
 export function register(
   registry: DeviceRegistry,

@@ -24,19 +24,20 @@ interface Meaning {
 }
 
 /*
- * Unless noted, the API publishes the code with the meaning that the rule has. Choices:
- * - a Content-Type other than JSON gives the bare InvalidParameter, a member or header with a wrong value the bare
- *   InvalidParameterValue: nothing narrower is published
- * - a member that is missing gives ParamIncomplete ("a key field is missing"), a header that is missing MissingParameter
- * - a topic without a policy gives TopicPolicyNotExist, one whose policy does not include publishing PermissionDenied
- * - HMAC where the device has a certificate gives ProductNotSupportPSK, RSA where it has a psk WrongProductAuthType;
- *   the wrong one of two HMAC algorithms gives SignatureFailure
- * - log lines that are too many or too long give InvalidMsgLen
- * - a product without dynamic registration gives ProductIsForbidden ("the product has this function switched off")
- * - a second registration, where it is refused, gives ClientCertAlreadyGot, which is published for certificates; for a
- *   psk nothing is published
- * - a certificate that the product's CA did not sign gives CACertNotMatch, published for the CA's own upload
- * - bytes that are not HTTP give UnsupportedProtocol, a path or method that does not exist InvalidAction
+ * Unless noted, the API publishes the code with the same meaning. Choices:
+ * - Content-Type other than JSON: InvalidParameter; member or header with a wrong value: InvalidParameterValue. Nothing
+ *   more specific is published.
+ * - missing member: ParamIncomplete ("a key field is missing"); missing header: MissingParameter
+ * - topic without a policy: TopicPolicyNotExist; policy without publishing: PermissionDenied
+ * - HMAC although the device has a certificate: ProductNotSupportPSK; RSA although it has a PSK: WrongProductAuthType;
+ *   the wrong one of two HMAC algorithms: SignatureFailure
+ * - too many or too long log lines: InvalidMsgLen
+ * - product without dynamic registration: ProductIsForbidden ("the product has this function switched off")
+ * - rejected repeated registration: ClientCertAlreadyGot, which is published for certificates; nothing is published for
+ * a
+ *   PSK
+ * - certificate not signed by the product's CA: CACertNotMatch, published for the upload of a CA
+ * - non-HTTP bytes: UnsupportedProtocol; unknown path or method: InvalidAction
  */
 const meanings = {
   "AuthFailure.SignatureFailure": { status: 401, number: 1010 },
@@ -79,8 +80,8 @@ export const responseCodes = Object.keys(meanings) as readonly ResponseCode[];
 /** Unpublished codes, and why the gateway uses them. */
 export const unpublishedCodes: Readonly<Partial<Record<ResponseCode, string>>> = {
   "AuthFailure.NonceReused":
-    "Whether the service refuses a nonce that was used before is not known. A test of replayed requests needs a code " +
-    "that cannot be mistaken for a wrong key or a wrong clock.",
+    "It is unknown whether the service rejects a repeated nonce. A test of replayed requests needs a code that cannot be " +
+    "mistaken for a wrong key or a wrong clock.",
 };
 
 /** A rejection, which becomes an error response. */

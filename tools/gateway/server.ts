@@ -58,9 +58,18 @@ interface RequestContext {
 }
 
 /**
- * Starts a gateway.
- *
- * @throws GatewayError INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED
+ * Starts a gateway, and resolves when it listens.
+ * @throws {GatewayError} INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN,
+ * LISTEN_FAILED
+ * @example
+ *   const gateway = await startGateway({
+ *     https: true,
+ *     devices: { products: { ABCDE12345: { devices: { sensor1: { psk: "lDZ6Uqt+I9E0wW7rvDUs7Q==" } } } } },
+ *     onRequest: (request) => console.log(formatRequest(request)),
+ *   });
+ *   gateway.faults.next({ kind: "status", status: 503, retryAfter: 2 });
+ *   // Publish to gateway.url, trusting gateway.ca; gateway.received then has the requests.
+ *   await gateway.close();
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);

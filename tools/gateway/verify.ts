@@ -29,6 +29,10 @@ export interface SignatureHeaders {
   readonly signature: string;
 }
 
+/**
+ * Reads the signature headers.
+ * @throws {Refusal} MissingParameter, InvalidParameterValue
+ */
 export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
   const header = (name: string): string => {
     const value = request.headers[name.toLowerCase()];
@@ -42,7 +46,7 @@ export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
   if (!signatureAlgorithms.includes(algorithm as SignatureAlgorithm)) {
     const lower = algorithm.toLowerCase();
     const hint = signatureAlgorithms.includes(lower as SignatureAlgorithm) ? `: write it in lower case, ${lower}` : "";
-    throw new Refusal("InvalidParameterValue", `X-TC-Algorithm ${quote(algorithm)} is not known${hint}.`);
+    throw new Refusal("InvalidParameterValue", `X-TC-Algorithm ${quote(algorithm)} is unknown${hint}.`);
   }
   if (!/^(0|[1-9]\d{0,15})$/.test(timestamp)) {
     throw new Refusal("InvalidParameterValue", "X-TC-Timestamp is not a decimal number of seconds.");
@@ -54,7 +58,7 @@ export function readSignatureHeaders(request: RawRequest): SignatureHeaders {
   return { algorithm: algorithm as SignatureAlgorithm, timestampSeconds, timestamp, nonce, signature };
 }
 
-/** Checks a timestamp. @throws {Refusal} AuthFailure.SignatureExpire if it is outside of the window on either side */
+/** Checks a timestamp. @throws {Refusal} AuthFailure.SignatureExpire if it differs by more than the window */
 export function checkTimestamp(timestampSeconds: number, nowSeconds: number, windowSeconds: number): void {
   const ahead = timestampSeconds - nowSeconds;
   if (Math.abs(ahead) <= windowSeconds) return;
@@ -96,9 +100,9 @@ export function hmacName(algorithm: SignatureAlgorithm): "sha1" | "sha256" {
 }
 
 /**
- * Checks an algorithm. @throws {Refusal} UnauthorizedOperation.ProductNotSupportPSK,
- * UnsupportedOperation.WrongProductAuthType or AuthFailure.SignatureFailure if the credential or the product does not
- * support it
+ * Checks an algorithm.
+ * @throws {Refusal} UnauthorizedOperation.ProductNotSupportPSK, UnsupportedOperation.WrongProductAuthType,
+ * AuthFailure.SignatureFailure if the credential or the product does not support it
  */
 export function checkAlgorithmFits(
   device: DeviceRecord,

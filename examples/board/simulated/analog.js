@@ -1,6 +1,6 @@
 import Timer from "timer";
 
-/** An analog input as the SDK's on an ESP32, with a TMP36 on it, in a room between 20 and 25 °C. */
+/** Simulated analog input of an ESP32 with a TMP36 in a room at 20 to 25 °C. */
 export default class Analog {
   /** @type {number} bits */
   resolution = 12;
@@ -13,7 +13,7 @@ export default class Analog {
     }, 1000);
   }
 
-  /** @returns {number} of 4095 for 2450 mV, as the calibrated input at 12 dB */
+  /** @returns {number} 4095 for 2450 mV, like the calibrated input at 12 dB */
   read() {
     return Math.trunc(((500 + 10 * this.#celsius) * 4095) / 2450);
   }

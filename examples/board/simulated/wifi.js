@@ -1,6 +1,6 @@
 import Timer from "timer";
 
-/** The Wi-Fi interface of ECMA-419, where the computer's own network is used. */
+/** Simulated Wi-Fi interface of ECMA-419: the computer is already connected. */
 export default class WiFi {
   /** @type {((property: "connection" | "address") => void) | undefined} */
   #onChanged;

@@ -1,5 +1,5 @@
 /**
- * Sleeps; the program starts anew afterwards.
+ * Sleeps; the program restarts afterwards.
  * @param {number} seconds
  */
 export function deepSleep(seconds) {

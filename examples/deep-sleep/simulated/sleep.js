@@ -1,7 +1,7 @@
 /**
- * Computers stay awake.
+ * Simulated: a computer stays awake.
  * @param {number} seconds
  */
 export function deepSleep(seconds) {
-  trace(`asleep for ${seconds} s; a board starts anew then\n`);
+  trace(`asleep for ${seconds} s; a board restarts then\n`);
 }

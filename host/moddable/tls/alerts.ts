@@ -1,4 +1,4 @@
-/** Alerts of TLS 1.2: RFC 5246 section 7.2, and what extensions have added. */
+/** Alerts of TLS 1.2: RFC 5246 section 7.2, and those added by extensions. */
 
 export const CLOSE_NOTIFY = 0;
 export const UNEXPECTED_MESSAGE = 10;
@@ -16,7 +16,7 @@ export const UNSUPPORTED_EXTENSION = 110;
 export const WARNING = 1;
 export const FATAL = 2;
 
-// One text, as an object of so many members would cost a preloaded machine more.
+// One string: an object with as many properties would take more memory in a preloaded machine.
 const NAMES =
   " 0:close_notify 10:unexpected_message 20:bad_record_mac 21:decryption_failed 22:record_overflow 30:decompression_failure" +
   " 40:handshake_failure 41:no_certificate 42:bad_certificate 43:unsupported_certificate 44:certificate_revoked" +
@@ -26,7 +26,7 @@ const NAMES =
   " 111:certificate_unobtainable 112:unrecognized_name 113:bad_certificate_status_response 114:bad_certificate_hash_value" +
   " 115:unknown_psk_identity 116:certificate_required 120:no_application_protocol ";
 
-/** The name of an alert, `"unknown"` if it has none. */
+/** Returns the name of an alert, or `"unknown"`. */
 export function alertName(code: number): string {
   const start = NAMES.indexOf(` ${code}:`);
   if (start < 0) return "unknown";

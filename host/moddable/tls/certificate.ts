@@ -33,10 +33,10 @@ const CERTIFICATE_SERIAL_NUMBER = 0x82;
 export const MAX_CERTIFICATE_BYTES = 8192;
 /** Maximum number of extensions; public certificates have about ten. */
 export const MAX_EXTENSIONS = 32;
-/** Longest object identifier and serial number (RFC 5280 section 4.1.2.2), in bytes. */
+/** Maximum size of an object identifier and of a serial number (RFC 5280 section 4.1.2.2), in bytes. */
 export const MAX_IDENTIFIER_BYTES = 20;
 
-/** Bits of keyUsage, RFC 5280 section 4.2.1.3, as the first octet has them. */
+/** Bits of keyUsage in its first octet, RFC 5280 section 4.2.1.3. */
 export const DIGITAL_SIGNATURE = 0x80;
 export const KEY_ENCIPHERMENT = 0x20;
 export const KEY_CERT_SIGN = 0x04;
@@ -88,7 +88,7 @@ export class Certificate {
     }
     this.der = der;
     try {
-      // In two passes, as the algorithm that is signed has to be the one outside, where it is not.
+      // Two passes: the inner signature algorithm, which is signed, must equal the outer one, which is not.
       const outside = new DerCursor(der);
       const whole = outside.enter(SEQUENCE);
       this.#tbs = outside.whole(SEQUENCE);
@@ -166,7 +166,7 @@ export class Certificate {
           break;
         }
         case KEY_USAGE: {
-          // Section 4.2.1.3: bits beyond the last one used are zero, and one is set.
+          // Section 4.2.1.3: unused bits are zero, and at least one bit is set.
           const octets = fields.read(BIT_STRING);
           const beyond = (1 << octets[0]) - 1;
           if (octets.length < 2 || octets[0] > 7 || octets[octets.length - 1] & beyond) {
@@ -194,11 +194,11 @@ export class Certificate {
           this.#isNameCritical = critical;
           break;
         case NAME_CONSTRAINTS:
-          // Section 4.2.1.10: they limit what an issuer may issue even where it forgot to call them critical.
+          // Section 4.2.1.10 requires them to be critical; they are enforced even if they are not.
           this.#nameConstraints = fields.whole(SEQUENCE);
           break;
         case SUBJECT_KEY_IDENTIFIER:
-          // Section 4.2.1.2: it helps to find issuers, and must not be critical.
+          // Section 4.2.1.2: used to find issuers; must not be critical.
           this.#subjectKeyIdentifier = fields.span(OCTET_STRING);
           understood = !critical;
           break;
@@ -217,7 +217,7 @@ export class Certificate {
           fields.skipRest();
           break;
         case POLICY_CONSTRAINTS:
-          // They limit what an issuer may issue, like name constraints.
+          // Not supported, and they restrict what an issuer may issue: treated as critical.
           fields.skipRest();
           understood = false;
           break;
@@ -231,7 +231,7 @@ export class Certificate {
     } while (!fields.done);
   }
 
-  /** DER of what is signed. */
+  /** DER of the TBSCertificate: the signed bytes. */
   get tbs(): Uint8Array {
     return viewOf(this.der, this.#tbs);
   }
@@ -242,7 +242,7 @@ export class Certificate {
   }
 
   get signature(): Uint8Array {
-    // After the count of unused bits.
+    // Skips the number of unused bits.
     return viewOf(this.der, this.#signature).subarray(1);
   }
 
@@ -256,7 +256,7 @@ export class Certificate {
     return viewOf(this.der, this.#subject);
   }
 
-  /** DER of the SubjectPublicKeyInfo: what a pin is the hash of. */
+  /** DER of the SubjectPublicKeyInfo: the input of a pin's hash. */
   get spki(): Uint8Array {
     return viewOf(this.der, this.#spki);
   }
@@ -279,7 +279,7 @@ export class Certificate {
     return this.#authorityKeyIdentifier === 0 ? undefined : viewOf(this.der, this.#authorityKeyIdentifier);
   }
 
-  /** @throws {Rejection} if it cannot be read, or is of a kind that signatures cannot be checked with */
+  /** @throws {Rejection} if it is malformed, or of an unsupported type */
   publicKey(): PublicKey {
     try {
       this.#publicKey ??= readPublicKey(this.spki);
@@ -292,8 +292,8 @@ export class Certificate {
 }
 
 /**
- * The subject's name, to find a certificate by without reading all of it.
- * @returns its contents, a view; undefined if the bytes are not a certificate
+ * Returns the contents of the subject without parsing the rest of the certificate, as a view; undefined if the bytes
+ * are not a certificate.
  */
 export function subjectOf(der: Uint8Array): Uint8Array | undefined {
   try {
@@ -312,12 +312,12 @@ export function subjectOf(der: Uint8Array): Uint8Array | undefined {
 }
 
 function unreadable(what: string, error: unknown): Rejection {
-  // An engine's own text, of an error that nobody foresaw, is not for users.
+  // Texts of the engine's own exceptions are not meant for users.
   const reason = error instanceof DerFault ? ` (${error.message})` : "";
   return new Rejection(`${what} cannot be read${reason}`, BAD_CERTIFICATE);
 }
 
-/** A key of 2048 to 4096 bits, the exponent odd, from 3 and below 2^32. */
+/** RSA keys must have 2048 to 4096 bits, and an odd exponent of at least 3 and less than 2^32. */
 const MIN_MODULUS_BYTES = 256;
 const MAX_MODULUS_BYTES = 512;
 
@@ -348,7 +348,10 @@ function readPublicKey(spki: Uint8Array): PublicKey {
     }
     const last = exponent[exponent.length - 1];
     if (!(modulus[bytes - 1] & last & 1) || exponent.length > 4 || (exponent.length === 1 && last < 3)) {
-      throw new Rejection("an RSA key is even, or its exponent is not odd, from 3 and below 2^32", BAD_CERTIFICATE);
+      throw new Rejection(
+        "an RSA key has an even modulus, or its exponent is not odd, at least 3 and less than 2^32",
+        BAD_CERTIFICATE,
+      );
     }
     return { type: "rsa", modulus, exponent };
   }
@@ -382,7 +385,7 @@ function isEcKey(algorithm: Uint8Array): boolean {
   return wordAt(algorithm, 0) === 0x06072a86 && wordAt(algorithm, 4) === 0x48ce3d02 && algorithm[8] === 1;
 }
 
-/** That with 1.2.840.10045.3.1.7 or 1.3.132.0.34. */
+/** Returns the curve of an EC key: 1.2.840.10045.3.1.7 or 1.3.132.0.34. */
 function curveOf(algorithm: Uint8Array): CurveName | undefined {
   if (!isEcKey(algorithm)) return undefined;
   const { length } = algorithm;
@@ -398,7 +401,7 @@ function isForServers(purpose: Uint8Array): boolean {
   return purpose.length === 8 && wordAt(purpose, 0) === 0x2b060105 && wordAt(purpose, 4) === 0x05070301;
 }
 
-/** RFC 5280 section 4.1.2.1; DER leaves out the default. */
+/** RFC 5280 section 4.1.2.1; DER omits the default. */
 function readVersion(fields: DerCursor): number {
   if (fields.peek() !== VERSION) return 1;
   const explicit = fields.enter(VERSION);
@@ -408,7 +411,7 @@ function readVersion(fields: DerCursor): number {
   return octets[0] + 1;
 }
 
-/** Where the contents of a Name lie (RFC 5280 section 4.1.2.4), read through, as names are compared as they are. */
+/** Returns the position of a Name (RFC 5280 section 4.1.2.4), after checking its syntax: comparisons rely on it. */
 function readName(fields: DerCursor): Span {
   const ahead = fields.copy();
   const name = ahead.enter(SEQUENCE);
@@ -426,14 +429,14 @@ function readName(fields: DerCursor): Span {
   return fields.span(SEQUENCE);
 }
 
-/** Contents of an OBJECT IDENTIFIER: within the limit, and its last number ended. */
+/** Checks an OBJECT IDENTIFIER: it must not exceed the limit, and its last number must be complete. */
 function checkIdentifier(id: Uint8Array): void {
   const { length } = id;
   if (length === 0 || id[length - 1] >= 0x80) throw new DerFault("an object identifier is not DER");
   if (length > MAX_IDENTIFIER_BYTES) throw new DerFault("an object identifier is too long");
 }
 
-/** The object identifier of an AlgorithmIdentifier, for an error message. */
+/** Returns the dotted object identifier of an AlgorithmIdentifier, for error messages. */
 export function algorithmName(contents: Uint8Array): string {
   try {
     const id = new DerCursor(contents).read(OBJECT_IDENTIFIER);
@@ -444,7 +447,7 @@ export function algorithmName(contents: Uint8Array): string {
   }
 }
 
-/** An object identifier as people know it: 2.5.29.30. One with a number beyond 2^53 stays in hex. */
+/** Formats an object identifier, such as 2.5.29.30; in hex if a number in it exceeds 2^53. */
 function dotted(id: Uint8Array): string {
   let text = "";
   let arc = 0;
@@ -463,7 +466,7 @@ function dotted(id: Uint8Array): string {
   return text;
 }
 
-/** RFC 5280 section 4.1.2.5: to the second, in UTC. */
+/** Reads a time (RFC 5280 section 4.1.2.5): with seconds, in UTC. */
 function readTime(fields: DerCursor): number {
   const isShort = fields.peek() === UTC_TIME;
   const octets = fields.read(isShort ? UTC_TIME : GENERALIZED_TIME);
@@ -476,12 +479,12 @@ function readTime(fields: DerCursor): number {
   const day = digits(octets, at + 2);
   const seconds = 3600 * upTo(digits(octets, at + 4), 23) + 60 * upTo(digits(octets, at + 6), 59);
   const time = Date.UTC(year, month - 1, day, 0, 0, seconds + upTo(digits(octets, at + 8), 59));
-  // Date.UTC makes another day of a 30th of February, and takes years below 100 for the 20th century.
+  // Date.UTC normalizes invalid days such as February 30, and maps years below 100 to the 20th century.
   if (year < 100 || month < 1 || month > 12 || new Date(time).getUTCDate() !== day) throw malformedDate();
   return time;
 }
 
-/** A number of two digits. */
+/** Reads a two-digit number. */
 function digits(octets: Uint8Array, at: number): number {
   return 10 * upTo(octets[at] - 0x30, 9) + upTo(octets[at + 1] - 0x30, 9);
 }

@@ -47,7 +47,7 @@ export function verifyChain(
   trust: Trust,
   primitives: SignaturePrimitives,
 ): Certificate {
-  // What is checked before and after has separate functions: here its names would take stack while the path is built.
+  // Checks before and after have separate functions: here, their names would take stack while the path is built.
   const leaf = readLeaf(ders, host, trust);
   if (needsPath(ders, trust)) new PathBuilder(ders, trust, primitives).build(leaf);
   checkPins(leaf, trust, primitives);
@@ -67,7 +67,7 @@ function readLeaf(ders: readonly Uint8Array[], host: string, trust: Trust): Cert
   return leaf;
 }
 
-/** Not for a certificate that is an anchor itself. */
+/** Whether a path is needed: not for a certificate that is a trust anchor itself. */
 function needsPath(ders: readonly Uint8Array[], trust: Trust): boolean {
   return !trust.acceptAnything && !trust.anchors.some((anchor) => same(anchor, ders[0]));
 }
@@ -82,7 +82,7 @@ function checkPins(leaf: Certificate, trust: Trust, primitives: SignaturePrimiti
 
 /**
  * Checks a trust anchor in advance.
- * @throws {Rejection} if it is not a certificate, or can never end a path
+ * @throws {Rejection} if it is not a certificate, or cannot be the end of any path
  */
 export function checkAnchor(der: Uint8Array): void {
   const anchor = new Certificate(der);
@@ -97,9 +97,9 @@ export function checkAnchor(der: Uint8Array): void {
 
 interface Step {
   readonly certificate: Certificate;
-  /** Its place among those that were sent. */
+  /** Index among the certificates sent by the server. */
   readonly index: number;
-  /** Certificates that are still to be tried as its issuer, the likeliest last: anchors from -1 down, sent ones from 1. */
+  /** Issuers still to be tried, the likeliest last: anchors have indices from -1 down, sent certificates from 1 up. */
   readonly issuers: number[];
 }
 
@@ -115,7 +115,7 @@ class PathBuilder {
   readonly #now: number;
   readonly #primitives: SignaturePrimitives;
   readonly #comparisons = new Comparisons();
-  /** Pairs of a certificate and an issuer between which the signature has been checked. */
+  /** Pairs of a certificate and an issuer whose signature has been verified. */
   readonly #signed: number[] = [];
   readonly #forged: number[] = [];
   /** Why the first candidate was rejected: it was the most likely one, so its reason is the most useful. */
@@ -138,7 +138,7 @@ class PathBuilder {
     for (;;) {
       try {
         if (current !== undefined && index !== undefined) {
-          // An algorithm that is not accepted makes all issuers vain.
+          // No issuer can help if the algorithm is not supported.
           signatureAlgorithm(current.signatureAlgorithm);
           const issuers = this.#issuersOf(current);
           if (issuers.length > 1) {
@@ -177,18 +177,20 @@ class PathBuilder {
     throw this.#reason ?? this.#deadEnd ?? noPath(leaf);
   }
 
-  /** By its place: anchors from -1 down. */
+  /** Returns the DER for an index: anchors from -1 down. */
   #der(index: number): Uint8Array {
     return index < 0 ? this.#anchors[-1 - index] : this.#sent[index];
   }
 
-  /** Certificates that bear the issuer's name, last the anchors, and of equals those that were sent first. */
+  /**
+   * Returns the indices of certificates with the issuer's name, the likeliest last; anchors are likelier than others.
+   */
   #issuersOf(certificate: Certificate): number[] {
     const { issuer } = certificate;
     const found: number[] = [];
     const sent = this.#sent.length;
     for (let index = sent - 1; index >= -this.#anchors.length; index--) {
-      // The server's own certificate issues nothing.
+      // Skips the server's certificate, which cannot be an issuer.
       if (index === 0) continue;
       const subject = subjectOf(this.#der(index));
       if (subject !== undefined && isSameName(subject, issuer)) found.push(index);
@@ -211,7 +213,7 @@ class PathBuilder {
     let below = 0;
     for (let i = 0; i < path.length; i++) {
       const { certificate } = path[i];
-      // RFC 4158 section 2.4.2: a path that comes back to a name and key leads nowhere new.
+      // RFC 4158 section 2.4.2: a repeated name and key is a loop.
       if (same(certificate.spki, issuer.spki) && isSameName(certificate.subject, issuer.subject)) {
         throw noPath(child.certificate);
       }
@@ -220,7 +222,7 @@ class PathBuilder {
     if (this.#forged.includes(pair(child.index, index))) throw notSigned();
     checkDates(issuer, this.#now, which);
     checkExtensions(issuer, which);
-    // Certificates of version 1 and 2, which old roots are of, cannot say what they are for.
+    // Certificates of versions 1 and 2, such as old roots, have no basicConstraints.
     if (issuer.ca !== true && !(anchor && issuer.version < 3)) {
       throw new Rejection("an issuer is not a certification authority", BAD_CERTIFICATE);
     }
@@ -268,12 +270,14 @@ class PathBuilder {
   }
 }
 
-/** One number for a certificate and an issuer, each by its place. */
+/** Returns one number for the indices of a certificate and an issuer. */
 function pair(index: number, issuer: number): number {
   return MAX_CERTIFICATES * issuer + index;
 }
 
-/** 2 if its key identifier is the one that the certificate names, 0 if it is another, 1 if one of them has none. */
+/**
+ * Returns 2 if the issuer's key identifier is that named by the certificate, 0 if it differs, 1 if either is absent.
+ */
 function rank(der: Uint8Array, { authorityKeyIdentifier }: Certificate): number {
   if (authorityKeyIdentifier === undefined) return 1;
   try {
@@ -281,12 +285,12 @@ function rank(der: Uint8Array, { authorityKeyIdentifier }: Certificate): number 
     if (identifier === undefined) return 1;
     return same(identifier, authorityKeyIdentifier) ? 2 : 0;
   } catch {
-    // What is wrong with it is said when it is its turn.
+    // The error is reported when this issuer is tried.
     return 0;
   }
 }
 
-/** The highest rank last; the order of equals stays. */
+/** Stable sort by rank, the highest last. */
 function sort(issuers: number[], ranks: readonly number[]): void {
   const sorted: number[] = [];
   for (let wanted = 0; wanted <= 2; wanted++) {
@@ -340,7 +344,7 @@ function checkDates({ notBeforeMs, notAfterMs }: Certificate, now: number, which
   if (now < notBeforeMs) {
     throw new Rejection(`${which} is not valid before ${day(notBeforeMs)}`, CERTIFICATE_EXPIRED);
   }
-  // The last second counts to its end.
+  // RFC 5280 section 4.1.2.5: the validity includes notAfter, here to the end of that second.
   if (now > notAfterMs + 999) {
     throw new Rejection(`${which} expired on ${day(notAfterMs)}`, CERTIFICATE_EXPIRED);
   }

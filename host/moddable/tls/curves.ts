@@ -1,4 +1,4 @@
-/** The elliptic curves of which keys may be, SEC 2 sections 2.4.2 and 2.5.1; `a` is -3 in both. */
+/** Supported elliptic curves, SEC 2 sections 2.4.2 and 2.5.1; `a` is -3 in both. */
 
 import { bigIntOf } from "../../../src/crypto/big-int.js";
 
@@ -7,9 +7,9 @@ export type CurveName = "secp256r1" | "secp384r1";
 interface Curve {
   readonly p: bigint;
   readonly b: bigint;
-  /** The order. */
+  /** Order of the base point. */
   readonly n: bigint;
-  /** Bytes of a coordinate. */
+  /** Size of a coordinate in bytes. */
   readonly size: number;
 }
 
@@ -28,7 +28,7 @@ export const CURVES: Readonly<Record<CurveName, Curve>> = Object.freeze({
   }),
 });
 
-/** Whether these bytes are a point of the curve in the uncompressed form (SEC 1 section 2.3.4), and not infinity. */
+/** Whether bytes are an uncompressed point on the curve (SEC 1 section 2.3.4) other than infinity. */
 export function isOnCurve(name: CurveName, point: Uint8Array): boolean {
   const { p, b, size } = CURVES[name];
   if (point[0] !== 4 || point.length !== 1 + 2 * size) return false;

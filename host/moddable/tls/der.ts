@@ -24,7 +24,7 @@ export function viewOf(bytes: Uint8Array, span: Span): Uint8Array {
   return bytes.subarray(span >> SPAN_BITS, span & ((1 << SPAN_BITS) - 1));
 }
 
-/** Four bytes as a number, negative from 0x80 on: cheap to compare, and no deep calls as hexadecimal digits take. */
+/** Returns four bytes as a signed number: cheaper to compare than hexadecimal digits, and without deep calls. */
 export function wordAt(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
 }
@@ -47,7 +47,7 @@ export class DerCursor {
     this.#end = bytes.length;
   }
 
-  /** One that stands at the same place. */
+  /** Returns a cursor at the same position. */
   copy(): DerCursor {
     const copy = new DerCursor(this.#bytes);
     copy.#at = this.#at;
@@ -55,7 +55,7 @@ export class DerCursor {
     return copy;
   }
 
-  /** Whether the element that was entered, or the whole, has no further one. */
+  /** Whether the current element, or the input, has no further elements. */
   get done(): boolean {
     return this.#at >= this.#end;
   }
@@ -66,8 +66,8 @@ export class DerCursor {
   }
 
   /**
-   * Goes into the next element, which must have this tag.
-   * @returns what {@link leave} needs
+   * Enters the next element, which must have this tag.
+   * @returns the argument for {@link leave}
    * @throws {DerFault}
    */
   enter(tag: number): number {
@@ -78,8 +78,8 @@ export class DerCursor {
   }
 
   /**
-   * Goes up again.
-   * @throws {DerFault} if the element has more in it than was read
+   * Leaves the current element.
+   * @throws {DerFault} if it was not read completely
    */
   leave(outer: number): void {
     if (this.#at !== this.#end) throw new DerFault("an element has more parts than expected");
@@ -87,7 +87,7 @@ export class DerCursor {
   }
 
   /**
-   * Contents of the next element, which must have this tag.
+   * Returns the contents of the next element, which must have this tag.
    * @throws {DerFault}
    */
   read(tag: number): Uint8Array {
@@ -98,7 +98,8 @@ export class DerCursor {
   }
 
   /**
-   * Where the contents of the next element lie, which must have this tag; the bytes must be fewer than 16 384.
+   * Returns the position of the contents of the next element, which must have this tag; the input must have fewer than
+   * 16 384 bytes.
    * @throws {DerFault}
    */
   span(tag: number): Span {
@@ -109,7 +110,7 @@ export class DerCursor {
   }
 
   /**
-   * The same with its tag and length.
+   * Returns the position of the next element including its tag and length.
    * @throws {DerFault}
    */
   whole(tag: number): Span {
@@ -131,13 +132,13 @@ export class DerCursor {
     this.#at = this.#end;
   }
 
-  /** @throws {DerFault} if anything follows */
+  /** @throws {DerFault} if the input has not been read completely */
   end(): void {
     if (!this.done) throw new DerFault("bytes follow its end");
   }
 
   /**
-   * Octets of an INTEGER (X.690 section 8.3.2: as few as possible).
+   * Reads the octets of an INTEGER (X.690 section 8.3.2: as few as possible).
    * @throws {DerFault}
    */
   integer(): Uint8Array {
@@ -151,7 +152,7 @@ export class DerCursor {
   }
 
   /**
-   * Octets of a positive INTEGER without the zero that keeps it positive.
+   * Reads the octets of a positive INTEGER without leading zero.
    * @throws {DerFault}
    */
   positive(): Uint8Array {
@@ -169,7 +170,7 @@ export class DerCursor {
   }
 
   /**
-   * Octets of a BIT STRING of whole bytes.
+   * Reads the octets of a BIT STRING without unused bits.
    * @throws {DerFault}
    */
   octetsOfBits(): Uint8Array {
@@ -178,7 +179,7 @@ export class DerCursor {
     return octets.subarray(1);
   }
 
-  /** Steps to the contents of the next element and returns where they end. */
+  /** Moves to the contents of the next element and returns their end. */
   #open(tag: number): number {
     const bytes = this.#bytes;
     const limit = this.#end;
@@ -188,7 +189,7 @@ export class DerCursor {
     if (++at >= limit) throw new DerFault("it ends too early");
     let length = bytes[at++];
     if (length >= 0x80) {
-      // X.690 section 10.1: as few octets as possible. Two of them go beyond the longest certificate.
+      // X.690 section 10.1: as few octets as possible. Two suffice for the longest certificate.
       const octets = length & 0x7f;
       if (octets === 0 || octets > 2) throw new DerFault("a length is not valid DER");
       if (at + octets > limit) throw new DerFault("it ends too early");
@@ -207,7 +208,7 @@ export class DerCursor {
 }
 
 export function same(a: Uint8Array, b: Uint8Array): boolean {
-  // From the end: names differ there sooner.
+  // From the end, where names are more likely to differ.
   let i = a.length;
   if (i !== b.length) return false;
   while (i-- > 0) if (a[i] !== b[i]) return false;

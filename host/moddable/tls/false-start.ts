@@ -17,7 +17,7 @@ export class FalseStart {
   readonly #origin: string;
   readonly #clock: Pick<Clock, "nowMs">;
   readonly #storage: Storage | undefined;
-  /** Whether what an earlier start of the program has learned is known. */
+  /** Whether the stored state has been read. */
   #isLoaded = false;
   #untilMs = 0;
 
@@ -48,7 +48,7 @@ export class FalseStart {
         if (line.slice(space + 1) === this.#origin) this.#untilMs = Number(line.slice(0, space)) || 0;
       }
     } catch {
-      // It costs no more than one more failure.
+      // The cost is at most one more failure.
     }
     this.#isLoaded = true;
   }
@@ -59,7 +59,7 @@ export class FalseStart {
       lines.push(`${this.#untilMs} ${this.#origin}`);
       await this.#storage?.set(KEY, lines.slice(-MAX_ORIGINS).join("\n"));
     } catch {
-      // This life of the program knows.
+      // Effective until the next restart.
     }
   }
 }

@@ -38,17 +38,17 @@ export const SERVER_HELLO_DONE = 14;
 
 const NAMED_CURVE = 3;
 const SECP256R1 = 23;
-/** Of ServerECDHParams with an uncompressed point of that curve, RFC 8422 section 5.4. */
+/** Size of ServerECDHParams with an uncompressed point of secp256r1, RFC 8422 section 5.4. */
 const ECDH_PARAMETERS_BYTES = 69;
 const POINT_BYTES = 65;
-/** Of a record that holds Finished, or an alert, and no more: with AES-GCM, explicit nonce and tag are 24 bytes. */
+/** Size of a record that holds only Finished: with AES-GCM, explicit nonce and tag take 24 bytes. */
 const GCM_FINISHED_BYTES = RECORD_HEAD_BYTES + 24 + 16;
 
-/** The first of the suites that are offered, whatever is allowed besides. */
+/** Number of GCM suites, which are always offered first. */
 const GCM_SUITES = 2;
 
 const RSA_SIGN = 1;
-/** SHA-256 with RSA: what the SDK signs a CertificateVerify with. */
+/** RSA with SHA-256: the only algorithm with which the SDK signs CertificateVerify. */
 const RSA_SHA256 = 0x0401;
 
 type State =
@@ -63,16 +63,16 @@ type State =
   | "established";
 
 export interface HandshakeOptions {
-  /** Name or IPv4 address that the certificate must be for. */
+  /** Hostname or IPv4 address that the certificate must match. */
   readonly host: string;
   readonly trust: Trust;
   readonly primitives: SignaturePrimitives;
   /** 32 random bytes. */
   readonly clientRandom: Uint8Array;
-  /** The session that is to be resumed; if by a ticket, with an identifier that was drawn for this handshake. */
+  /** Session to resume; with a ticket, its identifier is random and new for each handshake. */
   readonly offered?: KeptSession;
   /**
-   * Whether a ticket (RFC 5077) is asked for.
+   * Whether to request a session ticket (RFC 5077).
    * @default true
    */
   readonly asksForTicket?: boolean;
@@ -104,12 +104,12 @@ export class Handshake {
     this.suites = cipherSuites(options.allowStaticRsaAndCbc === true);
   }
 
-  /** The suite that the server chose; 0 before. */
+  /** Cipher suite chosen by the server; 0 before ServerHello. */
   get suite(): number {
     return this.#suite;
   }
 
-  /** The identifier that the server gave the session, undefined if it keeps none. */
+  /** Session identifier assigned by the server; undefined if it does not keep the session. */
   get sessionId(): Uint8Array | undefined {
     return this.#sessionId;
   }
@@ -123,7 +123,7 @@ export class Handshake {
     return this.#isResumed;
   }
 
-  /** Whether the server may yet resume the session that was offered, or does. */
+  /** Whether the server resumes the offered session, or has not yet declined it. */
   get isResuming(): boolean {
     return this.options.offered !== undefined && (this.#state === "hello" || this.#isResumed);
   }
@@ -137,50 +137,50 @@ export class Handshake {
     return isTurnOver && !this.#isResumed && this.#isGcm && this.#takesCertificate === undefined;
   }
 
-  /** What the server wants to resume this session by, undefined if nothing came that can be kept. */
+  /** Session ticket sent by the server; undefined without one, or if it is too long. */
   get ticket(): Ticket | undefined {
     return this.#ticket;
   }
 
-  /** When the server's certificate ends, in milliseconds since 1970; infinite where none is looked at. */
+  /** Expiry of the server's certificate in milliseconds since 1970; infinite if certificates are not verified. */
   get notAfterMs(): number {
     return this.#notAfterMs;
   }
 
-  /** What comes next. */
+  /** Message expected next. */
   get state(): State {
     return this.#state;
   }
 
-  /** Whether what the server sends next is encrypted. */
+  /** Whether the server's next record must be encrypted. */
   get isEncrypted(): boolean {
     return this.#state === "finished" || this.#state === "established";
   }
 
-  /** Whether a message has begun and not ended. */
+  /** Whether an incomplete message is buffered. */
   get isAmid(): boolean {
     return this.#messages.isAmid;
   }
 
-  /** The server's point of secp256r1, for ECDHE: 65 bytes. */
+  /** The server's ephemeral public key for ECDHE: an uncompressed point of secp256r1, 65 bytes. */
   get point(): Uint8Array | undefined {
     return this.#point;
   }
 
-  /** The key of the server's certificate, once its chain has been verified. */
+  /** Public key of the server's certificate, once its chain has been verified. */
   get key(): PublicKey | undefined {
     return this.#key;
   }
 
-  /** Whether the server asks for a certificate, and takes one of RSA; undefined if it does not ask. */
+  /** Whether the server accepts an RSA client certificate; undefined if it requests none. */
   get takesCertificate(): boolean | undefined {
     return this.#takesCertificate;
   }
 
   /**
-   * Takes a record. After one of the handshake that is not encrypted, {@link next} has the messages that it completes.
-   * @param record head included; not an alert
-   * @throws {TlsFault} if it must not come now
+   * Processes a record. After an unencrypted handshake record, {@link next} returns the messages that it completes.
+   * @param record including its header; not an alert
+   * @throws {TlsFault} if the record is not allowed in this state
    */
   record(record: Uint8Array): void {
     const type = record[0];
@@ -191,13 +191,13 @@ export class Handshake {
         if (type !== APPLICATION_DATA) throw unexpected("a record other than data after the handshake");
         return;
       case "finished":
-        // The SDK looks into it. It takes as many messages as there are, so there must not be room for more than one.
+        // The SDK parses this record and accepts any number of messages in it: it must not have room for more than one.
         if (type !== HANDSHAKE || (this.#isGcm && record.length !== GCM_FINISHED_BYTES)) {
           throw unexpected("no Finished after ChangeCipherSpec");
         }
         return;
       case "change-cipher":
-        if (type !== CHANGE_CIPHER_SPEC) throw unexpected("no ChangeCipherSpec where it must come");
+        if (type !== CHANGE_CIPHER_SPEC) throw unexpected("missing ChangeCipherSpec");
         if (record.length !== RECORD_HEAD_BYTES + 1 || record[RECORD_HEAD_BYTES] !== 1) {
           throw malformed("ChangeCipherSpec");
         }
@@ -210,29 +210,29 @@ export class Handshake {
     }
   }
 
-  /** The SDK has verified the server's Finished. */
+  /** Must be called once the SDK has verified the server's Finished. */
   finish(): void {
     this.#state = "established";
     this.#key = this.#point = this.#serverRandom = undefined;
   }
 
   /**
-   * The next whole message of the handshake, head included, once it has passed every check.
-   * @returns undefined if another record is needed
+   * Returns the next complete handshake message, including its header, after all checks; undefined if another record is
+   * needed.
    * @throws {TlsFault}
-   * @throws {Rejection} of the certificate
+   * @throws {Rejection} if the certificate is not accepted
    */
   next(): Uint8Array | undefined {
     const message = this.#messages.next();
     if (message === undefined) {
-      // It is this side's turn.
+      // It is the client's turn: the server must not have begun another message.
       if (this.#state === "change-cipher" && this.isAmid) throw unexpected("a message after the server's last");
       return undefined;
     }
     const body = message.subarray(MESSAGE_HEAD_BYTES);
     if (this.#state === "certificate" && message[0] === CERTIFICATE) {
-      // The deepest calls of all begin here. On XS each name from outside that a function uses is a slot of its frame, and
-      // so all else is done elsewhere.
+      // The deepest call chain starts here. On XS, each outer name that a function uses takes a slot of its stack
+      // frame, so everything else is done in other functions.
       const { host, trust, primitives } = this.options;
       this.#leaf = verifyChain(readCertificates(body), host, trust, primitives);
       checkUse(this.#leaf, this.#suite);
@@ -246,12 +246,12 @@ export class Handshake {
   #takeLeaf(leaf: Certificate): void {
     this.#key = leaf.publicKey();
     if (!this.options.trust.acceptAnything) this.#notAfterMs = leaf.notAfterMs;
-    // It keeps the whole message.
+    // It references the whole message.
     this.#leaf = undefined;
     this.#state = isEcdhe(this.#suite) ? "key-exchange" : "request-or-done";
   }
 
-  /** Takes a message other than Certificate. */
+  /** Processes a message other than Certificate. */
   #take(type: number, body: Uint8Array): void {
     switch (this.#state) {
       case "hello":
@@ -293,7 +293,7 @@ export class Handshake {
     const { suites, options } = this;
     const { random, sessionId, suite, extendedMasterSecret, announcesTicket } = readServerHello(body, suites);
     if (announcesTicket && options.asksForTicket === false) {
-      throw new TlsFault("the server sent a ticket that was not asked for", UNSUPPORTED_EXTENSION);
+      throw new TlsFault("the server sent an unsolicited session ticket", UNSUPPORTED_EXTENSION);
     }
     this.#serverRandom = random;
     this.#sessionId = sessionId.length > 0 ? sessionId : undefined;
@@ -318,8 +318,8 @@ export class Handshake {
 }
 
 /**
- * Certificate, section 7.4.2.
- * @returns all that were sent, the server's own first
+ * Parses Certificate, section 7.4.2.
+ * @returns the certificates in DER, the server's first
  */
 function readCertificates(body: Uint8Array): Uint8Array[] {
   if (body.length < 3 || 3 + triple(body, 0) !== body.length) throw malformed("the list of certificates");
@@ -333,7 +333,7 @@ function readCertificates(body: Uint8Array): Uint8Array[] {
   return chain;
 }
 
-/** Whether the server's key may be used, and can, as the cipher suite uses it. */
+/** Checks that the server's key fits the cipher suite, and that its certificate permits this use. */
 function checkUse(leaf: Certificate, suite: number): void {
   const use = isEcdhe(suite) ? DIGITAL_SIGNATURE : KEY_ENCIPHERMENT;
   if (leaf.keyUsage !== undefined && !(leaf.keyUsage & use)) {
@@ -345,8 +345,8 @@ function checkUse(leaf: Certificate, suite: number): void {
 }
 
 /**
- * ServerKeyExchange, section 7.4.3 and RFC 8422 section 5.4.
- * @returns the server's point
+ * Verifies ServerKeyExchange, section 7.4.3 and RFC 8422 section 5.4.
+ * @returns the server's ephemeral public key
  */
 function readKeyExchange(
   body: Uint8Array,
@@ -377,10 +377,10 @@ function readKeyExchange(
   return point;
 }
 
-/** Whether a CertificateRequest (section 7.4.4) can be met with an RSA certificate and SHA-256. */
+/** Whether a CertificateRequest (section 7.4.4) accepts an RSA certificate and a signature with SHA-256. */
 function takesRsa(body: Uint8Array): boolean {
   const algorithmsAt = 1 + body[0];
-  // A length that is cut off leads beyond the end.
+  // A truncated length leads beyond the end.
   const authoritiesAt = algorithmsAt + 2 + word(body, algorithmsAt);
   if (
     !(body[0] > 0 && authoritiesAt + 2 <= body.length && authoritiesAt + 2 + word(body, authoritiesAt) === body.length)
@@ -393,8 +393,8 @@ function takesRsa(body: Uint8Array): boolean {
 }
 
 /**
- * NewSessionTicket, RFC 5077 section 3.3.
- * @returns undefined if the server has changed its mind, which it says by an empty one, or if it is too long to be kept
+ * Parses NewSessionTicket, RFC 5077 section 3.3.
+ * @returns undefined if the ticket is empty, which means that the server issues none after all, or is too long
  */
 function readTicket(body: Uint8Array): Ticket | undefined {
   if (body.length < 6 || 6 + word(body, 4) !== body.length) throw malformed("NewSessionTicket");

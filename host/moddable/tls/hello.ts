@@ -1,4 +1,4 @@
-/** The hellos: RFC 5246 sections 7.4.1.2 and 7.4.1.3, and the extensions that this client speaks. */
+/** ClientHello and ServerHello (RFC 5246 sections 7.4.1.2 and 7.4.1.3) with the supported extensions. */
 
 import { hexDecode } from "../../../src/crypto/hex.js";
 import { HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, malformed, TlsFault, UNSUPPORTED_EXTENSION } from "./alerts.js";
@@ -21,13 +21,13 @@ const ECDHE_RSA_AES_128_GCM = 0xc02f;
 /** ECDHE-RSA with AES-128-CBC; RSA with AES-128-CBC and AES-256-CBC, with SHA-256, then with SHA-1. */
 const STATIC_RSA_AND_CBC = Object.freeze([0xc027, 0x003c, 0x003d, 0x002f, 0x0035]);
 
-/** Cipher suites of the SDK that are offered, the preferred one first. */
+/** Returns the cipher suites to offer, in order of preference. */
 export function cipherSuites(allowStaticRsaAndCbc: boolean): number[] {
   const suites = [ECDHE_ECDSA_AES_128_GCM, ECDHE_RSA_AES_128_GCM];
   return allowStaticRsaAndCbc ? [...suites, ...STATIC_RSA_AND_CBC] : suites;
 }
 
-/** What a suite agrees on the keys with: of RFC 8422 and RFC 5289, or RFC 5246 appendix A.5. */
+/** Whether a suite uses ECDHE (RFC 8422, RFC 5289) rather than static RSA (RFC 5246 appendix A.5). */
 export function isEcdhe(suite: number): boolean {
   return suite >> 8 === 0xc0;
 }
@@ -35,16 +35,16 @@ export function isEcdhe(suite: number): boolean {
 const HASHES: readonly HashName[] = Object.freeze(["SHA256", "SHA384", "SHA512"] as const);
 
 /**
- * The hash of a SignatureAndHashAlgorithm (RFC 5246 section 7.4.1.4.1), undefined if it was not offered with a key of this
- * type: below, in the extension, stand the same ones.
+ * Returns the hash of a SignatureAndHashAlgorithm (RFC 5246 section 7.4.1.4.1), or undefined if the
+ * signature_algorithms extension below does not offer it for this type of key.
  */
 export function signatureHash(hash: number, signature: number, key: "rsa" | "ec"): HashName | undefined {
   return signature === (key === "rsa" ? 1 : 3) ? HASHES[hash - 4] : undefined;
 }
 
 /**
- * All extensions but server_name and session_ticket, in hex: as so many parameters of a call they would take the stack of
- * half a handshake. Each stands in the order of type, length, contents.
+ * All extensions except server_name and session_ticket, in hex: as parameters of a call, the bytes would take as much
+ * stack as half a handshake. Each extension has type, length and contents.
  */
 const EXTENSIONS =
   // extended_master_secret, RFC 7627.
@@ -66,41 +66,41 @@ const EXTENSIONS =
   "0010" +
   "000b" +
   "000908687474702f312e31" +
-  // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, as old servers refuse a hello that
-  // ends with an empty extension.
+  // signature_algorithms: ECDSA, then RSA, each with SHA-256, SHA-384, SHA-512. Last, because old servers reject a
+  // hello that ends with an empty extension.
   "000d" +
   "000e" +
   "000c040305030603040105010601";
 
-/** A ProtocolNameList of "http/1.1" alone. */
+/** ProtocolNameList that contains only "http/1.1". */
 function HTTP_1_1(): Uint8Array {
   return Uint8Array.of(0, 9, 8, 0x68, 0x74, 0x74, 0x70, 0x2f, 0x31, 0x2e, 0x31);
 }
 
 export interface ClientHelloOptions {
-  /** Name or IPv4 address. */
+  /** Hostname or IPv4 address. */
   readonly host: string;
-  /** 32 bytes, all of them random: the time in the first four told servers apart only how wrong a clock is. */
+  /** 32 random bytes, without the time in the first four: it is not needed, and would identify a board by its clock. */
   readonly random: Uint8Array;
-  /** Of the session to resume; empty for none. */
+  /** Identifier of the session to resume; empty for none. */
   readonly sessionId: Uint8Array;
   /**
-   * Of the session to resume (RFC 5077).
-   * @default empty: asks for one
+   * Ticket of the session to resume (RFC 5077).
+   * @default empty: requests a new ticket
    */
   readonly ticket?: Uint8Array;
   /**
-   * Whether a ticket is wanted at all.
+   * Whether to send the session_ticket extension.
    * @default true
    */
   readonly asksForTicket?: boolean;
   readonly suites: readonly number[];
 }
 
-/** The body of a ClientHello. */
+/** Encodes the body of a ClientHello. */
 export function clientHello(options: ClientHelloOptions): Uint8Array {
   const { host, random, sessionId, ticket = new Uint8Array(0), asksForTicket = true, suites } = options;
-  // RFC 6066 section 3: a name without a dot at its end, and never an address.
+  // RFC 6066 section 3: a hostname without trailing dot, never an address.
   const { address, bytes: name } = hostIdentity(host.endsWith(".") ? host.slice(0, -1) : host);
   const fixed = hexDecode(EXTENSIONS);
   const nameBytes = address ? 0 : 9 + name.length;
@@ -142,20 +142,21 @@ export function clientHello(options: ClientHelloOptions): Uint8Array {
   return body;
 }
 
-/** What a ServerHello says. */
+/** Contents of a ServerHello. */
 export interface ServerHello {
   /** 32 bytes. */
   readonly random: Uint8Array;
-  /** Empty if the server keeps no session. */
+  /** Session identifier; empty if the server does not keep the session. */
   readonly sessionId: Uint8Array;
   readonly suite: number;
   readonly extendedMasterSecret: boolean;
-  /** Whether a ticket is going to follow (RFC 5077). */
+  /** Whether a NewSessionTicket message will follow (RFC 5077). */
   readonly announcesTicket: boolean;
 }
 
 /**
- * @param suites what was offered
+ * Parses the body of a ServerHello and checks it against what was offered.
+ * @param suites offered cipher suites
  * @throws {TlsFault}
  */
 export function readServerHello(body: Uint8Array, suites: readonly number[]): ServerHello {
@@ -203,12 +204,13 @@ function checkExtension(type: number, contents: Uint8Array): void {
       if (contents.length > 0) throw malformed("an extension of ServerHello");
       return;
     case SUPPORTED_GROUPS:
-      // Of no meaning from a server, and sent by some.
+      // Some servers send it although it has no meaning there.
       return;
     case EC_POINT_FORMATS:
       // RFC 8422 section 5.2.
       if (contents.length < 2 || contents[0] !== contents.length - 1) throw malformed("an extension of ServerHello");
-      if (!contents.includes(0, 1)) throw new TlsFault("the server takes no uncompressed points", ILLEGAL_PARAMETER);
+      if (!contents.includes(0, 1))
+        throw new TlsFault("the server does not accept uncompressed points", ILLEGAL_PARAMETER);
       return;
     case APPLICATION_LAYER_PROTOCOL:
       if (!same(contents, HTTP_1_1())) {
@@ -218,7 +220,7 @@ function checkExtension(type: number, contents: Uint8Array): void {
     case RENEGOTIATION_INFO:
       // RFC 5746 section 3.4.
       if (!same(contents, Uint8Array.of(0))) {
-        throw new TlsFault("the server takes this handshake for a renegotiation", HANDSHAKE_FAILURE);
+        throw new TlsFault("the server sent renegotiation_info of another handshake", HANDSHAKE_FAILURE);
       }
       return;
     default:

@@ -1,4 +1,6 @@
-/** Names in certificates: the host (RFC 9525), the issuer (RFC 5280 section 7.1), name constraints (section 4.2.1.10). */
+/**
+ * Names in certificates: the host (RFC 9525), the issuer (RFC 5280 section 7.1), name constraints (section 4.2.1.10).
+ */
 
 import type { Certificate } from "./certificate.js";
 import { DerCursor, DerFault, OBJECT_IDENTIFIER, SEQUENCE, SET, same } from "./der.js";
@@ -43,7 +45,7 @@ const MAX_LABEL_BYTES = 63;
 /** Maximum number of comparisons of names with constraints for one chain. */
 export const MAX_COMPARISONS = 4096;
 
-/** Counts down what a chain may cost. */
+/** Limits the number of comparisons for one chain. */
 export class Comparisons {
   #left = MAX_COMPARISONS;
 
@@ -53,13 +55,13 @@ export class Comparisons {
   }
 }
 
-/** What a certificate is asked for: the bytes of a name in lower case, or of an IPv4 address. */
+/** Identity that a certificate must match: the bytes of a hostname in lower case, or of an IPv4 address. */
 export interface HostIdentity {
   readonly address: boolean;
   readonly bytes: Uint8Array;
 }
 
-/** @param host a name in ASCII, without a dot at its end, or an IPv4 address in dotted decimal */
+/** @param host an ASCII hostname without trailing dot, or an IPv4 address in dotted decimal */
 export function hostIdentity(host: string): HostIdentity {
   const parts = host.split(".");
   const address = parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
@@ -70,8 +72,8 @@ export function hostIdentity(host: string): HostIdentity {
 }
 
 /**
- * Whether a subjectAltName is for the host. The common name is never looked at (RFC 9525 section 6.3).
- * @param subjectAltName DER of the GeneralNames, all of which are read, and none kept
+ * Whether a subjectAltName matches the host. The common name is never used (RFC 9525 section 6.3).
+ * @param subjectAltName DER of the GeneralNames; all are parsed, including those after a match
  * @throws {DerFault} if it is malformed
  */
 export function isForHost(subjectAltName: Uint8Array, host: HostIdentity): boolean {
@@ -100,7 +102,7 @@ function readGeneralName(cursor: DerCursor, tag: number): Uint8Array {
   return value;
 }
 
-/** RFC 9525 section 6.3, with a wildcard only as the whole first label, above at least two others. */
+/** RFC 9525 section 6.3. A wildcard must be the complete first label, followed by at least two labels. */
 function isDnsMatch(pattern: Uint8Array, host: Uint8Array): boolean {
   if (!isDnsName(pattern)) return false;
   if (!isWildcard(pattern)) return isSuffix(pattern, 0, host, 0);
@@ -112,7 +114,7 @@ function isWildcard(name: Uint8Array): boolean {
   return name.length > 2 && name[0] === ASTERISK && name[1] === DOT;
 }
 
-/** The preferred name syntax (RFC 5280 section 4.2.1.6), or that after `*.`. */
+/** Whether a name has the preferred name syntax (RFC 5280 section 4.2.1.6), optionally after `*.`. */
 function isDnsName(name: Uint8Array): boolean {
   const { length } = name;
   if (length === 0 || length > MAX_HOST_BYTES) return false;
@@ -131,7 +133,7 @@ function isDnsName(name: Uint8Array): boolean {
   return label > 0 && name[length - 1] !== HYPHEN;
 }
 
-/** Whether both, from these places on, are equal but for the case of letters. */
+/** Whether both are equal from the given indices on, ignoring case. */
 function isSuffix(a: Uint8Array, start: number, b: Uint8Array, at: number): boolean {
   if (a.length - start !== b.length - at) return false;
   for (let i = start; i < a.length; i++) if (lower(a[i]) !== lower(b[at + i - start])) return false;
@@ -143,10 +145,10 @@ function lower(byte: number): number {
 }
 
 /**
- * Whether two distinguished names are the same (RFC 5280 section 7.1): letters of ASCII in either case, white space
- * folded, where the values are PrintableString or UTF8String, and byte by byte where they are not.
+ * Whether two distinguished names match (RFC 5280 section 7.1). Values of PrintableString and UTF8String are compared
+ * ignoring ASCII case and repeated spaces, all others byte by byte.
  * @param name contents of a Name
- * @param within whether it is enough that the first name begins with the second
+ * @param within true if the second name need only be a prefix of the first
  */
 export function isSameName(name: Uint8Array, other: Uint8Array, within = false): boolean {
   if (same(name, other)) return true;
@@ -175,7 +177,7 @@ export function isSameName(name: Uint8Array, other: Uint8Array, within = false):
     }
     return within || a.done;
   } catch {
-    // More parts in one of them than in the other, or no name at all.
+    // One has more parts than the other, or is not a Name.
     return false;
   }
 }
@@ -203,7 +205,7 @@ function skipSpaces(text: Uint8Array, from: number): number {
 }
 
 /**
- * Reads name constraints through.
+ * Checks the syntax of name constraints.
  * @param constraints DER of the NameConstraints
  * @throws {DerFault} if they are malformed
  */
@@ -215,13 +217,13 @@ export function checkSyntax(constraints: Uint8Array): void {
     if (cursor.peek() !== list) continue;
     const subtrees = cursor.enter(list);
     do {
-      // Without minimum and maximum: they are 0 and absent (RFC 5280 section 4.2.1.10), and DER leaves out a default.
+      // No minimum and maximum: they must be 0 and absent (RFC 5280 section 4.2.1.10), and DER omits a default.
       const subtree = cursor.enter(SEQUENCE);
       const tag = cursor.peek();
       if (!GENERAL_NAMES.includes(tag)) throw new DerFault("a name constraint is of an unknown type");
       const base = cursor.read(tag);
       cursor.leave(subtree);
-      // A name without a dot in front.
+      // RFC 5280 section 4.2.1.10: the base has no leading dot.
       if (tag === DNS_NAME && base.length > 0 && (!isDnsName(base) || isWildcard(base))) {
         throw new DerFault("a name constraint is not a host name");
       }
@@ -233,7 +235,7 @@ export function checkSyntax(constraints: Uint8Array): void {
   cursor.leave(outer);
 }
 
-/** Contents of a Name, which its tag in GeneralName stands around. */
+/** Returns the contents of a Name within the explicit tag of a GeneralName. */
 function directoryName(value: Uint8Array): Uint8Array {
   const cursor = new DerCursor(value);
   const contents = cursor.read(SEQUENCE);
@@ -241,13 +243,13 @@ function directoryName(value: Uint8Array): Uint8Array {
   return contents;
 }
 
-/** An address and its mask, RFC 4632. */
+/** Whether bytes are an address and its mask, RFC 4632. */
 function isNetwork(base: Uint8Array): boolean {
   if (base.length !== 8 && base.length !== 32) return false;
   let ones = true;
   for (let i = base.length / 2; i < base.length; i++) {
     const byte = base[i];
-    // Ones from the left: what is left out of 255 is one less than a power of two.
+    // The mask is contiguous if 255 minus its first byte other than 255 is one less than a power of two.
     if (ones ? byte !== 0xff && (0xff - byte) & (0x100 - byte) : byte !== 0) return false;
     if (byte !== 0xff) ones = false;
   }
@@ -256,8 +258,8 @@ function isNetwork(base: Uint8Array): boolean {
 
 /**
  * Applies an issuer's name constraints to a certificate below it: to its subject and to all names of subjectAltName.
- * @param constraints DER of the NameConstraints, which {@link checkSyntax} has read
- * @throws {Rejection} if a name is excluded, not permitted, or of a kind that is constrained and not understood
+ * @param constraints DER of the NameConstraints, already checked by {@link checkSyntax}
+ * @throws {Rejection} if a name is excluded, not permitted, or of a constrained type that is not supported
  * @throws {DerFault} if a name is malformed
  */
 export function checkConstraints(constraints: Uint8Array, certificate: Certificate, comparisons: Comparisons): void {
@@ -300,17 +302,17 @@ function checkName(constraints: Uint8Array, tag: number, name: Uint8Array, compa
   }
 }
 
-/** Whether a name is within a base; in doubt, the result that leads to a rejection. */
+/** Whether a name is within a base; if that cannot be decided, returns the value that leads to a rejection. */
 function isWithin(tag: number, name: Uint8Array, base: Uint8Array, excluded: boolean): boolean {
   if (tag === IP_ADDRESS) return isInNetwork(name, base);
   if (tag === DIRECTORY_NAME) return isSameName(name, directoryName(base), true);
   if (tag !== DNS_NAME || !isDnsName(name)) return excluded;
   if (!isWildcard(name)) return isSubdomain(name, base);
-  // All names that a wildcard stands for have to be permitted, and none excluded, as the base itself may be.
+  // All names that a wildcard matches must be permitted, and none excluded, which includes the base itself.
   return isSubdomain(name.subarray(2), base) || (excluded && isDnsMatch(name, base));
 }
 
-/** Whether labels can be added to the left of the base to get the name. */
+/** Whether a name is the base or a subdomain of it. */
 function isSubdomain(name: Uint8Array, base: Uint8Array): boolean {
   const at = name.length - base.length;
   if (base.length === 0) return true;

@@ -1,4 +1,4 @@
-/** The SDK's hashes and big integers, for checking signatures and agreeing on keys. */
+/** Signature verification and key agreement with the SDK's hashes and big integers. */
 
 import { Digest } from "crypt";
 import Curve from "curve";
@@ -20,7 +20,7 @@ export const sdkPrimitives: SignaturePrimitives = Object.freeze({
   rsaPublic(modulus: Uint8Array, exponent: Uint8Array, signature: Uint8Array): bigint {
     return new RSA(bigIntOf(exponent), bigIntOf(modulus)).process(bigIntOf(signature));
   },
-  // The SDK's own `ecdsa` compares r with a coordinate that it has not reduced.
+  // Replaces the SDK's `ecdsa`, which compares r with an unreduced coordinate.
   ecdsaVerify(
     name: "secp256r1" | "secp384r1",
     point: Uint8Array,
@@ -31,7 +31,7 @@ export const sdkPrimitives: SignaturePrimitives = Object.freeze({
   ): boolean {
     const curve = new Curve(name);
     const { n, ec, orderSize } = curve;
-    // Only as many bits of the hash as the order has.
+    // FIPS 186-5 section 6.4.2: a hash longer than the order is truncated.
     const e = bigIntOf(hash(hashName, parts).subarray(0, orderSize));
     const inverse = new Modular(n).mulinv(s);
     const sum = ec.mul2(curve.G, (e * inverse) % n, ECPoint.fromOctetString(point), (r * inverse) % n);
@@ -39,13 +39,17 @@ export const sdkPrimitives: SignaturePrimitives = Object.freeze({
   },
 });
 
-/** A multiple of a point of secp256r1: of its generator, or of the one whose 65 bytes are given. */
+/**
+ * Multiplies a point of secp256r1 by a scalar.
+ * @param point 65 bytes
+ * @default point the generator
+ */
 export function multiply(scalar: bigint, point?: Uint8Array): ECPoint {
   const { ec, G } = new Curve("secp256r1");
   return ec.mul(point ? ECPoint.fromOctetString(point) : G, scalar);
 }
 
-/** RSAES-PKCS1-v1_5, RFC 8017 section 7.2.1. */
+/** Encrypts with RSAES-PKCS1-v1_5, RFC 8017 section 7.2.1. */
 export function rsaEncrypt(
   { modulus, exponent }: { readonly modulus: Uint8Array; readonly exponent: Uint8Array },
   message: Uint8Array,

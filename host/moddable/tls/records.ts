@@ -10,24 +10,25 @@ export const APPLICATION_DATA = 23;
 
 export const TLS_1_2 = 0x0303;
 
-/** Type, version and length before the fragment. */
+/** Record header: type, version and length. */
 export const RECORD_HEAD_BYTES = 5;
-/** Type and length before the body. */
+/** Handshake message header: type and length. */
 export const MESSAGE_HEAD_BYTES = 4;
 
 const MAX_PLAINTEXT_BYTES = 16384;
 const MAX_CIPHERTEXT_BYTES = MAX_PLAINTEXT_BYTES + 2048;
-/** A whole handshake message; chains of certificates have 2 to 6 KB. */
+/** Maximum size of a handshake message including its header; certificate chains have 2 to 6 KB. */
 export const MAX_MESSAGE_BYTES = 16384;
 
 /**
- * Cuts a stream into units that say at their head how long they are. One that lies in a single piece is handed on where it
- * lies; another is put together in memory of exactly its length, which is not taken before the head has been checked.
+ * Splits a stream into units with a length in their header. A unit within a single piece is returned as a view of it;
+ * one that spans pieces is copied into a buffer of exactly its length, allocated only after its header has been
+ * checked.
  */
 abstract class Cutter {
   #piece: Uint8Array | undefined;
   #at = 0;
-  /** A unit that goes over several pieces, or at first its head alone; and how much of it is here. */
+  /** Buffer of a unit that spans pieces (at first of its header only), and the number of bytes in it. */
   #unit: Uint8Array | undefined;
   #filled = 0;
   #isMeasured = false;
@@ -35,28 +36,28 @@ abstract class Cutter {
   abstract readonly headBytes: number;
 
   /**
-   * Length of a whole unit, by its head.
-   * @throws {TlsFault} if there must not be such a unit
+   * Returns the length of a unit including its header.
+   * @throws {TlsFault} if the header is not valid
    */
   abstract measure(bytes: Uint8Array, at: number): number;
 
-  /** Whether a unit has begun and not ended. */
+  /** Whether an incomplete unit is buffered. */
   get isAmid(): boolean {
     return this.#unit !== undefined;
   }
 
-  /** Whether all that was handed over has been used up, and ended with a unit. */
+  /** Whether all input has been consumed and ended with a complete unit. */
   get isDrained(): boolean {
     return !this.isAmid && (this.#piece === undefined || this.#at === this.#piece.length);
   }
 
-  /** Hands over the stream's next piece; the one before has been used up, as `next` has returned undefined. */
+  /** Adds the next piece of the stream. Call only after `next` has returned undefined. */
   push(piece: Uint8Array): void {
     this.#piece = piece;
     this.#at = 0;
   }
 
-  /** The next whole unit, undefined if more of the stream is needed. */
+  /** Returns the next complete unit, or undefined if more input is needed. */
   next(): Uint8Array | undefined {
     const piece = this.#piece;
     if (piece === undefined) return undefined;
@@ -97,9 +98,9 @@ abstract class Cutter {
   }
 }
 
-/** Whole records, head included. What cannot be one is refused at its first five bytes. */
+/** Reads complete records including their header. An invalid one is rejected after its first five bytes. */
 export class RecordReader extends Cutter {
-  /** Whether what comes next is encrypted, and so may be longer. */
+  /** Whether the next record is encrypted, and may therefore be longer. */
   isEncrypted = false;
 
   get headBytes(): number {
@@ -109,7 +110,7 @@ export class RecordReader extends Cutter {
   measure(bytes: Uint8Array, at: number): number {
     const type = bytes[at];
     if (type < CHANGE_CIPHER_SPEC || type > APPLICATION_DATA) throw notTls(bytes.subarray(at, at + RECORD_HEAD_BYTES));
-    // A server without TLS 1.2 says so in an alert with the version that it has.
+    // A server without TLS 1.2 reports that in an alert with its own version.
     if (bytes[at + 1] !== 3 || (bytes[at + 2] !== 3 && type !== ALERT)) throw version();
     const length = word(bytes, at + 3);
     if (length > (this.isEncrypted ? MAX_CIPHERTEXT_BYTES : MAX_PLAINTEXT_BYTES)) {
@@ -119,7 +120,7 @@ export class RecordReader extends Cutter {
   }
 }
 
-/** Whole handshake messages, head included, from the fragments of records. */
+/** Reads complete handshake messages including their header from the fragments of records. */
 export class MessageReader extends Cutter {
   get headBytes(): number {
     return MESSAGE_HEAD_BYTES;
@@ -139,7 +140,7 @@ export function word(bytes: Uint8Array, at: number): number {
 }
 
 export function version(): TlsFault {
-  return new TlsFault("the server does not speak TLS 1.2", PROTOCOL_VERSION);
+  return new TlsFault("the server does not support TLS 1.2", PROTOCOL_VERSION);
 }
 
 function notTls(head: Uint8Array): TlsFault {

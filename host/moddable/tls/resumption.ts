@@ -9,30 +9,32 @@ export interface Ticket {
   readonly lifetimeSeconds: number;
 }
 
-/** What is needed to resume a session: RFC 5246 section 7.3, RFC 7627 section 5.3. */
+/** Parameters of a session that can be resumed: RFC 5246 section 7.3, RFC 7627 section 5.3. */
 export interface KeptSession {
   /**
-   * What ServerHello repeats where the session is resumed: the server's identifier or, with a ticket, 32 random bytes
-   * that are drawn for each handshake (RFC 5077 section 3.4).
+   * Session identifier, which ServerHello repeats if the session is resumed: the server's or, with a ticket, 32 random
+   * bytes, new for each handshake (RFC 5077 section 3.4).
    */
   readonly id: Uint8Array;
   readonly ticket?: Ticket;
-  /** The master secret. */
+  /** Master secret. */
   readonly secret: Uint8Array;
   readonly suite: number;
-  /** Whether its secret is bound to its handshake: it is resumed only by a handshake that is so as well. */
+  /** Whether it has an extended master secret: it can only be resumed by a handshake that negotiates the same. */
   readonly isExtended: boolean;
 }
 
-/** A longer ticket is not kept. Those of most servers have 150 to 250 bytes, 1 to 2 KB with a certificate in them. */
+/**
+ * Maximum ticket size; longer ones are ignored. Most have 150 to 250 bytes, or 1 to 2 KB if they contain a certificate.
+ */
 export const MAX_TICKET_BYTES = 2048;
-/** A session is not resumed after this; RFC 5246 section F.1.4 suggests a day at most. */
+/** Maximum age of a session in milliseconds; RFC 5246 section F.1.4 suggests a day. */
 const RESUMPTION_MS = 86400000;
 const ID_BYTES = 32;
 
 /**
- * The session to resume with one origin, for as long as the same is trusted: in memory and, with a store, for the next start
- * of the program, then with the address of its server.
+ * Session to resume with one origin, under unchanged trust settings: in memory and, with a store, also across restarts,
+ * together with the server's address.
  */
 export class Resumption implements OriginMemory {
   readonly #clock: Pick<Clock, "nowMs" | "monotonicMs">;
@@ -40,14 +42,14 @@ export class Resumption implements OriginMemory {
   #store: SessionStore | undefined;
   #loading: Promise<void> | undefined;
   #session: KeptSession | undefined;
-  /** Whether an earlier start of the program has stored it. */
+  /** Whether it was stored in an earlier run. */
   #isStored = false;
-  /** Of the handshake that looked at the certificate; in monotonic time, as is the server's own limit. */
+  /** Monotonic times of the full handshake that verified the certificate, and of the end set by the server. */
   #sinceMs = 0;
   #untilMs = 0;
   #notAfterMs = 0;
 
-  /** @param store where there is one: of all origins of a host */
+  /** @param store shared by all origins of a host */
   constructor(clock: Pick<Clock, "nowMs" | "monotonicMs">, origin = "", store?: SessionStore) {
     this.#clock = clock;
     this.#origin = origin;
@@ -55,7 +57,7 @@ export class Resumption implements OriginMemory {
     this.#loading = store?.load(origin);
   }
 
-  /** A storage that never responds is waited for once. */
+  /** Returns the pending load once, so that a storage that never responds delays only one connection. */
   ready(): Promise<void> | undefined {
     const loading = this.#loading;
     this.#loading = undefined;
@@ -70,7 +72,7 @@ export class Resumption implements OriginMemory {
     this.#store?.dropAddress(this.#origin);
   }
 
-  /** The session to offer, with an identifier for this handshake. */
+  /** Returns the session to offer; with a ticket, with a new identifier. */
   offer(random: Random): KeptSession | undefined {
     this.#take();
     if (this.#session && this.#isOver()) this.#session = undefined;
@@ -78,9 +80,10 @@ export class Resumption implements OriginMemory {
   }
 
   /**
-   * Keeps what a full handshake has agreed on; undefined if the server keeps no session.
-   * @param notAfterMs end of the server's certificate, in milliseconds since 1970
-   * @param address of the server, in dotted decimal
+   * Keeps the session of a full handshake.
+   * @param session undefined if the server does not keep it
+   * @param notAfterMs expiry of the server's certificate in milliseconds since 1970
+   * @param address IPv4 address of the server
    */
   keep(session: KeptSession | undefined, notAfterMs: number, address = ""): void {
     this.#session = session;
@@ -92,7 +95,7 @@ export class Resumption implements OriginMemory {
     this.#store?.keep(this.#origin, session, notAfterMs, address);
   }
 
-  /** Takes note that a handshake has resumed the session; with another ticket it still ends when it would have. */
+  /** Records that a handshake has resumed the session. A new ticket replaces the old one but not the session's end. */
   resumed(ticket: Ticket | undefined): void {
     this.#store?.resumed(this.#origin, this.#isStored);
     if (ticket === undefined) return;
@@ -100,7 +103,7 @@ export class Resumption implements OriginMemory {
     this.#limit(ticket);
   }
 
-  /** Drops the session: the next handshake is a full one. */
+  /** Drops the session, so that the next handshake is a full one. */
   clear(): void {
     this.#session = undefined;
     this.#store?.drop(this.#origin);
@@ -127,7 +130,7 @@ export class Resumption implements OriginMemory {
     return now >= this.#untilMs || now >= this.#sinceMs + RESUMPTION_MS || this.#clock.nowMs() >= this.#notAfterMs;
   }
 
-  /** A ticket that says nothing leaves the limit as it is. */
+  /** A ticket without a lifetime does not change the limit. */
   #limit({ lifetimeSeconds }: Ticket): void {
     if (lifetimeSeconds > 0) this.#untilMs = this.#clock.monotonicMs() + lifetimeSeconds * 1000;
   }

@@ -16,31 +16,31 @@ import type { SignaturePrimitives } from "./verify.js";
 
 const KEY = "tls-session";
 /**
- * What was learned of the stored session since it was written: the first characters of its value, then one letter per fact. It
- * is a separate value because it takes two entries of NVS, and the session fourteen.
+ * Key of a note on the stored session: the first characters of the session's value, then one letter per fact. Stored
+ * separately because it takes two entries of NVS, and the session fourteen.
  */
 const NOTE_KEY = "tls-note";
-/** A later start of the program has resumed it, so storing it has paid off. */
+/** It was resumed after a restart, so storing it was useful. */
 const RESUMED = "r";
-/** A connection to its address has failed, so the name is resolved again. */
+/** A connection to its address has failed, so the name must be resolved again. */
 const ADDRESS_FAILED = "a";
 
-/** Fourteen entries of NVS: a value that is rewritten must stay small compared with the readings. */
+/** Maximum size of the value. It takes fourteen entries of NVS: a value that is rewritten must stay small. */
 const MAX_CHARACTERS = 400;
-/** Above, NVS begins to copy pages as it writes. */
+/** Maximum number of NVS entries in use: above, NVS begins to copy pages on writes. */
 const MAX_ENTRIES = 300;
 const NOTE_ENTRIES = 2;
 const DAY_SECONDS = 86400;
 /**
- * Minimum age at which a session that was resumed before is replaced while it is still valid. If servers behind one address do
- * not share their keys, every second one declines it, and storing each new session would wear out the flash.
+ * Minimum age at which a session that was resumed before is replaced while it is still valid. If servers behind one
+ * address do not share their keys, every second one declines it, and storing each new session would wear out the flash.
  */
 const DECLINED_SECONDS = 3600;
 
-// Of a record: where the parts of its head begin. The master secret and the ticket or identifier follow.
+// Offsets in the header of a record. The master secret and the ticket or identifier follow the header.
 const FORMAT_AT = 0;
 const SUITE_AT = 1;
-/** Length of the ticket or identifier; 0 if there is no session, but a note that one has failed. */
+/** Length of the ticket or identifier; 0 in a record without session, which only records that one has failed. */
 const LENGTH_AT = 2;
 const MADE_AT = 3;
 const LIFETIME_AT = 7;
@@ -49,26 +49,26 @@ const ORIGIN_AT = 14;
 const CHECK_AT = 18;
 const HEAD_BYTES = 30;
 const SECRET_BYTES = 48;
-/** Of a text: the head as far as the time is in them. */
+/** Length of the value's beginning that includes the time of creation. */
 const MARK_CHARACTERS = 12;
 
 const FORMAT = 0x10;
 const EXTENDED = 1;
 const TICKET = 2;
 
-/** A suite is stored as its place in this list. */
+/** Suites are stored as an index into this list. */
 const SUITES: readonly number[] = Object.freeze(cipherSuites(true));
 
-/** Thirteen bits are two characters: with Base64, the tickets of nginx for a name of forty characters would not fit. */
+/** Bits per two characters: with Base64, nginx's tickets for a hostname of forty characters would not fit. */
 const BITS = 13;
 const RADIX = 91;
-/** Printable, and neither a space nor a quotation mark. */
+/** First character code of the encoding: printable, and neither a space nor a quotation mark. */
 const FIRST_CODE = 0x23;
 
-/** What a stored session is, besides for whom. */
+/** A stored session. */
 export interface StoredSession {
   readonly session: KeptSession;
-  /** Seconds since 1970, and for how many seconds from then on it is offered. */
+  /** Time of creation in seconds since 1970, and lifetime from then on in seconds. */
   readonly madeSeconds: number;
   readonly lifetimeSeconds: number;
   /** IPv4 address of the server. */
@@ -79,28 +79,28 @@ export interface SessionStoreOptions {
   readonly storage: Storage;
   readonly clock: Pick<Clock, "nowMs" | "monotonicMs">;
   readonly hash: SignaturePrimitives["hash"];
-  /** Hash of whom a session was made with trust in, and as whom: where it has changed, a stored one is worth nothing. */
+  /** Hash of the trust settings and the client certificate: if it has changed, a stored session is not used. */
   readonly binding: Uint8Array;
 }
 
 export class SessionStore {
   readonly #options: SessionStoreOptions;
   #loading: Promise<void> | undefined;
-  /** What is stored; without the secret once the session has been taken. */
+  /** The stored record; only its header once the session has been taken. */
   #record: Uint8Array | undefined;
-  /** Whether the check value of the record has been compared: it takes the origin that it is for. */
+  /** Whether the checksum of the record has been verified, which needs its origin. */
   #isChecked = false;
-  /** Tells the stored session from others. */
+  /** Identifies the stored session, see {@link markOf}. */
   #mark = "";
   /** Whether the stored session has been resumed, and whether its address has failed. */
   #wasResumed = false;
   #hasAddressFailed = false;
-  /** The letters of the note that is stored. */
+  /** Letters of the stored note. */
   #note = "";
-  /** Whether this start of the program may store a session. */
+  /** Whether this run may still store a session. */
   #mayWrite = false;
   #room: Promise<boolean> | undefined;
-  /** What is to be stored as soon as it is known that there is room. */
+  /** Record to store once the storage is known to have room. */
   #next: Uint8Array | undefined;
   /** Pending storage operations by key. */
   readonly #operations = new Map<string, Promise<void>>();
@@ -110,13 +110,13 @@ export class SessionStore {
     this.#options = options;
   }
 
-  /** Reads what is stored, once. A storage that fails counts as empty, and is not written to. */
+  /** Reads the storage once. A storage that fails counts as empty, and is not written to. */
   load(origin: string): Promise<void> {
     this.#loading ??= this.#load(origin);
     return this.#loading;
   }
 
-  /** Gives the session that is stored for an origin, once, if it can be offered. */
+  /** Returns the stored session of an origin once, if it is still valid. */
   take(origin: string): StoredSession | undefined {
     const record = this.#recordOf(origin);
     if (record === undefined || record.length <= HEAD_BYTES || !this.#isAlive(record)) return undefined;
@@ -125,18 +125,17 @@ export class SessionStore {
     return stored;
   }
 
-  /** Address of the server whose session is stored, undefined if there is none to try. */
+  /** Returns the server's address from the stored session; undefined without one, or after the address has failed. */
   addressOf(origin: string): string | undefined {
     const record = this.#recordOf(origin);
     return record && this.#isAlive(record) && !this.#hasAddressFailed ? addressOf(record) : undefined;
   }
 
   /**
-   * Stores a session that a full handshake has made, at most one in a start of the program, and only if what is stored can
-   * no longer be used. If that has never been resumed, sleeps may be longer than sessions last: the next one is stored a
-   * day later.
-   * @param session undefined if the server keeps none
-   * @param notAfterMs end of the server's certificate, in milliseconds since 1970
+   * Stores the session of a full handshake, at most one per run, and only if the stored one can no longer be used. If
+   * that was never resumed, the board may sleep longer than sessions last: then the next one is stored a day later.
+   * @param session undefined if the server does not keep it
+   * @param notAfterMs expiry of the server's certificate in milliseconds since 1970
    */
   keep(origin: string, session: KeptSession | undefined, notAfterMs: number, address: string): void {
     const nowMs = this.#options.clock.nowMs();
@@ -153,8 +152,8 @@ export class SessionStore {
   }
 
   /**
-   * Takes note that the session of an origin has been resumed.
-   * @param isStored whether it is the one that an earlier start of the program has stored
+   * Records that the session of an origin has been resumed.
+   * @param isStored whether it was stored in an earlier run
    */
   resumed(origin: string, isStored: boolean): void {
     if (this.#recordOf(origin) === undefined) return;
@@ -173,7 +172,7 @@ export class SessionStore {
   }
 
   /**
-   * Forgets the session of an origin as it has failed, at once: the machine may be about to sleep. If it has never been
+   * Deletes the session of an origin after it failed, at once, since the board may be about to sleep. If it was never
    * resumed, the next one is stored a day later.
    */
   drop(origin: string): void {
@@ -190,7 +189,7 @@ export class SessionStore {
     }
   }
 
-  /** Lets go of all that has been read, writes nothing any more, and resolves once nothing is being written. */
+  /** Drops the state in memory, stops writing, and resolves once pending writes are done. */
   async forget(): Promise<void> {
     this.#isForgotten = true;
     this.#mayWrite = false;
@@ -213,10 +212,11 @@ export class SessionStore {
       this.#hasAddressFailed = this.#note.includes(ADDRESS_FAILED);
       this.#mayWrite = true;
       const own = this.#recordOf(origin);
-      // A full handshake comes. Meanwhile the storage can be looked through; where it need not be, a wake is shorter.
+      // A full handshake will follow, during which the storage can be measured. Otherwise this is not needed, and the
+      // wake shorter.
       if (own === undefined || !this.#isAlive(own)) this.#hasRoom();
     } catch {
-      // Without it, handshakes are full ones.
+      // Handshakes will be full ones.
     }
   }
 
@@ -225,7 +225,7 @@ export class SessionStore {
     return this.#room;
   }
 
-  /** What is stored, if it is for this origin, with the same trust, and whole. */
+  /** Returns the stored record if it is intact, and for this origin and the same trust settings. */
   #recordOf(origin: string): Uint8Array | undefined {
     const record = this.#record;
     if (record === undefined || !this.#isOf(record, origin)) return undefined;
@@ -239,7 +239,7 @@ export class SessionStore {
     return same(record.subarray(ORIGIN_AT, CHECK_AT), this.#nameOf(origin));
   }
 
-  /** Of the origin and of whom is trusted: hosts that share a storage do not take turns in replacing each other's session. */
+  /** Hash of origin and trust settings, so that hosts sharing a storage do not keep replacing each other's session. */
   #nameOf(origin: string): Uint8Array {
     const { hash, binding } = this.#options;
     return hash("SHA256", [binding, utf8(origin)]).subarray(0, CHECK_AT - ORIGIN_AT);
@@ -250,7 +250,7 @@ export class SessionStore {
     return age >= 0 && age < lifetimeOf(record);
   }
 
-  /** Seconds; less than none if either then or now the clock is wrong. */
+  /** Returns the age in seconds; negative if the clock was or is wrong. */
   #ageOf(record: Uint8Array): number {
     const nowMs = this.#options.clock.nowMs();
     return nowMs < buildDateMs ? -1 : nowMs / 1000 - secondsAt(record, MADE_AT);
@@ -262,7 +262,7 @@ export class SessionStore {
     if (record === undefined) return true;
     const age = this.#ageOf(record);
     if (age < 0 || age >= DAY_SECONDS) return true;
-    // The server is elsewhere now.
+    // The server's address has changed.
     if (own && this.#hasAddressFailed && addressOf(own) !== address) return true;
     return this.#wasResumed && (age >= lifetimeOf(record) || (own !== undefined && age >= DECLINED_SECONDS));
   }
@@ -297,7 +297,7 @@ export class SessionStore {
       try {
         await operation(this.#options.storage);
       } catch {
-        // The storage is the app's: it may throw.
+        // A custom storage may throw anything.
       }
     };
     const before = operations.get(key);
@@ -307,7 +307,7 @@ export class SessionStore {
     operations.set(key, done);
   }
 
-  /** The check value that a record must have. */
+  /** Returns the checksum of a record. */
   #check(record: Uint8Array, origin: string): Uint8Array {
     const { hash, binding } = this.#options;
     const parts = [binding, hash("SHA256", [utf8(origin)]), record.subarray(0, CHECK_AT), record.subarray(HEAD_BYTES)];
@@ -321,7 +321,7 @@ export async function forgetSession(storage: Storage): Promise<void> {
   await storage.delete(NOTE_KEY);
 }
 
-/** Whether NVS has room for a session in the place of the one that is stored. */
+/** Whether NVS has room for a session that replaces the stored one. */
 async function hasRoom(storage: Storage): Promise<boolean> {
   let entries = entriesOf(MAX_CHARACTERS) + NOTE_ENTRIES;
   for (const key of await storage.keys()) {
@@ -330,12 +330,12 @@ async function hasRoom(storage: Storage): Promise<boolean> {
   return entries <= MAX_ENTRIES;
 }
 
-/** Entries of NVS that a string takes. */
+/** Returns the number of NVS entries taken by a string. */
 function entriesOf(bytes: number): number {
   return 1 + Math.ceil((bytes + 1) / 32);
 }
 
-/** The record of a session, but for its origin and check value; undefined if it is too long. */
+/** Encodes a session without its origin and checksum; undefined if it is too long. */
 function recordOf({ session, madeSeconds, lifetimeSeconds, address }: StoredSession): Uint8Array | undefined {
   const { ticket, secret, suite, isExtended } = session;
   const name = ticket?.bytes ?? session.id;
@@ -389,17 +389,17 @@ function secondsAt(record: Uint8Array, at: number): number {
   return word(record, at) * 0x10000 + word(record, at + 2);
 }
 
-/** Tells a stored session from those before it: when it was made is part of it. */
+/** Returns the beginning of a value, which identifies the session since it includes the time of creation. */
 function markOf(text: string): string {
   return text.slice(0, MARK_CHARACTERS);
 }
 
-/** Characters that a record takes. */
+/** Returns the number of characters that encode a record. */
 function charactersOf(record: Uint8Array): number {
   return 2 * Math.ceil((record.length * 8) / BITS);
 }
 
-/** The text of a record. */
+/** Encodes a record as text. */
 export function encodeRecord(record: Uint8Array): string {
   const codes = new Uint8Array(charactersOf(record));
   let bits = 0;
@@ -417,7 +417,7 @@ export function encodeRecord(record: Uint8Array): string {
   return asciiText(codes);
 }
 
-/** The record that a text stands for, undefined if it stands for none. */
+/** Decodes a record; undefined if the text does not contain one. */
 export function decodeRecord(text: string): Uint8Array | undefined {
   const codes = utf8(text);
   const bytes = new Uint8Array(((codes.length >> 1) * BITS) >> 3);

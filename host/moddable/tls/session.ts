@@ -34,18 +34,18 @@ const CLIENT_KEY_EXCHANGE = 16;
 const FINISHED = 20;
 
 const MASTER_SECRET_BYTES = 48;
-/** Warnings that end nothing; each costs the peer a record, and this side the time to read it. */
+/** Maximum number of warning alerts that are ignored: reading each takes time. */
 const MAX_WARNINGS = 4;
 
 export interface SessionOptions {
   readonly random: Random;
-  /** DER of the client's certificate and those above it, for mutual TLS. */
+  /** For mutual TLS: DER of the client's certificate and its intermediate certificates. */
   readonly clientCertificates?: readonly ArrayBuffer[];
-  /** DER (PKCS#8) of the client's RSA key. */
+  /** For mutual TLS: DER (PKCS#8) of the client's RSA key. */
   readonly clientKey?: ArrayBuffer;
 }
 
-/** Where the SDK's session writes its records. */
+/** Output of the SDK's session. */
 export interface RecordSink {
   write(record: Uint8Array): number;
 }
@@ -74,32 +74,34 @@ export class TlsSession extends Session {
     return this.#isEnded;
   }
 
-  /** What resumes this session, once it is established by a full handshake; undefined if the server keeps none. */
+  /**
+   * Parameters to resume this session, once established by a full handshake; undefined if the server does not keep it.
+   */
   get kept(): KeptSession | undefined {
     const { sessionId, ticket, suite, isExtended } = this.#handshake;
-    // RFC 5077 section 3.4: beside a ticket the identifier means nothing.
+    // RFC 5077 section 3.4: with a ticket, the identifier has no meaning.
     const id = ticket ? new Uint8Array(0) : sessionId;
     return id && { id, ticket, secret: new Uint8Array(this.masterSecret as ArrayBuffer).slice(), suite, isExtended };
   }
 
-  /** Whether it is this side's turn. */
+  /** Whether the client must send the next flight. */
   get isOurTurn(): boolean {
     const { handshakeProcess } = this;
     return handshakeProcess === SERVER_HELLO_DONE || handshakeProcess === FINISHED;
   }
 
-  /** Writes what it is this side's turn to send. */
+  /** Writes the client's next flight. */
   proceed(sink: RecordSink): void {
     this.handshake(sink);
     this.handshakeProcess = -1;
-    // Of no more use, and as large as the rest of the session.
+    // No longer needed, and as large as the rest of the session.
     if (this.#handshake.state === "established") this.handshakeDigests = undefined;
   }
 
   /**
-   * Takes a record.
-   * @param record head included; its memory is used to decrypt
-   * @returns the data in it, if it holds data
+   * Processes a record.
+   * @param record including its header; it is decrypted in place
+   * @returns its application data, if any
    * @throws {TlsFault}
    * @throws {PeerAlert}
    * @throws {Rejection}
@@ -140,7 +142,7 @@ export class TlsSession extends Session {
     }
   }
 
-  /** The SDK's way to send a message. Its own hello and key exchange are left out; these here use less of the stack, too. */
+  /** Called by the SDK to send a message. Replaces its hello and key exchange, which also use more stack. */
   override doProtocol(sink: RecordSink, protocol: object, ...parameters: number[]): void {
     if (protocol === handshakeProtocol.clientHello) {
       const { options, suites } = this.#handshake;
@@ -183,13 +185,13 @@ export class TlsSession extends Session {
   }
 }
 
-/** Has the SDK decrypt a record and act on it. What it throws has no words for the user. */
+/** Lets the SDK decrypt and process a record, and replaces its exceptions by {@link TlsFault}s. */
 function open(session: Session, record: Uint8Array): void {
   const sequence = session.readSeqNum;
   try {
     recordProtocol.unpacketize(session, record as unknown as ArrayBuffer);
   } catch (error) {
-    // Of an alert the SDK throws the numbers.
+    // For an alert, the SDK throws its numbers.
     if (session.alert) return;
     const type = record[0];
     if (type === CHANGE_CIPHER_SPEC) throw error;
@@ -204,7 +206,7 @@ function open(session: Session, record: Uint8Array): void {
 function ecdhe(point: Uint8Array, random: Random): { premaster: ArrayBuffer; exchange: Uint8Array } {
   const { n, size } = CURVES.secp256r1;
   let scalar = 0n;
-  // Once in four thousand million times the first one is too large.
+  // The first value is out of range with a probability of 2^-32.
   while (scalar === 0n || scalar >= n) scalar = bigIntOf(random.bytes(size));
   const own = multiply(scalar);
   const exchange = new Uint8Array(2 + 2 * size);
@@ -229,7 +231,7 @@ function staticRsa(key: PublicKey | undefined, random: Random): { premaster: Arr
   return { premaster: premaster.buffer as ArrayBuffer, exchange };
 }
 
-/** A copy of just these bytes. */
+/** Copies bytes into a separate buffer. */
 function bufferOf(bytes: Uint8Array): ArrayBuffer {
   return bytes.slice().buffer as ArrayBuffer;
 }

@@ -18,20 +18,20 @@ import { type RecordSink, type SessionOptions, TlsSession } from "./session.js";
 
 export interface TlsSettings extends SessionOptions {
   readonly trust: Trust;
-  /** Absent where sessions are not resumed. */
+  /** Absent if sessions are not resumed. */
   readonly resumption?: Resumption;
-  /** Absent where no request goes out early. */
+  /** Absent without False Start. */
   readonly falseStart?: FalseStart;
   readonly allowStaticRsaAndCbc?: boolean;
 }
 
-/** Maximum data in one record: small records let the server begin early and keep copies on the heap small. */
+/** Maximum data per record: small records let the server start early, and keep copies on the heap small. */
 const MAX_RECORD_BYTES = 2048;
 const RANDOM_BYTES = 32;
 
-/** Holds records back until a flight is complete, so that it goes out in one piece; then, what the transport does not take. */
+/** Buffers records until a flight is complete, so that it is one write, and then the bytes not yet accepted by TCP. */
 class RecordQueue implements RecordSink {
-  /** The SDK counts here what may be written; the queue takes everything. */
+  /** Read by the SDK as the room for writing; the queue accepts everything. */
   writable = MAX_RECORD_BYTES;
   readonly #transport: Transport;
   readonly #records: Uint8Array[] = [];
@@ -41,7 +41,7 @@ class RecordQueue implements RecordSink {
     this.#transport = transport;
   }
 
-  /** Whether the transport has to make room first. */
+  /** Whether bytes are waiting for room in the transport. */
   get isBlocked(): boolean {
     return this.#isBlocked;
   }
@@ -73,11 +73,11 @@ export class TlsTransport implements Transport, TransportEvents {
   readonly #tcp: Transport;
   readonly #queue: RecordQueue;
   readonly #reader = new RecordReader();
-  /** Early: data goes out before the server's Finished has come. */
+  /** `early`: data may be sent before the server's Finished has arrived. */
   #state: "connecting" | "handshake" | "early" | "established" | "closed" = "connecting";
-  /** Bytes that are in a record of which a part waits for room: they have not gone out. */
+  /** Bytes of data in a record that is not written completely: not yet reported as accepted. */
   #sealed = 0;
-  /** Whether the peer has ended the connection, so that nothing is to be said to it any more. */
+  /** Whether the peer has ended the connection, so that no alert is sent. */
   #isPeerGone = false;
 
   constructor(
@@ -90,11 +90,11 @@ export class TlsTransport implements Transport, TransportEvents {
     this.#falseStart = tls.falseStart;
     this.#host = host;
     this.#address = address;
-    // While the network connects, the hello is prepared.
+    // Connect first: the hello is prepared while TCP connects.
     this.#tcp = new TcpTransport(address, port, this);
     this.#queue = new RecordQueue(this.#tcp);
     try {
-      // The SDK's generator, seeded once by itself, is the same at every start of a simulator, and biased.
+      // Without this seed, the SDK's generator repeats at every start of a simulator, and is biased.
       RNG.init(random.bytes(RANDOM_BYTES).buffer as ArrayBuffer);
       this.#handshake = new Handshake({
         host,
@@ -181,7 +181,6 @@ export class TlsTransport implements Transport, TransportEvents {
         if (session.isEnded) {
           this.#isPeerGone = true;
           if (this.#state !== "established") throw new TlsFault("the server closed the connection", CLOSE_NOTIFY);
-          // The end in order.
           this.#end(undefined, CLOSE_NOTIFY);
         } else if (this.#state !== "established" && handshake.state === "established") {
           isNew = this.#state === "handshake";
@@ -195,7 +194,7 @@ export class TlsTransport implements Transport, TransportEvents {
           this.#events.onReadable(data);
         }
       }
-      // With what the request begins with, what ends this side's handshake is one segment.
+      // Before the flush, so that the client's last flight and the start of the request share a segment.
       if (isNew && this.#isOpen && !this.#queue.isBlocked) this.#events.onWritable();
       if (this.#state !== "closed") this.#queue.flush();
     } catch (error) {
@@ -217,10 +216,10 @@ export class TlsTransport implements Transport, TransportEvents {
     }
     if (error instanceof PeerAlert) this.#isPeerGone = true;
     const fault = describe(error);
-    // RFC 5246 section 7.2.2: a session is not resumed after a fatal alert, of either side.
+    // RFC 5246 section 7.2.2: a session must not be resumed after a fatal alert of either side.
     const isAlert = error instanceof PeerAlert || error instanceof TlsFault;
     if (isAlert && this.#state === "established") this.#resumption?.clear();
-    // Without the session that was offered, or with the request at its usual time, it may be another story.
+    // Another attempt, without the offered session or without False Start, may succeed.
     const isWorthAnother = this.#state === "early" || (this.#state === "handshake" && this.#handshake.isResuming);
     this.#end(fault, fault instanceof TlsFault ? fault.alert : INTERNAL_ERROR, isWorthAnother);
   }
@@ -230,11 +229,12 @@ export class TlsTransport implements Transport, TransportEvents {
     this.#events.onClose(error, isWorthAnother);
   }
 
-  /** @param isFault whether the server may be to blame: it is when it is silent, too, and given up from above */
+  /** @param isFault whether the server may be the cause, as for a timeout */
   #close(alert: number, isFault: boolean): void {
     if (this.#state === "closed") return;
     const isConnected = this.#state !== "connecting";
-    // Given up by the app in the middle of it, too: a board that is switched off for it must not try it again for ever.
+    // Also if the app aborts while the session is being resumed: it may do so, or switch the board off, because
+    // resuming hangs, and would otherwise retry it for ever.
     const { isResuming, options } = this.#handshake;
     if (this.#state === "handshake" && (isResuming || (isFault && options.offered))) this.#resumption?.clear();
     if (isFault && this.#state === "early") this.#falseStart?.fail();
@@ -251,7 +251,7 @@ export class TlsTransport implements Transport, TransportEvents {
   }
 }
 
-/** What the SDK throws is not written for users. */
+/** Replaces exceptions of the SDK, whose texts are not meant for users. */
 function describe(error: unknown): unknown {
   const isOurs = error instanceof TlsFault || error instanceof PeerAlert || error instanceof AbruptEnd;
   return isOurs ? error : new TlsFault("an error within the TLS of the SDK", INTERNAL_ERROR, error);

@@ -9,13 +9,13 @@ import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
 
 export type HashName = "SHA256" | "SHA384" | "SHA512";
 
-/** What checking signatures calculates with: the SDK's on a device. */
+/** Primitives for signature verification; on a device, those of the SDK. */
 export interface SignaturePrimitives {
-  /** The hash of the parts, one after the other. */
+  /** Returns the hash of the concatenated parts. */
   hash(name: HashName, parts: readonly Uint8Array[]): Uint8Array;
-  /** RSAVP1 (RFC 8017 section 5.2.2): the signature, which is less than the modulus, to the power of the exponent. */
+  /** RSAVP1 (RFC 8017 section 5.2.2); the signature must be less than the modulus. */
   rsaPublic(modulus: Uint8Array, exponent: Uint8Array, signature: Uint8Array): bigint;
-  /** FIPS 186-5 section 6.4.2 from its second step on; `point` is on the curve, and r and s are in range. */
+  /** FIPS 186-5 section 6.4.2 from its second step on; `point` must be on the curve, and r and s in range. */
   ecdsaVerify(
     curve: CurveName,
     point: Uint8Array,
@@ -41,8 +41,9 @@ const DIGEST_INFO: Readonly<Record<HashName, string>> = Object.freeze({
 });
 
 /**
+ * Returns the signature algorithm of a certificate.
  * @param identifier contents of the AlgorithmIdentifier
- * @throws {Rejection} for MD5, SHA-1 and whatever else is not known
+ * @throws {Rejection} for MD5, SHA-1 and unknown algorithms
  */
 export function signatureAlgorithm(identifier: Uint8Array): SignatureAlgorithm {
   const { length } = identifier;
@@ -65,7 +66,7 @@ export function signatureAlgorithm(identifier: Uint8Array): SignatureAlgorithm {
   );
 }
 
-/** Whether the signature over the parts is the key's. */
+/** Whether a signature over the concatenated parts is valid. */
 export function isSignature(
   primitives: SignaturePrimitives,
   key: PublicKey,
@@ -81,8 +82,8 @@ export function isSignature(
   }
   const { modulus, exponent } = key;
   if (signature.length !== modulus.length || !isLess(signature, modulus)) return false;
-  // RFC 8017 section 8.2.2: what the signature opens to is compared with a fresh encoding; taking it apart instead has
-  // been the door for forged signatures.
+  // RFC 8017 section 8.2.2: compares the decrypted signature with a new encoding. Parsing it instead has allowed forged
+  // signatures.
   const encoded = encodePkcs1(primitives.hash(hash, parts), modulus.length, DIGEST_INFO[hash]);
   return primitives.rsaPublic(modulus, exponent, signature) === bigIntOf(encoded);
 }
@@ -104,7 +105,7 @@ function ecdsaNumbers(curve: CurveName, signature: Uint8Array): { r: bigint; s: 
   }
 }
 
-/** Of numbers of as many bytes. */
+/** Compares numbers of the same length. */
 function isLess(a: Uint8Array, b: Uint8Array): boolean {
   let i = 0;
   while (i < a.length && a[i] === b[i]) i++;

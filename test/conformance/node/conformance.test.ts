@@ -16,17 +16,17 @@ const onNode = new Map<string, number>();
 const onXs = new Map<string, number>();
 
 describe("the list of cases", () => {
-  test("has every file of cases", () => {
+  test("includes every file of cases", () => {
     const folder = fileURLToPath(new URL("..", import.meta.url));
     const files = readdirSync(folder).filter((name) => name.endsWith(".cases.ts"));
     expect(Object.keys(suites).sort()).toEqual(files.map((name) => name.replace(".cases.ts", "")).sort());
   });
 
-  test("has no name twice", () => {
+  test("has unique names", () => {
     expect(new Set(singleCases.map((each) => each.name)).size).toBe(singleCases.length);
   });
 
-  test("has a case for all data, and single cases for every case with each", () => {
+  test("has a combined case for all data, and single cases for each row", () => {
     for (const [suite, data] of Object.entries(dataOfSuites)) {
       const names = (suites[suite] ?? []).map((each) => each.name);
       expect(names).toEqual(expect.arrayContaining(Object.keys(data)));
