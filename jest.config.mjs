@@ -34,7 +34,14 @@ export default {
   modulePathIgnorePatterns: ["<rootDir>/tools/dist"],
   testMatch: ["**/*.test.ts"],
   coverageProvider: "v8",
-  collectCoverageFrom: ["src/**/*.ts", "host/node/**/*.ts", "host/moddable/**/*.ts", "tools/**/*.ts", "!**/*.d.ts"],
+  collectCoverageFrom: [
+    "src/**/*.ts",
+    "host/node/**/*.ts",
+    "host/fetch/**/*.ts",
+    "host/moddable/**/*.ts",
+    "tools/**/*.ts",
+    "!**/*.d.ts",
+  ],
   coverageReporters: ["json-summary", "lcovonly"],
   // Only what never ends is to fail by it, on a machine that does much else, too.
   testTimeout: 900_000,

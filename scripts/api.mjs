@@ -16,6 +16,7 @@ const FILE = "api.md";
 const entries = {
   "tencent-iothub-xs/core": "src/index.ts",
   "tencent-iothub-xs/node": "host/node/index.ts",
+  "tencent-iothub-xs/fetch": "host/fetch/index.ts",
   "tencent-iothub-xs/moddable": "host/moddable/index.ts",
   "tencent-iothub-xs/http": "host/moddable/index-http.ts",
   "tencent-iothub-xs/signing": "src/entries/signing.ts",

@@ -6,7 +6,17 @@ import { writeDocExamples } from "./doc-examples.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
-const projects = ["src", "host/node", "host/moddable", "mocks", "tools", "test/conformance", "test", "bench"];
+const projects = [
+  "src",
+  "host/node",
+  "host/fetch",
+  "host/moddable",
+  "mocks",
+  "tools",
+  "test/conformance",
+  "test",
+  "bench",
+];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(readme(), porting(), ...writeDocExamples(root, cache));
 let failed = 0;
@@ -173,15 +183,13 @@ function readme() {
   return blocksOf("README.md", "readme", options, ["*.ts", `${root}host/moddable/declarations/*.d.ts`]);
 }
 
-/** The host of the porting guide. `fetch` is declared by Node's typings. */
+/** The program of the porting guide. */
 function porting() {
   const options = {
     extends: "tsconfig.json",
     paths: {
-      "tencent-iothub-xs/core": [`${root}src/index.ts`],
-      "tencent-iothub-xs/host": [`${root}src/entries/host.ts`],
+      "tencent-iothub-xs/fetch": [`${root}host/fetch/index.ts`],
     },
-    types: [`${root}node_modules/@types/node`],
   };
   return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);
 }

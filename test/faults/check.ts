@@ -17,8 +17,11 @@ import {
   tableOf,
 } from "./matrix.js";
 
-/** Tests each fault on a host, and that together they come to the table that is kept. */
-export function testMatrix(host: HostUnderTest): void {
+/**
+ * Tests each fault on a host, and that together they come to the table that is kept.
+ * @param isKept false for a host whose outcomes differ with the version of the platform: it has no table
+ */
+export function testMatrix(host: HostUnderTest, isKept = true): void {
   useLimits();
 
   const outcomes = new Map<Cell, Outcome>();
@@ -43,6 +46,7 @@ export function testMatrix(host: HostUnderTest): void {
     }
   });
 
+  if (!isKept) return;
   test("the outcomes are those of the table", () => {
     const table = tableOf(host, outcomes);
     const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));

@@ -164,7 +164,7 @@ describe("import in Node", () => {
     expect(all.filter((name: string) => !core.includes(name)).sort()).toEqual(["createHost", "createStorage"]);
     expect(core.filter((name: string) => !all.includes(name))).toEqual([]);
     // Nothing that it reaches imports a module of Node.
-    const reached = ["core.js", "crypto.js", "host.js", "signing.js", "topics.js"];
+    const reached = ["core.js", "crypto.js", "fetch.js", "host.js", "signing.js", "topics.js"];
     for (const name of reached) {
       const code = await readFile(join(installed, "dist/es", name), "utf8");
       expect([name, [...code.matchAll(/\brequire\(|\bimport\(/g)].map(String)]).toEqual([name, []]);
@@ -179,7 +179,7 @@ describe("import in Node", () => {
   });
 
   test("has one class of errors, whatever the entry", async () => {
-    const entries = ["", "/core", "/node"].map((entry) => description.name + entry);
+    const entries = ["", "/core", "/node", "/fetch"].map((entry) => description.name + entry);
     const script = `
       import { hexDecode } from "${description.name}/crypto";
       import { NetworkError } from "${description.name}/host";
@@ -206,7 +206,7 @@ describe("import in Node", () => {
       }
       console.log(JSON.stringify(Object.values(found).map((c) => errors.map((e) => e instanceof c))));`;
     const results = JSON.parse(await node(["--input-type=module", "--eval", script]));
-    expect(results).toEqual(entries.map(() => Array(7).fill(true)));
+    expect(results).toEqual(entries.map(() => Array(8).fill(true)));
   });
 
   test("is imported by a CommonJS program with import()", async () => {

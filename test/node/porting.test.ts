@@ -1,49 +1,9 @@
-/** The host of the porting guide, as it stands there, against the local gateway. Its types are checked by `npm run types`. */
+/** The porting guide says what each member of a host must do. Its program is compiled by `npm run types`. */
 
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
-import { transformSync } from "@swc/core";
-import { Aborter, Device, type DeviceOptions, type Host, IotHubError, NetworkError } from "../../src/index.js";
-import { type Fault, startGateway } from "../../tools/gateway/index.js";
-import { cleanups } from "../support/cleanups.js";
-import { failure } from "../support/failure.js";
-import { psk } from "../support/keys.js";
 
 const guide = readFileSync(new URL("../../docs/porting.md", import.meta.url), "utf8");
-const code = /^```ts\n([\s\S]*?)^```/m.exec(guide)?.[1] as string;
-const createFetchHost = evaluate(code);
-
-/** What the module exports, with this test's own instance of the library, by whose classes errors are known. */
-function evaluate(source: string): () => Host {
-  const parser = { syntax: "typescript" } as const;
-  const { code: script } = transformSync(source, { jsc: { parser, target: "es2022" }, module: { type: "es6" } });
-  const body = script.replace(/^import .*$/m, "").replace("export function", "return function");
-  return new Function("IotHubError", "NetworkError", body)(IotHubError, NetworkError);
-}
-
-async function start(changes: Partial<DeviceOptions> = {}, fault?: Fault) {
-  const products = { P1: { devices: { d1: { psk } } } };
-  const gateway = await startGateway({ devices: { products }, fault });
-  const host = createFetchHost();
-  const options = { productId: "P1", deviceName: "d1", credential: { secret: psk }, url: gateway.url, retry: false };
-  const device = new Device({ ...options, ...changes } as DeviceOptions, host);
-  cleanups.push(() => {
-    device.close();
-    host.http.close();
-    return gateway.close();
-  });
-  return { gateway, host, device };
-}
-
-const message = { topic: "data", payload: { t: 21.5, text: "温度" } };
-
-test("the host of the guide has at most 40 lines", () => {
-  expect(code.split("\n").filter((line) => line.trim() !== "").length).toBeLessThanOrEqual(40);
-  expect(Math.max(...code.split("\n").map((line) => line.length))).toBeLessThanOrEqual(125);
-});
 
 test("the guide names every member of Host and of what a request gets", () => {
   const declared = readFileSync(new URL("../../src/host.ts", import.meta.url), "utf8");
@@ -64,72 +24,4 @@ test("the guide names every member of Host and of what a request gets", () => {
   ];
   expect(wanted.length).toBeGreaterThan(18);
   expect(wanted.filter((member) => !rows.includes(`\`${member}`))).toEqual([]);
-});
-
-test("a success: the gateway verifies what fetch has sent", async () => {
-  const { gateway, device } = await start();
-  expect((await device.publish(message)).status).toBe(200);
-  expect((await device.publish(message)).status).toBe(200);
-  expect(gateway.counts).toMatchObject({ accepted: 2, refused: 0 });
-});
-
-test("a rejection arrives with the gateway's code", async () => {
-  const { device } = await start({ credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" } });
-  const error = await failure(device.publish(message));
-  expect(error).toMatchObject({ code: "GATEWAY_REJECTED", gatewayCode: "AuthFailure.SignatureFailure" });
-});
-
-test("a redirect is not followed", async () => {
-  let requests = 0;
-  const server = createServer((request, response) => {
-    requests++;
-    request.resume().on("end", () => response.writeHead(307, { Location: "/elsewhere" }).end());
-  });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  cleanups.push(
-    () => void server.closeAllConnections(),
-    () => void server.close(),
-  );
-  const { device } = await start({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
-  expect(await failure(device.publish(message))).toMatchObject({ code: "HTTP_STATUS", status: 307 });
-  expect(requests).toBe(1);
-});
-
-test.each<[Fault, string]>([
-  [{ kind: "hang", phase: "headers" }, "connect"],
-  [{ kind: "hang", phase: "body" }, "read"],
-])("a timeout ends the request with its phase: %j", async (fault, phase) => {
-  const { device } = await start({ timeoutMs: 300 }, fault);
-  expect(await failure(device.publish(message))).toMatchObject({ code: "TIMEOUT", phase });
-});
-
-test("an aborted publish is cancelled, before and during the request", async () => {
-  const { gateway, device } = await start({}, { kind: "hang", phase: "headers" });
-  const aborter = new Aborter();
-  const sent = failure(device.publish(message, { signal: aborter.signal }));
-  while (gateway.counts.requests === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  aborter.abort(new Error("changed my mind"));
-  expect((await sent).code).toBe("CANCELLED");
-  expect((await failure(device.publish(message, { signal: aborter.signal }))).code).toBe("CANCELLED");
-});
-
-test("closing the host cancels a request under way", async () => {
-  const { gateway, host, device } = await start({}, { kind: "hang", phase: "headers" });
-  const sent = failure(device.publish(message));
-  while (gateway.counts.requests === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  host.http.close();
-  expect((await sent).code).toBe("CANCELLED");
-});
-
-test("a response that is too large is given up while it is read", async () => {
-  const { device } = await start({ maxResponseBytes: 1000 }, { kind: "too-large", bytes: 100_000 });
-  expect((await failure(device.publish(message))).code).toBe("RESPONSE_TOO_LARGE");
-});
-
-test("a gateway that is not there, and a response that is cut off, are errors of the network", async () => {
-  const { gateway, device } = await start();
-  await gateway.close();
-  expect(await failure(device.publish(message))).toMatchObject({ code: "NETWORK_FAILED", retryable: true });
-  const cut = await start({}, { kind: "truncated" });
-  expect(await failure(cut.device.publish(message))).toMatchObject({ code: "NETWORK_FAILED", retryable: true });
 });

@@ -1,7 +1,7 @@
 import { constants, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIPv6, type Socket } from "node:net";
-import { DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
+import { createSecureContext, DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
@@ -409,8 +409,7 @@ function certificatesOf(https: HttpsOptions): CertificateSet {
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {
   const { minVersion = "TLSv1.2", maxVersion, ecdhCurve, resumption = true, clientCertificate } = https;
-  // Otherwise OpenSSL refuses to serve what correct clients must reject: SHA-1, TLS 1.0.
-  const ciphers = `${https.ciphers ?? DEFAULT_CIPHERS}:@SECLEVEL=0`;
+  const ciphers = withoutSecurityLevel(https.ciphers ?? DEFAULT_CIPHERS);
   return {
     key,
     cert: chain,
@@ -428,6 +427,18 @@ function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOpt
         }),
     ALPNProtocols: ["http/1.1"],
   };
+}
+
+/** Otherwise OpenSSL refuses to serve what correct clients must reject: SHA-1, TLS 1.0. */
+function withoutSecurityLevel(ciphers: string): string {
+  const lenient = `${ciphers}:@SECLEVEL=0`;
+  try {
+    createSecureContext({ ciphers: lenient });
+    return lenient;
+  } catch {
+    // BoringSSL, in Bun, has no security levels and rejects the command; a wrong list of ciphers fails later.
+    return ciphers;
+  }
 }
 
 function plainHeaders(request: IncomingMessage): Record<string, string | undefined> {
