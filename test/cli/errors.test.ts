@@ -21,7 +21,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
       /^error: GATEWAY_REJECTED: .*AuthFailure\.SignatureFailure/,
       surroundings,
     );
-    expect(stderr).toContain("Wrong psk, private key or ProductSecret");
+    expect(stderr).toContain("Wrong PSK, private key or ProductSecret");
   });
 
   test("PSK without its = signs", async () => {
@@ -83,7 +83,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
         env: env(),
       },
     );
-    await refused(["publish", "--psk-file", missing, "x"], 3, /^error: FILE_UNREADABLE: The psk file/, { env: env() });
+    await refused(["publish", "--psk-file", missing, "x"], 3, /^error: FILE_UNREADABLE: The PSK file/, { env: env() });
   });
 
   test("encrypted key, and a file that is not a key", async () => {
@@ -180,7 +180,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
     ["no devices file", ["gateway", "--devices", "/nowhere/devices.json"], /^error: DEVICES_UNREADABLE: /],
     [
       "no host to sign",
-      ["sign", "--body", "x", "--secret-file", "x"],
+      ["sign", "--body", "x", "--psk-file", "x"],
       /^error: USAGE: Required option '--host <host>' not/,
     ],
   ])("%s", async (_, args, line) => {

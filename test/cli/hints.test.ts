@@ -58,7 +58,7 @@ describe("the hint for a code of the gateway", () => {
   test.each<[string, number | undefined, RegExp]>([
     ["AuthFailure.SignatureFailure", 7200, /clock is 2 h ahead/],
     ["AuthFailure.SignatureExpire", -7200, /clock is 2 h behind/],
-    ["AuthFailure.SignatureExpire", 10, /Check this machine's clock/],
+    ["AuthFailure.SignatureExpire", 10, /Compare this machine's clock/],
     ["Code.Of.Tomorrow", 7200, /clock is 2 h ahead/],
     // A wrong clock is not what these come from.
     ["FailedOperation.AccountIsolated", 7200, /arrears/],

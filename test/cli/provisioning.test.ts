@@ -56,7 +56,7 @@ describe("register", () => {
     const { code, stdout, stderr } = await quiet(register("PSK", "--out", out));
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [{ requestId }] = gateway.received;
-    expect(stdout).toBe(`registered  PSK/sensor1  a new device\ncredential  psk in ${out}\nRequestId   ${requestId}\n`);
+    expect(stdout).toBe(`registered  PSK/sensor1  a new device\ncredential  PSK in ${out}\nRequestId   ${requestId}\n`);
     const psk = (await readFile(out, "utf8")).trim();
     expect(psk).toMatch(/^[A-Za-z0-9+/]{22}==$/);
     expect(stdout).not.toContain(psk);
@@ -166,7 +166,7 @@ describe("register", () => {
     expect(visible.stderr).toMatch(/^warning: a ProductSecret on the command line/);
   });
 
-  test("requires --out or --print", async () => {
+  test("requires --out or --client-certificate", async () => {
     expect(await quiet(register("PSK"))).toMatchObject({ code: 2, stdout: "" });
   });
 });

@@ -68,7 +68,7 @@ describe("publish", () => {
     expect(gateway.received[0]).toMatchObject({ topic: `${PRODUCT}/sensor1/event`, qos: 0 });
     const { code, stderr } = await run(["publish", "--psk", PSK, "x"], { env: { ...env, TENCENT_IOTHUB_PSK: "" } });
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^warning: a psk on the command line .*\n$/);
+    expect(stderr).toMatch(/^warning: a PSK on the command line .*\n$/);
     expect(stderr).not.toContain(PSK);
   });
 

@@ -240,7 +240,7 @@ describe.each([
           const parts = failure.details?.files as { what: string; path: string; problem?: string }[];
           expect(parts.map(({ what }) => what)).toEqual(whats);
           for (const { what, path } of parts) {
-            expect(failure.message).toContain(`the ${what} is in ${path}`);
+            expect(failure.message).toContain(`the ${what === "psk" ? "PSK" : what} is in ${path}`);
             expect(files.get(path)).toMatch(what === "psk" ? PSK_LINE : what === "certificate" ? CERTIFICATE : KEY);
             if (what !== "certificate") expect((await stat(path)).mode & 0o77).toBe(0);
             if (!path.startsWith(folder)) await rm(join(path, ".."), { recursive: true });
@@ -253,19 +253,22 @@ describe.each([
     },
   );
 
-  test("reports a credential that cannot be stored, and prints it with --print", async () => {
+  test("reports a credential that cannot be stored, and prints it with --print-on-failure", async () => {
     const fails = ({ name }: FileCall) => issued() && (name === "write" || name === "mkdtemp");
     const lost = await register(productId, failing(fails, "ENOSPC"));
     expect(lost).toMatchObject({ stdout: "", failure: { code: "CREDENTIAL_LOST", exitCode: 3 } });
     for (const what of whats)
-      expect(lost.failure?.message).toContain(`the ${what} is lost and cannot be written to ${out}`);
+      expect(lost.failure?.message).toContain(
+        `the ${what === "psk" ? "PSK" : what} is lost and cannot be written to ${out}`,
+      );
     expect(lost.failure?.hint).toContain("--force");
     expect(await readdir(folder)).toEqual([]);
 
     gateway.clearReceived();
     const printed = await register(productId, failing(fails, "ENOSPC"), { printOnFailure: true });
     expect(printed.failure).toMatchObject({ code: "FILE_UNWRITABLE", exitCode: 3 });
-    for (const what of whats) expect(printed.failure?.message).toContain(`the ${what} is on standard output`);
+    for (const what of whats)
+      expect(printed.failure?.message).toContain(`the ${what === "psk" ? "PSK" : what} is on standard output`);
     expect(printed.stdout).toMatch(
       productId === "PSK"
         ? PSK_LINE
@@ -303,7 +306,7 @@ test("register does not replace a file created meanwhile", async () => {
       return unsynchronized.lstat(path);
     },
   });
-  expect(failure?.message).toContain(`the psk is in ${out}.new and cannot be moved to ${out}: file exists (EEXIST)`);
+  expect(failure?.message).toContain(`the PSK is in ${out}.new and cannot be moved to ${out}: file exists (EEXIST)`);
   expect(await readFile(out, "utf8")).toBe("another's");
   expect(await readFile(`${out}.new`, "utf8")).toMatch(PSK_LINE);
 });

@@ -21,7 +21,7 @@ describe("sign", () => {
       const [, host, pathname] = string_to_sign.split("\n");
       await writeFile(file("body"), Buffer.from(body_base64, "base64"));
       await writeFile(file("secret"), `${Object.values(used)[0]}\n`);
-      const key = algorithm === "rsa-sha256" ? ["--key-file", file("rsa.key")] : ["--secret-file", file("secret")];
+      const key = algorithm === "rsa-sha256" ? ["--key-file", file("rsa.key")] : ["--psk-file", file("secret")];
       const args = ["--host", host, "--path", pathname, "--body-file", file("body"), "--algorithm", algorithm];
       const time = ["--timestamp", String(timestamp), "--nonce", String(nonce)];
       const { code, stdout } = await run(["sign", ...args, ...time, ...key, "--json"]);
@@ -41,17 +41,25 @@ describe("sign", () => {
 
   test("warns of a PSK without its = signs, but not of a ProductSecret", async () => {
     await writeFile(file("cut"), PSK.replace(/=+$/, ""));
-    const cut = await run(base("--body", "x", "--secret-file", file("cut")));
+    const cut = await run(base("--body", "x", "--psk-file", file("cut")));
     expect(cut).toMatchObject({ code: 0, stderr: expect.stringMatching(/^warning: .*trailing = signs\.\n$/) });
-    const args = ["sign", "--host", "h", "--path", "/device/register", "--body", "x", "--secret-file", file("cut")];
+    const args = [
+      "sign",
+      "--host",
+      "h",
+      "--path",
+      "/device/register",
+      "--body",
+      "x",
+      "--product-secret-file",
+      file("cut"),
+    ];
     expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("makes invisible characters visible", async () => {
     await writeFile(file("body"), '{"a":"\u00a0\t"}\r\n');
-    const { code, stdout } = await run(
-      base("--body-file", file("body"), ...time, "--secret-file", file("sensor1.psk")),
-    );
+    const { code, stdout } = await run(base("--body-file", file("body"), ...time, "--psk-file", file("sensor1.psk")));
     expect(code).toBe(0);
     const hash = createHash("sha256").update('{"a":"\u00a0\t"}\r\n').digest("hex");
     const shown = stdout.split("\n").slice(1, 9);
@@ -84,9 +92,9 @@ describe("sign", () => {
     const content = option === "--body" ? value : '{"a":1}\n';
     if (option === "--body-file") await writeFile(file(value), content);
     const body = option === "--body" ? value : file(value);
-    const { code, stdout, stderr } = await run(base(option, body, ...time, "--secret", PSK, "--curl"));
+    const { code, stdout, stderr } = await run(base(option, body, ...time, "--psk", PSK, "--curl"));
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^warning: a secret on the command line /);
+    expect(stderr).toMatch(/^warning: a PSK on the command line /);
     expect(stdout + stderr).not.toContain(PSK);
     // A function in the place of curl shows the words that it was given.
     const shell = spawnSync("sh", ["-c", `curl() { for word do printf '%s\\0' "$word"; done; }\n${stdout}`]);
@@ -108,20 +116,16 @@ describe("sign", () => {
   });
 
   test.each([
-    ["no body", [...time, "--secret", "x"], 2, "USAGE: Use either --body or --body-file"],
-    ["two keys", ["--body", "", "--secret", "x", "--key-file", "x"], 2, "USAGE: Use one of --secret"],
-    ["no key", ["--body", ""], 2, "USAGE: Use one of --secret"],
-    [
-      "upper case",
-      ["--body", "", "--secret", "x", "--algorithm", "HmacSha256"],
-      2,
-      "USAGE: The algorithm must be one of",
-    ],
-    ["a secret for RSA", ["--body", "", "--secret", "x", "--algorithm", "rsa-sha256"], 2, "requires --key-file"],
-    ["milliseconds", ["--body", "", "--secret", "x", "--timestamp", "1700000000000"], 2, "INVALID_TIMESTAMP"],
-    ["hexadecimal", ["--body", "", "--secret", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],
-    ["no secret in it", ["--body", "", "--secret", ""], 3, "INVALID_CREDENTIAL"],
-    ["a path with a query", ["--body", "", "--secret", "x", "--path", "/a?b"], 2, "INVALID_PATH"],
+    ["no body", [...time, "--psk", "x"], 2, "USAGE: Use either --body or --body-file"],
+    ["two keys", ["--body", "", "--psk", "x", "--key-file", "x"], 2, "USAGE: Only one of --psk and --key-file"],
+    ["no key", ["--body", ""], 3, "USAGE: The key is missing"],
+    ["a PSK and a ProductSecret", ["--body", "", "--psk", "x", "--product-secret", "y"], 2, "signed with one key"],
+    ["upper case", ["--body", "", "--psk", "x", "--algorithm", "HmacSha256"], 2, "USAGE: The algorithm must be one of"],
+    ["a secret for RSA", ["--body", "", "--psk", "x", "--algorithm", "rsa-sha256"], 2, "requires --key-file"],
+    ["milliseconds", ["--body", "", "--psk", "x", "--timestamp", "1700000000000"], 2, "INVALID_TIMESTAMP"],
+    ["hexadecimal", ["--body", "", "--psk", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],
+    ["no secret in it", ["--body", "", "--psk", ""], 3, "INVALID_CREDENTIAL"],
+    ["a path with a query", ["--body", "", "--psk", "x", "--path", "/a?b"], 2, "INVALID_PATH"],
   ])("rejects %s", async (_, more, exitCode, text) => {
     const { code, stdout, stderr } = await run(base(...more));
     expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });

@@ -25,7 +25,7 @@ function runProcess(args: readonly string[], closed: "stdout" | "stderr" | "none
 }
 
 describe("the exit code", () => {
-  const sign = ["sign", "--host", "example.com", "--body", "{}", "--secret", "c2VjcmV0"];
+  const sign = ["sign", "--host", "example.com", "--body", "{}", "--psk", "c2VjcmV0"];
 
   test.each<[string, string[], number]>([
     ["wrong usage", ["no-such-command"], 2],

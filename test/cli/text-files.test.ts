@@ -59,7 +59,7 @@ const utf16: [string, (text: string) => Buffer][] = [
 
 /** Each kind of file, with a command that reads it as `path`. */
 const readers: [string, () => string, (path: string) => string[]][] = [
-  ["psk file", () => `${PSK}\n`, (path) => publish("sensor1", "--psk-file", path)],
+  ["PSK file", () => `${PSK}\n`, (path) => publish("sensor1", "--psk-file", path)],
   ["key file", () => privateKey, (path) => publish("sensor2", "--key-file", path)],
   [
     "profile",
@@ -172,7 +172,7 @@ test("only one trailing line feed of a secret is removed", async () => {
   const sign = ["sign", "--host", "h.com", "--body", "{}", "--timestamp", "1700000000", "--nonce", "1", "--json"];
   const signature = async (content: string) => {
     await writeFile(file("secret"), content);
-    const { stdout } = await run([...sign, "--secret-file", file("secret")]);
+    const { stdout } = await run([...sign, "--psk-file", file("secret")]);
     return JSON.parse(stdout).signature as string;
   };
   const expected = await signature("secret");
@@ -251,7 +251,7 @@ describe("a closed pipe", () => {
   });
 
   test("of standard output does not change the exit code, and ends the gateway", async () => {
-    const signing = start("sign", "--host", "h", "--body", "x", "--secret", "s");
+    const signing = start("sign", "--host", "h", "--body", "x", "--psk", "s");
     signing.stdout.destroy();
     expect(await ended(signing)).toBe(0);
     const serving = start("gateway", "--port", "0");

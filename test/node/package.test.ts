@@ -427,7 +427,7 @@ describe("for other engines", () => {
     const signed = succeed(
       spawnSync(process.execPath, [
         join(tools, "dist/tencent-iothub.js"),
-        ...["sign", "--json", "--host", "example.com", "--body", '{"t":"温度"}', "--secret", PSK],
+        ...["sign", "--json", "--host", "example.com", "--body", '{"t":"温度"}', "--psk", PSK],
         ...["--timestamp", "1700000000", "--nonce", "42"],
       ]),
     );

@@ -54,7 +54,7 @@ export class CredentialFiles {
 
   /**
    * Reserves names and disk space for a credential.
-   * @param path file for the psk or private key; a certificate goes to `<path>.crt`
+   * @param path file for the PSK or private key; a certificate is written to `<path>.crt`
    * @param force replace existing files
    * @throws {CliError} FILE_EXISTS, FILE_UNWRITABLE; no file is left then
    */

@@ -54,7 +54,7 @@ export async function demo(io: Streams, { json = false, debug = false }: DemoArg
   const productSecret = randomBytes(18).toString("base64url");
   const certificate = makeDeviceCertificate(`${PRODUCT}sensor-cert`, Date.now());
   const devices: { name: string; has: string; credential: Credential }[] = [
-    { name: "sensor-key", has: "a key (psk), HMAC-SHA256", credential: { secret: psk } },
+    { name: "sensor-key", has: "a PSK, HMAC-SHA256", credential: { secret: psk } },
     {
       name: "sensor-cert",
       has: "a certificate (RSA 2048), RSA-SHA256",
@@ -181,7 +181,7 @@ function describeStart(
   }
   for (const { status, requestId, registrationState, verifiedBy, algorithm } of requests) {
     const state = registrationState === 0 ? "a new device" : "a known device";
-    out(`  ${c.green("✓")} ${start}  ${c.dim("registers, and stores the new psk")}`);
+    out(`  ${c.green("✓")} ${start}  ${c.dim("registers, and stores the new PSK")}`);
     out(`    ${c.dim("status".padEnd(9))} ${status}, RequestId ${requestId}`);
     out(
       `    ${c.dim("gateway".padEnd(9))} ${algorithm} verified with the ${verifiedBy === "productSecret" ? "ProductSecret" : verifiedBy}; ${state}`,

@@ -13,10 +13,11 @@ import {
   type SentRequest,
 } from "../diagnose/index.js";
 import { CliError } from "./failure.js";
-import { MAX_FILE_BYTES, readAll, readFile, readKey, readSecret } from "./files.js";
-import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { MAX_FILE_BYTES, readAll, readFile } from "./files.js";
+import { printLine, type Streams, wholeNumber } from "./io.js";
+import { type KeyArguments, readSigningKeys, type SigningKeys } from "./signing-key.js";
 
-export interface DiagnoseArguments {
+export interface DiagnoseArguments extends KeyArguments {
   readonly format?: RequestFormat;
   readonly url?: string;
   readonly method?: string;
@@ -24,42 +25,39 @@ export interface DiagnoseArguments {
   readonly body?: string;
   readonly bodyFile?: string;
   readonly sentAt?: string;
-  readonly secret?: string;
-  readonly secretFile?: string;
-  readonly keyFile?: string;
-  readonly productSecretFile?: string;
   readonly json?: boolean;
 }
 
 export async function diagnoseRequest(io: Streams, file: string | undefined, given: DiagnoseArguments): Promise<void> {
   if ((file === undefined) === (given.url === undefined)) {
-    throw new CliError("USAGE", "Give either a file with the request or --url.");
+    throw new CliError("USAGE", "Use either a file with the request or --url.");
   }
-  const key = await readDiagnosisKey(io, given);
+  const keys = await readSigningKeys(io, given);
   const read = file === undefined ? await requestOfParts(given) : await requestOfFile(io, file, given);
   const request = given.sentAt === undefined ? read : { ...read, sentAtMs: sentAtMs(given.sentAt) };
-  const diagnosis = diagnose(request, key);
+  const diagnosis = diagnose(request, diagnosisKey(keys, request.target));
   if (given.json) printLine(io.stdout, JSON.stringify(diagnosis));
   else for (const line of describeDiagnosis(diagnosis)) printLine(io.stdout, line);
 }
 
 async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments): Promise<SentRequest> {
   if (given.method !== undefined || given.header !== undefined) {
-    throw new CliError("USAGE", "--method and --header go with --url.");
+    throw new CliError("USAGE", "--method and --header require --url.");
   }
   const bytes = file === "-" ? await readAll(io.stdin, "request") : await readFile(file, "request file");
   const body = await readBody(given);
   const request = parseRequest(bytes, { format: given.format, body, readFile: readNamedFile });
   if (body !== undefined && !request.isPrefix) {
-    throw new CliError("USAGE", "--body and --body-file go with --url or a trace; this request has its own body.");
+    throw new CliError("USAGE", "--body and --body-file require --url or a trace; this request contains its body.");
   }
   return request;
 }
 
 async function requestOfParts(given: DiagnoseArguments): Promise<SentRequest> {
-  if (given.format !== undefined) throw new CliError("USAGE", "--format goes with a file, not with --url.");
+  if (given.format !== undefined)
+    throw new CliError("USAGE", "--format requires a file, and cannot be used with --url.");
   const match = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(given.url as string);
-  if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and name a host.");
+  if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and contain a host.");
   const [, host, rest] = match;
   const target = rest.startsWith("/") ? rest : `/${rest}`;
   const head = `${given.method ?? "POST"} ${target} HTTP/1.1\n${(given.header ?? []).join("\n")}`;
@@ -73,7 +71,7 @@ async function readBody({ body, bodyFile }: DiagnoseArguments): Promise<Uint8Arr
   return body === undefined ? undefined : Buffer.from(body);
 }
 
-/** curl reads it where the command is run; so does this. */
+/** Reads a file of a curl command; like for curl, its path is relative to the current folder. */
 function readNamedFile(path: string): Uint8Array {
   try {
     if (statSync(path).size > MAX_FILE_BYTES) {
@@ -88,29 +86,19 @@ function readNamedFile(path: string): Uint8Array {
   }
 }
 
-async function readDiagnosisKey(io: Streams, given: DiagnoseArguments): Promise<DiagnosisKey> {
-  const { secret, secretFile, keyFile, productSecretFile } = given;
-  if (keyFile !== undefined) {
-    if (productSecretFile !== undefined) {
-      throw new CliError("USAGE", "--product-secret-file goes with --secret-file or --secret.");
-    }
-    const key = await readKey(keyFile);
-    if (typeof key !== "string") throw new DiagnoseError("INVALID_KEY", "The key file must be PEM.");
-    return { rsaKey: key };
+/** Returns the key that the request must be signed with: the ProductSecret for a registration, or if it is the only one. */
+function diagnosisKey({ psk, productSecret, privateKey }: SigningKeys, target: string): DiagnosisKey {
+  const isRegistration = /\/device\/register(?:\?|$)/.test(target);
+  if (privateKey !== undefined && !(isRegistration && productSecret !== undefined)) {
+    if (typeof privateKey !== "string") throw new DiagnoseError("INVALID_KEY", "The key file must be PEM.");
+    return { rsaKey: privateKey };
   }
-  if (secret === undefined && secretFile === undefined) {
-    throw new CliError("USAGE", "Give one of --secret, --secret-file and --key-file.");
-  }
-  if (secret !== undefined) {
-    const sentence =
-      "a secret on the command line is seen by other users and kept in the shell's history; use --secret-file.";
-    printLine(io.stderr, `${colorsFor(io.stderr, io.env).yellow("warning:")} ${sentence}`);
-  }
-  const text = secret ?? (await readSecret(secretFile as string, "secret file"));
-  if (text === "") throw new DiagnoseError("INVALID_KEY", "The secret is empty.");
-  if (productSecretFile === undefined) return { secret: text };
-  const other = await readSecret(productSecretFile, "ProductSecret file");
-  return { secret: text, others: [{ name: "the ProductSecret", secret: other }] };
+  if (psk === "" || productSecret === "") throw new DiagnoseError("INVALID_KEY", "The key is empty.");
+  if (psk === undefined) return { secret: productSecret as string };
+  if (productSecret === undefined) return { secret: psk };
+  return isRegistration
+    ? { secret: productSecret, others: [{ name: "the device's PSK", secret: psk }] }
+    : { secret: psk, others: [{ name: "the ProductSecret", secret: productSecret }] };
 }
 
 function sentAtMs(text: string): number {

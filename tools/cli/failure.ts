@@ -21,7 +21,7 @@ export const exitMeanings: Readonly<Record<keyof typeof exitCodes, string>> = Ob
   ok: "done",
   other: "something unexpected, the clock, or the storage",
   input: "wrong usage, or invalid input",
-  credential: "a credential or private key is invalid, or was rejected by the gateway",
+  credential: "a credential or private key is missing, invalid, or was rejected by the gateway",
   network: "network, TLS, timeout, or a port that cannot be bound",
   rejected: "the gateway rejected the request, or its response could not be read",
 });
@@ -126,9 +126,9 @@ const gatewayHints: Readonly<Record<string, string>> = {
 };
 
 const diagnoseHints: Readonly<Record<string, string>> = {
-  UNKNOWN_FORMAT: "--format says what it is; tencent-iothub diagnose --help shows each form.",
+  UNKNOWN_FORMAT: "Set the format with --format; tencent-iothub diagnose --help lists the formats.",
   INVALID_CURL: "Copy the command as it was run, from curl to its last argument.",
-  INVALID_HAR: "Browsers and proxies save one as HAR, with the request's body.",
+  INVALID_HAR: "Export the request from the browser or proxy as HAR, including its body.",
   INVALID_TRACE:
     'Write each event with JSON.stringify: new Device({ onEvent: (event) => trace(JSON.stringify(event) + "\\n") }).',
 };
@@ -177,9 +177,9 @@ export function explain(error: unknown, nowMs: number = Date.now()): Failure {
 
 const NAMES_HINT = "Check --product-id, --device-name and the region.";
 const KEY_HINT =
-  "Wrong psk, private key or ProductSecret: copy it again from the console, a psk including its trailing =.";
-const AUTHENTICATION_HINT = "Use --psk-file for a device with a psk, --key-file for one with a certificate.";
-const CLOCK_HINT = "Check this machine's clock against the gateway's.";
+  "Wrong PSK, private key or ProductSecret: copy it again from the console, a PSK including its trailing =.";
+const AUTHENTICATION_HINT = "Use --psk-file for a device with a PSK, --key-file for one with a certificate.";
+const CLOCK_HINT = "Compare this machine's clock with the gateway's.";
 const ENABLE_HINT = "Enable the device in the console, or find out why it was disabled.";
 const FORM_HINT = "The gateway does not accept this request format; check the url, and for a newer version.";
 const SIZE_HINT = "Split the message, or send only what has changed.";
@@ -210,7 +210,7 @@ export const gatewayCodeHints: Readonly<Record<string, string>> = {
   "LimitExceeded.DeviceExceedLimit":
     "The product has reached its device limit: delete devices, or have the limit raised. Retrying does not help.",
   MissingParameter: FORM_HINT,
-  RequestLimitExceeded: "Wait a little, and publish less often.",
+  RequestLimitExceeded: "Wait, and publish less often.",
   RequestSizeLimitExceeded: SIZE_HINT,
   "ResourceNotFound.DeviceNotExist": NAMES_HINT,
   "ResourceNotFound.ProductNotExist": NAMES_HINT,
@@ -240,7 +240,7 @@ export const classHints: Partial<Record<ErrorClass, string>> = {
   credential: KEY_HINT,
   account: gatewayCodeHints["FailedOperation.AccountIsolated"],
   device: ENABLE_HINT,
-  console: "Look at the product's settings, topics and limits in the console.",
+  console: "Check the product's settings, topics and limits in the console.",
   throttled: gatewayCodeHints.RequestLimitExceeded,
   server: SERVICE_HINT,
   protocol: FORM_HINT,

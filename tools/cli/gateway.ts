@@ -107,7 +107,7 @@ function welcome(io: Streams, running: Gateway, sample: Sample | undefined, trus
   if (sample === undefined) return;
   const { productId, deviceName, psk } = sample;
   const ca = trustAnchorsOut === undefined ? "" : ` --trust-anchors ${trustAnchorsOut}`;
-  out(`no --devices: one device with a generated psk: ${productId}/${deviceName} ${psk}`);
+  out(`no --devices: one device with a generated PSK: ${productId}/${deviceName} ${psk}`);
   out(
     `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${running.url}${ca} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
   );

@@ -30,7 +30,16 @@ export function printLine(output: Output, text = ""): void {
   output.write(`${text}\n`);
 }
 
-/** Parses a decimal integer; NaN for anything else, which the receiver rejects with its own code. */
+/** Warns of a secret in an option. @param instead alternatives, such as `--psk-file` */
+export function warnSecretOnCommandLine(io: Streams, what: "PSK" | "ProductSecret", instead: string): void {
+  const warning = colorsFor(io.stderr, io.env).yellow("warning:");
+  printLine(
+    io.stderr,
+    `${warning} a ${what} on the command line is visible to other users and saved in the shell's history; use ${instead}.`,
+  );
+}
+
+/** Parses a decimal integer; NaN for anything else, which the receiver rejects. */
 export function wholeNumber(text: string): number {
   return /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
 }

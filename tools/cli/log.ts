@@ -3,8 +3,8 @@
 import { createHost, Device, type DeviceEvent, type LogLevel } from "tencent-iothub-xs";
 import { CliError } from "./failure.js";
 import { readAll, readTrustAnchors, typedText } from "./files.js";
-import { colorsFor, printLine, type Streams } from "./io.js";
-import { missing, readCredential, warnSecretOnCommandLine } from "./publish.js";
+import { colorsFor, printLine, type Streams, warnSecretOnCommandLine } from "./io.js";
+import { missing, readCredential } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
 
 export interface LogArguments extends Settings {
@@ -27,7 +27,7 @@ export async function log(io: Streams, messages: readonly string[], given: LogAr
   const { productId, deviceName, region, url, timeoutMs } = settings;
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
-  if (given.psk !== undefined) warnSecretOnCommandLine(io);
+  if (given.psk !== undefined) warnSecretOnCommandLine(io, "PSK", "--psk-file or TENCENT_IOTHUB_PSK");
   const credential = await readCredential(settings);
   const lines = await readLines(io, messages);
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });

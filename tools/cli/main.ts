@@ -13,11 +13,11 @@ ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\
 
 A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
 
-/** Named here too, so that no other command loads the module. */
+/** Repeated here, so that other commands do not load the module. */
 const diagnoseFormats = ["curl", "http", "har", "trace"];
 
 const environmentHelp = `
-Environment (an option on the command line comes first, a profile last):
+Environment (overridden by options on the command line; overrides the profile):
   ${[...Object.values(settingNames).map(({ env }) => env), profileVariable].join("\n  ")}
 
 Profile: a JSON object with any of
@@ -47,27 +47,30 @@ Examples:
 const signExamples = `
 Examples:
   $ tencent-iothub sign --host ap-guangzhou.gateway.tencentdevices.com --path /device/publish \\
-      --body-file body.json --timestamp 1700000000 --nonce 42 --algorithm hmacsha256 --secret-file sensor1.psk
+      --body-file body.json --timestamp 1700000000 --nonce 42 --algorithm hmacsha256 --psk-file sensor1.psk
   $ tencent-iothub sign --host example.com --path /device/publish --body '{}' --key-file sensor1.key --curl`;
 
 const diagnoseExamples = `
 Examples:
-  $ tencent-iothub diagnose request.txt --secret-file sensor1.psk
-  $ pbpaste | tencent-iothub diagnose - --secret-file sensor1.psk --product-secret-file product.secret
-  $ tencent-iothub diagnose trace.log --format trace --secret-file sensor1.psk --body-file body.json
+  $ tencent-iothub diagnose request.txt --psk-file sensor1.psk
+  $ pbpaste | tencent-iothub diagnose - --psk-file sensor1.psk --product-secret-file product.secret
+  $ tencent-iothub diagnose trace.log --format trace --psk-file sensor1.psk --body-file body.json
   $ tencent-iothub diagnose --url https://ap-guangzhou.gateway.tencentdevices.com/device/publish --body-file body.json \\
       --header 'X-TC-Algorithm: hmacsha256' --header 'X-TC-Timestamp: 1700000000' --header 'X-TC-Nonce: 42' \\
-      --header 'X-TC-Signature: …' --secret-file sensor1.psk
+      --header 'X-TC-Signature: …' --psk-file sensor1.psk
 
-Request, one of:
-  curl   a command as it was run, quoted for a POSIX shell; files that it names with @ are read
+Formats of the request:
+  curl   a command as it was run, quoted for a POSIX shell; reads files that it refers to with @
   http   request line, headers, an empty line, and the body byte for byte
-  har    a HAR file of a browser or proxy, or one entry of it; the last signed request counts
-  trace  events of onEvent, one JSON object a line; the last sign event counts
+  har    a HAR file of a browser or proxy, or one of its entries; uses the last signed request
+  trace  events of onEvent, one JSON object per line; uses the last sign event
 
-A cause is named only if it reproduces the signature, from every known mistake alone and the common ones in pairs. Where
-none does, that is what is said. Nothing is sent, and no secret is printed. The exit code is 0 whatever the diagnosis is;
-with --json its "verdict" is matches, explained, signature, text, key-or-text or unreadable.`;
+A registration is signed with the ProductSecret, every other request with the device's key. With both, the other one is
+tried as a mistake.
+
+A cause is reported only if it reproduces the signature; tries every known mistake alone and the common ones in pairs.
+Nothing is sent, and no secret is printed. The exit code is 0 for every diagnosis; with --json, its "verdict" is matches,
+explained, signature, text, key-or-text or unreadable.`;
 
 const typesExamples = `
 Examples:
@@ -86,8 +89,8 @@ Devices file:
   {"products":{"ABCDE12345":{"devices":{
     "sensor1":{"psk":"c2VjcmV0IG9mIHNlbnNvcjE="},
     "sensor2":{"publicKey":"-----BEGIN PUBLIC KEY-----…"}}}}}
-  Add "state":"disabled" or "notEnabled" to a device, "state":"forbidden" to a product, or "account":"isolated" beside
-  "products", to have what is signed rightly refused.
+  To reject correctly signed requests, add "state":"disabled" or "notEnabled" to a device, "state":"forbidden" to a
+  product, or "account":"isolated" beside "products".
 
 Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json,
   html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
@@ -152,7 +155,7 @@ function build(io: Streams): Command {
     })
     .addHelpText("after", exitHelp);
 
-  wayOptions(
+  connectionOptions(
     keyOptions(
       command(program, "publish", "publish one message")
         .argument(
@@ -177,7 +180,7 @@ function build(io: Streams): Command {
       await publish(io, payload, options);
     });
 
-  wayOptions(
+  connectionOptions(
     keyOptions(
       command(program, "log", "add lines to the platform's log of a device")
         .argument("[message...]", "one line, or - to read lines from standard input")
@@ -193,13 +196,13 @@ function build(io: Streams): Command {
       await log(io, messages, options);
     });
 
-  wayOptions(
+  connectionOptions(
     command(program, "register", "register a device with the ProductSecret, and save its credential in a file")
       .option("--product-id <id>", "ProductId")
       .option("--device-name <name>", "DeviceName")
       .option("--product-secret <text>", "ProductSecret; better in a file or the environment")
-      .option("--product-secret-file <file>", "file with the ProductSecret; a line feed at its end is left out")
-      .option("--out <file>", "file for the psk or private key; a certificate is written to <file>.crt")
+      .option("--product-secret-file <file>", "file with the ProductSecret; a trailing line feed is removed")
+      .option("--out <file>", "file for the PSK or private key; a certificate is written to <file>.crt")
       .option("--force", "register even if the file exists, and replace it")
       .option("--print-on-failure", "print a credential that cannot be written to any file")
       .option("--client-certificate <file>", "for a product with a private CA: the device's certificate, PEM")
@@ -218,12 +221,14 @@ function build(io: Streams): Command {
     .option("--body <text>", "body of the request, signed as UTF-8")
     .option("--body-file <file>", "file with the body, signed byte for byte")
     .option("--timestamp <seconds>", "seconds since 1970 (default: now)")
-    .option("--nonce <n>", "a number that was not used before (default: random)")
-    .option("--algorithm <name>", "hmacsha256, hmacsha1 or rsa-sha256 (default: by the kind of key)")
-    .option("--secret <text>", "the device's key or the ProductSecret; better in a file")
-    .option("--secret-file <file>", "file with the secret; a line feed at its end is left out")
+    .option("--nonce <n>", "unused number (default: random)")
+    .option("--algorithm <name>", "hmacsha256, hmacsha1 or rsa-sha256 (default: by the type of key)")
+    .option("--psk <text>", "the device's PSK; better in a file")
+    .option("--psk-file <file>", "file with the PSK; a trailing line feed is removed")
     .option("--key-file <file>", "RSA private key, PEM or DER")
-    .option("--curl", "print a curl command, without the secret")
+    .option("--product-secret <text>", "ProductSecret, for a registration; better in a file")
+    .option("--product-secret-file <file>", "file with the ProductSecret")
+    .option("--curl", "print a curl command, without the key")
     .addHelpText("after", signExamples + exitHelp)
     .action(async (options) => {
       const { sign } = await import("./sign.js");
@@ -233,29 +238,21 @@ function build(io: Streams): Command {
   command(
     program,
     "diagnose",
-    "find out why the gateway refuses a signature: which mistake reproduces it; nothing is sent",
+    "find out why the gateway rejects a signature: which mistake reproduces it; nothing is sent",
   )
     .argument("[request]", "file with the request as it was sent, or - to read it from standard input")
-    .addOption(new Option("--format <format>", "form of the request (default: found out)").choices(diagnoseFormats))
-    .addOption(new Option("--url <url>", "the request by its parts: its URL"))
+    .addOption(new Option("--format <format>", "format of the request (default: detected)").choices(diagnoseFormats))
+    .addOption(new Option("--url <url>", "instead of a file: URL of the request"))
     .option("--method <method>", "with --url: the method (default: POST)")
     .option("--header <header...>", "with --url: a header, Name: value; may be repeated")
     .addOption(new Option("--body <text>", "with --url or a trace: the body, as UTF-8").conflicts("bodyFile"))
     .option("--body-file <file>", "with --url or a trace: file with the body, byte for byte")
     .option("--sent-at <seconds>", "when the request was sent, seconds since 1970, to check its timestamp")
-    .addOption(
-      new Option("--secret <text>", "the psk, or the ProductSecret for a registration; better in a file").conflicts([
-        "secretFile",
-        "keyFile",
-      ]),
-    )
-    .addOption(
-      new Option("--secret-file <file>", "file with the secret; a line feed at its end is left out").conflicts(
-        "keyFile",
-      ),
-    )
+    .option("--psk <text>", "the device's PSK; better in a file")
+    .option("--psk-file <file>", "file with the PSK; a trailing line feed is removed")
     .option("--key-file <file>", "RSA key of the device, private or public, or its certificate, PEM")
-    .option("--product-secret-file <file>", "file with the ProductSecret, which may have been used by mistake")
+    .option("--product-secret <text>", "ProductSecret; better in a file")
+    .option("--product-secret-file <file>", "file with the ProductSecret")
     .addHelpText("after", diagnoseExamples + exitHelp)
     .action(async (request, options) => {
       const { diagnoseRequest } = await import("./diagnose.js");
@@ -264,7 +261,7 @@ function build(io: Streams): Command {
 
   command(program, "types", "generate TypeScript types from a product's thing model, as exported by the console")
     .argument("<model>", "JSON file, or - to read it from standard input")
-    .option("--out <file>", "output file, which is replaced if it exists (default: standard output)")
+    .option("--out <file>", "output file, replaced if it exists (default: standard output)")
     .option("--name <name>", "name of the type", "Model")
     .addHelpText("after", typesExamples + exitHelp)
     .action(async (model, options) => {
@@ -272,7 +269,11 @@ function build(io: Streams): Command {
       await types(io, model, options);
     });
 
-  command(program, "gateway", "run a local gateway that verifies requests and prints one line for each, until Ctrl-C")
+  command(
+    program,
+    "gateway",
+    "run a local gateway that verifies requests and prints one line per request, until Ctrl-C",
+  )
     .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--https", "HTTPS with a self-generated certificate")
@@ -303,13 +304,13 @@ function build(io: Streams): Command {
 /** Options of the device's credential. */
 function keyOptions(command: Command): Command {
   return command
-    .option("--psk <text>", "the device's key; better in a file or the environment")
-    .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+    .option("--psk <text>", "the device's PSK; better in a file or the environment")
+    .option("--psk-file <file>", "file with the PSK; a trailing line feed is removed")
     .option("--key-file <file>", "private key of the device's certificate, PEM or DER");
 }
 
 /** Options of the connection to the gateway. */
-function wayOptions(command: Command, limited: string): Command {
+function connectionOptions(command: Command, limited: string): Command {
   return command
     .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
     .option("--url <url>", "http:// or https:// with host and port, instead of a region")

@@ -3,7 +3,7 @@
 import { type Credential, createHost, Device, type DeviceEvent, type PublishResult } from "tencent-iothub-xs";
 import { CliError, exitCodes } from "./failure.js";
 import { readAll, readFile, readKey, readSecret, readTrustAnchors, text } from "./files.js";
-import { colorsFor, milliseconds, printLine, type Streams } from "./io.js";
+import { colorsFor, milliseconds, printLine, type Streams, warnSecretOnCommandLine } from "./io.js";
 import { readSettings, type Settings } from "./settings.js";
 
 export interface PublishArguments extends Settings {
@@ -25,7 +25,7 @@ export async function publish(
   if (productId === undefined) throw missing("the ProductId", "--product-id", "TENCENT_IOTHUB_PRODUCT_ID");
   if (deviceName === undefined) throw missing("the DeviceName", "--device-name", "TENCENT_IOTHUB_DEVICE_NAME");
   if (topic === undefined) throw missing("the topic", "--topic", "TENCENT_IOTHUB_TOPIC");
-  if (given.psk !== undefined) warnSecretOnCommandLine(io);
+  if (given.psk !== undefined) warnSecretOnCommandLine(io, "PSK", "--psk-file or TENCENT_IOTHUB_PSK");
   const credential = await readCredential(settings);
   const payload = await readPayload(io, payloadArgument, payloadFile, base64);
   const host = createHost({ trustAnchors: await readTrustAnchors(settings) });
@@ -66,21 +66,13 @@ export function describeTiming(timing: PublishResult["timing"]): string {
     ["first byte", timing.firstByteMs],
   ] as const;
   const known = parts.filter(([, ms]) => ms !== undefined).map(([name, ms]) => `${name} ${ms?.toFixed(1)}`);
-  if (timing.reused) known.unshift("connection kept");
+  if (timing.reused) known.unshift("keep-alive connection");
   return `${milliseconds(timing.totalMs)}${known.length > 0 ? ` (${known.join(", ")})` : ""}`;
-}
-
-export function warnSecretOnCommandLine(io: Streams): void {
-  const c = colorsFor(io.stderr, io.env);
-  printLine(
-    io.stderr,
-    `${c.yellow("warning:")} a psk on the command line is visible to other users and saved in the shell's history; use --psk-file or TENCENT_IOTHUB_PSK.`,
-  );
 }
 
 export async function readCredential({ psk, pskFile, keyFile }: Settings): Promise<Credential> {
   if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
-  if (pskFile !== undefined) return { secret: await readSecret(pskFile, "psk file") };
+  if (pskFile !== undefined) return { secret: await readSecret(pskFile, "PSK file") };
   if (psk !== undefined) return { secret: psk };
   throw new CliError("USAGE", "The device's credential is missing.", {
     exitCode: exitCodes.credential,

@@ -5,7 +5,7 @@ import { type FileSystem, nodeFileSystem } from "../../host/node/file-system.js"
 import { CredentialFiles, type KeptPart } from "./credential-files.js";
 import { CliError, exitCodes } from "./failure.js";
 import { readKey, readSecret, readText, readTrustAnchors } from "./files.js";
-import { colorsFor, printLine, type Streams } from "./io.js";
+import { colorsFor, printLine, type Streams, warnSecretOnCommandLine } from "./io.js";
 import { missing } from "./publish.js";
 import { readSettings, type Settings } from "./settings.js";
 
@@ -38,15 +38,11 @@ export async function registerDevice(
   }
   if ((out === undefined) === (clientCertificate === undefined)) {
     throw new CliError("USAGE", "Use either --out or --client-certificate.", {
-      hint: "--out FILE is the file for the new psk or private key; with --client-certificate there is none.",
+      hint: "--out FILE is the file for the new PSK or private key; with --client-certificate there is none.",
     });
   }
   if (given.productSecret !== undefined) {
-    const c = colorsFor(io.stderr, io.env);
-    printLine(
-      io.stderr,
-      `${c.yellow("warning:")} a ProductSecret on the command line is visible to other users and saved in the shell's history; use --product-secret-file or TENCENT_IOTHUB_PRODUCT_SECRET.`,
-    );
+    warnSecretOnCommandLine(io, "ProductSecret", "--product-secret-file or TENCENT_IOTHUB_PRODUCT_SECRET");
   }
   // Deletes the reserved files if no credential was received; a received one is kept.
   const interruption = new AbortController();
@@ -103,7 +99,8 @@ export async function registerDevice(
   const known = state === undefined ? "" : state === 0 ? "a new device" : "a known device";
   printLine(io.stdout, `${c.green("registered")}  ${productId}/${deviceName}  ${known}`.trimEnd());
   const where = out === undefined ? "" : ` in ${out}${certificateFile === undefined ? "" : ` and ${certificateFile}`}`;
-  printLine(io.stdout, `credential  ${kind === "certificate" ? "private key and certificate" : kind}${where}`);
+  const shown = { psk: "PSK", certificate: "private key and certificate", "own certificate": "own certificate" };
+  printLine(io.stdout, `credential  ${shown[kind]}${where}`);
   printLine(io.stdout, `RequestId   ${requestId}`);
 }
 
@@ -115,7 +112,7 @@ function notKeptAsAsked(registration: Registration, kept: readonly KeptPart[], p
   const lost = !printed && kept.some(({ path }) => path === undefined);
   const said = kept.map(({ what, path, problem }) => {
     const where = path !== undefined ? `in ${path}` : printed ? "on standard output" : "lost";
-    return `the ${what} is ${where}${problem === undefined ? "" : ` and ${problem}`}`;
+    return `the ${what === "psk" ? "PSK" : what} is ${where}${problem === undefined ? "" : ` and ${problem}`}`;
   });
   return new CliError(
     lost ? "CREDENTIAL_LOST" : "FILE_UNWRITABLE",

@@ -44,7 +44,7 @@ export const profileVariable = "TENCENT_IOTHUB_PROFILE";
 
 const names = Object.keys(settingNames) as Name[];
 const files: readonly Name[] = ["pskFile", "keyFile", "productSecretFile", "trustAnchors"];
-/** Mutually exclusive settings: a psk on the command line overrides a key file in the profile. */
+/** Mutually exclusive settings: a PSK on the command line overrides a key file in the profile. */
 const groups: readonly (readonly Name[])[] = [
   ["psk", "pskFile", "keyFile"],
   ["productSecret", "productSecretFile"],

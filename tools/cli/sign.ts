@@ -10,10 +10,11 @@ import {
 } from "tencent-iothub-xs/signing";
 import { visible } from "../diagnose/fields.js";
 import { CliError } from "./failure.js";
-import { readFile, readKey, readSecret } from "./files.js";
+import { readFile } from "./files.js";
 import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { type KeyArguments, readSigningKeys } from "./signing-key.js";
 
-export interface SignArguments {
+export interface SignArguments extends KeyArguments {
   readonly host: string;
   readonly path: string;
   readonly body?: string;
@@ -21,9 +22,6 @@ export interface SignArguments {
   readonly timestamp?: string;
   readonly nonce?: string;
   readonly algorithm?: string;
-  readonly secret?: string;
-  readonly secretFile?: string;
-  readonly keyFile?: string;
   readonly json?: boolean;
   readonly curl?: boolean;
 }
@@ -100,29 +98,25 @@ async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uin
 }
 
 async function readCredential(io: Streams, given: SignArguments): Promise<Credential> {
-  const { secret, secretFile, keyFile, algorithm = keyFile === undefined ? "hmacsha256" : "rsa-sha256" } = given;
-  if ([secret, secretFile, keyFile].filter((value) => value !== undefined).length !== 1) {
-    throw new CliError("USAGE", "Use one of --secret, --secret-file and --key-file.");
-  }
+  const { keyFile, algorithm = keyFile === undefined ? "hmacsha256" : "rsa-sha256" } = given;
   if (!algorithms.includes(algorithm as Algorithm)) {
     throw new CliError("USAGE", `The algorithm must be one of ${algorithms.join(", ")}, in lower case.`);
   }
-  if ((algorithm === "rsa-sha256") !== (keyFile !== undefined)) {
-    const wanted = algorithm === "rsa-sha256" ? "--key-file" : "--secret or --secret-file";
+  const { psk, productSecret, privateKey } = await readSigningKeys(io, given);
+  if (productSecret !== undefined && (psk !== undefined || privateKey !== undefined)) {
+    throw new CliError("USAGE", "A request is signed with one key: the ProductSecret only for a registration.");
+  }
+  if ((algorithm === "rsa-sha256") !== (privateKey !== undefined)) {
+    const wanted = algorithm === "rsa-sha256" ? "--key-file" : "--psk-file or --product-secret-file";
     throw new CliError("USAGE", `The algorithm ${algorithm} requires ${wanted}.`);
   }
-  if (keyFile !== undefined) return { privateKey: await readKey(keyFile) };
-  if (secret !== undefined) {
-    warn(
-      io,
-      "a secret on the command line is visible to other users and saved in the shell's history; use --secret-file.",
-    );
-  }
-  const key = secret ?? (await readSecret(secretFile as string, "secret file"));
-  // Only a warning: the key may be of any kind, for example a ProductSecret.
-  const mistake = secretMistake(key, given.path !== "/device/register");
-  if (mistake !== undefined) warn(io, `the secret may not be what the console shows: ${mistake}.`);
-  return { secret: key, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
+  if (privateKey !== undefined) return { privateKey };
+  const secret = psk ?? (productSecret as string);
+  // Only a warning, so that wrong keys can be tried.
+  const mistake = secretMistake(secret, psk !== undefined);
+  const what = psk === undefined ? "ProductSecret" : "PSK";
+  if (mistake !== undefined) warn(io, `the ${what} may not be what the console shows: ${mistake}.`);
+  return { secret, algorithm: algorithm as "hmacsha256" | "hmacsha1" };
 }
 
 function warn(io: Streams, sentence: string): void {
