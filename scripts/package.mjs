@@ -77,7 +77,10 @@ function describe(file, folder) {
 
 /** Copies those declarations that the entries reach: the others are of no use to anybody. */
 function copyDeclarations({ exports }) {
-  const entries = Object.values(exports).flatMap(typesOf);
+  // Not all were built for firmware alone.
+  const entries = Object.values(exports)
+    .flatMap(typesOf)
+    .filter((file) => !values.firmware || existsSync(join(dist, file.slice("./dist/".length))));
   for (const manifest of manifests) {
     const { modules, platforms } = JSON.parse(readFileSync(join(output, manifest), "utf8"));
     const all = [modules, ...Object.values(platforms).map((platform) => platform.modules)];

@@ -72,9 +72,8 @@ export class Workshop {
 
   async #pack(): Promise<string> {
     const [dist, output] = [join(this.folder, "dist"), join(this.folder, "package")];
-    const targets = "moddable,http";
     const rollup = join(root, "node_modules/rollup/dist/bin/rollup");
-    await execute(process.execPath, [rollup, "-c", "--silent", "--configTarget", targets, "--configDist", dist], {
+    await execute(process.execPath, [rollup, "-c", "--silent", "--configTarget", "moddable", "--configDist", dist], {
       cwd: root,
     });
     await execute(process.execPath, [
