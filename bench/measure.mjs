@@ -1,5 +1,5 @@
 /** All measurements of one library; each gives undefined where its tools are not there. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { leastHeap, ROOMY, run, STACK } from "./engine.mjs";
 import * as jobs from "./jobs.mjs";
@@ -168,9 +168,14 @@ export async function onNode(names, rounds = 60) {
   return least;
 }
 
+/** The libraries of others are installed in this folder, the rest in the project's. */
 export function versions(names) {
-  const root = new URL("../node_modules/", import.meta.url);
-  const version = (name) => JSON.parse(readFileSync(new URL(`${name}/package.json`, root), "utf8")).version;
+  const folders = ["node_modules/", "../node_modules/"].map((path) => new URL(path, import.meta.url));
+  const version = (name) => {
+    const file = folders.map((folder) => new URL(`${name}/package.json`, folder)).find((each) => existsSync(each));
+    if (file === undefined) throw new Error(`${name} is not installed.`);
+    return JSON.parse(readFileSync(file, "utf8")).version;
+  };
   return Object.fromEntries(names.map((name) => [name, version(name)]));
 }
 

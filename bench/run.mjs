@@ -1,10 +1,12 @@
 /**
- * `npm run bench` measures everything and writes bench/results.json, bench/chart.svg and the README's table.
- * `npm run bench -- --only NAME` measures one library again; `--check` measures ours only, compares it with the budgets
- * and writes nothing.
+ * `npm run bench` measures everything and writes bench/results.json, bench/chart.svg and the README's table. It installs
+ * the libraries of others in this folder first. `npm run bench -- --only NAME` measures one library again; `--check`
+ * measures ours only, compares it with the budgets and writes nothing, and needs none of the others.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { install } from "../scripts/install.mjs";
 import { budgets, judge, recordedFigure } from "./budgets.mjs";
 import { build, packages, tools } from "./engine.mjs";
 import { measureHandshakes } from "./image.mjs";
@@ -14,7 +16,32 @@ import { measureSimulator } from "./moddable.mjs";
 import { peers, rsaPeers } from "./peers.mjs";
 import { outboxNames, writeReport } from "./report.mjs";
 
-const { values } = parseArgs({ options: { check: { type: "boolean" }, only: { type: "string", multiple: true } } });
+const { values } = parseArgs({
+  options: { check: { type: "boolean" }, help: { type: "boolean" }, only: { type: "string", multiple: true } },
+});
+if (values.help) {
+  console.log(
+    [
+      "npm run bench                   all libraries, in about 12 minutes; writes results, chart and table",
+      "npm run bench -- --only NAME    one library again; may be repeated",
+      "npm run bench -- --check        ours alone against its budgets; writes nothing",
+      `Libraries: ${Object.keys(peers).join(", ")}.`,
+    ].join("\n"),
+  );
+  process.exit(0);
+}
+const strangers = (values.only ?? []).filter((name) => !Object.hasOwn(peers, name));
+if (strangers.length > 0) {
+  console.error(`Unknown library ${strangers[0]}; the known ones are ${Object.keys(peers).join(", ")}.`);
+  process.exit(2);
+}
+if (!values.check) {
+  const problem = install(fileURLToPath(new URL(".", import.meta.url)));
+  if (problem !== undefined) {
+    console.error(`The libraries to compare with cannot be installed: ${problem}`);
+    process.exit(1);
+  }
+}
 const file = new URL("results.json", import.meta.url);
 const written = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 

@@ -42,8 +42,6 @@ test("the README and its chart match bench/results.json", async () => {
 // How fast others are is theirs: it is shown, and fails nothing.
 test("every library was measured, and ours returns the right result", () => {
   const { job, rsa, bulk } = JSON.parse(readFileSync(`${root}/bench/results.json`, "utf8"));
-  const { dependencies } = JSON.parse(readFileSync(`${root}/package.json`, "utf8"));
-  expect(dependencies).toBeUndefined();
   expect(Object.keys(bulk).sort()).toEqual(Object.keys(peers).sort());
   for (const name of Object.keys(peers)) {
     expect([name, job[name].error]).toEqual([name, undefined]);
@@ -52,4 +50,30 @@ test("every library was measured, and ours returns the right result", () => {
   }
   expect(job.ours.correct).toBe(true);
   expect(Object.keys(rsa).sort()).toEqual(Object.keys(rsaPeers).sort());
+});
+
+test("a clone installs none of the libraries that ours is compared with", () => {
+  const read = (path: string) => JSON.parse(readFileSync(`${root}/${path}`, "utf8"));
+  const { dependencies, devDependencies } = read("package.json");
+  expect(dependencies).toBeUndefined();
+  const { dependencies: others } = read("bench/package.json");
+  for (const name of Object.keys(peers).filter((name) => name !== "ours")) {
+    expect([name, devDependencies[name], others[name]]).toEqual([name, undefined, expect.stringMatching(/^\d/)]);
+  }
+  const results = read("bench/results.json");
+  for (const [name, version] of Object.entries(others)) {
+    if (Object.hasOwn(peers, name)) expect([name, results.versions[name]]).toEqual([name, version]);
+  }
+});
+
+test("the lock file of the benchmark names no registry and no install script", () => {
+  const { packages } = JSON.parse(readFileSync(`${root}/bench/package-lock.json`, "utf8"));
+  for (const [name, entry] of Object.entries<Record<string, unknown>>(packages)) {
+    expect([name, entry.resolved, entry.hasInstallScript]).toEqual([name, undefined, undefined]);
+  }
+});
+
+test("an unknown library is an error before anything is installed or measured", async () => {
+  const { code, output } = await run("bench/run.mjs", "--only", "nothing");
+  expect({ code, output }).toEqual({ code: 2, output: expect.stringMatching(/^Unknown library nothing; /) });
 });
