@@ -20,3 +20,4 @@ export function blocksOf(page: string): Block[];
 export function programsFor(platform: Platform): Block[];
 export function linksIn(text: string): string[];
 export function anchorsIn(text: string): string[];
+export function pageForPackage(page: string, isShipped: (path: string) => boolean): string;

@@ -1,7 +1,7 @@
 // The project's pages, and the code on them. Every block of JavaScript or TypeScript says after its language for which
 // platform it is, as in "```ts node": `npm run types` compiles it there, and a test runs it.
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -32,13 +32,11 @@ export function codePages() {
 
 /** All pages written by hand, relative to the root. */
 export function allPages() {
-  const examples = readdirSync(join(root, "examples")).map((name) => `examples/${name}`);
-  const withReadme = [...examples, "test/chains"].filter((folder) => folder.split("/").at(-1) !== "declarations");
+  const folders = ["tools", "test/chains", ...readdirSync(join(root, "examples")).map((name) => `examples/${name}`)];
   return [
     ...markdownIn(".").filter((name) => name !== "api.md"),
     ...markdownIn("docs"),
-    "tools/README.md",
-    ...withReadme.flatMap((folder) => readdirSync(join(root, folder)).includes("README.md") ? [`${folder}/README.md`] : []),
+    ...folders.map((folder) => `${folder}/README.md`).filter((page) => existsSync(join(root, page))),
   ];
 }
 
@@ -77,6 +75,28 @@ export function programsFor(platform) {
 export function linksIn(text) {
   const prose = text.replace(/^```[\s\S]*?^```$/gm, "").replace(/`[^`\n]*`/g, "");
   return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link).filter((link) => !/^[a-z]+:/.test(link));
+}
+
+/**
+ * A page as a package ships it: links to files that are not in the package become plain text, since the project has no
+ * address on the web to point them at, and images that are not there are left out.
+ * @param {(path: string) => boolean} isShipped takes a path relative to the root
+ */
+export function pageForPackage(page, isShipped) {
+  const resolves = (link) => {
+    const [path] = link.split("#");
+    return /^[a-z]+:/.test(link) || path === "" || isShipped(normalize(join(dirname(page), path)));
+  };
+  const parts = readPage(page).split(/(^```[\s\S]*?^```$)/m);
+  return parts
+    .map((part) =>
+      part.startsWith("```")
+        ? part
+        : part
+            .replace(/!\[[^\]]*\]\(([^)\s]+)\)\n*/g, (image, link) => (resolves(link) ? image : ""))
+            .replace(/\[([^\]]+)\]\(([^)\s]+)\)/g, (whole, text, link) => (resolves(link) ? whole : text)),
+    )
+    .join("");
 }
 
 /** Anchors of a page's headings, as GitHub makes them. */

@@ -4,7 +4,7 @@
  *
  * Single source of what an error means: {@link errorTable} maps each code to its class, {@link gatewayCodes} maps the
  * gateway's codes to classes, and {@link errorClasses} defines how each class is handled. `retryable`, request retries,
- * the outbox, the log and the README's table are derived from these three.
+ * the outbox, the log and the table of docs/errors.md are derived from these three.
  */
 
 /** How errors of a class are handled. */
@@ -65,7 +65,7 @@ export const errorClasses = Object.freeze({
 /** What an error means for the message being sent: a key of {@link errorClasses}. */
 export type ErrorClass = keyof typeof errorClasses;
 
-// The comment above each code is its meaning in the README and in editors; strings at run time would cost flash.
+// The comment above each code is its meaning in docs/errors.md and in editors; strings at run time would cost flash.
 
 /**
  * Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` this is the default, see {@link ResponseError}.
@@ -319,7 +319,7 @@ export class IotHubError extends Error {
   readonly errorClass: ErrorClass;
 
   /**
-   * @param code stable code, from the table in the README
+   * @param code stable code, from the table in docs/errors.md
    * @param message one clear sentence without secrets
    */
   constructor(code: ErrorCode, message: string, { cause }: IotHubErrorOptions = noOptions) {
