@@ -1,13 +1,13 @@
 /**
- * What the library may cost: what it cost when the budget was set, and a hundredth more. `npm test` measures and fails
- * over a budget; `npm run bench` writes the exact figures to bench/results.json.
+ * Budgets of the library: the cost when the budget was set plus one percent. `npm test` measures and fails above a
+ * budget; `npm run bench` writes the exact figures to bench/results.json.
  *
  * A budget that is exceeded for a good reason is raised here, with the reason in the commit.
  */
 
 /**
  * @typedef {object} Budget
- * @property {string} what what is measured
+ * @property {string} what subject of the measurement
  * @property {"instructions" | "bytes"} unit
  * @property {number} budget the most it may be
  * @property {string} [recorded] where its last exact figure is in bench/results.json
@@ -141,23 +141,23 @@ export const budgets = {
   jobGzip: { what: "hash job, gzip", unit: "bytes", budget: 4_500, recorded: "job.ours.gzipBytes" },
 };
 
-/** What a device takes that publishes, its stack included, as the README has it: room for apps that do more is left. */
+/** Memory of a device that publishes, including its stack, as in the README: leaves room for the app. */
 export const DEVICE_BYTES = 24 * 1024;
 
-/** The stack that a device has unless its manifest says otherwise: part of {@link budgets.deviceHeap}. */
+/** Default stack size of a device: part of {@link budgets.deviceHeap}. */
 export const STACK_BYTES = 6144;
 
-/** The figure that `npm run bench` wrote last; undefined if there is none. */
+/** Returns the figure last written by `npm run bench`; undefined if there is none. */
 export function recordedFigure({ recorded }, results) {
   return recorded?.split(".").reduce((value, key) => value?.[key], results);
 }
 
 /**
  * Compares figures with their budgets.
- * @param {Record<string, number>} figures by the budgets' names; what could not be measured is absent
+ * @param {Record<string, number>} figures by the budgets' names; absent if not measurable
  * @param {object} [results] contents of bench/results.json
- * @param {{ shownOnly?: string }} [options] `shownOnly`: why instruction counts are shown and not judged
- * @returns {{ rows: string[], over: string[] }} a table, and the names of what is over its budget
+ * @param {{ shownOnly?: string }} [options] `shownOnly`: reason why instruction counts are not compared
+ * @returns {{ rows: string[], over: string[] }} a table, and the names of exceeded budgets
  */
 export function judge(figures, results = {}, { shownOnly } = {}) {
   const rows = [];

@@ -1,10 +1,10 @@
-/** The page of the benchmark, the line on it in the README, and the chart, made from bench/results.json. `--check` only compares. */
+/** Writes docs/benchmark.md, the README's line and the chart from bench/results.json. `--check` only compares. */
 import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packages } from "./engine.mjs";
 import { OURS, sizes } from "./jobs.mjs";
 
-/** What stands in the table for the entry `ours`. */
+/** Name of the entry `ours` in the table. */
 const TITLE = "tencent-iothub-xs";
 
 const root = new URL("../", import.meta.url);
@@ -41,17 +41,17 @@ export function table(results) {
     .sort(byInstructions)
     .map(([name, row]) => `| ${name === OURS ? `**${TITLE}**` : name} | ${millions(row.rv32Instructions)} |`);
   return [
-    `One hash job is what a publish costs in cryptography: an HMAC-SHA256 under a prepared key of ${sizes.key} bytes over ${sizes.text} bytes, and the`,
-    `hexadecimal SHA-256 of a body of ${sizes.body} bytes. Every library did it in the same run, and every result was checked.`,
+    `One hash job is the cryptography of a publish: an HMAC-SHA256 with a prepared key of ${sizes.key} bytes over ${sizes.text} bytes, and the`,
+    `hexadecimal SHA-256 of a body of ${sizes.body} bytes. All libraries ran in the same session, and every result was verified.`,
     "",
-    "| Library | XS, M instructions | a byte in bulk | XS, µs | least heap, KB | garbage, B | load, M instr. | minified / gzip, KB | Node, µs |",
+    "| Library | XS, M instructions | per byte in bulk | XS, µs | minimum heap, KB | garbage, B | load, M instr. | minified / gzip, KB | Node, µs |",
     "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ...rows,
     "",
-    "![M instructions of a hash job on XS, by library](../bench/chart.svg)",
+    "![M instructions per hash job on XS, by library](../bench/chart.svg)",
     "",
-    `The whole of \`publishBody\` and \`signRequest\` takes ${millions(ours.signRequestInstructions)} M instructions, of which the body takes ${millions(ours.bodyInstructions)} M; a \`Device\` that is made,`,
-    `publishes once and reads the response needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
+    `\`publishBody\` and \`signRequest\` together take ${millions(ours.signRequestInstructions)} M instructions, of which the body takes ${millions(ours.bodyInstructions)} M; creating a \`Device\`,`,
+    `publishing once and reading the response needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
     `${plain(core.minifiedBytes)} bytes, ${plain(core.gzipBytes)} compressed.`,
     "",
     ...publishes(results),
@@ -59,22 +59,22 @@ export function table(results) {
     "| :-- | --: |",
     ...rsaRows,
     "",
-    "Ours is blinded, and the result verified before it is given away.",
+    "Ours is blinded, and verifies each signature before returning it.",
     "",
     ...handshakes(results.handshake),
     ...simulator(results.moddable),
-    "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), a warm call in a roomy heap.",
-    "  *load*: running the library's top level. *wrong*: the library hashes a text with an emoji to another value on XS than elsewhere.",
-    "- *XS, µs*: the same engine as a 32-bit process of the machine that measured. *Node, µs*: the least of many rounds there; both compare",
-    "  libraries, not machines. A program on Node that hashes much takes `createHost({ native: true })`, which leaves it to node:crypto.",
-    "- *least heap*: of three jobs on 32-bit XS, the stack included, with the library in read-only memory as firmware has it. † keeps state in",
-    "  module variables, so it cannot be there and is in the heap. *garbage*: what one job leaves to be collected.",
-    "- Messages are in the form that each library likes best, made ready outside of what is counted.",
+    "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), steady state, no GC during the call.",
+    "  *load*: running the library's top level. *wrong*: on XS, the library returns a different hash for text with an emoji.",
+    "- *XS, µs*: the same engine as a 32-bit process on the measuring machine. *Node, µs*: the minimum of many rounds there; both compare",
+    "  libraries, not machines. On Node, `createHost({ native: true })` uses node:crypto for programs that hash a lot.",
+    "- *minimum heap*: for three jobs on 32-bit XS, including the stack, with the library in read-only memory as in firmware. † keeps state in",
+    "  module variables, so it must be in the heap instead. *garbage*: bytes that one job leaves for the garbage collector.",
+    "- Each library gets its messages in its preferred form, prepared outside the measurement.",
     `- ${results.engine} ${results.versions["@agoric/xsnap"]}; ${results.compiler}, \`${results.flags}\`; ${results.emulator}; Node ${results.node}.`,
     `- Repeat it with \`npm run bench\`; Debian's packages ${packages
       .split(" ")
       .map((name) => `\`${name}\``)
-      .join(", ")} do the counting.`,
+      .join(", ")} count the instructions.`,
   ].join("\n");
 }
 
@@ -82,14 +82,14 @@ const publishNames = {
   request: "`publishBody` and `signRequest`, prepared signer",
   portable: "`Device.publish` with an immediate response",
   default: "the same in the heap that mcconfig gives an app by default",
-  native: "the same with a hash that costs nothing: what is left is ours",
-  cold: "from `createDigest` over `new Device` to the first publish, with such a hash",
+  native: "the same with a hash at no cost, which leaves the library's part",
+  cold: "`createDigest`, `new Device` and the first publish, with such a hash",
 };
 export const outboxNames = {
   enqueue: "`enqueue` of a reading of 45 bytes, storage in memory",
-  open: "an outbox opened, with one reading in it",
-  flush: "a reading delivered from the outbox, its publish included",
-  single: '`{"temperature":21.5}` delivered with 59 more, each by itself',
+  open: "opening an outbox with one reading",
+  flush: "delivering a reading from the outbox, including its publish",
+  single: '`{"temperature":21.5}` delivered with 59 more, one by one',
   batch: "the same in batches of 20, with its time",
   largeBatch: "the same in one batch of 60",
   enqueueSingle: "`enqueue` of `{ temperature: 21.5 }`, stored",
@@ -109,7 +109,7 @@ function publishes({ publish, outbox }) {
       .filter((name) => outbox[name] !== undefined)
       .map(row(outbox, outboxNames)),
     "",
-    `A publish leaves ${plain(publish.garbageBytes?.xs13)} bytes to be collected on XS 13, ${plain(publish.garbageBytes?.xs17)} on XS 17, and takes ${plain(publish.stackBytes)} bytes of stack.`,
+    `A publish leaves ${plain(publish.garbageBytes?.xs13)} bytes of garbage on XS 13, ${plain(publish.garbageBytes?.xs17)} on XS 17, and uses ${plain(publish.stackBytes)} bytes of stack.`,
     "",
   ];
 }
@@ -127,7 +127,7 @@ function handshakes(handshake) {
     return `| ${handshakeNames[name]} | ${millions(total)} | ${millions(guard)} | ${millions(guard - arithmetic)} |`;
   };
   return [
-    "| A TLS handshake on the SDK, M instructions | all | what judges the server | of that, ours |",
+    "| A TLS handshake on the SDK, M instructions | total | verification of the server | of that, ours |",
     "| :-- | --: | --: | --: |",
     ...Object.keys(handshakeNames).map(row),
     "",
@@ -141,8 +141,8 @@ function simulator(moddable) {
   return [
     `| On the simulator of Moddable SDK ${sdk} | hash job, µs | RSA-2048, ms |`,
     "| :-- | --: | --: |",
-    row("the SDK's native `crypt.Digest` and `pkcs1_5`: the device's limit", "native", 1),
-    row("our Moddable host with them, its RSA verified", "host", 1),
+    row("the SDK's native `crypt.Digest` and `pkcs1_5`: the lower bound", "native", 1),
+    row("our Moddable host with them, including RSA verification", "host", 1),
     row("our portable core", "core", 1),
     "",
   ];
@@ -157,7 +157,7 @@ export async function chart(results) {
     .map(([name, row]) => ({
       name: name === OURS ? TITLE : row.correct === false ? `${name} (wrong)` : name,
       value: Math.round(row.rv32Instructions / 1e4) / 100,
-      colour: name === OURS ? "#0969da" : row.correct === false ? "#d9b3b3" : "#b6bec8",
+      color: name === OURS ? "#0969da" : row.correct === false ? "#d9b3b3" : "#b6bec8",
     }));
   const spec = {
     $schema: "https://vega.github.io/schema/vega/v6.json",
@@ -171,7 +171,7 @@ export async function chart(results) {
       { name: "x", domain: { data: "rows", field: "value" }, range: "width", nice: true, zero: true },
     ],
     axes: [
-      { orient: "bottom", scale: "x", title: "M instructions of a hash job (RV32IMC, XS)", grid: true },
+      { orient: "bottom", scale: "x", title: "M instructions per hash job (RV32IMC, XS)", grid: true },
       { orient: "left", scale: "y", domain: false, ticks: false },
     ],
     marks: [
@@ -184,7 +184,7 @@ export async function chart(results) {
             height: { scale: "y", band: 1 },
             x: { scale: "x", value: 0 },
             x2: { scale: "x", field: "value" },
-            fill: { field: "colour" },
+            fill: { field: "color" },
           },
         },
       },
@@ -271,7 +271,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === script) {
   if (!process.argv.includes("--check")) await writeReport(results);
   else {
     const names = await stale(results, readReport());
-    if (names.length) console.error(`${names.join(" and ")} do not show what bench/results.json says.`);
+    if (names.length) console.error(`${names.join(" and ")} do not match bench/results.json.`);
     process.exitCode = names.length ? 1 : 0;
   }
 }

@@ -1,5 +1,4 @@
-// The library's API as text: every entry with the declarations that it exports, written to api.md. A change of the API is
-// a change of that file, for a reviewer to see.
+// Writes the library's API to api.md: the exported declarations of every entry, so that reviewers see each change of it.
 //
 //     npm run api [-- --check]
 //
@@ -12,7 +11,7 @@ import ts from "typescript";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const FILE = "api.md";
 
-/** Source of each entry by what a program imports. An entry of a platform has all of the root, too. */
+/** Source of each entry by its import specifier. Entries of a platform include the root's exports. */
 const entries = {
   "tencent-iothub-xs/core": "src/index.ts",
   "tencent-iothub-xs/node": "host/node/index.ts",
@@ -25,7 +24,7 @@ const entries = {
   "tencent-iothub-xs/topics": "src/topics/topics.ts",
 };
 
-/** The report, and what of the API has no doc comment, as `entry: name`. */
+/** Returns the report, and the parts of the API without a doc comment as `entry: name`. */
 export function readApi() {
   const { config } = ts.readConfigFile(join(root, "test/tsconfig.json"), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, join(root, "test"));
@@ -101,7 +100,7 @@ export function readApi() {
   return { report: `${[intro, ...sections].join("\n\n")}\n`, undocumented: [...undocumented].sort() };
 }
 
-/** Members of an interface of options. */
+/** Returns the members of an options interface. */
 function optionsOf(symbol) {
   return symbol.name.endsWith("Options") && symbol.flags & ts.SymbolFlags.Interface
     ? [...(symbol.members?.values() ?? [])].filter((member) => member.flags & ts.SymbolFlags.Property)

@@ -1,11 +1,10 @@
-// Compiles the `@example` blocks of doc comments, each as a module of its own, against the entries of its platform.
+// Compiles the `@example` blocks of doc comments, each as a module, against the entries of its platform.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 
 /**
- * Where examples are, and what they import. Names that an entry exports are imported for them; others are declared in
- * `given`.
+ * Folders with examples, and the entries from which their names are imported; other names are declared in `given`.
  */
 const platforms = {
   node: {
@@ -42,7 +41,7 @@ const given = `const productId: string, deviceName: string, psk: string, product
 const body: Uint8Array, key: Uint8Array, first: Uint8Array, second: Uint8Array;`;
 
 /**
- * The `@example` blocks of a source, without the comment's prefix.
+ * Returns the `@example` blocks of a source, without the comment's prefix.
  * @returns {{ line: number, code: string }[]}
  */
 export function examplesOf(text) {
@@ -116,7 +115,7 @@ function optionsOf(root, base) {
   return ts.parseJsonConfigFileContent(config, ts.sys, join(root, base, ".."));
 }
 
-/** Entry that exports each name; of several, the first. */
+/** Returns the first entry that exports each name. */
 function exportsOf(root, { base, entries, declarations = [] }) {
   const { options, fileNames } = optionsOf(root, base);
   const more = declarations.length > 0 ? fileNames.filter((file) => file.endsWith(".d.ts")) : [];

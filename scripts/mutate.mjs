@@ -1,13 +1,13 @@
 /**
- * Puts small faults into source files, one at a time, and reports those that no test notices.
+ * Mutation testing: introduces small faults into source files, one at a time, and reports those that no test detects.
  *
- *     npm run mutate -- src/outbox.ts src/queue.ts
- *     npm run mutate -- --survivors src/outbox.ts          once more those that survived, after tests were added
- *     npm run mutate -- --shard 1/4 --jobs 1 src/outbox.ts
+ *     npm run mutate -- src/outbox/outbox.ts src/outbox/queue.ts
+ *     npm run mutate -- --survivors src/outbox/outbox.ts          retry the survivors, after tests were added
+ *     npm run mutate -- --shard 1/4 --jobs 1 src/outbox/outbox.ts
  *
- * No file is changed: it works on a copy of the project, and a mutant exists in memory only. First each test runs by
- * itself, to learn which blocks it reaches; then, for each mutant, those that reach it, the quickest first, until one
- * fails. Results are kept in build/mutation, so an interrupted run continues; a file that has changed is begun anew.
+ * No file is changed: it works on a copy of the project, and a mutant exists in memory only. First runs each test by
+ * itself to record which blocks it reaches; then, for each mutant, those that reach it, the quickest first, until one
+ * fails. Results are stored in build/mutation, so that an interrupted run can continue; changed files start over.
  */
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -51,7 +51,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** A test may take so much longer with a mutant, on a machine that may be busy. */
+/** Time limit of a test with a mutant, generous for busy machines. */
 const limitOf = (ms) => Math.ceil(4000 + 10 * ms);
 const SURVEY_LIMIT_MS = 60_000;
 const hash = (...texts) => createHash("sha256").update(texts.join("\0")).digest("hex").slice(0, 16);
@@ -91,7 +91,7 @@ symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
 mkdirSync(out, { recursive: true });
 const read = (path) => readFileSync(join(copy, path), "utf8");
 
-/** How many mutants each test has killed in this run: those that did are asked first. */
+/** Number of mutants killed by each test in this run: tests with more kills run first. */
 const kills = new Map();
 const worth = ({ file, name, ms, loadMs }) => (0.1 + (kills.get(`${file}: ${name}`) ?? 0)) / (1 + ms + loadMs);
 
@@ -100,7 +100,7 @@ const survey = await surveyTests();
 for (const path of paths) await mutate(path);
 process.exit(values.strict && survived > 0 ? 1 : 0);
 
-/** A process for the tests, which is killed when it does not respond in time. */
+/** Starts a process for the tests, which is killed if it does not respond in time. */
 function worker() {
   let child;
   let finish;

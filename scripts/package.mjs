@@ -50,7 +50,7 @@ if (!values.firmware) {
   describe("tools/package.json", cli);
 }
 
-/** Empties the folder of a package. */
+/** Clears the folder of a package. */
 function start(folder, parts, from) {
   for (const part of parts) {
     if (!existsSync(join(from, part))) throw new Error(`${join(from, part)} is missing; run: npm run build`);
@@ -72,7 +72,7 @@ function writePage(page, file, shipped) {
   );
 }
 
-/** The checkout's descriptions are private, as what npm would pack there is not the package. */
+/** Writes package.json. The checkout's are private, because npm would not pack the package there. */
 function describe(file, folder) {
   const {
     private: _,
@@ -86,7 +86,7 @@ function describe(file, folder) {
   return description;
 }
 
-/** Copies those declarations that the entries reach: the others are of no use to anybody. */
+/** Copies the declarations that the entries reach; others are not needed. */
 function copyDeclarations({ exports }) {
   // Not all were built for firmware alone.
   const entries = Object.values(exports)

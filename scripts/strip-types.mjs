@@ -1,6 +1,6 @@
 /**
- * Takes the types out of the project's TypeScript, a file at a time and without a check: `npm run types` checks them as
- * a whole. Everything that runs or bundles sources does it with these settings.
+ * Removes the types from the project's TypeScript, file by file and without type checks, which `npm run types` does.
+ * Everything that runs or bundles sources uses these settings.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -13,11 +13,11 @@ export const options = {
   module: { type: "es6" },
 };
 
-/** XS 17 looks the name `undefined` up among the globals each time, for 500 instructions and two bytes more of bytecode. */
+/** XS 17 looks up the global `undefined` each time, which takes 500 instructions and two more bytes of bytecode. */
 const forXs = { ...options.jsc.transform, optimizer: { globals: { vars: { undefined: "void 0" } } } };
 
 /**
- * JavaScript without its comments, line by line: a third less to ship. Users read the comments of the declarations.
+ * Removes comments from JavaScript, line by line: a third less to ship. Users read the comments of the declarations.
  * @param {string} code
  */
 export async function stripComments(code) {
@@ -28,11 +28,11 @@ export async function stripComments(code) {
 
 /**
  * @param {string} file path of the source
- * @param {{ sourceMaps?: boolean | "inline", isForXs?: boolean }} [settings] `isForXs`: with what XS is faster with
+ * @param {{ sourceMaps?: boolean | "inline", isForXs?: boolean }} [settings] `isForXs`: optimized for XS
  * @returns {Promise<{ code: string, map?: string }>}
  */
 export async function stripTypes(file, { sourceMaps = false, isForXs = false } = {}) {
-  // The compiler takes longer to load than most of what imports this file.
+  // Loaded on demand: the compiler takes longer to load than most modules that import this file.
   const { transform } = await import("@swc/core");
   const source = await readFile(file, "utf8");
   const { jsc, module } = options;
@@ -60,7 +60,7 @@ export function sourceOf(specifier, importer) {
   return path.endsWith(".ts") && existsSync(path) ? path : null;
 }
 
-/** A plugin of rollup. @param {{ isForXs?: boolean }} [settings] */
+/** Creates a rollup plugin. @param {{ isForXs?: boolean }} [settings] */
 export function stripTypesPlugin(settings) {
   return {
     name: "strip-types",

@@ -1,5 +1,5 @@
-// Runs the tests again and again while every core is kept busy by something else: `npm run test:load -- --runs 10`.
-// What follows `--` goes to jest: `npm run test:load -- --runs 3 -- test/faults`.
+// Runs the tests repeatedly while every core is kept busy: `npm run test:load -- --runs 10`. Arguments after `--` are
+// passed to jest: `npm run test:load -- --runs 3 -- test/faults`.
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -27,7 +27,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
-/** One run of the tests. @returns what it printed, and how it ended */
+/** Runs the tests once. @returns output and exit status */
 function test() {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...jest, ...positionals], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });

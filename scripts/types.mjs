@@ -1,4 +1,4 @@
-// Type-checks every part of the project with its own tsconfig: the layering is what each of them lets its files see.
+// Type-checks every part of the project with its tsconfig, which enforces the layering by the files that it includes.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -43,9 +43,9 @@ for (const project of projects.filter((name) => existsSync(`${root}${name}/tscon
 process.exitCode = failed ? 1 : 0;
 
 /**
- * Every app that is built for Moddable, on every platform, as mcconfig compiles it: with the SDK's own typings, with the
- * modules that the manifests map there, and with none of our declarations but those that the manifest brings along. mcconfig
- * writes the options for it; tsc then checks all sources at once, where mcconfig asks it for one after the other.
+ * Projects of every Moddable app on every platform as compiled by mcconfig: with the SDK's typings, the modules mapped by
+ * the manifests, and only those of our declarations that the manifest includes. mcconfig writes the options; tsc then
+ * checks all sources at once, whereas mcconfig compiles them one by one.
  */
 function againstSdk(sdk) {
   const apps = ["examples", "test/sim"].flatMap((folder) =>
@@ -60,7 +60,7 @@ function againstSdk(sdk) {
       const project = `${cache}/sdk/${app.split("/").pop()}/${platform.replace("/", "-")}`;
       const options = compilerOptions(sdk, app, platform, project);
       const files = Object.values(options.paths).flatMap(([path]) => (path.startsWith(root) ? sourceOf(path) : []));
-      // A function of C has no module, and so no typings: the only thing that an example may declare for itself.
+      // A C function has no module, and therefore no typings: the only thing that an example may declare.
       if (app.startsWith("examples/")) files.push(...nativeFunctions());
       const config = JSON.stringify({
         compilerOptions: { ...options, noEmit: true, skipLibCheck: true, allowJs: true, checkJs: true },
@@ -85,7 +85,7 @@ function nativeFunctions() {
   return files.filter((file) => !readFileSync(file, "utf8").includes("declare module"));
 }
 
-/** What mcconfig gives tsc for an app on a platform. Without `-m` it writes its files and builds nothing. */
+/** Returns mcconfig's options of tsc for an app on a platform. Without `-m`, mcconfig writes files and builds nothing. */
 function compilerOptions(sdk, app, platform, project) {
   rmSync(`${root}${project}`, { recursive: true, force: true });
   mkdirSync(`${root}${project}`, { recursive: true });
@@ -103,13 +103,13 @@ function compilerOptions(sdk, app, platform, project) {
   }
   const read = (file) => JSON.parse(readFileSync(`${root}${project}/${file}`, "utf8")).compilerOptions;
   const { outDir: _, rootDir: _root, sourceMap: _map, noEmitOnError: _emit, ...options } = read(written);
-  // The SDK's modules in JavaScript have no types. Without them, most chips get the same options.
+  // Without the SDK's JavaScript modules, which have no types, most chips have the same options.
   const typed = ([path]) => (path.startsWith(sdk) ? existsSync(`${path}.d.ts`) : sourceOf(path) !== undefined);
   options.paths = Object.fromEntries(Object.entries(options.paths).filter(([, paths]) => typed(paths)));
   return options;
 }
 
-/** None of the examples does without TLS. */
+/** Writes an app without TLS, since all examples use it. */
 function httpApp() {
   const app = `${cache}/http`;
   mkdirSync(`${root}${app}`, { recursive: true });
@@ -126,8 +126,8 @@ function httpApp() {
 }
 
 /**
- * What the manifest's declarations say of a module that the SDK's typings declare, too. TypeScript would merge both
- * without a word if the SDK's file is loaded, and take ours alone otherwise.
+ * Finds declarations of modules in the manifest's declarations that the SDK's typings contain, too. TypeScript would
+ * silently merge both if the SDK's file is loaded, and use only ours otherwise.
  * @returns names that both declare
  */
 function contradictions(sdk) {

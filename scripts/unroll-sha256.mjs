@@ -1,6 +1,6 @@
 /**
  * Writes src/crypto/sha256-block.ts: the compression function of SHA-256 (FIPS 180-4 section 6.2.2), unrolled.
- * `node scripts/unroll-sha256.mjs` after a change here; a test compares the file with what this script makes.
+ * Run `node scripts/unroll-sha256.mjs` after a change here; a test compares the file with this script's output.
  *
  * XS interprets bytecode and keeps integers of 32 bits, so a program is fast there that has few operations on local
  * variables and whose sums seldom leave 32 bits, for then they become floating point, at fifteen times the cost:

@@ -7,7 +7,7 @@ const RETRY_AFTER_S = 30;
 const BOARDS = Number(process.env.FLEET_BOARDS ?? 2000);
 const CAPACITY = BOARDS / 200;
 
-test("a fleet that comes within 15 s, 13 times what is served, never comes back as more than 5 times", async () => {
+test("a fleet that starts within 15 s with 13 times the capacity never retries with more than 5 times", async () => {
   const { perSecond, delivered, shortestPauseMs } = await runFleet({
     boards: BOARDS,
     seed: 20261128,
@@ -29,7 +29,7 @@ test("a fleet that comes within 15 s, 13 times what is served, never comes back 
   expect(perSecond.length).toBeLessThan(1800);
 });
 
-test("a gateway for a third of the readings is kept busy, and not stormed", async () => {
+test("a gateway with a third of the needed capacity stays busy without a retry storm", async () => {
   const capacity = 5;
   const { perSecond, delivered, shortestPauseMs } = await runFleet({
     boards: 1000,

@@ -76,7 +76,7 @@ function bytesOf(value: unknown, before: string, between: string, after: string)
   return utf8(`${before}${between}${json}${after}`);
 }
 
-test("any bytes with any status and headers are a success or a typed error", () => {
+test("any response is a success or a typed error", () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 400 }),
     fc.string({ unit: "binary" }).map((text) => utf8(text)),
@@ -89,7 +89,7 @@ test("any bytes with any status and headers are a success or a typed error", () 
   fc.assert(property, parameters);
 });
 
-test("a success is a success, whatever stands around it", () => {
+test("a success response is recognized with any additional members", () => {
   const property = fc.property(
     id,
     unrelatedMembers,
@@ -109,7 +109,7 @@ test("a success is a success, whatever stands around it", () => {
   fc.assert(property, parameters);
 });
 
-test("a rejection is never a success, whatever stands around it, and keeps its code", () => {
+test("a rejection keeps its code with any additional members, and is never a success", () => {
   const property = fc.property(
     code,
     fc.option(id, { nil: undefined }),
@@ -133,7 +133,7 @@ test("a rejection is never a success, whatever stands around it, and keeps its c
   fc.assert(property, parameters);
 });
 
-test("an error whose code cannot be read is no success either", () => {
+test("an error with an invalid code is not a success", () => {
   const wrong = fc.jsonValue().filter((value) => value !== null);
   const property = fc.property(wrong, id, okStatus, (error, RequestId, status) => {
     const body = utf8(JSON.stringify({ Response: { RequestId, Error: error } }));
@@ -142,7 +142,7 @@ test("an error whose code cannot be read is no success either", () => {
   fc.assert(property, parameters);
 });
 
-test("a retired rejection is never a success", () => {
+test("a rejection of the retired API is never a success", () => {
   const names = fc.constantFrom(["code", "message"], ["returnCode", "returnMessage"]);
   const notZero = code.filter((value) => value !== 0 && value !== "0");
   const property = fc.property(
@@ -160,7 +160,7 @@ test("a retired rejection is never a success", () => {
   fc.assert(property, parameters);
 });
 
-test("a success that is cut off is no success", () => {
+test("a truncated success is not a success", () => {
   const property = fc.property(
     id,
     innerStrangers,

@@ -59,7 +59,7 @@ const verdicts: Record<CertificateKind, string> = {
 
 const kinds = Object.keys(certificateKinds) as CertificateKind[];
 
-test("there is a verdict on every kind", () => {
+test("every certificate kind has an expected verdict", () => {
   expect(Object.keys(verdicts)).toEqual(kinds);
 });
 
@@ -75,7 +75,7 @@ test.each(kinds)("%s", async (certificates) => {
   expect(gateway.counts.requests).toBe(verdict === "ok" ? 1 : 0);
 });
 
-test("what OpenSSL lets pass is bad as it says", () => {
+test("certificates that OpenSSL accepts have the announced fault", () => {
   const leaf = (kind: CertificateKind): X509Certificate => new X509Certificate(makeCertificates(kind).chainDer[0]);
   expect(leaf("noName").subjectAltName).toBeUndefined();
   expect(leaf("noName").subject).toBe("CN=localhost");
@@ -104,7 +104,7 @@ describe.each(["rsa", "ecdsa", "ecdsa-p384", "ecdsa-p521"] as const)("%s", (keyT
   });
 });
 
-test("keys may differ from level to level, and time may be set", () => {
+test("key types per level and the time can be set", () => {
   const nowMs = Date.UTC(2036, 1, 7, 6, 28, 16);
   const made = makeCertificates("chain", { keyType: { root: "rsa", leaf: "ecdsa" }, nowMs });
   const [leaf] = made.chainDer.map((der) => new X509Certificate(der));
@@ -114,13 +114,13 @@ test("keys may differ from level to level, and time may be set", () => {
   expect(Date.parse(leaf.validFrom)).toBeGreaterThan(nowMs - 366 * 86_400_000);
 });
 
-test("an unknown kind is refused", () => {
+test("an unknown certificate kind is rejected", () => {
   expect(() => makeCertificates("good" as CertificateKind)).toThrow(
     expect.objectContaining({ code: "INVALID_OPTION" }),
   );
 });
 
-test("one connection carries many messages, and a session may be resumed", async () => {
+test("one connection carries many messages, and its session can be resumed", async () => {
   const gateway = await start({ maxVersion: "TLSv1.2" });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   for (let i = 0; i < 5; i++) await send(gateway, { agent });
@@ -157,7 +157,7 @@ test.each<[string, boolean, number, boolean]>([
   expect(seen).toEqual([false, resumed]);
 });
 
-test("versions and ciphers may be limited, and a failed handshake is told", async () => {
+test("TLS versions and ciphers can be limited, and failed handshakes are recorded", async () => {
   const gateway = await start({ minVersion: "TLSv1", maxVersion: "TLSv1.1" });
   await expect(send(gateway)).rejects.toThrow(/protocol version|unsupported protocol/);
   expect(gateway.tlsErrors).toEqual([{ connectionId: 1, code: "ERR_SSL_UNSUPPORTED_PROTOCOL" }]);
@@ -169,7 +169,7 @@ test("versions and ciphers may be limited, and a failed handshake is told", asyn
   expect(one.received[0].connection.tls?.cipher).toBe("ECDHE-ECDSA-AES128-GCM-SHA256");
 });
 
-test("a client that goes away in the handshake is counted", async () => {
+test("a client that disconnects during the handshake is counted", async () => {
   const gateway = await start({});
   const socket = connect({ host: "127.0.0.1", port: gateway.port });
   const [error] = await new Promise<Error[]>((resolve) => socket.once("error", (...all) => resolve(all)));
@@ -180,7 +180,7 @@ test("a client that goes away in the handshake is counted", async () => {
   expect(gateway.counts.tlsFailures + gateway.counts.tlsHandshakes).toBe(1);
 });
 
-test("mutual TLS: a client without the right certificate is refused", async () => {
+test("mutual TLS rejects a client without a valid certificate", async () => {
   const client = makeClientCertificate({ name: "P1dev1" });
   const stranger = makeCertificates("selfSigned");
   const gateway = await start({ clientCertificate: { ca: client.root }, maxVersion: "TLSv1.2" });

@@ -52,13 +52,13 @@ const rsaCall: Call = {
   body: message({ DeviceName: "dev2", TopicName: "P1/dev2/data" }),
 };
 
-test("the gateway gives no code that is published nowhere, apart from the exceptions with their reasons", () => {
+test("the gateway sends only published codes, except for those listed with a reason", () => {
   const invented = responseCodes.filter((code) => !published.has(code));
   expect(invented.sort()).toEqual(Object.keys(unpublishedCodes).sort());
   for (const reason of Object.values(unpublishedCodes)) expect(reason).toMatch(/^[A-Z].{40,}\.$/);
 });
 
-test("no source file of the gateway holds a code outside its table", () => {
+test("every code in the gateway's sources is in its table", () => {
   const folder = new URL("../../tools/gateway/", import.meta.url);
   const groups = new Set([...published].map((code) => code.split(".")[0]));
   const literals = new Set<string>();
@@ -72,7 +72,7 @@ test("no source file of the gateway holds a code outside its table", () => {
   expect([...literals].filter((code) => !(responseCodes as readonly string[]).includes(code))).toEqual([]);
 });
 
-test("the command line's hints are for published codes and the retired API's number", () => {
+test("the CLI has hints only for published codes and the retired API's number", () => {
   const codes = Object.keys(gatewayCodeHints);
   expect(codes.filter((code) => !published.has(code))).toEqual(["1010"]);
   const without = responseCodes.filter((code) => !codes.includes(code));
@@ -117,12 +117,12 @@ describe("state in the devices file", () => {
     expect(gateway.received[0]).toMatchObject({ accepted: false, error: { code } });
   });
 
-  test("is not shown to whoever cannot sign", async () => {
+  test("is not revealed without a valid signature", async () => {
     const gateway = await start({ state: "disabled" }, {}, { account: "isolated" });
     expect((await send(gateway, { secret: "wrong" })).code).toBe("AuthFailure.SignatureFailure");
   });
 
-  test("of one device, product or topic leaves the others alone", async () => {
+  test("of one device, product or topic does not affect others", async () => {
     const gateway = await start({ state: "disabled", topics: { data: "none" } });
     expect((await send(gateway, rsaCall)).code).toBeUndefined();
     gateway.devices.set("P1", "dev1", { psk, topics: { data: "none" } });
@@ -132,7 +132,7 @@ describe("state in the devices file", () => {
     expect((await send(other, { body })).code).toBeUndefined();
   });
 
-  test("can be changed while the gateway runs", async () => {
+  test("can be changed while the gateway is running", async () => {
     const gateway = await start({}, {}, { account: "isolated" });
     const codes = [(await send(gateway)).code];
     gateway.devices.account = undefined;
@@ -154,7 +154,7 @@ describe("state in the devices file", () => {
     ]);
   });
 
-  test("a full product still registers the devices that it has, and one more once it may", async () => {
+  test("with a reached device limit still registers known devices, and new ones once it is raised", async () => {
     const registration = { maxDevices: 3 };
     const gateway = await start({}, { registration });
     const named = (DeviceName: string): Call => ({
@@ -174,7 +174,7 @@ describe("state in the devices file", () => {
     [{ products: { P1: { authentication: "none" } } }, "products.P1.authentication must be"],
     [{ products: { P1: { devices: { d: { psk, state: "off" } } } } }, "products.P1.devices.d.state must be"],
     [{ products: { P1: { registration: { maxDevices: -1 } } } }, "maxDevices must be a non-negative integer"],
-  ])("is checked: %j", async (devices, words) => {
+  ])("is validated: %j", async (devices, words) => {
     const wrong = { products: {}, ...devices } as unknown as DevicesDescription;
     await expect(startGateway({ devices: wrong })).rejects.toThrow(words);
   });
@@ -197,18 +197,18 @@ describe("the fault error:CODE[:STATUS]", () => {
     ],
     ["delay:200:body", { kind: "delay", ms: 200, phase: "body" }],
     ["early:503:true", { kind: "early", status: 503, keepOpen: true }],
-  ])("%s is read as members in their order", (text, fault) => {
+  ])("%s is parsed", (text, fault) => {
     expect(parseFault(text)).toEqual(fault);
   });
 
   test.each(["error", "error:", "error:A.B:99", "delay:200:never", "early:503:yes", "hang:body:1"])(
-    "%s is refused",
+    "%s is rejected",
     (text) => {
       expect(() => parseFault(text)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
     },
   );
 
-  test("gives every request that code, with the status that was asked for or the style's", async () => {
+  test("responds to every request with that code, and the given status or the default", async () => {
     const gateway = await start();
     gateway.faults.next(parseFault("error:FailedOperation.AccountIsolated"));
     gateway.faults.next(parseFault("error:FailedOperation.AccountIsolated:403"));

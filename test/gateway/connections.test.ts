@@ -47,11 +47,11 @@ function raw(gateway: Gateway, target: string, host: string, signedHost = "127.0
 
 const RUNS = 30;
 
-describe("responses on one kept TLS connection", () => {
+describe("responses on one keep-alive TLS connection", () => {
   const hasCurl = spawnSync("curl", ["--version"]).status === 0;
   if (!hasCurl) console.log("skipped: curl is not installed, so it is not tried on kept connections");
 
-  test("all come back to Node's agent, each delayed", async () => {
+  test("all arrive at Node's agent, each delayed", async () => {
     const gateway = await start({ https: true, fault: { kind: "delay", ms: 20 } });
     const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: gateway.ca });
     const statuses: (number | undefined)[] = [];
@@ -95,7 +95,7 @@ describe("responses on one kept TLS connection", () => {
   });
 });
 
-describe("a request that arrives before the response before it is finished", () => {
+describe("a request that arrives before the previous response is complete", () => {
   const kinds: readonly Fault[] = [
     { kind: "delay", ms: 5 },
     { kind: "delay", ms: 5, phase: "body" },
@@ -115,7 +115,7 @@ describe("a request that arrives before the response before it is finished", () 
   ];
 
   // Pipelined, so that it is certain: the second request is read while the first one's response is still to come.
-  test.each(kinds)("is struck after it: %j", async (fault) => {
+  test.each(kinds)("gets its fault after it: %j", async (fault) => {
     const gateway = await start();
     gateway.faults.next({ kind: "delay", ms: 30 });
     gateway.faults.next(fault);
@@ -128,7 +128,7 @@ describe("a request that arrives before the response before it is finished", () 
     expect(gateway.received.map(({ fault: struck }) => struck?.kind)).toEqual(["delay", fault.kind]);
   });
 
-  test("has its status on record before the client has the response", async () => {
+  test("has its status recorded before the client has the response", async () => {
     const gateway = await start({ https: true, fault: { kind: "status", status: 503 } });
     const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: gateway.ca });
     for (let i = 1; i <= 10; i++) {
@@ -146,7 +146,7 @@ describe("a request that arrives before the response before it is finished", () 
   });
 });
 
-test("a client that gives up during the delay leaves no status on record", async () => {
+test("a client that disconnects during the delay leaves no recorded status", async () => {
   // The delay is the test's: a busy machine must not end it before the client has given up.
   jest.useFakeTimers({
     advanceTimers: false,
@@ -187,7 +187,7 @@ describe("a request target in absolute form", () => {
     });
   });
 
-  test("with the host that was not signed is refused as a wrong signature, and the host is named", async () => {
+  test("with an unsigned host is rejected as a wrong signature, with the host as the cause", async () => {
     const gateway = await start();
     await exchange(gateway, raw(gateway, "http://gateway.test/device/publish", "127.0.0.1", "127.0.0.1"), accepted);
     expect(gateway.received[0].error?.code).toBe("AuthFailure.SignatureFailure");
@@ -195,7 +195,7 @@ describe("a request target in absolute form", () => {
   });
 
   test.each(["http://127.0.0.1", "http://127.0.0.1/elsewhere", "ftp://127.0.0.1/device/publish", "*"])(
-    "without a known path is not found: %s",
+    "with an unknown path gets 404: %s",
     async (target) => {
       const gateway = await start();
       expect(await exchange(gateway, raw(gateway, target, "127.0.0.1"), accepted)).toMatch(/"InvalidAction"/);

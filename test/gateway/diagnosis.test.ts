@@ -94,7 +94,7 @@ const traceable: readonly (Change & { readonly field: string; readonly words: Re
 describe("HMAC", () => {
   const wrongKey: Call = { secret: "c2VjcmV0LXRoYXQtaXMtbm90LWtub3du" };
 
-  test("a wrong key is not called certain", async () => {
+  test("a wrong key is not reported as certain", async () => {
     const { verdict, fields, message } = await diagnosisOf(wrongKey);
     expect([verdict, fields]).toEqual(["key-or-text", []]);
     expect(message).toMatch(/the key is wrong, or something was changed after signing/);
@@ -102,7 +102,7 @@ describe("HMAC", () => {
     expect(message).not.toMatch(/most likely|probably/);
   });
 
-  test.each(untraceable)("a change that leaves no trace reads like a wrong key: $name", async ({ call }) => {
+  test.each(untraceable)("a change that cannot be guessed is reported like a wrong key: $name", async ({ call }) => {
     expect(await diagnosisOf(call)).toMatchObject({
       verdict: "key-or-text",
       deviations: [],
@@ -110,13 +110,13 @@ describe("HMAC", () => {
     });
   });
 
-  test.each(traceable)("a change whose original can be guessed is named: $name", async ({ call, field, words }) => {
+  test.each(traceable)("a change whose original can be guessed is reported: $name", async ({ call, field, words }) => {
     const { verdict, fields, message } = await diagnosisOf(call);
     expect([verdict, fields]).toEqual(["explained", [field]]);
     expect(message).toMatch(words);
   });
 
-  test("a wrong key that is known is named", async () => {
+  test("a known wrong key is reported", async () => {
     expect((await diagnosisOf({ secret: productSecret })).message).toMatch(/the key is the ProductSecret/);
   });
 });
@@ -127,20 +127,20 @@ describe("RSA", () => {
   const strange = (bits: number): string =>
     generateKeyPairSync("rsa", { modulusLength: bits }).privateKey.export({ type: "pkcs8", format: "pem" }) as string;
 
-  test.each(untraceable)("the key is certain where the text is not: $name", async ({ call }) => {
+  test.each(untraceable)("a correct key is recognized although the text differs: $name", async ({ call }) => {
     const { verdict, message } = await diagnosisOf({ ...right, ...call });
     expect(verdict).toBe("text");
     expect(message).toMatch(/the key is correct/);
   });
 
   test.each(traceable.filter(({ field }) => field !== "bodyHash"))(
-    "a change is named: $name",
+    "a change is reported: $name",
     async ({ call, field }) => {
       expect(await diagnosisOf({ ...right, ...call })).toMatchObject({ verdict: "explained", fields: [field] });
     },
   );
 
-  test("another key and a damaged signature read the same", async () => {
+  test("a wrong key and a modified signature give the same diagnosis", async () => {
     const damaged = await diagnosisOf({
       ...right,
       write: (signature) => {
@@ -154,13 +154,13 @@ describe("RSA", () => {
     expect(damaged).toEqual({ ...other, expected: damaged.expected });
   });
 
-  test("a key of another size is named", async () => {
+  test("a key of another size is reported", async () => {
     const { verdict, message } = await diagnosisOf({ ...right, privateKey: strange(1024) });
     expect(verdict).toBe("signature");
     expect(message).toMatch(/it has 128 bytes instead of 256/);
   });
 
-  test("another padding is named", async () => {
+  test("another padding is reported", async () => {
     let text = "";
     const pss = (): string =>
       sign("sha256", Buffer.from(text), {
@@ -183,7 +183,7 @@ function hashOf(text: string): string {
 }
 
 describe("the limit of diagnoses", () => {
-  test("lets ten pass within any second, by a monotonic clock", () => {
+  test("permits ten per second, by a monotonic clock", () => {
     let now = 5_000;
     const limit = new DiagnosisLimit(10, () => now);
     const burst = (): number => Array.from({ length: 100 }, () => limit.take()).filter(Boolean).length;
@@ -196,7 +196,7 @@ describe("the limit of diagnoses", () => {
     expect(burst()).toBe(0);
   });
 
-  test("leaves a wrong signature refused and says so in the log", async () => {
+  test("rejects a wrong signature without diagnosis, and logs it", async () => {
     const devices = { products: { P1: { devices: { dev1: { psk } } } } };
     const busy = await startGateway({ devices, diagnosesPerSecond: 0 });
     try {
@@ -210,12 +210,12 @@ describe("the limit of diagnoses", () => {
     }
   });
 
-  test("is checked", async () => {
+  test("is validated", async () => {
     await expect(startGateway({ diagnosesPerSecond: -1 })).rejects.toMatchObject({ code: "INVALID_OPTION" });
   });
 });
 
-test("the line of a refused request says how to mend it", async () => {
+test("the log line of a rejected request contains the fix", async () => {
   await diagnosisOf({ secret: psk.replace(/=+$/, "") });
   const line = formatRequest(gateway.received.at(-1) as ReceivedRequest);
   expect(line).toContain("the PSK lost its trailing =. Copy the complete PSK, with every = at its end.");

@@ -116,14 +116,14 @@ const complete = (line: Wire): boolean => {
 };
 
 describe.each([false, true])("over HTTPS: %s", (https) => {
-  test.each(["read", "headers"] as const)("hangs in phase %s without a byte, on an open connection", async (phase) => {
+  test.each(["read", "headers"] as const)("hangs in phase %s without sending, on an open connection", async (phase) => {
     const { gateway, line } = await struck({ kind: "hang", phase }, https);
     await settle(gateway);
     expect([line.text, line.ended]).toEqual(["", undefined]);
     expect(gateway.received[0].accepted).toBe(phase === "headers");
   });
 
-  test("hangs after the headers of the response", async () => {
+  test("hangs after the response's headers", async () => {
     const { gateway, line } = await struck({ kind: "hang", phase: "body" }, https);
     await line.until(() => line.text.includes("\r\n\r\n"));
     await settle(gateway);
@@ -171,7 +171,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(0);
   });
 
-  test("stops in the middle of the response", async () => {
+  test("truncates the response", async () => {
     const { gateway, line } = await struck({ kind: "truncated" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
@@ -180,7 +180,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.received[0].accepted).toBe(true);
   });
 
-  test("keeps a connection after the response and then ignores it", async () => {
+  test("ignores a keep-alive connection after the response", async () => {
     const { gateway, line } = await struck({ kind: "half-open", afterwards: "ignore" }, https);
     await line.until(() => complete(line));
     const before = line.text;
@@ -192,7 +192,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(3);
   });
 
-  test("keeps a connection after the response and resets it on the next request", async () => {
+  test("resets a keep-alive connection at the next request", async () => {
     const { gateway, line } = await struck({ kind: "half-open", afterwards: "reset" }, https);
     await line.until(() => complete(line));
     const second = request();
@@ -202,7 +202,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     expect(gateway.counts.requests).toBe(1);
   });
 
-  test("closes a connection that it promised to keep", async () => {
+  test("closes a connection despite keep-alive", async () => {
     const { line } = await struck({ kind: "half-open", afterwards: "close" }, https);
     await line.until(() => line.ended !== undefined);
     expect([line.ended, complete(line)]).toEqual(["FIN", true]);
@@ -247,14 +247,14 @@ test.each(statuses)("%j", async (fault, status, retryAfter, text) => {
   expect(gateway.received[0]).toMatchObject({ accepted: false, fault });
 });
 
-test("a request that was refused by a fault may be sent again with the same nonce", async () => {
+test("a request rejected by a fault can be resent with the same nonce", async () => {
   const gateway = await start();
   gateway.faults.next({ kind: "status", status: 503 });
   expect((await send(gateway, { nonce: "5" })).status).toBe(503);
   expect((await send(gateway, { nonce: "5" })).code).toBeUndefined();
 });
 
-test("responses that a parser has to refuse", async () => {
+test("faults that a parser must reject", async () => {
   const gateway = await start();
   const replies: [Fault, (reply: Awaited<ReturnType<typeof send>>) => void][] = [
     [{ kind: "empty" }, (reply) => expect([reply.status, reply.text]).toEqual([200, ""])],
@@ -277,7 +277,7 @@ test("responses that a parser has to refuse", async () => {
   }
 });
 
-test("a response that drips", async () => {
+test("slow-drip sends the response in small pieces", async () => {
   const { line } = await struck({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
   const sizes = new Set<number>();
   line.socket.on("data", () => sizes.add(line.text.length));
@@ -292,7 +292,7 @@ test.each([
   ["negative", (line: Wire) => /content-length: -1\r\n/i.test(line.text) && line.ended === "FIN"],
   ["text", (line: Wire) => /content-length: many\r\n/i.test(line.text) && line.ended === "FIN"],
   ["twice", (line: Wire) => line.text.match(/content-length/gi)?.length === 2 && line.ended === "FIN"],
-] as const)("a length that is wrong: %s", async (length, seen) => {
+] as const)("wrong-length sends a wrong Content-Length: %s", async (length, seen) => {
   const { line } = await struck({ kind: "wrong-length", length });
   await line.until(() => seen(line));
   if (length === "less") expect(line.body.length - Number(/content-length: (\d+)/i.exec(line.head)?.[1])).toBe(10);
@@ -300,7 +300,7 @@ test.each([
   expect(line.body).toContain("RequestId");
 });
 
-test("chunks and bytes that are not HTTP", async () => {
+test("bad-chunk and garbage send invalid HTTP", async () => {
   const chunk = await struck({ kind: "bad-chunk" });
   await chunk.line.until(() => chunk.line.ended !== undefined);
   expect(chunk.line.text).toMatch(/transfer-encoding: chunked\r\n\r\nzz\r\n/i);
@@ -310,13 +310,13 @@ test("chunks and bytes that are not HTTP", async () => {
   expect(garbage.line.text.length).toBeGreaterThan(0);
 });
 
-test("an interim response comes before the real one", async () => {
+test("interim sends a 103 before the response", async () => {
   const { line } = await struck({ kind: "interim" });
   await line.until(() => line.text.includes("RequestId"));
   expect(line.text).toMatch(/^HTTP\/1.1 103 [\s\S]*\r\n\r\nHTTP\/1.1 200 /);
 });
 
-test("the response of the request before", async () => {
+test("other-response repeats the previous request's response", async () => {
   const gateway = await start();
   const first = await send(gateway);
   gateway.faults.next({ kind: "other-response" });
@@ -325,7 +325,7 @@ test("the response of the request before", async () => {
   expect((await send(gateway)).text).not.toBe(first.text);
 });
 
-test("a response that was sent on the connection before, in place of dealing with the request", async () => {
+test("repeated sends an earlier response of the connection instead of processing the request", async () => {
   const gateway = await start();
   const line = await wire(gateway);
   const texts: string[] = [];
@@ -355,7 +355,7 @@ test("a response that was sent on the connection before, in place of dealing wit
   expect(gateway.received.at(-1)).toMatchObject({ accepted: true });
 });
 
-test("two responses to one request, at once", async () => {
+test("two-responses sends two responses at once", async () => {
   const { gateway, line } = await struck({ kind: "two-responses" });
   await line.until(() => line.text.match(/"RequestId":"[^"]+"}}/g)?.length === 2);
   const ids = [...line.text.matchAll(/"RequestId":"([^"]+)"/g)].map((match) => match[1]);
@@ -363,7 +363,7 @@ test("two responses to one request, at once", async () => {
   expect(ids[1]).not.toBe(ids[0]);
 });
 
-test("a response before the body was sent", async () => {
+test("early responds before the body was sent", async () => {
   for (const [status, keepOpen] of [
     [200, false],
     [413, true],
@@ -386,7 +386,7 @@ test("a response before the body was sent", async () => {
   }
 });
 
-test("a clock that is off shows in the Date header and in the window", async () => {
+test("skew shifts the Date header and the timestamp window", async () => {
   const gateway = await start();
   const off = (date: string | undefined): number => Math.round((Date.parse(date as string) - Date.now()) / 1000);
   gateway.faults.next({ kind: "skew", seconds: -7200 });
@@ -409,7 +409,7 @@ test.each<[Fault, RegExp]>([
   [{ kind: "tls-close", afterBytes: 300 }, /disconnected before secure/],
   [{ kind: "tls-key-exchange" }, /bad signature/],
   [{ kind: "reset", phase: "connect" }, /ECONNRESET/],
-])("in the TLS handshake: %j", async (fault, words) => {
+])("the TLS handshake fails with %j", async (fault, words) => {
   const gateway = await start({ https: true });
   gateway.faults.next(fault);
   await expect(send(gateway)).rejects.toThrow(words);
@@ -417,7 +417,7 @@ test.each<[Fault, RegExp]>([
   expect((await send(gateway)).code).toBeUndefined();
 });
 
-test("hangs in the TLS handshake", async () => {
+test("tls-hang hangs in the TLS handshake", async () => {
   const gateway = await start({ https: true });
   gateway.faults.next({ kind: "tls-hang" });
   const socket = tlsConnect({ host: "127.0.0.1", port: gateway.port, ca: gateway.ca, servername: "localhost" });
@@ -430,7 +430,7 @@ test("hangs in the TLS handshake", async () => {
   expect([line.text, line.ended, secured]).toEqual(["", undefined, false]);
 });
 
-test("a request may choose its own fault where that is allowed", async () => {
+test("a request can select its fault if that is enabled", async () => {
   const deaf = await start();
   expect((await send(deaf, { headers: { "x-mock-fault": "status:503" } })).status).toBe(200);
   const gateway = await start({ faultHeader: "X-Mock-Fault" });
@@ -445,7 +445,7 @@ test("a request may choose its own fault where that is allowed", async () => {
   expect((await send(gateway)).code).toBeUndefined();
 });
 
-test("queued faults come first, then what is always on; clearing ends both", async () => {
+test("queued faults precede the permanent one; clearing removes both", async () => {
   const gateway = await start({ fault: { kind: "status", status: 500 } });
   gateway.faults.next({ kind: "status", status: 503 }, 2);
   gateway.faults.next({ kind: "html" });
@@ -457,7 +457,7 @@ test("queued faults come first, then what is always on; clearing ends both", asy
   expect(seen).toEqual([503, 503, 502, 500, 500, 200]);
 });
 
-test("chance strikes alike with the same seed", async () => {
+test("random faults are the same with the same seed", async () => {
   const among: Fault[] = [{ kind: "status", status: 503 }, { kind: "html" }, { kind: "reset", phase: "connect" }];
   const run = async (seed: number): Promise<string> => {
     const gateway = await start({ randomFaults: { probability: 0.4, among, seed } });
@@ -475,7 +475,7 @@ test("chance strikes alike with the same seed", async () => {
   for (const kind of ["200", "503", "502", "reset"]) expect(first).toContain(kind);
 });
 
-test("faults are read from text, and nonsense is refused with a reason", async () => {
+test("faults are parsed from text, and invalid ones rejected with a reason", async () => {
   expect(parseFault("truncated")).toEqual({ kind: "truncated" });
   expect(parseFault("hang:body")).toEqual({ kind: "hang", phase: "body" });
   expect(parseFault("delay:200")).toEqual({ kind: "delay", ms: 200 });
@@ -502,7 +502,7 @@ test("faults are read from text, and nonsense is refused with a reason", async (
   expect(() => gateway.faults.random({ probability: 2, among: [], seed: 1 })).toThrow("from 0 to 1");
 });
 
-test("closing ends what hangs at once", async () => {
+test("closing ends hanging responses at once", async () => {
   const { gateway, line } = await struck({ kind: "hang", phase: "headers" });
   const delayed = await struck({ kind: "delay", ms: 2 ** 30 });
   await delayed.gateway.close();

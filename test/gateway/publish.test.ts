@@ -41,7 +41,7 @@ async function start(options: GatewayOptions = {}): Promise<Gateway> {
 }
 
 describe.each([false, true])("a message over %s (https)", (https) => {
-  test("is verified, understood and kept", async () => {
+  test("is verified, parsed and recorded", async () => {
     const gateway = await start({ https });
     const reply = await send(gateway, { body: message({ Payload: "温度 25 °C 😀" }) });
     expect(reply.status).toBe(200);
@@ -57,7 +57,7 @@ describe.each([false, true])("a message over %s (https)", (https) => {
   });
 });
 
-test("all three algorithms and both kinds of credentials are verified", async () => {
+test("all three algorithms and both credential types are verified", async () => {
   const gateway = await start();
   const rsaBody = message({ DeviceName: "dev2", TopicName: "P1/dev2/event" });
   const calls: [Call, string][] = [
@@ -71,14 +71,14 @@ test("all three algorithms and both kinds of credentials are verified", async ()
   }
 });
 
-test("a device's public key may come in a certificate", async () => {
+test("a device's public key can be given as a certificate", async () => {
   const made = makeCertificates("direct", { keyType: { leaf: "rsa" } });
   const devices = { products: { P1: { devices: { dev1: { certificate: made.chain } } } } };
   const gateway = await start({ devices });
   expect((await send(gateway, { algorithm: "rsa-sha256", privateKey: made.key })).code).toBeUndefined();
 });
 
-test("the bytes that came are hashed, however the JSON is written", async () => {
+test("the received bytes are hashed, whatever the JSON's formatting", async () => {
   const gateway = await start();
   const body = ` { "Qos" : 1,\r\n "ProductId":"P1","DeviceName":"dev1", "TopicName":"P1\\/dev1\\/data","Payload":"\\u6e29"}\n`;
   expect((await send(gateway, { body })).code).toBeUndefined();
@@ -86,12 +86,12 @@ test("the bytes that came are hashed, however the JSON is written", async () => 
   expect(gateway.received[0].payload?.toString()).toBe("温");
 });
 
-describe("requests that the official clients made", () => {
+describe("requests of the official clients", () => {
   for (const vector of vectors.signing) {
     const [, host, path] = vector.string_to_sign.split("\n");
     const body = Buffer.from(vector.body_base64, "base64");
     if (!vector.body_is_valid_json) {
-      test(`${vector.id}: an empty body is no JSON`, async () => {
+      test(`${vector.id}: an empty body is not JSON`, async () => {
         const gateway = await start({ now: () => vector.timestamp * 1000 });
         expect((await send(gateway, { path, body })).code).toBe("InvalidParameterValue.InvalidJSON");
       });
@@ -327,7 +327,7 @@ test.each(cases)("$name → $code", async ({ call, code, options }) => {
   expect(reply.text).toContain(gateway.received[0].requestId);
 });
 
-test("a nonce is good for one request of a device, and a failed one does not use it up", async () => {
+test("a nonce is valid for one request of a device; a failed request does not consume it", async () => {
   const gateway = await start();
   expect((await send(gateway, { nonce: "7", secret: "wrong" })).code).toBe("AuthFailure.SignatureFailure");
   expect((await send(gateway, { nonce: "7" })).code).toBeUndefined();
@@ -341,7 +341,7 @@ test("a nonce is good for one request of a device, and a failed one does not use
   expect((await send(gateway, other)).code).toBeUndefined();
 });
 
-test("nonces are forgotten after the window, and beyond their limit", async () => {
+test("nonces are dropped after the window, and beyond their limit", async () => {
   let seconds = 1_800_000_000;
   const gateway = await start({ now: () => seconds * 1000, windowSeconds: 10, maxNonces: 2 });
   const at = (nonce: string): Promise<Reply> => send(gateway, { nonce, timestamp: String(seconds) });
@@ -356,7 +356,7 @@ test("nonces are forgotten after the window, and beyond their limit", async () =
   expect((await at("3")).code).toBe("AuthFailure.NonceReused");
 });
 
-test("a rate limit counts messages of a device in a second", async () => {
+test("the rate limit counts messages per device and second", async () => {
   let ms = 1_800_000_000_000;
   const gateway = await start({ now: () => ms, rateLimit: 2 });
   const at = (): Promise<Reply> => send(gateway, { timestamp: String(Math.floor(ms / 1000)) });
@@ -367,13 +367,13 @@ test("a rate limit counts messages of a device in a second", async () => {
   expect((await at()).code).toBeUndefined();
 });
 
-test("a body over the limit is refused without being read", async () => {
+test("a body over the limit is rejected without being read", async () => {
   const gateway = await start({ maxBodyBytes: 1000 });
   const reply = await send(gateway, body({ Payload: "x".repeat(1000) }));
   expect([reply.status, reply.code]).toEqual([413, "RequestSizeLimitExceeded"]);
 });
 
-test("another path or method is no action", async () => {
+test("an unknown path or method gets InvalidAction", async () => {
   const gateway = await start();
   expect(await send(gateway, { path: "/" })).toMatchObject({ status: 404, code: "InvalidAction" });
   const got = await fetch(`${gateway.url}/device/publish`);
@@ -383,7 +383,7 @@ test("another path or method is no action", async () => {
   ]);
 });
 
-test("the retired shapes and mapped statuses are to be had", async () => {
+test("the retired formats and mapped statuses are supported", async () => {
   const code = await start({ responseShape: "code" });
   expect((await send(code)).json).toMatchObject({ code: 0, requestId: code.received[0].requestId });
   expect((await send(code, { secret: "x" })).json).toMatchObject({ code: 1010, message: "The signature is wrong." });
@@ -499,7 +499,7 @@ describe("a wrong signature is explained", () => {
     expect([diagnosis?.verdict, diagnosis?.fields]).toEqual(["explained", fields]);
   });
 
-  test("another key is told from another text where that can be known", async () => {
+  test("a wrong key is distinguished from a wrong text if possible", async () => {
     const gateway = await start();
     const other = makeRsaKeys().privateKey;
     const privateKey = other.export({ type: "pkcs8", format: "pem" }) as string;
@@ -519,7 +519,7 @@ describe("a wrong signature is explained", () => {
     expect(verdicts[3]).toMatch(/neither Base64 nor hex/);
   });
 
-  test("without giving the secret away", async () => {
+  test("does not contain the secret", async () => {
     const gateway = await start();
     const lines: string[] = [];
     for (const [, call] of mistakes) await send(gateway, call);
@@ -531,14 +531,14 @@ describe("a wrong signature is explained", () => {
   });
 });
 
-test("what is kept is bounded, the counts are not", async () => {
+test("recorded requests are bounded, the counts are not", async () => {
   const gateway = await start({ maxReceived: 3 });
   for (let i = 0; i < 5; i++) await send(gateway);
   expect(gateway.received.map((entry) => entry.index)).toEqual([3, 4, 5]);
   expect(gateway.counts).toMatchObject({ requests: 5, accepted: 5, connections: 5 });
 });
 
-test("each request is reported once, in one line that the client cannot forge", async () => {
+test("each request is reported once, in a line that clients cannot forge", async () => {
   const seen: ReceivedRequest[] = [];
   let done: () => void = () => {};
   const reported = new Promise<void>((resolve) => {

@@ -48,7 +48,7 @@ function opened(reply: Reply): Opened {
   return { content: JSON.parse(plain.subarray(0, Len).toString()), state: State };
 }
 
-test("payloads are sealed as the service and the official C client do", () => {
+test("payloads are encrypted like by the service and the official C client", () => {
   let compared = 0;
   for (const vector of vectors.aes_registration) {
     const { Len, Payload } = JSON.parse(vector.response_json).Response;
@@ -61,7 +61,7 @@ test("payloads are sealed as the service and the official C client do", () => {
   expect(compared).toBeGreaterThanOrEqual(4);
 });
 
-test("a new device gets a psk, publishes with it, and gets it again", async () => {
+test("a new device gets a PSK, publishes with it, and gets it again", async () => {
   const gateway = await start();
   const first = opened(await register(gateway));
   expect([first.state, first.content.encryptionType]).toEqual([0, 2]);
@@ -73,11 +73,11 @@ test("a new device gets a psk, publishes with it, and gets it again", async () =
   expect(JSON.stringify(gateway.received)).not.toContain(secret);
 });
 
-test("a device that is known gets the psk that it has", async () => {
+test("a known device gets its existing PSK", async () => {
   expect(opened(await register(await start(), "dev1"))).toEqual({ content: { encryptionType: 2, psk }, state: 1 });
 });
 
-test("registering again may invalidate what was issued", async () => {
+test("registering again can revoke the issued credential", async () => {
   const gateway = await start({ again: "renew" });
   const first = opened(await register(gateway)).content.psk as string;
   const second = opened(await register(gateway)).content.psk as string;
@@ -100,7 +100,7 @@ test("a device gets a certificate and its key, and publishes with them", async (
   expect(opened(await register(gateway))).toEqual({ content, state: 1 });
 });
 
-test("a product with its own CA takes certificates of that CA only", async () => {
+test("a product with a private CA accepts only certificates of that CA", async () => {
   // An intermediate that is a CA stands for the product's; its leaf has an RSA key.
   const made = makeCertificates("direct", { keyType: { leaf: "rsa" } });
   const other = makeCertificates("selfSigned", { keyType: { leaf: "rsa" } });
@@ -136,13 +136,13 @@ test.each<[string, RegistrationDescription, string, object, Call, string]>([
     "UnsupportedOperation.WrongProductAuthType",
   ],
   ["malformed name", {}, "a/b", {}, {}, "InvalidParameterValue"],
-])("refused: %s", async (_name, registration, deviceName, members, call, code) => {
+])("registration is rejected: %s", async (_name, registration, deviceName, members, call, code) => {
   const gateway = await start(registration);
   expect((await register(gateway, deviceName, members, call)).code).toBe(code);
   expect(gateway.received[0].accepted).toBe(false);
 });
 
-test("refused: a second time, and without a ProductSecret, and with RSA", async () => {
+test("registration is rejected if repeated, without a ProductSecret, and with RSA", async () => {
   const once = await start({ again: "refuse" });
   expect((await register(once)).code).toBeUndefined();
   expect((await register(once)).code).toBe("UnsupportedOperation.ClientCertAlreadyGot");
@@ -155,7 +155,7 @@ test("refused: a second time, and without a ProductSecret, and with RSA", async 
   );
 });
 
-test("State may be left out", async () => {
+test("State can be omitted from the response", async () => {
   expect(opened(await register(await start({ withoutState: true }))).state).toBeUndefined();
 });
 
@@ -165,7 +165,7 @@ describe("log lines", () => {
     return send(gateway, { path: "/device/reportlog", body });
   };
 
-  test("are kept", async () => {
+  test("are recorded", async () => {
     const gateway = await start();
     const Message = ["DBG|a", "INF b", "ERR: 温", "WRN"];
     expect((await report(gateway, { Message })).code).toBeUndefined();
@@ -226,7 +226,7 @@ describe("devices and options", () => {
     await expect(started).rejects.toMatchObject({ code: "INVALID_DEVICES", message: expect.stringContaining(words) });
   });
 
-  test("come from a file", async () => {
+  test("are read from a file", async () => {
     const folder = mkdtempSync(join(tmpdir(), "gateway-"));
     try {
       const file = join(folder, "devices.json");
@@ -248,7 +248,7 @@ describe("devices and options", () => {
     }
   });
 
-  test("may be added while the gateway runs", async () => {
+  test("can be added while the gateway is running", async () => {
     const gateway = await start();
     gateway.devices.set("P1", "late", { psk: "c2Vj" });
     const body = message({ DeviceName: "late", TopicName: "P1/late/data" });
@@ -265,11 +265,11 @@ describe("devices and options", () => {
     { faultHeader: "a b" },
     { fault: { kind: "oops" } as never },
     { fault: { kind: "tls-hang" } },
-  ])("%j is refused", async (options) => {
+  ])("%j is rejected", async (options) => {
     await expect(startGateway(options)).rejects.toMatchObject({ code: "INVALID_OPTION" });
   });
 
-  test("a port in use, and an address that is not here", async () => {
+  test("a port in use and an unavailable address are rejected", async () => {
     const gateway = await start();
     const again = startGateway({ port: gateway.port });
     await expect(again).rejects.toMatchObject({

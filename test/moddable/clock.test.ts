@@ -65,7 +65,7 @@ const soon = () => earliestMs + 1234567890;
 describe("uptime of a clock", () => {
   beforeEach(() => clock.stop());
 
-  test("an unset clock counts from the power-on, through being set, and tells when this life began", async () => {
+  test("uptime counts from power-on, also when the clock is set, and gives the time of this start", async () => {
     // Deep sleep: the program began 700 ms ago, the power came an hour before.
     const ticks = clock.ticks();
     clock.setDate(3600000 + ticks);
@@ -79,7 +79,7 @@ describe("uptime of a clock", () => {
     expect([c.synchronized, c.uptimeMs(), c.life.startMs]).toEqual([true, 3600250 + ticks, 3600000]);
   });
 
-  test("a clock that was set before this life has nothing in common with the lives before", () => {
+  test("uptime has a new origin if the clock was set in an earlier run", () => {
     clock.setDate(soon());
     const c = makeClock({});
     expect([c.synchronized, c.uptimeMs(), c.life.startMs]).toEqual([true, 0, undefined]);
@@ -91,7 +91,7 @@ describe("clock", () => {
   // However long a test takes, a server's limit of three seconds is over only when the test says so.
   beforeEach(() => clock.stop());
 
-  test.each([true, false])("is set from a server, whether Time.set works: %s", async (settable) => {
+  test.each([true, false])("is set from a server; Time.set works: %s", async (settable) => {
     clock.settable = settable;
     clock.setDate(5000);
     const server = await timeServer(soon);
@@ -107,7 +107,7 @@ describe("clock", () => {
     expect(server.requests[0][0]).toBe(0x23);
   });
 
-  test("half of the way there and back is allowed for", async () => {
+  test("is corrected by half the round trip", async () => {
     clock.setDate(0);
     // The reply is on its way for two seconds of the stopped clock.
     const socket = dgram.createSocket("udp4");
@@ -130,7 +130,7 @@ describe("clock", () => {
     expect(c.nowMs()).toBe(seconds * 1000 + 1000);
   });
 
-  test("a system clock that is right is trusted, one before the build is not, and distrust is an option", async () => {
+  test("trusts a system clock after the build date, unless disabled by an option", async () => {
     const server = await timeServer(soon);
     await makeClock({ servers: [server.address] }).ready();
     expect(server.requests.length).toBe(0);
@@ -141,7 +141,7 @@ describe("clock", () => {
     expect(server.requests.length).toBe(2);
   });
 
-  test("callers share one synchronization", async () => {
+  test("shares one synchronization between callers", async () => {
     clock.setDate(0);
     const server = await timeServer(soon);
     const c = makeClock({ servers: [server.address] });
@@ -169,7 +169,7 @@ describe("clock", () => {
       (reply) => [edit(reply, () => reply.writeUInt32BE((Math.floor(soon() / 1000) + EPOCH + 1262304000) % ERA, 40))],
     ],
   ];
-  test.each(useless)("%s is passed over for the next server", async (_name, change) => {
+  test.each(useless)("skips a server with %s", async (_name, change) => {
     clock.setDate(0);
     const bad = await timeServer(soon, change);
     const good = await timeServer(soon);
@@ -179,7 +179,7 @@ describe("clock", () => {
     expect([bad.requests.length, good.requests.length]).toEqual([1, 1]);
   });
 
-  test("a stranger's packet before the reply does no harm", async () => {
+  test("ignores an unrelated packet before the reply", async () => {
     clock.setDate(0);
     const server = await timeServer(soon, (reply) => [Buffer.alloc(48), Buffer.from("x"), reply]);
     const c = makeClock({ servers: [server.address] });
@@ -187,7 +187,7 @@ describe("clock", () => {
     expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
   });
 
-  test("a silent server and a name that is not found are passed over", async () => {
+  test("skips a silent server and an unknown name", async () => {
     clock.setDate(0);
     const silent = await timeServer(soon, () => []);
     const good = await timeServer(soon);
@@ -199,7 +199,7 @@ describe("clock", () => {
     expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
   });
 
-  test("when no server responds, each has been asked twice, and the error says why; later it can succeed", async () => {
+  test("reports why each server failed after two queries, and can succeed later", async () => {
     clock.setDate(0);
     let silent = true;
     const server = await timeServer(soon, (reply) => (silent ? [] : [reply]));
@@ -218,12 +218,12 @@ describe("clock", () => {
     expect(Math.abs(c.nowMs() - soon())).toBeLessThan(2000);
   });
 
-  test("without servers it fails at once", async () => {
+  test("fails at once without servers", async () => {
     clock.setDate(0);
     expect((await failure(makeClock({ servers: [] }).ready())).code).toBe("CLOCK_NOT_SET");
   });
 
-  test("is refreshed once a day, and a quarter of an hour after a refresh that failed", async () => {
+  test("is refreshed daily, and 15 minutes after a failed refresh", async () => {
     clock.setDate(0);
     let silent = false;
     const server = await timeServer(
@@ -252,7 +252,7 @@ describe("clock", () => {
     expect(clock.waiting).toEqual([]);
   });
 
-  test("after a restart with a clock that went on, the refresh is due when the day is over", async () => {
+  test("keeps its refresh schedule across a restart with a running clock", async () => {
     clock.setDate(0);
     const server = await timeServer(() => soon() + clock.ticks());
     const storage = new KeyValueStorage();
@@ -288,11 +288,11 @@ describe("clock", () => {
       ["in era 0, built in era 1", ERA_1 - 500 + ERA * 1000, ERA_1 + 1],
       ["when unsigned seconds since 1970 wrap", 2 ** 32 * 1000, Date.UTC(2090, 0, 1)],
       ["when era 2 begins", ERA_1 + ERA * 1000, Date.UTC(2160, 0, 1)],
-    ])("is right %s", (_name, ms, pivotMs) => {
+    ])("is correct %s", (_name, ms, pivotMs) => {
       expect(at(ms, pivotMs)).toBe(ms);
     });
 
-    test("is the first at or after the build, for every time of 136 years", () => {
+    test("is the first at or after the build date, for every time in 136 years", () => {
       const boundary = fc.constantFrom(ERA_1, 2 ** 31 * 1000, 2 ** 32 * 1000, ERA_1 + ERA * 1000);
       const near = fc.tuple(boundary, fc.integer({ min: -2000, max: 2000 })).map(([ms, by]) => ms + by);
       const pivots = fc.oneof(near, fc.integer({ min: built, max: Date.UTC(2300, 0, 1) }));
@@ -324,7 +324,7 @@ describe("clock", () => {
     ["a millisecond before the build", -1],
     ["a year before the build", -31536000000],
     ["more than thirty years after the build", 946728000001],
-  ])("%s is no credible time", async (_name, byMs) => {
+  ])("%s is not a credible time", async (_name, byMs) => {
     clock.setDate(0);
     const server = await timeServer(() => earliestMs + byMs);
     const error = await failure(makeClock({ servers: [server.address] }).ready());
@@ -334,12 +334,12 @@ describe("clock", () => {
     ]);
   });
 
-  describe("a time that only the next NTP era makes credible", () => {
+  describe("a time that is credible only in the next NTP era", () => {
     const era1 = [Date.UTC(2036, 1, 7, 6, 28, 17), Date.UTC(2038, 0, 19, 3, 14, 8), Date.UTC(2040, 11, 31)];
     /** What a server sends that has just been switched on. */
     const early = () => Date.UTC(1900, 0, 1, 0, 5);
 
-    test.each(era1)("two servers within ten seconds of each other are believed: %d", async (date) => {
+    test.each(era1)("is accepted from two servers within ten seconds: %d", async (date) => {
       clock.setDate(0);
       const servers = [await timeServer(() => date), await timeServer(() => date + 9000)];
       const c = makeClock({ servers: servers.map(({ address }) => address) });
@@ -351,7 +351,7 @@ describe("clock", () => {
     test.each([
       ["one server alone, asked twice", [0]],
       ["two servers more than ten seconds apart", [0, 13000]],
-    ])("%s: not believed", async (_name, offsets) => {
+    ])("%s: is rejected", async (_name, offsets) => {
       clock.setDate(0);
       const servers = await Promise.all(offsets.map((offset) => timeServer(() => era1[1] + offset)));
       const error = await failure(makeClock({ servers: servers.map(({ address }) => address) }).ready());
@@ -360,7 +360,7 @@ describe("clock", () => {
       expect(servers.map(({ requests }) => requests.length)).toEqual(servers.map(() => 2));
     });
 
-    test("an early timestamp of the first server does not become the year 2036", async () => {
+    test("an early timestamp of the first server is not read as 2036", async () => {
       clock.setDate(0);
       const wrong = await timeServer(early);
       const right = await timeServer(soon);
@@ -369,7 +369,7 @@ describe("clock", () => {
       expect(Math.abs(c.nowMs() - soon())).toBeLessThan(1500);
     });
 
-    test("one server keeps a clock that two have set", async () => {
+    test("is accepted from one server if the clock was set by two", async () => {
       clock.setDate(0);
       const now = () => era1[1] + clock.ticks();
       const servers = [await timeServer(now), await timeServer(now)];
@@ -383,7 +383,7 @@ describe("clock", () => {
   describe("the Date of a response", () => {
     const httpDate = (ms: number) => new Date(ms).toUTCString();
 
-    test("more than a day away makes the clock ask another server, once an hour", async () => {
+    test("more than a day away causes a query of another server, once an hour", async () => {
       clock.setDate(0);
       const right = () => soon() + clock.ticks();
       const wrong = await timeServer(() => right() + 400 * 86400000);
@@ -401,7 +401,7 @@ describe("clock", () => {
       await until(() => wrong.requests.length === 2);
     });
 
-    test("less than a day away, unreadable, or before the clock was set changes nothing", async () => {
+    test("less than a day away, invalid, or before the clock was set is ignored", async () => {
       clock.setDate(0);
       const server = await timeServer(soon);
       const c = makeClock({ servers: [server.address] });
@@ -420,7 +420,7 @@ describe("clock", () => {
       expect(server.requests.length).toBe(1);
     });
 
-    test("reaches the clock of a host", async () => {
+    test("is passed to the host's clock", async () => {
       clock.setDate(0);
       const server = await timeServer(soon);
       const gateway = await serve((socket) =>
@@ -435,10 +435,10 @@ describe("clock", () => {
     });
   });
 
-  describe("a network that is slow to resolve names", () => {
+  describe("a slow resolver", () => {
     const names = ["a.test", "b.test", "c.test"];
 
-    test("is asked for one name at a time, and what was given up is not asked for", async () => {
+    test("looks up one name at a time, without cancelled ones", async () => {
       clock.setDate(0);
       network.resolveMs = 7000;
       const c = makeClock({ servers: names });
@@ -453,7 +453,7 @@ describe("clock", () => {
       expect(network.resolved).toEqual(["a.test", "b.test", "c.test", "a.test", "b.test"]);
     });
 
-    test("is waited for behind another name, not charged to the server", async () => {
+    test("delays a query behind another name without using up its timeout", async () => {
       clock.setDate(0);
       const server = await timeServer(soon);
       network.resolveMs = 7000;
@@ -469,7 +469,7 @@ describe("clock", () => {
       expect(server.requests.length).toBe(1);
     });
 
-    test("a synchronization ends at its limit, whatever the servers have left", async () => {
+    test("does not prolong a synchronization beyond its limit", async () => {
       clock.setDate(0);
       const server = await timeServer(soon, () => []);
       const c = makeClock({ servers: [server.address], timeoutMs: 3000, synchronizeTimeoutMs: 4000 });
@@ -482,7 +482,7 @@ describe("clock", () => {
     });
   });
 
-  test("the counter never goes back", () => {
+  test("monotonic time never decreases", () => {
     const c = makeClock({});
     let last = c.monotonicMs();
     for (const date of [0, soon(), 5, soon() * 2]) {
@@ -492,7 +492,7 @@ describe("clock", () => {
     }
   });
 
-  test("Device waits for it before the first request, and signs with it", async () => {
+  test("Device waits for the clock before its first request, and signs with its time", async () => {
     clock.setDate(0);
     const server = await timeServer(() => clock.realNow());
     const gateway = await startGateway({
@@ -509,7 +509,7 @@ describe("clock", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  test("Device reports a clock that cannot be set before it speaks TLS", async () => {
+  test("Device reports a clock that cannot be set before the TLS handshake", async () => {
     clock.setDate(0);
     const host = createModdableHost({ clock: { servers: ["ntp.nowhere.test"] } });
     const device = new Device(

@@ -23,7 +23,7 @@ describe("an idle connection", () => {
     ["as long as the option says", { keepAliveMs: 5000 }, "", 5000],
     ["until two seconds before the server's limit", {}, "Keep-Alive: timeout=30, max=100\r\n", 28000],
     ["as the option says where the server allows more", { keepAliveMs: 5000 }, "Keep-Alive: timeout=3600\r\n", 5000],
-  ])("is kept %s, and closed then", async (_name, options, header, keptMs) => {
+  ])("stays open %s, then is closed", async (_name, options, header, keptMs) => {
     const server = await repeating(httpResponse(OK, "200 OK", header));
     const host = createModdableHost(options);
     clock.stop();
@@ -38,7 +38,7 @@ describe("an idle connection", () => {
     expect(server.connections).toBe(2);
   });
 
-  test("is not used when its time is over, though its timer is late", async () => {
+  test("is not used after its keep-alive time, even if its timer is late", async () => {
     const server = await repeating(httpResponse(OK));
     const host = createModdableHost({ keepAliveMs: 5000 });
     await send(host, request(server.port));
@@ -83,14 +83,14 @@ test("connections are counted, without a handshake over plain HTTP", async () =>
   expect(host.http.counters()).toEqual(counters);
 });
 
-describe("bytes that no request asked for", () => {
+describe("unsolicited bytes", () => {
   const surplusOf = (host: { http: Http }) => host.http.surplus;
 
   test.each([
     ["another response", httpResponse("wrong")],
     ["an empty line", "\r\n"],
     ["anything", "!"],
-  ])("%s behind a response: it stands, the connection ends, and they are counted once", async (_name, more) => {
+  ])("%s after a response: it is valid, the connection is closed, and they are counted once", async (_name, more) => {
     const server = await serve((socket, index) =>
       onRequest(socket, () => socket.write(httpResponse(OK) + (index === 0 ? more : ""))),
     );
@@ -104,7 +104,7 @@ describe("bytes that no request asked for", () => {
   test.each([
     ["another response", httpResponse("wrong"), 1],
     ["a 408, as servers send before they close", httpResponse("late", "408 Request Timeout"), 0],
-  ])("%s while the connection idles", async (_name, more, counted) => {
+  ])("%s on an idle connection", async (_name, more, counted) => {
     let served: net.Socket | undefined;
     const server = await serve((socket) => {
       served = socket;
@@ -119,7 +119,7 @@ describe("bytes that no request asked for", () => {
   });
 
   test.each(["http", "https"] as const)(
-    "that have come but were not announced are found before the next %s request is written",
+    "that were not signaled are found before the next %s request is written",
     async (scheme) => {
       const { chain, key, rootDer } = makeCertificates("chain");
       let served: net.Socket | undefined;
@@ -153,10 +153,10 @@ describe("bytes that no request asked for", () => {
   );
 });
 
-describe("a final response before the request was written whole", () => {
+describe("a final response before the request was written completely", () => {
   const body = new Uint8Array(5000);
 
-  test("says so, and ends the connection", async () => {
+  test("is marked as early, and closes the connection", async () => {
     const server = await serve((socket) => socket.once("data", () => socket.write(httpResponse(OK))));
     network.peerWindow = 400;
     const host = createModdableHost();
@@ -165,7 +165,7 @@ describe("a final response before the request was written whole", () => {
     expect(network.open).toBe(0);
   });
 
-  test("is not meant by an interim response: the rest is written", async () => {
+  test("does not include interim responses, after which the rest is written", async () => {
     const server = await serve((socket) => {
       socket.once("data", () => socket.write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"));
       onRequest(socket, () => socket.write(httpResponse(OK)));
@@ -175,7 +175,7 @@ describe("a final response before the request was written whole", () => {
   });
 });
 
-test("over TLS, a request of which a part of a record waits for room is not written whole", async () => {
+test("over TLS, a request with a pending partial record is not written completely", async () => {
   const { key, chain, rootDer } = makeCertificates("chain");
   const server = await serve((raw) => {
     const socket = new TLSSocket(raw, { isServer: true, key, cert: chain, maxVersion: "TLSv1.2" });
@@ -190,7 +190,7 @@ test("over TLS, a request of which a part of a record waits for room is not writ
   expect([response.status, response.early]).toEqual([200, true]);
 });
 
-describe("a response over TLS that only the end of the connection ends", () => {
+describe("a response over TLS that is ended by the connection", () => {
   const certificates = makeCertificates("chain");
 
   /** A server that sends a body without length, and ends. */
@@ -209,13 +209,13 @@ describe("a response over TLS that only the end of the connection ends", () => {
   test.each([
     ["in order, whatever the body", "<html>", inOrder],
     ["abruptly behind whole JSON", OK, abruptly],
-  ])("counts if it ends %s", async (_name, body, end) => {
+  ])("is valid if it ends %s", async (_name, body, end) => {
     const { port } = await server(body, end);
     const response = await send(host(), secure(port));
     expect(Buffer.from(response.body).toString()).toBe(body);
   });
 
-  test.each(["", "<html>", OK.slice(0, -1)])("does not if it ends abruptly behind %p", async (body) => {
+  test.each(["", "<html>", OK.slice(0, -1)])("is rejected if it ends abruptly after %p", async (body) => {
     const { port } = await server(body, abruptly);
     const error = await failure(send(host(), secure(port)));
     expect([error.code, error.phase, error.errorClass, error.stale]).toEqual([
@@ -227,7 +227,7 @@ describe("a response over TLS that only the end of the connection ends", () => {
   });
 });
 
-test("a client without a host has a resolver of its own", async () => {
+test("an HTTP client creates a resolver by default", async () => {
   const server = await repeating(httpResponse(OK));
   const http = new Http({ addresses: { "near.test": "127.0.0.1" } });
   expect((await send(http, request(server.port, { host: "near.test" }))).status).toBe(200);

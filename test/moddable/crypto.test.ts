@@ -15,7 +15,7 @@ import { Digest, RSA, useMachine } from "../support/moddable-machine.js";
 useMachine();
 
 describe("native parts", () => {
-  test("the digest is taken if it agrees with the portable one", () => {
+  test("the native digest is used if it passes its test vectors", () => {
     const digest = createDigest();
     const parts = [utf8("温度"), new Uint8Array(100).subarray(3, 90), new Uint8Array(0)];
     expect(digest?.sha256(...parts)).toEqual(sha256(Buffer.concat(parts)));
@@ -25,7 +25,7 @@ describe("native parts", () => {
 
   const { privateKey, publicKey, privatePem: pem } = makeRsaKeys();
 
-  test("RSA signs as Node verifies", () => {
+  test("native RSA signatures are valid", () => {
     const digest = createDigest();
     const rsa = new SdkRsa(digest as NonNullable<typeof digest>);
     const der = Uint8Array.from(privateKey.export({ format: "der", type: "pkcs1" }));
@@ -33,7 +33,7 @@ describe("native parts", () => {
     expect(verify("sha256", Buffer.from("message"), publicKey, signature)).toBe(true);
   });
 
-  test("a wrong result of RSA never leaves the device", () => {
+  test("a wrong RSA signature is withheld", () => {
     const digest = createDigest();
     const rsa = new SdkRsa(digest as NonNullable<typeof digest>);
     const signer = createSigner({ privateKey: pem }, { digest, rsa, random: new HashDrbg() });

@@ -38,7 +38,7 @@ async function failure(promise: Promise<unknown> | undefined): Promise<IotHubErr
 }
 
 describe("random numbers on ESP32", () => {
-  test("come from the generator of the chip alone, before the network is started", () => {
+  test("come from the chip's generator, also before the network is started", () => {
     expect(new HashDrbg().bytes(40).length).toBe(40);
     // Neither a stored seed, nor an address: useMachine() fails if that was asked for too early.
     expect(flash.steps).toBe(0);
@@ -69,7 +69,7 @@ describe("the default DeviceName on ESP32", () => {
 });
 
 describe("vitals on ESP32", () => {
-  test("are what the board knows, and the signal once Wi-Fi is started", () => {
+  test("include the signal strength once Wi-Fi is started", () => {
     network.values.set("RSSI", -61);
     board.resetReason = 9;
     const host = createHttpModdableHost();
@@ -103,14 +103,14 @@ describe("a publish on ESP32", () => {
     expect(network.opened).toBe(0);
   });
 
-  test("before Wi-Fi is started cannot set the clock, and the error says why", async () => {
+  test("before Wi-Fi is started reports why the clock cannot be set", async () => {
     clock.setDate(0);
     const error = await failure(createHttpModdableHost({ clock: { servers: ["127.0.0.1:1"] } }).clock.ready?.());
     expect(error.code).toBe("CLOCK_NOT_SET");
     expect(error.message).toContain("The network is not started: connect to Wi-Fi or Ethernet first.");
   });
 
-  test("succeeds once Wi-Fi is started, by its retry", async () => {
+  test("succeeds by a retry once Wi-Fi is started", async () => {
     const { secret: psk } = identity.credential;
     const gateway = await startGateway({ devices: { products: { P: { devices: { D: { psk } } } } } });
     cleanups.push(() => gateway.close());

@@ -31,8 +31,8 @@ async function loaded(origin: string, storage: Storage | undefined): Promise<Fal
   return falseStart;
 }
 
-describe("what False Start remembers", () => {
-  test("nothing is written before it fails, and once where it does", async () => {
+describe("False Start state", () => {
+  test("is written once, after a failure", async () => {
     const { state, storage } = memory();
     const falseStart = await loaded("a.test:443", storage);
     expect([falseStart.isAllowed, state.writes]).toEqual([true, 0]);
@@ -43,7 +43,7 @@ describe("what False Start remembers", () => {
     expect(state.writes).toBe(1);
   });
 
-  test("it is allowed only once the storage has been read", async () => {
+  test("allows False Start only after the storage was read", async () => {
     const falseStart = new FalseStart("a.test:443", clock, memory().storage);
     expect(falseStart.isAllowed).toBe(false);
     await settle();
@@ -52,7 +52,7 @@ describe("what False Start remembers", () => {
     expect((await loaded("a.test:443", silent)).isAllowed).toBe(false);
   });
 
-  test("another start of the program knows it for 30 days, of that origin alone", async () => {
+  test("disables the origin for 30 days across restarts", async () => {
     const { storage } = memory();
     const [start, ...others] = ["a.test:443", "a.test:8443", "aa.test:443", "b.test:443"];
     (await loaded(start, storage)).fail();
@@ -70,7 +70,7 @@ describe("what False Start remembers", () => {
     clock.now = before;
   });
 
-  test("the last four origins are kept, each once", async () => {
+  test("keeps the last four origins, each once", async () => {
     const { state, storage } = memory();
     for (const name of ["a", "b", "c", "b", "d", "e"]) {
       (await loaded(`${name}.test:443`, storage)).fail();
@@ -80,11 +80,11 @@ describe("what False Start remembers", () => {
     expect(names).toEqual(["c.test:443", "b.test:443", "d.test:443", "e.test:443"]);
   });
 
-  test.each(["", "?", "x a.test:443", "a.test:443", "\n\n"])("%j stands for nothing", async (text) => {
+  test.each(["", "?", "x a.test:443", "a.test:443", "\n\n"])("%j counts as empty", async (text) => {
     expect((await loaded("a.test:443", memory({ "false-start": text }).storage)).isAllowed).toBe(true);
   });
 
-  test("a storage that fails, or none, counts as empty, and what fails is known until the next start", async () => {
+  test("lasts until the restart if the storage fails or is missing", async () => {
     const reject = () => Promise.reject(new Error("broken"));
     const broken = { ...memory().storage, get: reject, set: reject };
     for (const storage of [undefined, broken, { ...memory().storage, set: reject }]) {

@@ -18,7 +18,7 @@ function cost(operation: () => void): [entries: number, writes: number, bytes: n
   return [flash.entries - before.used, writes - before.writes, bytes - before.bytes];
 }
 
-describe("what a value costs", () => {
+describe("the cost of a value", () => {
   // ESP-IDF v6.0, a page of its own for each.
   test.each([
     [40, 3, 6, 108],
@@ -38,7 +38,7 @@ describe("what a value costs", () => {
     expect(cost(() => Preference.set("d", "k", blob(length)))).toEqual([entries, writes, bytes]);
   });
 
-  test("a number takes one entry, the same value again nothing", () => {
+  test("a number takes one entry, the same value again none", () => {
     Preference.set("d", "other", 1);
     expect(cost(() => Preference.set("d", "n", 5))).toEqual([1, 2, 36]);
     const storage = open();
@@ -46,7 +46,7 @@ describe("what a value costs", () => {
     expect(cost(() => storage.write("k", "text"))).toEqual([0, 0, 0]);
   });
 
-  test("erasing writes states alone, and gives no room back before the page is reclaimed", () => {
+  test("erasing writes only states, and frees no room before the page is reclaimed", () => {
     const storage = open();
     storage.write("k", "x".repeat(100));
     const { entries } = flash.wear;
@@ -54,7 +54,7 @@ describe("what a value costs", () => {
     expect(flash.wear.entries).toBe(entries);
   });
 
-  test("a blob that crosses a page takes one entry more", () => {
+  test("a blob across two pages takes one more entry", () => {
     const storage = open();
     storage.write("page", "x".repeat(3000));
     const before = flash.entries;
@@ -76,7 +76,7 @@ describe("pages", () => {
     expect(stored).toBe(14);
   });
 
-  test("a set that finds no room costs an erase or more all the same", () => {
+  test("a write without room costs at least one erase", () => {
     const storage = open();
     for (let i = 0; i < 14; i++) storage.write(`k${i}`, "x".repeat(1311));
     const { erases, writes } = flash.wear;
@@ -96,8 +96,8 @@ describe("pages", () => {
   });
 });
 
-describe("short of memory", () => {
-  test("the preferences lie, the key-value storage throws or needs none", () => {
+describe("a lack of memory", () => {
+  test("makes preferences report wrong results, and the key-value storage throw", () => {
     Preference.set("d", "k", "old");
     flash.failAllocations(4);
     expect(Preference.get("d", "k")).toBeUndefined();
@@ -116,14 +116,14 @@ describe("short of memory", () => {
     expect(storage.read("k")).toBe("old");
   });
 
-  test("preference.set erases the old value, and then fails", () => {
+  test("makes preference.set erase the old value and fail", () => {
     Preference.set("d", "k", "old");
     flash.failWrites("ESP_ERR_NO_MEM");
     expect(() => Preference.set("d", "k", "new")).toThrow("nvs set fail");
     expect(Preference.get("d", "k")).toBeUndefined();
   });
 
-  test("a write after one that failed is lost until the next start", () => {
+  test("makes writes after a failed one get lost until the restart", () => {
     const storage = open();
     flash.failWrites("ESP_ERR_NO_MEM");
     expect(() => storage.write("a", "1")).toThrow();
@@ -157,7 +157,7 @@ describe("a power cut", () => {
     expect([flash.read("d", "k"), flash.entries]).toEqual([undefined, 0]);
   });
 
-  test("that tears the first word loses the next write, which reports success", () => {
+  test("with a torn first word loses the next write, which reports success", () => {
     const storage = open();
     flash.cutPowerAfter(0, "torn");
     expect(() => storage.write("a", "1")).toThrow();

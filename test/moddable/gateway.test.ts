@@ -89,7 +89,7 @@ const faults: [Fault, string, string?][] = [
   [{ kind: "skew", seconds: 30 }, "ok"],
 ];
 
-test("the table below has every fault of HTTP", () => {
+test("the table of faults is complete", () => {
   const covered = new Set(faults.map(([{ kind }]) => kind));
   expect(faultKinds.filter((kind) => !covered.has(kind) && !kind.startsWith("tls-"))).toEqual([]);
 });

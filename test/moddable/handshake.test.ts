@@ -70,7 +70,7 @@ describe("the key exchange", () => {
     [RSA, 4],
     [RSA, 5],
     [RSA, 6],
-  ])("of %d is taken with every hash that was offered: %d", (suite, hash) => {
+  ])("of %d is accepted with every offered hash: %d", (suite, hash) => {
     const kind = type(suite);
     const algorithm = [hash, kind === "ec" ? 3 : 1] as const;
     expect(through(suite, signed(keys[kind], algorithm))).toBe("change-cipher");
@@ -101,11 +101,11 @@ describe("the key exchange", () => {
     ["with a byte after its end", message(12, good, [0]), "alert 50"],
     ["that is cut off", message(12, good.subarray(0, -1)), "alert 50"],
     ["of nothing", message(12), "alert 50"],
-  ])("%s is refused", (_name, exchange, ending) => {
+  ])("%s is rejected", (_name, exchange, ending) => {
     expect(through(ECDSA, exchange)).toBe(ending);
   });
 
-  test("covers the randoms of both sides", () => {
+  test("is bound to the randoms of both sides", () => {
     const flight = record(22, hello(ECDSA), certificates(leaves.ec), signed(keys.ec, [4, 3]), serverHelloDone);
     expect(run(options(), flight)).toBe("change-cipher");
     expect(run(options({ clientRandom: new Uint8Array(32) }), flight)).toBe("alert 51");
@@ -117,12 +117,12 @@ describe("the key exchange", () => {
   test.each([
     [ECDSA, "rsa" as const],
     [RSA, "ec" as const],
-  ])("of %d does not take a certificate of %s", (suite, other) => {
+  ])("of %d rejects a certificate of %s", (suite, other) => {
     const algorithm = other === "ec" ? ([4, 3] as const) : ([4, 1] as const);
     expect(through(suite, signed(keys[other], algorithm), leaves[other])).toBe("alert 47");
   });
 
-  test("does not take a key that must not sign", () => {
+  test("rejects a key that must not sign", () => {
     expect(through(RSA, signed(keys.rsa, [4, 1]), leafOf(keys.rsa, 0x20))).toBe("alert 43");
   });
 });
@@ -132,7 +132,7 @@ describe("static RSA", () => {
     record(22, hello(STATIC_RSA), certificates(leaf), ...more, serverHelloDone);
   const allowed = options({ allowStaticRsaAndCbc: true });
 
-  test("is taken where it is allowed, with a key that may encrypt, and without a key exchange", () => {
+  test("is accepted if enabled, with a key for encryption, and without ServerKeyExchange", () => {
     expect(run(options(), flight(leafOf(keys.rsa, 0x20)))).toBe("alert 47");
     expect(run(allowed, flight(leafOf(keys.rsa, 0x20)))).toBe("change-cipher");
     expect(run(allowed, flight(leafOf(keys.rsa, 0x80)))).toBe("alert 43");
@@ -140,7 +140,7 @@ describe("static RSA", () => {
     expect(run(allowed, flight(leafOf(keys.ec, 0x20)))).toBe("alert 47");
   });
 
-  test("leaves room for the padding of CBC in Finished, which AES-GCM does not", () => {
+  test("permits CBC padding in Finished, which AES-GCM does not", () => {
     const cbc = join(flight(leafOf(keys.rsa, 0x20)), changeCipherSpec, record(22, new Uint8Array(80)));
     expect(run(allowed, cbc)).toBe("established");
     const gcm = (bytes: number) =>
@@ -159,7 +159,7 @@ describe("static RSA", () => {
 describe("certificates", () => {
   const flight = (list: Uint8Array) => run(options(), record(22, hello(ECDSA), list));
 
-  test("that do not lead to a trust anchor are refused with the alert of their fault", () => {
+  test("without a path to a trust anchor are rejected with the matching alert", () => {
     const stranger = new Authority("Stranger").leaf();
     expect(flight(certificates(stranger))).toBe("alert 48");
     expect(flight(certificates())).toBe("alert 42");
@@ -208,7 +208,7 @@ describe("a request for a certificate", () => {
   });
 });
 
-describe("records out of their place", () => {
+describe("records out of order", () => {
   const full = [
     record(22, hello(ECDSA)),
     record(22, certificates(leaves.ec)),
@@ -219,7 +219,7 @@ describe("records out of their place", () => {
   ];
   const ending = (...records: readonly Uint8Array[]) => run(options(), join(...records));
 
-  test("each left out, doubled or swapped with the next ends the handshake", () => {
+  test("a missing, repeated or swapped record ends the handshake", () => {
     expect(ending(...full)).toBe("established");
     for (const i of full.keys()) {
       expect(ending(...full.slice(0, i), ...full.slice(i + 1), data)).toBe("alert 10");
@@ -248,7 +248,7 @@ describe("records out of their place", () => {
     expect(ending(...records)).toBe(expected);
   });
 
-  test("no fault has more than 120 characters, and none holds what the peer sent", () => {
+  test("error messages have at most 120 characters, and no text of the peer", () => {
     const messages: string[] = [];
     for (const bytes of [[99], [2, 0, 0], ...full.map((part) => [...part.subarray(5)])]) {
       for (const i of Array.from({ length: 64 }, (_, i) => i)) {

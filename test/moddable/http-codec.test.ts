@@ -63,7 +63,7 @@ function isSame(a: LlhttpOutcome, b: LlhttpOutcome): boolean {
   return a.status === b.status && sorted(a) === sorted(b) && a.body?.equals(b.body ?? Buffer.of()) === true;
 }
 
-test("samples are read as llhttp reads them, or differ for a reason, and each reason applies", async () => {
+test("samples are parsed like by llhttp, except for the listed reasons, each of which applies", async () => {
   const reasons = new Set<string>();
   for (const { name, text } of samples) {
     expect({ name, difference: await difference(latin1(text), reasons) }).toEqual({ name });
@@ -78,7 +78,7 @@ test("samples are read as llhttp reads them, or differ for a reason, and each re
   );
 });
 
-test("damaged responses are read as llhttp reads them, or differ for a reason", async () => {
+test("modified responses are parsed like by llhttp, except for the listed reasons", async () => {
   const different: object[] = [];
   const count = Number(process.env.HTTP_MUTATIONS ?? 500);
   for (const bytes of mutations(Number(process.env.HTTP_SEED ?? 20261128), count)) {
@@ -88,7 +88,7 @@ test("damaged responses are read as llhttp reads them, or differ for a reason", 
   expect(different).toEqual([]);
 });
 
-test("damaged responses are read the same however they are cut", () => {
+test("modified responses are parsed the same in any pieces", () => {
   for (const bytes of mutations(4711, 100)) {
     const whole = read(bytes, [], true);
     for (let cut = 0; cut <= bytes.length; cut++) expect(read(bytes, [cut], true)).toEqual(whole);

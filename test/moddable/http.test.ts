@@ -39,7 +39,7 @@ describe.each([
     network.writableFirst = writableFirst;
   });
 
-  test("sends the bytes as they are and reads status, headers and body", async () => {
+  test("sends the bytes unchanged and reads status, headers and body", async () => {
     let seen = "";
     const server = await serve((socket) =>
       onRequest(socket, (received) => {
@@ -73,7 +73,7 @@ describe.each([
     expect(Buffer.from(seen.slice(-30000), "latin1").equals(body)).toBe(true);
   });
 
-  test("ten requests take one connection, and say so", async () => {
+  test("ten requests use one connection, and report it", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
     const host = client();
     const reused: (boolean | undefined)[] = [];
@@ -106,7 +106,7 @@ describe.each([
       OK,
     ],
   ];
-  test.each(shapes)("a response %s, whole or byte by byte, keeps the connection", async (_name, bytes, body) => {
+  test.each(shapes)("a response %s, at once or byte by byte, keeps the connection", async (_name, bytes, body) => {
     const server = await serve((socket) => {
       socket.setNoDelay(true);
       let first = true;
@@ -124,20 +124,20 @@ describe.each([
     }
   });
 
-  test("a response that only the end of the connection ends", async () => {
+  test("a response may be ended by the connection", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${large}`)));
     const host = client();
     for (let i = 0; i < 2; i++) expect(text(await send(host, request(server.port), limit))).toBe(large);
     expect(server.connections).toBe(2);
   });
 
-  test("a response that never has a body", async () => {
+  test("a response without a body is complete", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write("HTTP/1.1 204 No Content\r\n\r\n")));
     const response = await send(client(), request(server.port), limit);
     expect([response.status, response.body.length]).toEqual([204, 0]);
   });
 
-  test("a response that announces the end of the connection", async () => {
+  test("a response with Connection: close ends the connection", async () => {
     const bytes = httpResponse(OK, "200 OK", "Connection: close\r\n");
     const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
     const host = client();
@@ -147,7 +147,7 @@ describe.each([
     expect(server.connections).toBe(2);
   });
 
-  test("bytes that nobody asked for are not taken for the next response", async () => {
+  test("unsolicited bytes are not used as the next response", async () => {
     const server = await serve((socket, index) =>
       onRequest(socket, () =>
         socket.write(index === 0 ? httpResponse(OK) + httpResponse("wrong") : httpResponse("right")),
@@ -159,8 +159,8 @@ describe.each([
     expect(server.connections).toBe(2);
   });
 
-  describe("kept connections", () => {
-    test("one that the server has ended meanwhile costs nothing", async () => {
+  describe("keep-alive connections", () => {
+    test("one that the server has closed is replaced without an error", async () => {
       let served: net.Socket | undefined;
       const server = await serve((socket) => {
         served = socket;
@@ -173,7 +173,7 @@ describe.each([
       expect((await send(host, request(server.port), limit)).timing?.reused).toBe(false);
     });
 
-    test.each(["resetAndDestroy", "end"] as const)("one that dies by %s of the next request is stale", async (how) => {
+    test.each(["resetAndDestroy", "end"] as const)("one that fails by %s of the next request is stale", async (how) => {
       const server = await serve((socket, index) => {
         let count = 0;
         onRequest(socket, () => {
@@ -190,7 +190,7 @@ describe.each([
       expect(server.connections).toBe(2);
     });
 
-    test("one that breaks in the middle of a response is not stale", async () => {
+    test("one that fails within a response is not stale", async () => {
       const server = await serve((socket) => {
         let count = 0;
         onRequest(socket, () =>
@@ -205,7 +205,7 @@ describe.each([
   });
 
   describe("failures", () => {
-    test("refused", async () => {
+    test("connection refused", async () => {
       const server = await serve(() => {});
       await server.close();
       const error = await failure(send(client(), request(server.port), limit));
@@ -213,7 +213,7 @@ describe.each([
       expect(error.message).toContain(String(server.port));
     });
 
-    test.each(["resetAndDestroy", "end"] as const)("%s before the request is out", async (how) => {
+    test.each(["resetAndDestroy", "end"] as const)("%s before the request was written", async (how) => {
       const server = await serve((socket) => socket.once("data", () => socket[how]()));
       network.peerWindow = 400;
       const body = new Uint8Array(5000);
@@ -236,7 +236,7 @@ describe.each([
       if (how === "end") expect(error.phase).toBe("read");
     });
 
-    test("a response that ends too early", async () => {
+    test("truncated response", async () => {
       const server = await serve((socket) =>
         onRequest(socket, () => socket.end(httpResponse(OK).replace("Content-Length: 30", "Content-Length: 99"))),
       );
@@ -262,7 +262,7 @@ describe.each([
       await until(() => network.open === 0);
     });
 
-    test("a response over the limit, by length, by chunks, by end, by headers", async () => {
+    test("response over the limit by length, chunks, end or headers", async () => {
       const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse("x".repeat(1001)))));
       const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
       expect([error.code, error.errorClass]).toEqual(["RESPONSE_TOO_LARGE", "unreadable"]);
@@ -286,10 +286,10 @@ describe.each([
     });
   });
 
-  describe("a response that comes before the request is out", () => {
+  describe("a response that arrives before the request was written", () => {
     const body = new Uint8Array(5000);
 
-    test("is read, and no more is written", async () => {
+    test("is read, and writing stops", async () => {
       let early = true;
       const server = await serve((socket) =>
         socket.on("data", () => {
@@ -302,7 +302,7 @@ describe.each([
       expect([response.status, text(response)]).toEqual([413, OK]);
     });
 
-    test("is read, though the connection ends with it", async () => {
+    test("is read, although the connection ends with it", async () => {
       const server = await serve((socket) => socket.once("data", () => socket.end(httpResponse(OK, "413 Too Large"))));
       network.peerWindow = 400;
       const response = await send(client(), request(server.port, { body }), limit);
@@ -314,7 +314,7 @@ describe.each([
 describe("names", () => {
   const named = { host: "gateway.test" };
 
-  test("are resolved by the network", async () => {
+  test("are resolved with Net.resolve", async () => {
     const server = await serve((socket) =>
       onRequest(socket, (seen) => socket.write(httpResponse(/host: (.*):\d+\r/i.exec(seen)?.[1] ?? ""))),
     );
@@ -323,7 +323,7 @@ describe("names", () => {
     expect(text(await send(client(), request(server.port, { host: "localhost" }), limit))).toBe("localhost");
   });
 
-  test("that are not found, and that cannot be asked for", async () => {
+  test("that are unknown, or cannot be looked up, are errors", async () => {
     const host = client();
     const error = await failure(send(host, request(1, named), limit));
     expect([error.code, error.phase, error.retryable]).toEqual(["NAME_RESOLUTION", "connect", true]);
@@ -331,18 +331,18 @@ describe("names", () => {
     expect((await failure(send(host, request(1, named), limit))).code).toBe("NAME_RESOLUTION");
   });
 
-  test("IPv6 addresses are refused with a reason", async () => {
+  test("IPv6 addresses are rejected with a reason", async () => {
     const error = await failure(send(client(), request(1, { host: "[::1]" }), limit));
     expect([error.code, error.message]).toEqual(["INVALID_URL", expect.stringContaining("IPv6")]);
   });
 
-  test("https is refused where the build has no TLS", async () => {
+  test("https is rejected in a build without TLS", async () => {
     const host = createHttpModdableHost();
     expect((await failure(send(host, request(1, { scheme: "https" }), limit))).code).toBe("INVALID_OPTION");
   });
 });
 
-describe("an endpoint that cannot be reached", () => {
+describe("an unsupported endpoint", () => {
   const identity = { productId: "P", deviceName: "D" };
   const credential = { secret: "c2VjcmV0" };
   const productSecret = "s".repeat(16);
@@ -359,7 +359,7 @@ describe("an endpoint that cannot be reached", () => {
     ["an IPv6 address", { url: "http://[::1]:8080" }, noIpv6],
   ];
 
-  test.each(cases)("is refused by the constructor: %s", (_name, endpoint, expected) => {
+  test.each(cases)("is rejected by the constructor: %s", (_name, endpoint, expected) => {
     const options = { ...identity, credential, ...endpoint };
     for (const make of [
       () => new HttpDevice(options),
@@ -370,7 +370,7 @@ describe("an endpoint that cannot be reached", () => {
     }
   });
 
-  test.each(cases)("is refused before a registration: %s", async (_name, endpoint, expected) => {
+  test.each(cases)("is rejected before a registration: %s", async (_name, endpoint, expected) => {
     const options = { ...identity, productSecret, ...endpoint };
     await expect(HttpDevice.fromProvisioning(options)).rejects.toMatchObject(expected);
     await expect(provision(options, createHttpModdableHost())).rejects.toMatchObject(expected);
@@ -379,7 +379,7 @@ describe("an endpoint that cannot be reached", () => {
     expect(flash.steps).toBe(0);
   });
 
-  test("is none with TLS, whose default is a region", () => {
+  test("does not exist with TLS, where a region is the default", () => {
     for (const endpoint of [
       {},
       { region: "europe" },
@@ -428,7 +428,7 @@ describe("time limits, on a stopped clock", () => {
     },
   };
 
-  test.each(Object.keys(hangs))("waiting for %s ends by the whole limit and by the phase's own", async (name) => {
+  test.each(Object.keys(hangs))("waiting for %s ends by the total and by the phase's timeout", async (name) => {
     const { phase, prepare, on, changes } = hangs[name];
     let reached = prepare !== undefined && phase === "connect" ? 2 : 0;
     const server = await serve((socket) => on(socket, () => reached++));
@@ -455,7 +455,7 @@ describe("time limits, on a stopped clock", () => {
     }
   });
 
-  test("a drip of bytes does not prolong the whole limit", async () => {
+  test("slow bytes do not prolong the total timeout", async () => {
     const server = await serve((socket) =>
       onRequest(socket, () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n`)),
     );
@@ -467,8 +467,8 @@ describe("time limits, on a stopped clock", () => {
   });
 });
 
-describe("giving up", () => {
-  test("cancelled before, while connecting, while waiting for the response", async () => {
+describe("aborting", () => {
+  test("works before the request, while connecting, and while waiting for the response", async () => {
     const server = await serve(() => {});
     const reason = new IotHubError("CANCELLED", "enough");
     const before = new Aborter();
@@ -486,7 +486,7 @@ describe("giving up", () => {
     }
   });
 
-  test("what is cancelled while it waits for its turn is never sent", async () => {
+  test("prevents sending while the request is queued", async () => {
     const bodies: string[] = [];
     const sockets: net.Socket[] = [];
     const server = await serve((socket) => {
@@ -511,7 +511,7 @@ describe("giving up", () => {
     expect(server.connections).toBe(1);
   });
 
-  test("close() rejects what is under way and what waits, and what comes later", async () => {
+  test("close() rejects pending, queued and later requests", async () => {
     const server = await serve(() => {});
     const host = client();
     const sent = [1, 2, 3].map(() => failure(send(host, request(server.port), limit)));
@@ -525,7 +525,7 @@ describe("giving up", () => {
 });
 
 describe("queueing", () => {
-  test("requests to one origin follow each other on one connection, in order", async () => {
+  test("requests to one origin are serialized on one connection", async () => {
     const bodies: string[] = [];
     const server = await serve((socket) =>
       onRequest(socket, (seen) => {
@@ -540,7 +540,7 @@ describe("queueing", () => {
     expect(server.connections).toBe(1);
   });
 
-  test("too many are refused at once", async () => {
+  test("too many requests are rejected at once", async () => {
     const server = await serve(() => {});
     const host = client({ maxWaiting: 3 });
     const sent = [1, 2, 3, 4, 5].map(() => failure(send(host, request(server.port), limit)));
@@ -549,7 +549,7 @@ describe("queueing", () => {
     await Promise.all(sent);
   });
 
-  test("a failure does not harm those that wait", async () => {
+  test("a failure does not affect queued requests", async () => {
     const server = await serve((socket, index) =>
       onRequest(socket, () => (index === 0 ? socket.resetAndDestroy() : socket.write(httpResponse(OK)))),
     );
@@ -560,7 +560,7 @@ describe("queueing", () => {
     expect((await second).status).toBe(200);
   });
 
-  test("connections to several origins are kept up to the limit, the one unused longest goes", async () => {
+  test("connections to several origins are limited, the least recently used is closed", async () => {
     const servers = await Promise.all(
       [0, 1, 2].map(() => serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))))),
     );

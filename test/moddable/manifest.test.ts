@@ -97,18 +97,18 @@ const builds = platforms.flatMap((platform) => [
 describe.each(builds)("$manifest on $platform", ({ manifest, platform, kind }) => {
   const { modules, resources, preload } = merge(manifest, platform);
 
-  test("maps what the entries import, and nothing else", () => {
+  test("maps exactly the modules that the entries import", () => {
     const reached = new Set<string>();
     for (const entry of ["", "crypto", "host", "signing", "topics"]) reachedFrom(entry, modules, reached);
     expect([...modules.keys()].sort()).toEqual([...reached].sort());
   });
 
-  test("maps files that exist", () => {
+  test("maps existing files", () => {
     for (const file of [...modules.values(), ...resources])
       expect([file, existsSync(join(root, file))]).toEqual([file, true]);
   });
 
-  test("preloads every module but the listed exceptions", () => {
+  test("preloads every module except the listed ones", () => {
     const preloaded = preload.map((name) => name.slice(PACKAGE.length + 1));
     expect(new Set(preloaded).size).toBe(preloaded.length);
     expect(preloaded.filter((name) => !modules.has(name))).toEqual([]);
@@ -117,7 +117,7 @@ describe.each(builds)("$manifest on $platform", ({ manifest, platform, kind }) =
   });
 });
 
-test("a module of one platform imports nothing by a relative path, and exports what its counterpart does", () => {
+test("platform modules have no relative imports, and the same exports", () => {
   const [esp32, lin] = ["esp32", "lin"].map((platform) => merge("manifest.json", platform).modules);
   const differing = [...esp32].filter(([name, file]) => lin.get(name) !== file);
   expect(differing.map(([name]) => name)).toEqual(["host/moddable/platform", "host/moddable/key-value"]);
@@ -134,7 +134,7 @@ test("a module of one platform imports nothing by a relative path, and exports w
   }
 });
 
-test("the trust anchors are the resources, and nothing else in their folder is", () => {
+test("the resources are exactly the trust anchors", () => {
   const files = readdirSync(join(root, "host/moddable/anchors")).map((name) => `host/moddable/anchors/${name}`);
   expect(merge("manifest.json", "esp32").resources.sort()).toEqual(files.sort());
   expect(merge("manifest-http.json", "esp32").resources).toEqual([]);
@@ -150,7 +150,7 @@ function manifests(folder = root): string[] {
   });
 }
 
-test("no wildcard of a manifest matches anything but sources", () => {
+test("wildcards of manifests match only sources", () => {
   const strays: string[] = [];
   const all = manifests();
   expect(all).toEqual(
@@ -188,7 +188,7 @@ function unfrozen(value: unknown, path: string): string[] {
 }
 
 // The linker warns of such an object, which a device would have to copy to RAM to change it.
-test("what a module of the core exports is frozen throughout", async () => {
+test("exports of the core are deeply frozen", async () => {
   const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((name) =>
     name.endsWith(".ts"),
   );

@@ -18,7 +18,7 @@ describe("NVS", () => {
 });
 
 test.each(["clean", "torn"] as const)(
-  "%s power cuts at every step: what was accepted arrives, in order",
+  "outbox in NVS delivers accepted readings in order after %s power cuts at every step",
   async (how) => {
     let cutShort = 0;
     for (let steps = 1; ; steps++) {
@@ -53,7 +53,7 @@ test.each(["clean", "torn"] as const)(
   },
 );
 
-test("the cost of a reading, of a topic of 20 and a payload of 56 bytes: 4 entries, 7.4 writes, 150 bytes", async () => {
+test("a reading with a topic of 20 and a payload of 56 bytes costs 4 entries, 7.4 writes, 150 bytes", async () => {
   const received: string[] = [];
   const storage = new KeyValueStorage();
   const topic = "sensor/temperature/1";

@@ -34,7 +34,7 @@ async function publishOnce(device: Device): Promise<void> {
   }
 }
 
-test("a board without options takes its name from the MAC address and the rest from its settings", async () => {
+test("provisioning uses the MAC address as DeviceName and the settings for the rest", async () => {
   Object.assign(config, { productId: "KEY", productSecret, url: gateway.url });
   await publishOnce(await Device.fromProvisioning());
   expect(gateway.received[0]).toMatchObject({ url: "/device/register", deviceName: "240ac4000110", accepted: true });
@@ -47,14 +47,14 @@ test("a board without options takes its name from the MAC address and the rest f
   await expect(Device.fromProvisioning()).rejects.toMatchObject({ code: "NOT_PROVISIONED" });
 });
 
-test("a machine without a MAC address needs a name", async () => {
+test("provisioning requires a DeviceName without a MAC address", async () => {
   network.values.delete("MAC");
   const options = { productId: "KEY", productSecret, url: gateway.url };
   await expect(Device.fromProvisioning(options)).rejects.toMatchObject({ code: "INVALID_DEVICE_NAME" });
   await publishOnce(await Device.fromProvisioning({ ...options, deviceName: "lin" }));
 });
 
-test("what is given comes before the settings", () => {
+test("options override the settings in provisioning", () => {
   Object.assign(config, { productId: "P", deviceName: "D", productSecret: "S", psk: "K", url: "http://a.test" });
   expect(completeProvisioning()).toEqual({
     productId: "P",
@@ -73,7 +73,7 @@ test("what is given comes before the settings", () => {
 describe.each(["KEY", "CERT"])("product %s: a power cut at every step of the flash", (productId) => {
   const options = () => ({ productId, productSecret, url: gateway.url });
 
-  test.each([false, true])("leaves a board that publishes after its next start (forced: %p)", async (force) => {
+  test.each([false, true])("a board publishes after its next start (forced: %p)", async (force) => {
     for (let steps = 0; ; steps++) {
       flash.clear();
       if (force) (await Device.fromProvisioning(options())).close();

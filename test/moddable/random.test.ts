@@ -34,7 +34,7 @@ describe("random", () => {
     }
   }
 
-  test("nonces of two starts differ though clock and generator begin alike", async () => {
+  test("nonces of two starts differ despite the same clock and generator", async () => {
     clock.stop();
     clock.setDate(1000);
     const first = await nonces(200, new KeyValueStorage());
@@ -45,7 +45,7 @@ describe("random", () => {
     expect(await nonces(5)).toEqual(await nonces(5));
   });
 
-  test("without a seed the clock and the address make the difference", async () => {
+  test("without a seed, clock and MAC address make outputs differ", async () => {
     clock.stop();
     clock.setDate(1000);
     const [first] = await nonces(1);
@@ -56,7 +56,7 @@ describe("random", () => {
     expect(new Set([first, second, third]).size).toBe(3);
   });
 
-  test("the next seed is stored before `ready` resolves, once a start, whoever waits", async () => {
+  test("the next seed is stored once per start, before `ready` resolves", async () => {
     const storage = new KeyValueStorage();
     const random = new HashDrbg(storage);
     expect(await storage.get("random.seed")).toBeUndefined();
@@ -68,7 +68,7 @@ describe("random", () => {
     expect(flash.steps).toBe(steps);
   });
 
-  test("`ready` waits until a storage has kept the next seed", async () => {
+  test("`ready` waits until the next seed is stored", async () => {
     let keep = () => {};
     const kept = new Promise<void>((resolve) => {
       keep = resolve;
@@ -84,7 +84,7 @@ describe("random", () => {
     await ready;
   });
 
-  test("a seed that cannot be read or written does no harm", async () => {
+  test("a seed that cannot be read or written is ignored", async () => {
     const storage = new KeyValueStorage();
     flash.cutPowerAfter(0);
     const random = new HashDrbg(storage);
@@ -92,7 +92,7 @@ describe("random", () => {
     expect(random.bytes(40).length).toBe(40);
   });
 
-  test("what is drawn before the seed is read is random, too, and the seed counts from then on", async () => {
+  test("output before the seed was read is random, too", async () => {
     clock.stop();
     clock.setDate(1000);
     const storage = new KeyValueStorage();

@@ -12,7 +12,7 @@ import { config, network, until, useMachine } from "../support/moddable-machine.
 useMachine();
 
 describe("settings", () => {
-  test("the preferences come before the manifest, and what is given before both", () => {
+  test("preferences override the manifest, options both", () => {
     Object.assign(config, { productId: "P", deviceName: "D", psk, region: "europe", url: "", other: 1 });
     expect(readSettings()).toEqual({ productId: "P", deviceName: "D", psk, region: "europe" });
     Preference.set("tencent-iothub", "deviceName", "E");
@@ -26,14 +26,14 @@ describe("settings", () => {
     expect(completeOptions(given)).toEqual({ productId: "P", ...given });
   });
 
-  test("an address in the settings comes before a region", () => {
+  test("a url in the settings overrides the region", () => {
     Object.assign(config, { productId: "P", deviceName: "D", psk, region: "europe", url: "http://h.test" });
     expect(completeOptions()).toMatchObject({ url: "http://h.test" });
     expect(completeOptions()).not.toHaveProperty("region");
     expect(completeOptions({ region: "bangkok" as never })).not.toHaveProperty("url");
   });
 
-  test("without a credential anywhere there is an error", () => {
+  test("a missing credential is an error", () => {
     expect(() => completeOptions({ productId: "P", deviceName: "D" })).toThrow(
       expect.objectContaining({ code: "INVALID_CREDENTIAL" }),
     );

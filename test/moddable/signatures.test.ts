@@ -21,7 +21,7 @@ test.each(cases.map((each) => [each.good, each.name, each] as const))(
   },
 );
 
-test("a key of one kind does not make a signature of the other", () => {
+test("RSA and EC keys do not verify each other's signatures", () => {
   for (const { key, hash, signature, message } of cases) {
     const other = key.type === "ec" ? "rsa" : "ec";
     expect(isSignature(nodePrimitives, key, { key: other, hash }, signature, [message])).toBe(false);

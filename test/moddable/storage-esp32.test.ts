@@ -29,7 +29,7 @@ async function fill(storage: InstanceType<typeof KeyValueStorage>, length = 1300
 }
 
 describe("storage on ESP32", () => {
-  test("opens one handle, at the start", async () => {
+  test("opens one handle at creation", async () => {
     const host = createHttpModdableHost();
     expect(flash.opened).toBe(1);
     await host.storage?.set("a", "1");
@@ -39,7 +39,7 @@ describe("storage on ESP32", () => {
     expect(flash.opened).toBe(1);
   });
 
-  test("keeps text over a restart", async () => {
+  test("keeps text across a restart", async () => {
     const large = "温".repeat(1333);
     const storage = new KeyValueStorage();
     await storage.set("a", "1");
@@ -66,7 +66,7 @@ describe("storage on ESP32", () => {
     }
   });
 
-  test("a write that NVS loses after a torn one is made again", async () => {
+  test("repeats a write that NVS lost after a torn one", async () => {
     const storage = new KeyValueStorage();
     flash.cutPowerAfter(0, "torn");
     await storage.set("a", "1").catch(() => {});
@@ -76,7 +76,7 @@ describe("storage on ESP32", () => {
     expect(await next.get("b")).toBe("2");
   });
 
-  test("a value that reads otherwise after two writes stops writing", async () => {
+  test("a value that differs after two writes stops writing", async () => {
     const storage = new KeyValueStorage();
     await storage.set("a", "1");
     const write = flash.write;
@@ -89,7 +89,7 @@ describe("storage on ESP32", () => {
     expect((await failure(storage.set("b", "2"))).code).toBe("STORAGE_STOPPED");
   });
 
-  test("tells what it is of another type from what is absent", async () => {
+  test("distinguishes a value of another type from an absent one", async () => {
     const storage = new KeyValueStorage();
     flash.write("tc-iothub", "blob", new ArrayBuffer(4));
     expect((await failure(storage.get("blob"))).code).toBe("STORAGE_FAILED");
@@ -97,30 +97,33 @@ describe("storage on ESP32", () => {
 });
 
 describe.each(forms)("a set that fails, with errors in the form: %s", (form) => {
-  test.each(["ESP_ERR_NO_MEM", "ESP_ERR_INVALID_STATE"] as const)("%s stops writing for this life", async (name) => {
-    flash.errorForm = form;
-    const storage = new KeyValueStorage();
-    await storage.set("a", "1");
-    flash.failWrites(name);
-    const error = await failure(storage.set("b", "2"));
-    expect(error).toMatchObject({
-      code: "STORAGE_STOPPED",
-      retryable: true,
-      message: "The storage accepts no more writes after a failure: restart the board. Stored data is safe.",
-    });
-    expect(String((error as { cause?: Error }).cause?.message)).toMatch(/ESP_ERR_|0x10[13]/);
-    expect((await failure(storage.set("c", "3"))).code).toBe("STORAGE_STOPPED");
-    // Reading and deleting go on, and nothing more was given to NVS.
-    expect(await storage.get("a")).toBe("1");
-    await storage.delete("a");
-    expect(await storage.keys()).toEqual([]);
-    expect(flash.writesAfterFailure).toBe(0);
-    flash.powerOn();
-    await new KeyValueStorage().set("b", "2");
-    expect(await new KeyValueStorage().get("b")).toBe("2");
-  });
+  test.each(["ESP_ERR_NO_MEM", "ESP_ERR_INVALID_STATE"] as const)(
+    "%s stops writing until the restart",
+    async (name) => {
+      flash.errorForm = form;
+      const storage = new KeyValueStorage();
+      await storage.set("a", "1");
+      flash.failWrites(name);
+      const error = await failure(storage.set("b", "2"));
+      expect(error).toMatchObject({
+        code: "STORAGE_STOPPED",
+        retryable: true,
+        message: "The storage accepts no more writes after a failure: restart the board. Stored data is safe.",
+      });
+      expect(String((error as { cause?: Error }).cause?.message)).toMatch(/ESP_ERR_|0x10[13]/);
+      expect((await failure(storage.set("c", "3"))).code).toBe("STORAGE_STOPPED");
+      // Reading and deleting go on, and nothing more was given to NVS.
+      expect(await storage.get("a")).toBe("1");
+      await storage.delete("a");
+      expect(await storage.keys()).toEqual([]);
+      expect(flash.writesAfterFailure).toBe(0);
+      flash.powerOn();
+      await new KeyValueStorage().set("b", "2");
+      expect(await new KeyValueStorage().get("b")).toBe("2");
+    },
+  );
 
-  test("no room is STORAGE_FULL: nothing stops, and deleting makes room", async () => {
+  test("a lack of room is STORAGE_FULL, and deleting makes room", async () => {
     flash.errorForm = form;
     const storage = new KeyValueStorage();
     const keys = await fill(storage);
@@ -131,7 +134,7 @@ describe.each(forms)("a set that fails, with errors in the form: %s", (form) => 
   });
 });
 
-test("clock, seed and outbox of one host share what has stopped", async () => {
+test("clock, seed and outbox of one host stop together", async () => {
   network.esp32 = true;
   const host = createHttpModdableHost();
   flash.failWrites("ESP_ERR_NO_MEM");
@@ -141,7 +144,7 @@ test("clock, seed and outbox of one host share what has stopped", async () => {
   expect(flash.writesAfterFailure).toBe(0);
 });
 
-test("no seed is stored where the machine has a generator of its own", async () => {
+test("no seed is stored on a machine with a hardware generator", async () => {
   const host = createHttpModdableHost();
   const { steps } = flash;
   await host.random.ready?.();
@@ -149,7 +152,7 @@ test("no seed is stored where the machine has a generator of its own", async () 
   expect([flash.steps, await host.storage?.keys()]).toEqual([steps, []]);
 });
 
-test("want of memory is an error, and never an absent value or an empty list", async () => {
+test("a lack of memory is an error, never an absent value or an empty list", async () => {
   const storage = new KeyValueStorage();
   await storage.set("a", "1");
   flash.failAllocations(100);
@@ -161,7 +164,7 @@ test("want of memory is an error, and never an absent value or an empty list", a
 });
 
 describe("a namespace that cannot be opened at the start", () => {
-  test("for want of room is STORAGE_FULL, tried again by a set alone", async () => {
+  test("for lack of room is STORAGE_FULL, retried only by set", async () => {
     const other = new KeyValueStorage("other");
     const keys = await fill(other);
     // What is left of each page.
@@ -224,7 +227,7 @@ describe("the cost of a reading: stored, delivered, deleted", () => {
     ["a board that stays on delivers each at once", 1],
     ["a board that stays on delivers ten at a time", 10],
     ["an outbox that is full all the time", 60],
-  ])("%s: at most 7.4 writes and 150 bytes, and no copy", async (_name, waiting) => {
+  ])("%s: at most 7.4 writes, 150 bytes and no copy", async (_name, waiting) => {
     const wear = await run(5000, async (storage, i) => {
       await storage.set(`out.${i}`, reading);
       if (i >= waiting) await storage.delete(`out.${i - waiting}`);
@@ -234,7 +237,7 @@ describe("the cost of a reading: stored, delivered, deleted", () => {
     expect(wear.copies).toBe(0);
   });
 
-  test("a board that wakes for each reading: the same", async () => {
+  test("is the same on a board that wakes for each reading", async () => {
     const wear = await run(5000, async (_storage, i) => {
       const woken = new KeyValueStorage();
       await woken.set(`out.${i}`, reading);
@@ -247,7 +250,7 @@ describe("the cost of a reading: stored, delivered, deleted", () => {
     expect(wear.copies).toBe(0);
   });
 
-  test("the outbox's default fits beside the others", () => {
+  test("leaves room for other data with the outbox's default", () => {
     expect(new KeyValueStorage().outboxLimits).toEqual({ maxBytes: 240 * 32, maxQueued: 120 });
   });
 });

@@ -13,7 +13,7 @@ import { createHttpModdableHost, createModdableHost, flash, useMachine } from ".
 useMachine();
 
 describe("storage on the preferences", () => {
-  test("keeps text over a restart, and in a file", async () => {
+  test("keeps text across a restart, and in a file", async () => {
     const folder = mkdtempSync(join(tmpdir(), "preferences-"));
     cleanups.push(() => rmSync(folder, { recursive: true }));
     flash.keepIn(join(folder, "flash.json"));
@@ -44,14 +44,14 @@ describe("storage on the preferences", () => {
     }
   });
 
-  test("takes keys and paths of 15 characters, and no more", async () => {
+  test("accepts keys and paths of at most 15 characters", async () => {
     await new KeyValueStorage("d".repeat(15)).set("k".repeat(15), "1");
     for (const path of ["d".repeat(16), "", "a/b"]) {
       expect(() => new KeyValueStorage(path)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
     }
   });
 
-  test("takes values of 3 999 bytes of UTF-8 without U+0000, and no more", async () => {
+  test("accepts values of at most 3 999 bytes of UTF-8 without U+0000", async () => {
     const storage = new KeyValueStorage();
     expect(storage.maxValueBytes).toBe(3999);
     for (const text of ["x".repeat(3999), "ä".repeat(1999), "温".repeat(1333)]) {
@@ -72,7 +72,7 @@ describe("storage on the preferences", () => {
     expect(await failure(storage.get("k"))).toMatchObject({ code: "STORAGE_FAILED", retryable: true });
   });
 
-  test("an operation that fails without a code fails alone", async () => {
+  test("an error without a code affects only its operation", async () => {
     const storage = new KeyValueStorage();
     await storage.set("k", "old");
     flash.failWrites("ESP_ERR_NO_MEM");
@@ -86,7 +86,7 @@ describe("storage on the preferences", () => {
     }
   });
 
-  test("a closed storage rejects", async () => {
+  test("rejects after close", async () => {
     const storage = new KeyValueStorage();
     await storage.set("k", "1");
     storage.close();
@@ -110,7 +110,7 @@ describe("the host's option storage", () => {
     );
   });
 
-  test("is a storage of the app's, for the seed of random numbers too, and the app's to close", async () => {
+  test("can be a custom storage, also used for the seed, and closed by the app", async () => {
     let closed = 0;
     const values = new Map<string, string>();
     const own: Storage = {

@@ -7,7 +7,7 @@ import { aborts, clock, restart, turn, until, useMachine } from "../support/modd
 useMachine();
 
 describe("timer", () => {
-  test("calls once, not before, and not after it was cleared", async () => {
+  test("fires once, not early, and not after clear", async () => {
     clock.stop();
     const timer = new ModdableTimer();
     const calls: string[] = [];
@@ -22,7 +22,7 @@ describe("timer", () => {
     timer.clear(undefined);
   });
 
-  test("what a callback throws does not reach native code", async () => {
+  test("an exception of a callback does not reach native code", async () => {
     new ModdableTimer().set(() => {
       throw new Error("mistake");
     }, 0);
@@ -32,7 +32,7 @@ describe("timer", () => {
   });
 });
 
-test("the stand-ins notice what would abort the machine", async () => {
+test("stubs report exceptions thrown into native callbacks", async () => {
   const { default: Timer } = await import("../../mocks/moddable/timer.js");
   Timer.set(() => {
     throw new Error("in a callback");

@@ -13,7 +13,7 @@ const cases = misbehaviors.flatMap((each) =>
   (["ecdsa", "rsa"] as const).map((keyType) => [each.name, keyType, each] as const),
 );
 
-test.each(cases)("%s (%s) costs no message, and the next session is resumed", async (_name, keyType, each) => {
+test.each(cases)("%s (%s) loses no message, and the next session is resumed", async (_name, keyType, each) => {
   const server = await startMisbehaving(each, keyType);
   cleanups.push(server.close);
   const host = createModdableHost({ trustAnchors: Uint8Array.from(server.rootDer), keepAliveMs: 0 });

@@ -138,7 +138,7 @@ if (process.env.RECORD_TLS) writeFileSync(file, `${JSON.stringify(await recordAl
 
 const replays: readonly Replay[] = JSON.parse(readFileSync(file, "utf8"));
 
-test("every handshake that is to be recorded is", () => {
+test("every listed handshake is recorded", () => {
   expect(replays.map(({ name }) => name)).toEqual(recordings.map(([name]) => name));
 });
 

@@ -85,7 +85,7 @@ const host = (options: ModdableHostOptions = {}) =>
 const secure = (port: number, changes = {}) => request(port, { scheme: "https", host: "localhost", ...changes });
 
 describe("a full handshake", () => {
-  test("and a request are three writes without False Start", async () => {
+  test("and a request need three writes without False Start", async () => {
     const { port } = await server();
     await send(host({ falseStart: false }), secure(port));
     expect(network.writes.length).toBe(3);
@@ -99,7 +99,7 @@ describe("a full handshake", () => {
     expect((await send(host(), secure(port))).status).toBe(200);
   });
 
-  test.each([512, 600, 1000])("is read from records of %d bytes, and so is the response", async (bytes) => {
+  test.each([512, 600, 1000])("and the response are read from records of %d bytes", async (bytes) => {
     const { key, chain } = rsa;
     const payload = JSON.stringify({ text: "x".repeat(5000) });
     const { port } = await serve((raw) => {
@@ -111,7 +111,7 @@ describe("a full handshake", () => {
     expect(Buffer.from(body).toString()).toBe(payload);
   });
 
-  test("seeds the SDK's generator with 32 bytes that differ", async () => {
+  test("seeds the SDK's generator with 32 different bytes", async () => {
     const seeds: string[] = [];
     const init = jest.spyOn(RNG, "init").mockImplementation((seed) => {
       seeds.push(Buffer.from(seed).toString("hex"));
@@ -129,7 +129,7 @@ describe("a full handshake", () => {
   });
 
   test.each(["ECDHE-RSA-AES128-SHA256", "AES128-SHA256", "AES256-SHA256", "AES128-SHA", "AES256-SHA"])(
-    "with %s takes an option",
+    "with %s requires an option",
     async (ciphers) => {
       const { port, errors } = await server({ key: rsa.key, cert: rsa.chain, ciphers } as TLSSocketOptions);
       const error = await failure(send(host(), secure(port)));
@@ -182,7 +182,7 @@ describe("a session", () => {
     expect(network.writes.length).toBe(3);
   });
 
-  test("that the server has forgotten is replaced by a full handshake, whose session is resumed", async () => {
+  test("that the server has dropped is replaced by a full handshake, whose session is resumed", async () => {
     const { port, state } = await remembering(NO_TICKET);
     const client = host({ keepAliveMs: 0 });
     await send(client, secure(port));
@@ -245,14 +245,14 @@ describe("a ticket", () => {
     expect(offers[1][0]).not.toBe(offers[2][0]);
   });
 
-  test("without the extended master secret resumes as well", async () => {
+  test("without the extended master secret resumes, too", async () => {
     const { port, state } = await ticketing(NO_EXTENDED_MASTER_SECRET);
     const client = host({ keepAliveMs: 0 });
     for (let i = 0; i < 2; i++) await send(client, secure(port));
     expect(state.resumed).toEqual([false, true]);
   });
 
-  test("that the server cannot read is replaced by a full handshake on the same connection", async () => {
+  test("that the server declines is replaced by a full handshake on the same connection", async () => {
     const { port, state, forgetKeys } = await ticketing();
     const client = host({ keepAliveMs: 0 });
     await send(client, secure(port));
@@ -262,7 +262,7 @@ describe("a ticket", () => {
     expect(state.hellos.length).toBe(3);
   });
 
-  test("is offered only as long as the server has said", async () => {
+  test("is offered only during the lifetime set by the server", async () => {
     clock.stop();
     const { port, state } = await ticketing();
     const client = host({ keepAliveMs: 0 });
@@ -314,7 +314,7 @@ describe("a ticket", () => {
       },
     ],
   ];
-  test.each(failures)("that is met with %s costs one more connection, and is forgotten", async (_name, reply) => {
+  test.each(failures)("that is answered with %s costs one more connection, and is dropped", async (_name, reply) => {
     const { port, state } = await ticketing(0, { 1: reply });
     const client = host({ keepAliveMs: 0 });
     await send(client, secure(port));
@@ -327,7 +327,7 @@ describe("a ticket", () => {
     expect(state.resumed).toEqual([false, false, true]);
   });
 
-  test("that is met with silence is forgotten once the request is given up", async () => {
+  test("without a response is dropped once the request is aborted", async () => {
     clock.stop();
     const { port, state } = await ticketing(0, { 1: () => {} });
     const client = host({ keepAliveMs: 0 });
@@ -340,13 +340,13 @@ describe("a ticket", () => {
     expect(state.hellos.map((hello) => offerOf(hello)[1] > 0)).toEqual([false, true, false]);
   });
 
-  test("a full handshake that fails is not tried again at once", async () => {
+  test("is not involved in a failed full handshake, which is not repeated at once", async () => {
     const { port, state } = await ticketing(0, { 0: (raw) => raw.end(record(21, [2, 40])) });
     const error = await failure(send(host(), secure(port)));
     expect([error.code, state.hellos.length]).toEqual(["TLS_FAILED", 1]);
   });
 
-  test("a request that was given up in between is not sent", async () => {
+  test("does not send an aborted request after its failure", async () => {
     const aborter = new AbortController();
     const { port, state } = await ticketing(0, {
       1: (raw) => raw.end(record(21, [2, 40])),
@@ -413,7 +413,7 @@ describe("False Start", () => {
     ],
   ];
 
-  test("has the request leave with what ends this side's handshake", async () => {
+  test("sends the request with the client's Finished", async () => {
     const { port } = await server();
     expect(await writesOf(host(), port)).toBe(2);
     const keyOfRsa = await server({ key: rsa.key, cert: rsa.chain });
@@ -430,13 +430,13 @@ describe("False Start", () => {
     ["CBC", { ciphers: "ECDHE-ECDSA-AES128-SHA256", key: rsa.key, cert: rsa.chain }, { allowStaticRsaAndCbc: true }],
     ["static RSA", { ciphers: "AES128-SHA256", key: rsa.key, cert: rsa.chain }, { allowStaticRsaAndCbc: true }],
     ["a request for a certificate", { requestCert: true, rejectUnauthorized: false }, {}],
-  ])("is left out with %s", async (name, options, hostOptions) => {
+  ])("is not used with %s", async (name, options, hostOptions) => {
     const ciphers = name === "CBC" ? "ECDHE-RSA-AES128-SHA256" : options.ciphers;
     const { port } = await server({ ...options, ...(ciphers && { ciphers }) });
     expect(await writesOf(host(hostOptions), port)).toBe(3);
   });
 
-  test("leaves the response alone that comes in one segment with the server's Finished", async () => {
+  test("reads a response in the same segment as the server's Finished", async () => {
     const held: Buffer[] = [];
     const { key, chain } = certificates;
     const { port } = await serve((raw) => {
@@ -459,7 +459,7 @@ describe("False Start", () => {
   });
 
   test.each(faults)(
-    "that ends in %s fails as stale, and is not tried with that origin for 30 days",
+    "that ends in %s fails as stale, and is disabled for that origin for 30 days",
     async (_name, fault, message) => {
       const { port } = await interfering((flight, raw, index) => {
         if (index === 0) fault(raw);
@@ -483,7 +483,7 @@ describe("False Start", () => {
     },
   );
 
-  test("that fails is followed at once by a handshake without it, whatever the retries", async () => {
+  test("that fails is followed at once by a handshake without it, without using up retries", async () => {
     const { port, seen } = await interfering((flight, raw, index) => {
       if (index === 0) raw.end(record(21, [2, 10]));
       else raw.write(flight);
@@ -502,7 +502,7 @@ describe("False Start", () => {
     expect([status, attempts, seen.connections, seen.requests]).toEqual([200, 2, 2, 2]);
   });
 
-  test("that is met with silence is not tried again either", async () => {
+  test("without a response is disabled, too", async () => {
     clock.stop();
     const { port } = await interfering((flight, raw, index) => {
       if (index > 0) raw.write(flight);
@@ -515,7 +515,7 @@ describe("False Start", () => {
     expect(await writesOf(client, port)).toBe(3);
   });
 
-  test("that the app gives up says nothing against the server", async () => {
+  test("that the app aborts is not disabled", async () => {
     const { port, seen } = await interfering((flight, raw, index) => {
       if (index > 0) raw.write(flight);
     });
@@ -530,7 +530,7 @@ describe("False Start", () => {
     expect(await writesOf(host(), port)).toBe(2);
   });
 
-  test("still checks the server's Finished: a wrong one is refused with an alert", async () => {
+  test("rejects a wrong Finished of the server with an alert", async () => {
     const { port, errors } = await server();
     const client = host();
     const write = Session.prototype.write;
@@ -552,7 +552,7 @@ describe("False Start", () => {
 describe("alerts", () => {
   const warning = record(21, [1, 112]);
 
-  test("four warnings end nothing, and a fifth does", async () => {
+  test("four warnings are ignored, a fifth ends the connection", async () => {
     const warnings = (count: number) => (raw: net.Socket) => {
       for (let i = 0; i < count; i++) raw.write(warning);
     };
@@ -582,7 +582,7 @@ describe("alerts", () => {
       "another record amid a handshake message",
     ],
     ["a message that is too long", record(22, [11, 1, 0, 0]), "a handshake message is longer than 16384 bytes"],
-  ])("%s in place of the handshake is named in the error", async (_name, bytes, reason) => {
+  ])("%s instead of the handshake is reported by name", async (_name, bytes, reason) => {
     const { port } = await serve((raw) => raw.once("data", () => raw.write(bytes)));
     const error = await failure(send(host(), secure(port)));
     expect([error.code, error.phase, error.message]).toEqual([
@@ -593,7 +593,7 @@ describe("alerts", () => {
     expect(network.open).toBe(0);
   });
 
-  test("each fault sends its alert, during the handshake and after it", async () => {
+  test("each fault sends its alert, during and after the handshake", async () => {
     const during = await server({ before: (raw) => raw.write(record(20, [1])) });
     const first = await failure(send(host(), secure(during.port)));
     expect(first.message).toContain("a record of another type within the handshake");
@@ -613,7 +613,7 @@ describe("a server without TLS", () => {
     ["plain HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "the server speaks plain HTTP on this port"],
     ["plain HTTP, of which five bytes have come", "HTTP/", "the server speaks plain HTTP on this port"],
     ["another protocol", "SSH-2.0-OpenSSH_9.2\r\n", "the server speaks something other than TLS on this port"],
-  ])("%s is named in the error", async (_name, text, reason) => {
+  ])("%s is reported", async (_name, text, reason) => {
     const { port } = await serve((raw) => raw.once("data", () => raw.write(text)));
     const error = await failure(send(host(), secure(port)));
     expect(error).toMatchObject({ code: "TLS_FAILED", phase: "tls" });
@@ -621,7 +621,7 @@ describe("a server without TLS", () => {
   });
 });
 
-test("what the SDK throws is kept as the cause, and not shown", async () => {
+test("an exception of the SDK is the error's cause, and not in its message", async () => {
   const { port } = await server();
   const write = jest.spyOn(Session.prototype, "write").mockImplementation(() => {
     throw new Error("text of the SDK");

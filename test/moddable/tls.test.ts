@@ -72,7 +72,7 @@ function device(g: Gateway, hostOptions: object = {}, changes: Partial<DeviceOpt
 
 const publish = (d: Device) => d.publish({ topic: "data", payload: { t: 21.5 } }, { timeoutMs: 120_000 });
 
-describe("a certificate that is broken is called one", () => {
+describe("a malformed certificate is reported as one", () => {
   const { chain } = made("chain");
   const rejection = (action: () => unknown) => {
     try {
@@ -84,7 +84,7 @@ describe("a certificate that is broken is called one", () => {
     return "taken";
   };
 
-  test("cut off at every byte", () => {
+  test("truncated at every byte", () => {
     for (let length = 0; length < chain[0].length; length++) {
       const message = rejection(() => new Certificate(chain[0].subarray(0, length)));
       expect(message).toMatch(/^a certificate cannot be read \(.+\)$/);
@@ -92,7 +92,7 @@ describe("a certificate that is broken is called one", () => {
     }
   });
 
-  test("with a public key that cannot be read", () => {
+  test("with an unreadable public key", () => {
     const certificate = new Certificate(chain[0]);
     for (let length = 0; length < certificate.spki.length; length++) {
       Object.defineProperty(certificate, "spki", { value: chain[0].subarray(0, length), configurable: true });
@@ -151,24 +151,27 @@ test.each([
   [{ allowStaticRsaAndCbc: "no" }, "allowStaticRsaAndCbc must be a boolean; it is a string."],
   [{ falseStart: 1 }, "falseStart must be a boolean; it is 1."],
   [{ dangerouslyAcceptAnyCertificate: "no" }, "dangerouslyAcceptAnyCertificate must be a boolean; it is a string."],
-])("createHost %j", (given, sentence) => {
+])("createHost rejects %j", (given, sentence) => {
   expect(() => createHost(given as never)).toThrow(sentence);
 });
 
 describe("publishing", () => {
-  test.each([true, false])("ten take one connection and one handshake (writableFirst %s)", async (writableFirst) => {
-    network.writableFirst = writableFirst;
-    const g = await gateway();
-    const d = device(g);
-    for (let i = 0; i < 10; i++) {
-      const { timing } = await publish(d);
-      expect(timing.reused).toBe(i > 0);
-      expect(timing.tlsMs === undefined).toBe(i > 0);
-    }
-    expect(g.counts).toMatchObject({ connections: 1, tlsHandshakes: 1, accepted: 10 });
-  });
+  test.each([true, false])(
+    "ten messages use one connection and one handshake (writableFirst %s)",
+    async (writableFirst) => {
+      network.writableFirst = writableFirst;
+      const g = await gateway();
+      const d = device(g);
+      for (let i = 0; i < 10; i++) {
+        const { timing } = await publish(d);
+        expect(timing.reused).toBe(i > 0);
+        expect(timing.tlsMs === undefined).toBe(i > 0);
+      }
+      expect(g.counts).toMatchObject({ connections: 1, tlsHandshakes: 1, accepted: 10 });
+    },
+  );
 
-  test("with a key and with a certificate's key, 16 KB through a small socket buffer", async () => {
+  test("works with PSK and private key, and with 16 KB through a small socket buffer", async () => {
     network.sendBuffer = 500;
     const g = await gateway();
     for (const changes of [{}, { deviceName: "C", credential: { privateKey } }]) {
@@ -179,7 +182,7 @@ describe("publishing", () => {
     expect(g.counts.accepted).toBe(2);
   });
 
-  test("a dot at the end of the host is neither in SNI nor compared with the certificate", async () => {
+  test("ignores a trailing dot of the host in SNI and certificate", async () => {
     const g = await gateway();
     const port = new URL(g.url).port;
     expect((await publish(device(g, {}, { url: `https://localhost.:${port}` }))).status).toBe(200);
@@ -189,7 +192,7 @@ describe("publishing", () => {
     expect((await sent).status).toBeGreaterThan(0);
   });
 
-  test("trust anchors are taken as DER or PEM, one or a list", async () => {
+  test("accepts trust anchors in DER or PEM, one or a list", async () => {
     const g = await gateway();
     const pem = g.ca as string;
     const other = makeClientCertificate().root;
@@ -207,7 +210,7 @@ describe("publishing", () => {
     expect((await failure(publish(device(g, { trustAnchors: other })))).code).toBe("CERTIFICATE_REJECTED");
   });
 
-  test("mutual TLS", async () => {
+  test("works with mutual TLS", async () => {
     const client = makeClientCertificate({ keyType: "rsa" });
     const g = await gateway({ clientCertificate: { ca: client.root } });
     const key = createPrivateKey(client.key);
@@ -223,7 +226,7 @@ describe("publishing", () => {
     expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
   });
 
-  test("a session is resumed on the next connection, and only while the same is trusted", async () => {
+  test("resumes a session on the next connection, only with the same trust settings", async () => {
     const g = await gateway();
     const d = device(g);
     await publish(d);
@@ -235,7 +238,7 @@ describe("publishing", () => {
     expect(g.counts).toMatchObject({ connections: 3, tlsResumptions: 1 });
   });
 
-  test("what the client draws differs between two starts", async () => {
+  test("random values of the client differ between two starts", async () => {
     const randoms: string[] = [];
     const server = await rawServer((socket) =>
       socket.once("data", (hello) => {
@@ -292,7 +295,7 @@ describe("certificates", () => {
     expect((await publish(device(g))).status).toBe(200);
   });
 
-  test.each(bad)("%s is refused with a reason, and nothing is sent", async (kind) => {
+  test.each(bad)("%s is rejected with a reason, and nothing is sent", async (kind) => {
     const { g, result } = await publishTo(kind);
     const error = await failure(result);
     expect(error).toMatchObject({ code: "CERTIFICATE_REJECTED", phase: "tls", errorClass: "certificate" });
@@ -300,19 +303,19 @@ describe("certificates", () => {
     expect(g.counts).toMatchObject({ requests: 0, tlsHandshakes: 0 });
   });
 
-  test("a curve that the SDK lacks is named", async () => {
+  test("an unsupported curve is reported", async () => {
     const g = await gateway({ certificateOptions: { keyType: { intermediate: "ecdsa-p521" } } });
     const error = await failure(publish(device(g)));
     expect(error.code).toBe("CERTIFICATE_REJECTED");
     expect(error.message).toContain("P-256 and P-384");
   });
 
-  test("the library's own anchors do not vouch for it", async () => {
+  test("the bundled trust anchors do not accept the gateway's certificate", async () => {
     const g = await gateway();
     expect((await failure(publish(device(g, { trustAnchors: undefined })))).code).toBe("CERTIFICATE_REJECTED");
   });
 
-  test("pins: the right one, one in reserve, the wrong one", async () => {
+  test("pins accept the right and a backup key, and reject a wrong one", async () => {
     const g = await gateway();
     const right = Buffer.from(g.certificates?.publicKeySha256 as string, "hex").toString("base64");
     const wrong = createHash("sha256").update("x").digest("base64");
@@ -320,19 +323,19 @@ describe("certificates", () => {
     expect((await failure(publish(device(g, { pins: [wrong] })))).message).toContain("does not match any pin");
   });
 
-  test("verification can be given up, by a name that says so", async () => {
+  test("verification can be disabled with dangerouslyAcceptAnyCertificate", async () => {
     const { result } = await publishTo("selfSigned", { dangerouslyAcceptAnyCertificate: true });
     expect((await result).status).toBe(200);
   });
 
-  test("dates are judged by the host's clock", async () => {
+  test("dates are compared with the host's clock", async () => {
     const g = await gateway({}, { windowSeconds: 1e9 });
     const d = device(g);
     clock.setDate(clock.realNow() + 366 * 86400000);
     expect((await failure(publish(d))).code).toBe("CERTIFICATE_REJECTED");
   });
 
-  test("options that make no sense are refused", () => {
+  test("invalid options are rejected", () => {
     const client = makeClientCertificate({ keyType: "rsa" });
     const options = [
       { trustAnchors: [] },
@@ -383,7 +386,7 @@ describe("faults of TLS", () => {
     expect((await publish(d)).status).toBe(200);
   });
 
-  test("a hang in the handshake ends by its own limit", async () => {
+  test("a hanging handshake ends by its timeout", async () => {
     clock.stop();
     const g = await gateway();
     const host = createModdableHost({ trustAnchors: [rootOf(g)] });
@@ -438,7 +441,7 @@ describe("the check of chains, on DER", () => {
     throw new Error("was accepted");
   }
 
-  test("what is sent besides, and twice, and in another order does no harm", () => {
+  test("accepts additional, repeated and reordered certificates", () => {
     const [leaf, intermediate] = set.chain;
     const other = made("direct").chain[0];
     for (const sent of [
@@ -450,7 +453,7 @@ describe("the check of chains, on DER", () => {
     }
   });
 
-  test("nothing, too much, and a chain that goes in circles", () => {
+  test("rejects no certificate, too many, and a loop", () => {
     const [leaf, intermediate] = set.chain;
     expect(refusal(() => verifyChain([], "localhost", trust(set.root), sdkPrimitives)).message).toContain("no cert");
     const many = Array(11).fill(intermediate);
@@ -462,7 +465,7 @@ describe("the check of chains, on DER", () => {
     refusal(() => verifyChain([...unknown.chain, unknown.root], "localhost", trust(stranger), sdkPrimitives));
   });
 
-  test("every cut and every flipped byte is refused, and never worse than refused", () => {
+  test("rejects every truncation and modification, without other exceptions", () => {
     const [leaf, intermediate] = set.chain;
     let accepted = 0;
     for (let at = 0; at < leaf.length; at += 3) {
@@ -492,7 +495,7 @@ describe("the check of chains, on DER", () => {
     else expect(refusal(run).message).toMatch(/name|address/);
   });
 
-  test("certificates read as they were made", () => {
+  test("parses certificates as they were created", () => {
     const [leaf, intermediate] = set.chain.map((der) => new Certificate(der));
     expect(Buffer.from(leaf.subjectAltName ?? []).toString("latin1")).toContain("localhost");
     expect([intermediate.ca, intermediate.pathLength]).toEqual([true, 0]);
@@ -500,7 +503,7 @@ describe("the check of chains, on DER", () => {
     expect(new Certificate(made("rootVersion1").root).ca).toBeUndefined();
   });
 
-  test("the anchors that come with the library are roots of RSA and EC", () => {
+  test("the bundled trust anchors are RSA and EC roots", () => {
     const anchors = [...defaultAnchors(), ...digicertGlobalRootCA()].map((der) => new Certificate(der));
     expect(anchors.length).toBe(6);
     for (const anchor of anchors) {
@@ -512,7 +515,7 @@ describe("the check of chains, on DER", () => {
     }
   });
 
-  test("RSA signatures are compared with a fresh encoding", () => {
+  test("compares RSA signatures with a new encoding", () => {
     const rsa = made("chain", { keyType: "rsa" });
     expect(verifyChain(rsa.chain, "localhost", trust(rsa.root), sdkPrimitives).ca).not.toBe(true);
     RSA.broken = true;

@@ -145,7 +145,7 @@ async function wake(
 }
 
 describe("writes at each wake", () => {
-  test("a session is stored once, marked at its first use, and then nothing is written", async () => {
+  test("a session is stored once, marked at its first use, and not written again", async () => {
     const server = await gateway();
     expect(await wake(server)).toEqual([STORED]);
     expect(await wake(server, 10)).toEqual([NOTED]);
@@ -154,7 +154,7 @@ describe("writes at each wake", () => {
     expect(network.resolved).toEqual([]);
   });
 
-  test("one that has been of use is replaced when it is over", async () => {
+  test("a session that was resumed is replaced when it has expired", async () => {
     const server = await gateway();
     const seen: string[][] = [];
     for (let seconds = 0; seconds <= 900; seconds += 100) seen.push(await wake(server, seconds));
@@ -162,7 +162,7 @@ describe("writes at each wake", () => {
     expect(server.seen.resumed).toEqual([false, true, true, false, true, true, false, true, true, false]);
   });
 
-  test("one that sleeps outlive is stored once a day", async () => {
+  test("a session that expires during sleep is stored once a day", async () => {
     const server = await gateway();
     const seen: [number, string][] = [];
     for (let seconds = 0; seconds < 3 * DAY; seconds += 4 * 3600) {
@@ -171,7 +171,7 @@ describe("writes at each wake", () => {
     expect(seen).toEqual([0, DAY, 2 * DAY].map((seconds) => [seconds, STORED]));
   });
 
-  test("one that the server declines is replaced if it has been of use, else a day later", async () => {
+  test("a declined session is replaced if it was resumed before, otherwise a day later", async () => {
     const server = await gateway({ sessionTimeout: DAY });
     await wake(server);
     server.forgetKeys();
@@ -186,7 +186,7 @@ describe("writes at each wake", () => {
     expect(server.seen.resumed).toEqual([false, false, false, false, true, false, false, false, true]);
   });
 
-  test("servers behind one address that do not share their keys wear the flash no more than one", async () => {
+  test("servers behind one address without shared keys cause no more writes than one", async () => {
     const server = await gateway({ sessionTimeout: 7200 });
     const keys = [randomBytes(48), randomBytes(48)];
     const calls: string[] = [];
@@ -201,7 +201,7 @@ describe("writes at each wake", () => {
     expect(calls.length).toBeLessThanOrEqual(6);
   });
 
-  test("hosts with other trust in one storage do not take turns in replacing each other's session", async () => {
+  test("hosts with different trust settings do not keep replacing each other's session", async () => {
     const server = await gateway({ sessionTimeout: 7200 });
     const calls: string[] = [];
     for (let i = 0; i < 20; i++) {
@@ -210,7 +210,7 @@ describe("writes at each wake", () => {
     expect(calls).toEqual([STORED, NOTED]);
   });
 
-  test("a wake that resumes reads two values of the storage", async () => {
+  test("a wake that resumes reads two values", async () => {
     const server = await gateway();
     for (const seconds of [0, 10]) await wake(server, seconds);
     switchOn(20);
@@ -233,7 +233,7 @@ describe("writes at each wake", () => {
     ]);
   });
 
-  test("connections of one start store one session", async () => {
+  test("connections of one run store one session", async () => {
     const server = await gateway();
     const calls: string[] = [];
     switchOn();
@@ -248,7 +248,7 @@ describe("writes at each wake", () => {
 });
 
 describe("a session is stored only", () => {
-  test("if it takes 400 characters at most", async () => {
+  test("if it takes at most 400 characters", async () => {
     const client = makeClientCertificate({ keyType: "rsa" });
     // With a certificate in it, a ticket has a kilobyte and more.
     const server = await gateway({ requestCert: true, ca: client.root });
@@ -260,7 +260,7 @@ describe("a session is stored only", () => {
   test.each<[number, string[]]>([
     [284, [STORED]],
     [285, []],
-  ])("if NVS then has at most 300 entries in use: beside %i others %j", async (entries, expected) => {
+  ])("if NVS then has at most 300 entries in use: with %i others %j", async (entries, expected) => {
     switchOn();
     const storage = new KeyValueStorage();
     let left = entries;
@@ -272,7 +272,7 @@ describe("a session is stored only", () => {
     expect(await wake(server)).toEqual(expected);
   });
 
-  test("if the certificate was looked at", async () => {
+  test("if the certificate was verified", async () => {
     const server = await gateway();
     const options = { dangerouslyAcceptAnyCertificate: true };
     for (const seconds of [0, 10]) expect(await wake(server, seconds, options)).toEqual([]);
@@ -281,7 +281,7 @@ describe("a session is stored only", () => {
     expect(server.seen.resumed).toEqual([false, false, false, false]);
   });
 
-  test("while the clock is set, and is offered only then, from when it was made", async () => {
+  test("while the clock is set, and is offered only then", async () => {
     const nowMs = 1_000_000_000;
     const unset = Math.round((nowMs - clock.realNow()) / 1000);
     const { key, chain, rootDer } = makeCertificates("chain", { hosts, nowMs });
@@ -296,7 +296,7 @@ describe("a session is stored only", () => {
     expect(server.isResumed).toBe(true);
   });
 
-  test("until the certificate ends", async () => {
+  test("until the certificate expires", async () => {
     const { key, chain, rootDer } = makeCertificates("chain", { hosts, nowMs: Date.now() - 365 * DAY * 1000 });
     const trustAnchors = [Uint8Array.from(rootDer)];
     const server = await gateway({ key, cert: chain, sessionTimeout: 7200 });
@@ -308,7 +308,7 @@ describe("a session is stored only", () => {
   });
 });
 
-describe("a session that is stored", () => {
+describe("a stored session", () => {
   const client = makeClientCertificate({ keyType: "rsa" });
 
   test.each<[string, ModdableHostOptions, string?]>([
@@ -319,7 +319,7 @@ describe("a session that is stored", () => {
       { clientCertificate: client.chainDer.map((der) => Uint8Array.from(der)), clientKey: client.key },
     ],
     ["other suites", { allowStaticRsaAndCbc: true }],
-  ])("is not offered with %s, and replaced by one that is when it is over", async (_name, options) => {
+  ])("is not offered with %s, and is replaced once it has expired", async (_name, options) => {
     const server = await gateway();
     for (const seconds of [0, 10]) await wake(server, seconds);
     expect(await wake(server, 20, options)).toEqual([]);
@@ -331,7 +331,7 @@ describe("a session that is stored", () => {
     expect(server.isResumed).toBe(false);
   });
 
-  test("is looked at as closely where the program speaks to another origin first", async () => {
+  test("is verified as strictly if another origin is used first", async () => {
     const server = await gateway();
     const other = await gateway();
     const stored = async (options?: ModdableHostOptions) => {
@@ -354,7 +354,7 @@ describe("a session that is stored", () => {
     storage.close();
   });
 
-  test("is not offered to another origin, which does not replace it while it lasts", async () => {
+  test("is not offered to another origin, which does not replace it while it is valid", async () => {
     const server = await gateway();
     const other = await gateway();
     await wake(server);
@@ -366,7 +366,7 @@ describe("a session that is stored", () => {
     expect(await wake(other, 310)).toEqual([STORED]);
   });
 
-  test("is left alone in memory alone, and without resumption no ticket is asked for", async () => {
+  test("is not used with resumption in memory, and no ticket is requested without resumption", async () => {
     const server = await gateway();
     await wake(server);
     expect(await wake(server, 10, { resumption: "memory" })).toEqual([]);
@@ -384,13 +384,13 @@ describe("a session that is stored", () => {
     expect(watched.seen.resumed).toEqual([false, false, false]);
   });
 
-  test("is found by a host whose storage is its own", async () => {
+  test("is found by a host with its default storage", async () => {
     const server = await gateway();
     for (const seconds of [0, 10, 20]) await wake(server, seconds, { storage: undefined });
     expect(server.seen.resumed).toEqual([false, true, true]);
   });
 
-  test("stands for nothing once a character of it is changed, cut off or added", async () => {
+  test("is ignored if a character was changed, removed or added", async () => {
     const server = await gateway();
     await wake(server);
     const storage = new KeyValueStorage();
@@ -414,7 +414,7 @@ describe("a session that is stored", () => {
     storage.close();
   });
 
-  test("is deleted by forget() of the host and of the device, whatever the host's own setting", async () => {
+  test("is deleted by forget() of the host and of the device, regardless of the host's setting", async () => {
     const server = await gateway();
     const stored = async () => {
       const storage = new KeyValueStorage();
@@ -442,7 +442,7 @@ describe("a session that is stored", () => {
     await createModdableHost({ storage: false }).forget();
   });
 
-  test("is forgotten although only another origin was spoken to, and one that comes later is not stored", async () => {
+  test("is deleted by forget() although only another origin was used, and a later one is not stored", async () => {
     const server = await gateway();
     const other = await gateway();
     for (const seconds of [0, 10]) await wake(server, seconds);
@@ -457,7 +457,7 @@ describe("a session that is stored", () => {
     expect(calls).toEqual([]);
   });
 
-  test("is forgotten in the middle of a handshake", async () => {
+  test("is deleted by forget() during a handshake", async () => {
     let arrived = () => {};
     const hello = new Promise<void>((resolve) => {
       arrived = resolve;
@@ -488,7 +488,7 @@ describe("a session that is stored", () => {
     expect([server.isResumed, calls]).toEqual([false, []]);
   });
 
-  test("is gone after forget() although the storage was still writing it", async () => {
+  test("is deleted by forget() while it is being written", async () => {
     const server = await gateway();
     switchOn();
     const values = new Map<string, string>();
@@ -517,7 +517,7 @@ describe("a session that is stored", () => {
     expect([...values.keys()].filter((key) => key.startsWith("tls-"))).toEqual([]);
   });
 
-  test("is the one before or the one after, or none, wherever the power is cut", async () => {
+  test("is the old one, the new one, or none after a power cut at any step", async () => {
     const server = await gateway();
     /** What wakes write, the power being cut at a step of the flash; the next one gets through and is responded. */
     const cut = async (steps: number, how: "clean" | "torn") => {
@@ -545,7 +545,7 @@ describe("a session that is stored", () => {
 describe("a session that fails", () => {
   const alert = (raw: net.Socket) => raw.once("data", () => raw.end(record(21, [2, 40])));
 
-  test("once it has been of use is deleted, and the next one stored at once", async () => {
+  test("after being resumed is deleted, and the next one stored at once", async () => {
     const server = await gateway({}, { 2: alert });
     for (const seconds of [0, 10]) await wake(server, seconds);
     expect(await wake(server, 20)).toEqual([DELETED, STORED]);
@@ -579,7 +579,7 @@ describe("a session that fails", () => {
     expect(server.isResumed).toBe(false);
   });
 
-  test("as the connection breaks off after the handshake stays", async () => {
+  test("because the connection broke after the handshake is kept", async () => {
     let raw: net.Socket | undefined;
     const server = await gateway(
       {},
@@ -601,7 +601,7 @@ describe("a session that fails", () => {
     expect(server.isResumed).toBe(true);
   });
 
-  test("before it has been of any use is not replaced for a day", async () => {
+  test("before it was ever resumed is not replaced for a day", async () => {
     const server = await gateway({}, { 1: alert });
     await wake(server);
     expect(await wake(server, 10)).toEqual([STORED]);
@@ -615,7 +615,7 @@ describe("a session that fails", () => {
     expect(server.seen.resumed).toEqual([false, false, false, false, false, false, true]);
   });
 
-  test("for want of a reply is forgotten although the board is switched off in the middle of it", async () => {
+  test("for lack of a response is deleted although the board is switched off meanwhile", async () => {
     const server = await gateway({}, { 2: (raw) => raw.on("data", () => {}) });
     for (const seconds of [0, 10]) await wake(server, seconds, { storage: undefined });
     switchOn(20);
@@ -658,7 +658,7 @@ describe("a session that fails", () => {
         },
       },
     ],
-  ])("to be stored, as the storage %s, costs nothing", async (_name, faults) => {
+  ])("to be stored, because the storage %s, has no effect", async (_name, faults) => {
     const server = await gateway();
     switchOn();
     const client = hostWith({ storage: { ...counting([]), ...faults } });
@@ -668,7 +668,7 @@ describe("a session that fails", () => {
     expect(server.seen.resumed).toEqual([false, true]);
   });
 
-  test("to be read, as the storage never responds, costs one request", async () => {
+  test("to be read, because the storage never responds, costs one request", async () => {
     clock.stop();
     const server = await gateway();
     const storage = { ...counting([]), get: () => new Promise<never>(() => {}) };
@@ -685,7 +685,7 @@ describe("a session that fails", () => {
 });
 
 describe("the address of the server", () => {
-  test("comes from the storage, and the network is asked only where there is none", async () => {
+  test("comes from the storage, without a lookup", async () => {
     const server = await gateway();
     await wake(server);
     expect(network.resolved).toEqual([NAME]);
@@ -709,7 +709,7 @@ describe("the address of the server", () => {
       },
     ],
   ];
-  test.each(faults)("that %s is dropped, and the name is asked for at once", async (_name, fault) => {
+  test.each(faults)("that %s is dropped, and the name is resolved at once", async (_name, fault) => {
     const server = await gateway({ sessionTimeout: 7200 });
     let reply = server.accept;
     await listen(MOVED, server.port, (raw) => reply(raw));
@@ -724,7 +724,7 @@ describe("the address of the server", () => {
     expect(server.isResumed).toBe(true);
   });
 
-  test("that refuses the connection is dropped, the name is asked for at once, and the session stays", async () => {
+  test("that refuses the connection is dropped, the name is resolved at once, and the session kept", async () => {
     const server = await gateway({ sessionTimeout: 7200 });
     const before = await listen(MOVED, server.port, server.accept);
     for (const seconds of [0, 10]) await wake(server, seconds, { address: MOVED });
@@ -740,7 +740,7 @@ describe("the address of the server", () => {
     expect([server.isResumed, network.resolved]).toEqual([true, []]);
   });
 
-  test("stays where there is no network at all", async () => {
+  test("is kept without a network", async () => {
     const server = await gateway();
     for (const seconds of [0, 10]) await wake(server, seconds);
     isNetworkStarted = false;
@@ -754,7 +754,7 @@ describe("the address of the server", () => {
     expect([server.isResumed, network.resolved]).toEqual([true, []]);
   });
 
-  test("costs one note however often the network is away", async () => {
+  test("costs one note however often the network fails", async () => {
     const server = await gateway({ sessionTimeout: 7200 });
     const before = await listen(MOVED, server.port, server.accept);
     await wake(server, 0, { address: MOVED });
@@ -771,7 +771,7 @@ describe("the address of the server", () => {
     expect([server.isResumed, calls]).toEqual([true, [NOTED, NOTED]]);
   });
 
-  test("that never connects is dropped when the request is given up", async () => {
+  test("that never connects is dropped when the request is aborted", async () => {
     const server = await gateway();
     for (const seconds of [0, 10]) await wake(server, seconds);
     switchOn(20);
@@ -787,7 +787,7 @@ describe("the address of the server", () => {
     expect([calls, network.resolved]).toEqual([[NOTED], []]);
   });
 
-  test("is neither taken in place of one in `addresses`, nor stored in place of one in the URL", async () => {
+  test("does not override `addresses`, and is not stored for an address in the URL", async () => {
     const server = await gateway();
     await listen(MOVED, server.port, server.accept);
     await wake(server);
@@ -800,7 +800,7 @@ describe("the address of the server", () => {
   });
 });
 
-test("sessions beside an outbox, over ten thousand wakes: no page of NVS is copied for them", async () => {
+test("sessions cause no copy of an NVS page in ten thousand wakes with an outbox", async () => {
   // One wake in ten minutes, and sessions of two hours.
   const time = { seconds: clock.realNow() / 1000 };
   const session = { id: new Uint8Array(0), suite: 0xc02b, isExtended: true };

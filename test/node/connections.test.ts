@@ -54,7 +54,7 @@ function listeners(emitter: EventEmitter): Record<string, number> {
 
 describe("listeners", () => {
   for (const https of [false, true]) {
-    test(`a kept ${https ? "HTTPS" : "HTTP"} connection has as many after 60 publishes as after 2`, async () => {
+    test(`a keep-alive ${https ? "HTTPS" : "HTTP"} connection has as many after 60 publishes as after 2`, async () => {
       const gateway = await startGateway({ devices, https });
       cleanups.push(() => gateway.close());
       const device = deviceOn(nodeHost({ trustAnchors: gateway.ca }), gateway.url);
@@ -74,7 +74,7 @@ describe("listeners", () => {
     });
   }
 
-  test("a first request leaves none for the phases of connecting", async () => {
+  test("a first request leaves none of the connect phase", async () => {
     const gateway = await startGateway({ devices });
     cleanups.push(() => gateway.close());
     const requests = requestsSeen();
@@ -95,7 +95,7 @@ describe("listeners", () => {
     expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
   });
 
-  test("25 waiting publishes and 5 flushes take two on their one signal, and all end with it", async () => {
+  test("25 waiting publishes and 5 flushes add two to their signal, and all end with it", async () => {
     const server = await rawServer(() => {});
     cleanups.push(() => server.close());
     const device = deviceOn(nodeHost(), `http://127.0.0.1:${server.port}`, { outbox: { flushIntervalMs: 0 } });
@@ -144,7 +144,7 @@ describe("connections", () => {
     ["a gateway in this process", ownGateway, 0],
     ["a gateway in another process, while all cores are busy", distantGateway, availableParallelism()],
     ["a gateway in this process, while all cores are busy", ownGateway, availableParallelism()],
-  ])("300 publishes over HTTPS to %s take one, and no repetition", async (_name, start, threads) => {
+  ])("300 publishes over HTTPS to %s use one, without repetition", async (_name, start, threads) => {
     for (let n = 0; n < threads; n++) {
       const busy = new Worker("for (let n = 0; ; n++);", { eval: true });
       cleanups.push(() => busy.terminate());
@@ -158,7 +158,7 @@ describe("connections", () => {
   });
 
   test.each(["http", "https"] as const)(
-    "what waits on a kept one is found before the next %s request is written",
+    "unsolicited bytes on a keep-alive one are found before the next %s request is written",
     async (scheme) => {
       const server = await startWaitingBytes(scheme);
       const sent = request(server.port, { scheme });
@@ -176,7 +176,7 @@ describe("connections", () => {
     },
   );
 
-  test("one is not given away again when Node says late that an earlier request is out", async () => {
+  test("one is not reused while Node has not finished the previous request", async () => {
     const gateway = await startGateway({ devices });
     cleanups.push(() => gateway.close());
     const requests = requestsSeen();
@@ -191,7 +191,7 @@ describe("connections", () => {
     expect([gateway.counts.connections, gateway.counts.requests]).toEqual([1, 3]);
   });
 
-  test("a 408 on an idle one is not counted as surplus, anything else is, once", async () => {
+  test("a 408 on an idle one does not count as surplus, anything else counts once", async () => {
     for (const [text, surplus] of [
       ["HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", 0],
       ["HTTP/1.0 408\r\n\r\n", 0],
@@ -214,7 +214,7 @@ describe("connections", () => {
     }
   });
 
-  test("a response before the request was written whole ends its connection", async () => {
+  test("a response before the request was written completely ends its connection", async () => {
     const server = await rawServer((socket) => {
       socket.once("data", () => {
         socket.pause();
@@ -262,7 +262,7 @@ test("connections and handshakes are counted, and vitals are those of the proces
   expect(rest).toEqual({});
 });
 
-test("an address that needs longer than 250 ms is not given up for another", async () => {
+test("an address that needs longer than 250 ms is not abandoned for another", async () => {
   // Linux drops a SYN while the queue of a listening socket is full, and the client repeats it after a second.
   const wake = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(
@@ -302,7 +302,7 @@ test("an address that needs longer than 250 ms is not given up for another", asy
   expect((await published).requestId).toBe("slow");
 });
 
-test("publish works under fake timers, limited rate and retries included", async () => {
+test("publish works with fake timers, including rate limit and retries", async () => {
   const gateway = await startGateway({ devices, fault: { kind: "status", status: 503 } });
   cleanups.push(() => gateway.close());
   jest.useFakeTimers({ now: Date.now() });

@@ -70,14 +70,14 @@ describe("a folder", () => {
     expect(await locks()).toEqual([]);
   });
 
-  test("of an owner that was killed is taken over, and its socket deleted", async () => {
+  test("of a killed owner is taken over, and its socket deleted", async () => {
     await leaveDead("%lock-000000000000");
     await leaveDead("%bind-ffffffffffff");
     await take();
     expect(await locks()).toHaveLength(1);
   });
 
-  test("has exactly one owner, whoever tries at once, and however many times", async () => {
+  test("has exactly one owner with concurrent attempts", async () => {
     for (let round = 0; round < 150; round++) {
       if (round % 2 === 0) await leaveDead("%lock-800000000000");
       const takers = 2 + (round % 4);
@@ -92,7 +92,7 @@ describe("a folder", () => {
     }
   });
 
-  test("keeps what looks like a lock and is none of our sockets", async () => {
+  test("keeps files that look like a lock but are not its sockets", async () => {
     await writeFile(join(folder, "%lock-000000000000"), "a person's");
     await mkdir(join(folder, "%lock-111111111111"));
     await symlink("nowhere", join(folder, "%lock-222222222222"));
@@ -103,7 +103,7 @@ describe("a folder", () => {
     expect(await readdir(folder)).toEqual(before);
   });
 
-  test("whose path is too long for a socket has its lock in it all the same", async () => {
+  test("with a path too long for a socket is locked nevertheless", async () => {
     const long = join(folder, "x".repeat(100), "y".repeat(100));
     await mkdir(long, { recursive: true });
     const before = (await readdir(tmpdir())).filter((name) => name.startsWith("tih-"));
@@ -118,15 +118,15 @@ describe("a folder", () => {
     expect((await readdir(tmpdir())).filter((name) => name.startsWith("tih-"))).toEqual(before);
   });
 
-  test("that is missing is ENOENT", async () => {
+  test("that is missing rejects with ENOENT", async () => {
     await expect(lockFolder(join(folder, "missing"))).rejects.toMatchObject({ code: "ENOENT" });
   });
 });
 
-describe("a file system that holds no sockets", () => {
+describe("a file system without sockets", () => {
   // WSL's and VirtualBox's shares, Docker Desktop's, and what a security module forbids.
   test.each(["EPERM", "ENOTSUP", "EOPNOTSUPP", "EIO", "EINVAL", "ENOSYS", "EACCES", "ENOSPC"])(
-    "(%s): the lock is among the temporary files",
+    "(%s): the lock is in the folder for temporary files",
     async (code) => {
       const lock = await take(machine(code));
       expect(await locks()).toEqual([]);
@@ -136,7 +136,7 @@ describe("a file system that holds no sockets", () => {
     },
   );
 
-  test("where sockets are made and refuse connections: the same", async () => {
+  test("that creates sockets but refuses connections: the same", async () => {
     const refusing: LockMachine = {
       temporary: tmpdir(),
       listen: async (server, path) => {
@@ -152,7 +152,7 @@ describe("a file system that holds no sockets", () => {
     await lock.release();
   });
 
-  test("at the second process alone (a full disk) finds the first one's socket, and the other way round", async () => {
+  test("for only one of two processes (a full disk): each finds the other's lock", async () => {
     const full = machine("ENOSPC");
     const first = await take();
     await expect(lockFolder(folder, full)).rejects.toMatchObject(inUse);
@@ -161,7 +161,7 @@ describe("a file system that holds no sockets", () => {
     await expect(lockFolder(folder)).rejects.toMatchObject(inUse);
   });
 
-  test("and no temporary files either is an error that says so", async () => {
+  test("and without temporary files is reported", async () => {
     const nowhere = new StorageProcess((path) => lockFolder(path, machine("EPERM", join(folder, "missing"))));
     const storage = openStorage(folder, nodeFileSystem, nowhere);
     await expect(storage.get("a")).rejects.toMatchObject({
@@ -184,7 +184,7 @@ if (!pipes) console.log("skipped named pipes: this system has neither those nor 
     pipeOf: thisMachine.pipeOf ?? ((path) => `\0tencent-iothub-${path}`),
   };
 
-  test("has one owner until it is released, and leaves nothing in the folder", async () => {
+  test("a folder has one owner until it is released, and no leftovers", async () => {
     const lock = await take(piped);
     await expect(lockFolder(folder, piped)).rejects.toMatchObject(inUse);
     expect(await locks()).toEqual([]);
@@ -196,7 +196,7 @@ if (!pipes) console.log("skipped named pipes: this system has neither those nor 
 describe("storages", () => {
   const process1 = () => new StorageProcess(lockFolder);
 
-  test("of two processes: the second is told, and goes on when the first has closed", async () => {
+  test("of two processes: the second gets STORAGE_IN_USE until the first has closed", async () => {
     const [first, second] = [process1(), process1()].map((each) => openStorage(folder, nodeFileSystem, each));
     await first.set("a", "1");
     for (const operation of [second.get("a"), second.set("a", "2"), second.delete("a"), second.keys()]) {
@@ -208,7 +208,7 @@ describe("storages", () => {
     expect((await readdir(folder)).filter((name) => !name.startsWith("%lock-"))).toEqual(["a"]);
   });
 
-  test("of one process share a folder, under any of its names, until the last is closed", async () => {
+  test("of one process share a folder under any path until the last is closed", async () => {
     const link = join(folder, "..", `${folder.split("/").pop()}-link`);
     await symlink(folder, link);
     cleanups.push(() => rm(link));
@@ -225,7 +225,7 @@ describe("storages", () => {
     expect((await other.keys()).sort()).toEqual(["k0", "k1", "k2"]);
   });
 
-  test("opened while the last one closes get the folder", async () => {
+  test("opened while the last one is closing get the folder", async () => {
     const process = process1();
     for (let round = 0; round < 20; round++) {
       const first = openStorage(folder, nodeFileSystem, process);
@@ -238,7 +238,7 @@ describe("storages", () => {
     expect(await locks()).toEqual([]);
   });
 
-  test("lock a folder anew that was deleted meanwhile", async () => {
+  test("lock a folder again that was deleted meanwhile", async () => {
     const path = join(folder, "made");
     const storage = openStorage(path, nodeFileSystem, process1());
     await storage.set("a", "1");
@@ -248,7 +248,7 @@ describe("storages", () => {
     await expect(openStorage(path, nodeFileSystem, process1()).get("a")).rejects.toMatchObject(inUse);
   });
 
-  test("lock nothing that is not there", async () => {
+  test("do not lock a missing folder", async () => {
     const path = join(folder, "missing");
     const storage = openStorage(path);
     expect([await storage.get("a"), await storage.keys()]).toEqual([undefined, []]);
@@ -256,7 +256,7 @@ describe("storages", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test("of a host are given back by its close", async () => {
+  test("of a host are released by its close", async () => {
     const host = createHost({ storage: folder });
     await host.storage?.set("a", "1");
     const other = openStorage(folder, nodeFileSystem, process1());
@@ -283,7 +283,7 @@ describe("processes", () => {
     return String((await reply)[0]);
   }
 
-  test("that take over from one that was killed, at once: exactly one wins, in every round", async () => {
+  test("that take over concurrently from a killed one: exactly one succeeds", async () => {
     const takers = [await start(), await start(), await start()];
     for (let round = 0; round < 25; round++) {
       const replies = await Promise.all(takers.map((child) => ask(child)));
@@ -299,7 +299,7 @@ describe("processes", () => {
     expect((await locks()).length).toBeLessThanOrEqual(2);
   });
 
-  test("give the folder back when they exit, and when they close, and not before", async () => {
+  test("release the folder when they exit or close, not before", async () => {
     const [first, second] = [await start(), await start()];
     expect(await ask(first)).toBe("taken");
     expect(await ask(second)).toBe("STORAGE_IN_USE");
@@ -312,7 +312,7 @@ describe("processes", () => {
     expect(await locks()).toEqual([]);
   });
 
-  test("end by themselves with a folder that is open", async () => {
+  test("exit despite an open folder", async () => {
     const program = `import { createStorage } from ${JSON.stringify(new URL("../../host/node/storage.ts", import.meta.url).href)};
       await createStorage(${JSON.stringify(folder)}).set("a", "1");`;
     const { status, stderr } = spawnSync(

@@ -74,13 +74,13 @@ test.each(credentials)("with native: true, node:crypto signs with %s", async (_n
   expect(new Set(calls)).toEqual(new Set(wanted));
 });
 
-test("without native, nothing of node:crypto stands between a test and the device's code", () => {
+test("without native, node:crypto is not used", () => {
   const host = createHost();
   cleanups.push(() => host.http.close());
   expect([host.digest, host.rsa]).toEqual([undefined, undefined]);
 });
 
-test("a dot at the end of the host is neither signed nor sent, and no part of SNI and certificate", async () => {
+test("a trailing dot of the host is removed for signature, Host header, SNI and certificate", async () => {
   for (const https of [false, true]) {
     const g = await gateway({ https });
     const url = `${https ? "https" : "http"}://localhost.:${new URL(g.url).port}`;
@@ -102,7 +102,7 @@ test("a dot at the end of the host is neither signed nor sent, and no part of SN
 
 for (const https of [false, true]) {
   describe(https ? "HTTPS" : "HTTP", () => {
-    test.each(credentials)("%s is verified, whatever the payload", async (_name, deviceName, credential) => {
+    test.each(credentials)("%s is verified with any payload", async (_name, deviceName, credential) => {
       const g = await gateway({ https });
       const d = device(g.url, { deviceName, credential }, { trustAnchors: g.ca });
       for (const payload of ["温度\0\u2028😀\ud800", { t: 21.5 }, Uint8Array.of(0, 128, 255), "", "x".repeat(16384)]) {
@@ -116,7 +116,7 @@ for (const https of [false, true]) {
   });
 }
 
-test("ten publishes take one connection and one TLS handshake", async () => {
+test("ten publishes use one connection and one TLS handshake", async () => {
   const g = await gateway({ https: true });
   const d = device(g.url, {}, { trustAnchors: g.ca });
   for (let i = 0; i < 10; i++) {
@@ -127,7 +127,7 @@ test("ten publishes take one connection and one TLS handshake", async () => {
   expect(g.counts).toMatchObject({ connections: 1, tlsHandshakes: 1 });
 });
 
-test("a gateway that restarts between two publishes costs no message", async () => {
+test("a gateway restart between two publishes loses no message", async () => {
   const g = await gateway({ https: true });
   const d = device(g.url, {}, { trustAnchors: g.ca });
   await d.publish({ topic: "data", payload: "1" });
@@ -153,7 +153,7 @@ describe("certificates", () => {
     "issuerNotCa",
     "expiredInChain",
     "incomplete",
-  ] as const)("%s is refused, and nothing is sent", async (certificates) => {
+  ] as const)("%s is rejected, and nothing is sent", async (certificates) => {
     const g = await gateway({ https: { certificates } });
     const d = device(g.url, {}, { trustAnchors: g.ca });
     const error = await failure(d.publish({ topic: "data", payload: "1" }));
@@ -161,7 +161,7 @@ describe("certificates", () => {
     expect(g.received.length).toBe(0);
   });
 
-  test("the system's roots do not vouch for it", async () => {
+  test("Node's bundled certificates do not accept the gateway's", async () => {
     const g = await gateway({ https: true });
     expect((await failure(device(g.url).publish({ topic: "data", payload: "1" }))).code).toBe("CERTIFICATE_REJECTED");
   });
@@ -182,7 +182,7 @@ describe("certificates", () => {
     expect(["TLS_FAILED", "CONNECTION_RESET"]).toContain(error.code);
   });
 
-  test("trust anchors are taken as PEM or DER, one or a list", async () => {
+  test("trust anchors are accepted in PEM or DER, one or a list", async () => {
     const g = await gateway({ https: true });
     const pem = g.ca as string;
     const der = g.certificates?.rootDer as Buffer;
@@ -195,7 +195,7 @@ describe("certificates", () => {
     expect(error.code).toBe("CERTIFICATE_REJECTED");
   });
 
-  test("a certificate or key that cannot be used is refused when the host is made", () => {
+  test("an unusable certificate or key is rejected by createHost", () => {
     const { chain, key } = makeClientCertificate();
     const refused = { code: "INVALID_OPTION", message: expect.stringMatching(/clientKey|clientCertificate/) };
     for (const pair of [
@@ -217,7 +217,7 @@ describe("certificates", () => {
   });
 });
 
-describe("refusals reach the caller", () => {
+describe("rejections reach the caller", () => {
   test.each<[string, Partial<DeviceOptions>, string]>([
     ["a wrong psk", { credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" } }, "AuthFailure"],
     ["a wrong device", { deviceName: "nobody" }, "ResourceNotFound"],
@@ -230,7 +230,7 @@ describe("refusals reach the caller", () => {
     expect(error.message).not.toContain(psk);
   });
 
-  test("a clock that is off, with the gateway's time", async () => {
+  test("wrong clock, with the gateway's time", async () => {
     const g = await gateway({ clockSkewSeconds: 7200 });
     const d = device(g.url, { clockCorrection: false });
     const error = await failure(d.publish({ topic: "data", payload: "1" }));
@@ -240,7 +240,7 @@ describe("refusals reach the caller", () => {
     expect(ahead).toBeLessThan(7_300_000);
   });
 
-  test("a clock that is off is corrected, and kept in storage, unless the app says no", async () => {
+  test("wrong clock is corrected, and the offset stored, unless disabled", async () => {
     const g = await gateway({ clockSkewSeconds: 7200 });
     const host = { ...createHost(), storage: createMemoryStorage() };
     cleanups.push(() => host.http.close());
@@ -254,14 +254,14 @@ describe("refusals reach the caller", () => {
     expect(others.every((seconds) => Math.abs(seconds - refused - 7200) < 60)).toBe(true);
   });
 
-  test("a topic that a device must not publish to", async () => {
+  test("topic without permission to publish", async () => {
     const g = await gateway({});
     const error = await failure(device(g.url).publish({ topic: "control", payload: "1" }));
     expect(error.gatewayCode).toMatch(/^UnauthorizedOperation/);
   });
 });
 
-test("the vectors' key signs as the device it belongs to", async () => {
+test("the key of the test vectors is accepted for its device", async () => {
   const peers = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
   const pem: string = peers.rsa_test_key["rsa2048_pkcs1.pem"];
   const { createPublicKey } = await import("node:crypto");

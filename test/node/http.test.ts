@@ -20,7 +20,7 @@ function client(options?: Parameters<typeof createHttp>[0]): HttpClient {
 const limit = { timeoutMs: LIMIT_MS };
 const OK = '{"Response":{"RequestId":"r"}}';
 
-test("sends the bytes as they are and reads status, headers and body", async () => {
+test("sends the bytes unchanged and reads status, headers and body", async () => {
   let seen = "";
   const server = await serve((socket) =>
     onRequest(socket, (text) => {
@@ -38,7 +38,7 @@ test("sends the bytes as they are and reads status, headers and body", async () 
   expect(Buffer.from(seen.slice(-9), "latin1").toString()).toBe('{"温":1}');
 });
 
-test("the Host header has no dot at the end of its name, and the port unless it is the scheme's own", async () => {
+test("the Host header has no trailing dot, and a port unless it is the scheme's default", async () => {
   const seen: (string | undefined)[] = [];
   const server = await serve((socket) =>
     onRequest(socket, (text) => {
@@ -55,7 +55,7 @@ test("the Host header has no dot at the end of its name, and the port unless it 
   expect(seen).toEqual(Array(2).fill(`gateway.example:${server.port}`));
 });
 
-test("ten requests take one connection, and say so", async () => {
+test("ten requests use one connection, and report it", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
   const http = client();
   const reused: (boolean | undefined)[] = [];
@@ -68,7 +68,7 @@ test("ten requests take one connection, and say so", async () => {
   expect(reused).toEqual([false, ...Array(9).fill(true)]);
 });
 
-test("a fresh request takes none of the kept connections", async () => {
+test("a fresh request does not reuse a keep-alive connection", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse(OK))));
   const http = client();
   const reused: (boolean | undefined)[] = [];
@@ -79,7 +79,7 @@ test("a fresh request takes none of the kept connections", async () => {
   expect(server.connections).toBe(2);
 });
 
-test("bytes that nobody asked for end the connection and are not taken for the next response", async () => {
+test("unsolicited bytes end the connection and are not used as the next response", async () => {
   const server = await serve((socket, index) =>
     onRequest(socket, () => {
       socket.write(httpResponse(OK));
@@ -94,7 +94,7 @@ test("bytes that nobody asked for end the connection and are not taken for the n
   expect(server.connections).toBe(2);
 });
 
-test("a kept connection that died says so, and the next request takes a new one", async () => {
+test("a dead keep-alive connection is stale, and the next request uses a new one", async () => {
   const server = await serve((socket, index) => {
     let count = 0;
     onRequest(socket, () => {
@@ -112,7 +112,7 @@ test("a kept connection that died says so, and the next request takes a new one"
   expect(server.connections).toBe(2);
 });
 
-test("a new connection that is reset is not stale", async () => {
+test("a reset of a new connection is not stale", async () => {
   const server = await serve((socket) => onRequest(socket, () => socket.resetAndDestroy()));
   const error = await failure(send(client(), request(server.port), limit));
   expect([error.code, error.phase, error.stale, error.retryable]).toEqual([
@@ -124,7 +124,7 @@ test("a new connection that is reset is not stale", async () => {
 });
 
 describe("failures", () => {
-  test("refused", async () => {
+  test("connection refused", async () => {
     const server = await serve(() => {});
     await server.close();
     const error = await failure(send(client(), request(server.port), limit));
@@ -133,7 +133,7 @@ describe("failures", () => {
     expect((error.cause as NodeJS.ErrnoException).code).toBe("ECONNREFUSED");
   });
 
-  test("a name that does not resolve", async () => {
+  test("unknown hostname", async () => {
     const lookup: NonNullable<Parameters<typeof createHttp>[0]>["lookup"] = (_name, _options, callback) =>
       callback(Object.assign(new Error("no such name"), { code: "ENOTFOUND" }), "");
     const http = client({ lookup });
@@ -141,7 +141,7 @@ describe("failures", () => {
     expect([error.code, error.phase]).toEqual(["NAME_RESOLUTION", "connect"]);
   });
 
-  test("a response that ends too early", async () => {
+  test("truncated response", async () => {
     const server = await serve((socket) =>
       onRequest(socket, () => socket.end(httpResponse(OK).replace("Content-Length: 30", "Content-Length: 99"))),
     );
@@ -149,20 +149,20 @@ describe("failures", () => {
     expect([error.code, error.phase]).toEqual(["CONNECTION_RESET", "read"]);
   });
 
-  test("garbage", async () => {
+  test("non-HTTP bytes", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.end("\x00\x01 this is not HTTP\r\n\r\n")));
     const error = await failure(send(client(), request(server.port), limit));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
-  test("an upgrade that nobody asked for", async () => {
+  test("unsolicited upgrade", async () => {
     const upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
     const server = await serve((socket) => onRequest(socket, () => socket.write(upgrade)));
     const error = await failure(send(client(), request(server.port), limit));
     expect(error.code).toBe("RESPONSE_MALFORMED");
   });
 
-  test("a response over the limit, by length and by chunks", async () => {
+  test("response over the limit, by length and by chunks", async () => {
     const server = await serve((socket) => onRequest(socket, () => socket.write(httpResponse("x".repeat(1001)))));
     const error = await failure(send(client(), request(server.port), { ...limit, maxResponseBytes: 1000 }));
     expect([error.code, error.errorClass]).toEqual(["RESPONSE_TOO_LARGE", "unreadable"]);
@@ -208,22 +208,19 @@ describe("limits", () => {
       },
     },
   };
-  test.each(Object.entries(hang))(
-    "a hang in phase %s ends by the whole request's limit",
-    async (phase, { scheme, on }) => {
-      let alone = 0;
-      const server = await serve((socket) => on(socket, () => alone++));
-      const body = new Uint8Array(phase === "write" ? 64 << 20 : 9);
-      const sent = failure(send(client(), request(server.port, { scheme, body }), limit));
-      while (alone === 0) await turn();
-      await quiet();
-      limits.pass();
-      const error = await sent;
-      expect([error.code, error.phase, error.retryable]).toEqual(["TIMEOUT", phase, true]);
-    },
-  );
+  test.each(Object.entries(hang))("a hang in phase %s ends by the request's timeout", async (phase, { scheme, on }) => {
+    let alone = 0;
+    const server = await serve((socket) => on(socket, () => alone++));
+    const body = new Uint8Array(phase === "write" ? 64 << 20 : 9);
+    const sent = failure(send(client(), request(server.port, { scheme, body }), limit));
+    while (alone === 0) await turn();
+    await quiet();
+    limits.pass();
+    const error = await sent;
+    expect([error.code, error.phase, error.retryable]).toEqual(["TIMEOUT", phase, true]);
+  });
 
-  test.each(Object.entries(hang))("a hang in phase %s ends by the phase's own limit", async (phase, { scheme, on }) => {
+  test.each(Object.entries(hang))("a hang in phase %s ends by the phase's timeout", async (phase, { scheme, on }) => {
     const server = await serve((socket) => on(socket, () => {}));
     const body = new Uint8Array(phase === "write" ? 64 << 20 : 9);
     const ownMs = LIMIT_MS - 1000;
@@ -235,7 +232,7 @@ describe("limits", () => {
     expect([error.code, error.phase]).toEqual(["TIMEOUT", phase]);
   });
 
-  test("cancelled before, during, and by close", async () => {
+  test("a request can be aborted before and during, and by close", async () => {
     const server = await serve(() => {});
     const http = client();
     const options = limit;
@@ -254,7 +251,7 @@ describe("limits", () => {
   });
 });
 
-test("a CA that is no certificate is refused at once", () => {
+test("an invalid trust anchor is rejected at once", () => {
   for (const trustAnchors of ["not a certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"]) {
     expect(() => createHttp({ trustAnchors })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   }

@@ -41,7 +41,7 @@ afterAll(() => {
 
 const publishFailure = (options?: { timeoutMs: number }) => failure(device.publish(message, options));
 
-test("success", async () => {
+test("a publish succeeds", async () => {
   nock(origin, {
     reqheaders: {
       "content-type": "application/json; charset=utf-8",
@@ -62,7 +62,7 @@ test("success", async () => {
   expect(await device.publish(message)).toMatchObject({ requestId: "f4da4f1f", status: 200 });
 });
 
-test("every region's host", async () => {
+test("every region has its host", async () => {
   for (const name of ["ap-guangzhou", "us-east", "europe", "ap-bangkok"]) {
     nock(`https://${name}.gateway.tencentdevices.com`)
       .post("/device/publish")
@@ -74,7 +74,7 @@ test("every region's host", async () => {
 });
 
 describe("error responses", () => {
-  test("a refusal", async () => {
+  test("rejection by the gateway", async () => {
     const Code = "AuthFailure.SignatureFailure";
     nock(origin)
       .post("/device/publish")
@@ -84,7 +84,7 @@ describe("error responses", () => {
     expect(error).toMatchObject({ code: "GATEWAY_REJECTED", gatewayCode: Code, requestId: "r", retryable: false });
   });
 
-  test("429 with Retry-After, 500, a page, nothing", async () => {
+  test("429 with Retry-After, 500, HTML page, empty body", async () => {
     nock(origin).post("/device/publish").reply(429, "slow down", { "Retry-After": "3" });
     expect(await publishFailure()).toMatchObject({
       code: "HTTP_STATUS",
@@ -102,7 +102,7 @@ describe("error responses", () => {
 });
 
 describe("delays", () => {
-  test("a response within the limit arrives, one beyond it does not", async () => {
+  test("only a response within the timeout arrives", async () => {
     nock(origin)
       .post("/device/publish")
       .delay(20)

@@ -83,13 +83,13 @@ const files = async () => {
 };
 
 describe("the installed package", () => {
-  test("brings nothing else along", async () => {
+  test("has no dependencies", async () => {
     expect(description.dependencies).toBeUndefined();
     const locked = JSON.parse(await readFile(join(app, "package-lock.json"), "utf8"));
     expect(Object.keys(locked.packages)).toEqual(["", `node_modules/${description.name}`]);
   });
 
-  test("has what it should have, and no more", async () => {
+  test("contains the expected files only", async () => {
     const names = await files();
     for (const name of [
       "README.md",
@@ -130,11 +130,11 @@ describe("the installed package", () => {
     expect(readme).toContain("English | 简体中文");
   });
 
-  test("cannot be published by mistake from the checkout, whose manifests compile TypeScript", () => {
+  test("cannot be published by mistake from the checkout", () => {
     expect(description.private).toBe(true);
   });
 
-  test("has a file for everything that its description names", () => {
+  test("contains every file of its package.json", () => {
     const paths: string[] = [];
     const collect = (target: unknown): void => {
       if (typeof target === "string") paths.push(target);
@@ -147,7 +147,7 @@ describe("the installed package", () => {
     expect(wanted.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
   });
 
-  test("says nothing of the machine that it was built on", async () => {
+  test("contains no paths of the build machine", async () => {
     const telling: string[] = [];
     for (const name of await files()) {
       const content = await readFile(join(installed, name), "utf8");
@@ -212,7 +212,7 @@ describe("import in Node", () => {
     expect(received?.payload?.toString()).toBe('{"temperature":21.5}');
   });
 
-  test("gives the portable core alone, too", async () => {
+  test("provides the portable core", async () => {
     const script = `
       import * as all from "${description.name}";
       import * as core from "${description.name}/core";
@@ -236,7 +236,7 @@ describe("import in Node", () => {
     expect(reached).not.toContain("node.js");
   });
 
-  test("has one class of errors, whatever the entry", async () => {
+  test("has one IotHubError for all entries", async () => {
     const entries = ["", "/core", "/node", "/fetch"].map((entry) => description.name + entry);
     const script = `
       import { hexDecode } from "${description.name}/crypto";
@@ -267,12 +267,12 @@ describe("import in Node", () => {
     expect(results).toEqual(entries.map(() => Array(8).fill(true)));
   });
 
-  test("is imported by a CommonJS program with import()", async () => {
+  test("works in a CommonJS program with import()", async () => {
     const script = `import("${description.name}").then(({ version }) => console.log(version));`;
     expect((await node(["--input-type=commonjs", "--eval", script])).trim()).toBe(description.version);
   });
 
-  test("gives topics whose errors are those of the device's entry", async () => {
+  test("provides topics with the same IotHubError", async () => {
     const script = `
       import { Device, IotHubError } from "${description.name}";
       import { topics } from "${description.name}/topics";
@@ -330,7 +330,7 @@ describe("the types of the installed package hold", () => {
     succeed(spawnSync(process.execPath, [tsc, "-p", "."], { cwd: project }));
   });
 
-  test("not in a project whose code has another type", async () => {
+  test("and report a wrong type", async () => {
     const project = join(folder, "typed", "nodenext");
     await writeFile(
       join(project, "wrong.ts"),
@@ -478,7 +478,7 @@ describe("for other engines", () => {
     { host: "Example.com:443", path: "/device/publish", body: '{"t":"温度"}' },
     TencentIoTHub.createSigner({ secret: "${PSK}" }), { timestampSeconds: 1700000000, nonce: 42 }).signature`;
 
-  test("the script signs on XS, under its global name, as the command line does", async () => {
+  test("the script signs on XS, under its global name, like the command line", async () => {
     const path = join(installed, "dist/bare/tencent-iothub.min.js");
     const { end, output, message } = await runOnXs({ script: `print(${sign});` }, { preload: [path] });
     expect({ end, message }).toEqual({ end: "ok", message: "" });
@@ -492,7 +492,7 @@ describe("for other engines", () => {
     expect(output.trim()).toBe(JSON.parse(signed).signature);
   });
 
-  test("the Moddable entries import modules of its SDK alone, and bring what mcpack looks for", async () => {
+  test("the Moddable entries import only modules of its SDK, and contain what mcpack looks for", async () => {
     const names = (await files()).filter((name) => /^dist\/moddable\/.*\.js$/.test(name));
     expect(names).toEqual(
       expect.arrayContaining(["dist/moddable/host/moddable/index.js", "dist/moddable/host/moddable/index-http.js"]),

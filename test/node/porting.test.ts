@@ -5,7 +5,7 @@ import { expect, test } from "@jest/globals";
 
 const guide = readFileSync(new URL("../../docs/porting.md", import.meta.url), "utf8");
 
-test("the guide names every member of Host and of what a request gets", () => {
+test("the guide lists every member of Host and of a request", () => {
   const declared = readFileSync(new URL("../../src/host.ts", import.meta.url), "utf8");
   const members = (name: string) => {
     const body = declared.slice(declared.indexOf(`export interface ${name} {`)).split("\n}\n")[0];

@@ -47,7 +47,7 @@ const again: [string, RegistrationDescription, string][] = [
 ];
 
 test.each(again)(
-  "a board gets %s on its first start, keeps it, and loses it when forced",
+  "provisioning registers %s once, reuses it, and replaces it with force",
   async (_, kind, verifiedBy) => {
     const g = await gateway(kind);
     const first = await start(g.url);
@@ -80,7 +80,7 @@ test.each(again)(
   },
 );
 
-test("the folder shows no more than its owner may see, and never the ProductSecret", async () => {
+test("provisioning writes files readable only by their owner, never with the ProductSecret", async () => {
   const g = await gateway({ credential: "certificate" });
   await start(g.url);
   const names = await stored();
@@ -91,7 +91,7 @@ test("the folder shows no more than its owner may see, and never the ProductSecr
   }
 });
 
-test("a product with a CA of its own takes the board's certificate", async () => {
+test("provisioning sends the certificate of a product with a private CA", async () => {
   const { root, chain, key } = makeClientCertificate({ name: "board", keyType: "rsa" });
   const g = await gateway({ ownCa: root });
   const own = { clientCertificate: chain, clientKey: key };
@@ -104,7 +104,7 @@ test("a product with a CA of its own takes the board's certificate", async () =>
   await expect(start(g.url, { deviceName: "other", force: true })).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
 });
 
-test("over HTTPS, with HMAC-SHA1, and where the response has no State", async () => {
+test("provisioning works over HTTPS, with HMAC-SHA1, and without State", async () => {
   const g = await gateway({ withoutState: true }, { https: true });
   const host = createHost({ trustAnchors: g.ca });
   cleanups.push(() => host.http.close());
@@ -118,7 +118,7 @@ test("over HTTPS, with HMAC-SHA1, and where the response has no State", async ()
   expect(g.received.map((r) => r.algorithm)).toEqual(["hmacsha1", "hmacsha1"]);
 });
 
-test("another ProductSecret is refused by the gateway, and nothing is kept", async () => {
+test("provisioning with a wrong ProductSecret is rejected, and nothing is stored", async () => {
   const g = await gateway();
   await expect(start(g.url, { productSecret: "x".repeat(24) })).rejects.toMatchObject({
     code: "GATEWAY_REJECTED",
@@ -127,7 +127,7 @@ test("another ProductSecret is refused by the gateway, and nothing is kept", asy
   expect(await stored()).toEqual([]);
 });
 
-test("a response that was lost is asked for again at the next start", async () => {
+test("provisioning registers again after a lost response", async () => {
   const g = await gateway({ again: "renew" });
   await start(g.url);
   g.faults.always({ kind: "reset", phase: "headers" });
@@ -138,7 +138,7 @@ test("a response that was lost is asked for again at the next start", async () =
   expect(g.received.at(-1)).toMatchObject({ url: "/device/publish", accepted: true });
 });
 
-test("a device that was closed can forget its credential, and gives the folder back", async () => {
+test("a closed device can delete its credential, and releases the folder", async () => {
   const g = await gateway();
   const device = await start(g.url);
   expect(await stored()).not.toEqual([]);
@@ -147,13 +147,13 @@ test("a device that was closed can forget its credential, and gives the folder b
   expect(await readdir(folder)).toEqual([]);
 });
 
-test("without a folder or host there is nowhere to keep a credential", async () => {
+test("provisioning requires a storage", async () => {
   const g = await gateway();
   await expect(start(g.url, { storage: undefined })).rejects.toMatchObject({ code: "INVALID_OPTION" });
   expect(g.received).toHaveLength(0);
 });
 
-test("a host that is given stays open, and its storage is used", async () => {
+test("provisioning uses the storage of a passed host, and does not close it", async () => {
   const g = await gateway();
   const host = createHost({ storage: folder });
   cleanups.push(() => host.close());

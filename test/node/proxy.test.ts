@@ -64,8 +64,8 @@ function environment(variables: Record<string, string>): void {
   });
 }
 
-describe("a proxy of the options", () => {
-  test("tunnels HTTPS: five publishes take one CONNECT and one connection", async () => {
+describe("a proxy in the options", () => {
+  test("tunnels HTTPS: five publishes use one CONNECT and one connection", async () => {
     const [g, p] = [await gateway(true), await proxy()];
     const d = device(g.url, { trustAnchors: g.ca, proxy: p.url });
     for (let n = 0; n < 5; n++) {
@@ -88,7 +88,7 @@ describe("a proxy of the options", () => {
     expect(g.received).toHaveLength(2);
   });
 
-  test("gets user and password of its URL, percent-decoded, with and without a scheme", async () => {
+  test("gets the percent-decoded user and password of its URL, with and without a scheme", async () => {
     const authorization = `Basic ${Buffer.from("us er:p@ß:1").toString("base64")}`;
     const p = await proxy({ authorization });
     for (const https of [true, false]) {
@@ -109,7 +109,7 @@ describe("a proxy of the options", () => {
   });
 
   test.each(["socks5://127.0.0.1:1", "https://127.0.0.1:1", "http://", "http://u:p%@h", "http://u:hush@h:99999", ""])(
-    "must be one of HTTP: %s is refused, without its text",
+    "must be an HTTP proxy: %s is rejected, without its text",
     (value) => {
       const make = () => createHost({ proxy: value });
       expect(make).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
@@ -125,7 +125,7 @@ describe("failures of the proxy", () => {
     [true, 403, "403 Forbidden"],
     [true, 502, "502 Bad Gateway"],
     [true, 599, "599"],
-  ])("CONNECT refused", async (https, connect, said) => {
+  ])("rejected CONNECT", async (https, connect, said) => {
     const [g, p] = [await gateway(https), await proxy({ connect })];
     const error = await failure(
       device(g.url, { trustAnchors: g.ca, proxy: `http://u:hush@127.0.0.1:${p.port}` }).publish(message),
@@ -143,14 +143,14 @@ describe("failures of the proxy", () => {
     expect(secrets.filter((secret) => inspect(error, { depth: 9 }).includes(secret))).toEqual([]);
   });
 
-  test("a 407 over plain HTTP is the proxy's and not the gateway's", async () => {
+  test("a 407 over plain HTTP is reported as the proxy's", async () => {
     const [g, p] = [await gateway(false), await proxy({ authorization: "Basic other" })];
     const error = await failure(device(g.url, { proxy: p.url }).publish(message));
     expect([error.code, error.message]).toEqual(["PROXY_FAILED", expect.stringContaining("407")]);
     expect(g.received).toEqual([]);
   });
 
-  test.each([true, false])("a proxy that is not there is named (https %s)", async (https) => {
+  test.each([true, false])("an unreachable proxy is reported (https %s)", async (https) => {
     const g = await gateway(https);
     const gone = await rawServer(() => {});
     await gone.close();
@@ -163,13 +163,13 @@ describe("failures of the proxy", () => {
     ["closes within its headers", "HTTP/1.1 200 Conn", "CONNECTION_RESET"],
     ["is not one", "SSH-2.0-OpenSSH_9.2\r\n", "RESPONSE_MALFORMED"],
     ["says more than it was asked", "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "RESPONSE_MALFORMED"],
-  ])("one that %s", async (_what, connect, code) => {
+  ])("a proxy that %s", async (_what, connect, code) => {
     const [g, p] = [await gateway(true), await proxy({ connect })];
     const error = await failure(device(g.url, { proxy: p.url }).publish(message));
     expect([error.code, error.phase, error.message]).toEqual([code, "connect", expect.stringContaining("proxy")]);
   });
 
-  test("a tunnel that does not come ends by the limit, and with the caller's signal, and leaves no connection", async () => {
+  test("a hanging CONNECT ends by timeout or signal, without leaving a connection", async () => {
     const [g, p] = [await gateway(true), await proxy({ connect: "hang" })];
     const d = device(g.url, { proxy: p.url });
     const late = await failure(d.publish(message, { timeoutMs: 100 }));
@@ -184,7 +184,7 @@ describe("failures of the proxy", () => {
 });
 
 describe("the environment", () => {
-  test("names a proxy, which loopback does not take and other names do", async () => {
+  test("sets a proxy, except for loopback", async () => {
     const [g, p] = [await gateway(true), await proxy()];
     environment({ HTTPS_PROXY: p.url });
     await device(g.url, { trustAnchors: g.ca }).publish(message);
@@ -194,7 +194,7 @@ describe("the environment", () => {
     expect(error.code).toBe("CONNECTION_RESET");
   });
 
-  test("has no say where proxy is false", async () => {
+  test("is ignored if proxy is false", async () => {
     const p = await proxy();
     environment({ HTTPS_PROXY: p.url });
     const lookup = ((_name: string, _options: object, callback: (error: Error) => void) =>
@@ -203,7 +203,7 @@ describe("the environment", () => {
     expect([error.code, p.seen]).toEqual(["NAME_RESOLUTION", []]);
   });
 
-  test("with a proxy that cannot be used fails the requests that would take it, and no other", async () => {
+  test("with an invalid proxy fails only the requests that would use it", async () => {
     const g = await gateway(true);
     environment({ HTTPS_PROXY: "socks5://u:hush@127.0.0.1:1" });
     await device(g.url, { trustAnchors: g.ca }).publish(message);

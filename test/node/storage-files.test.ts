@@ -45,7 +45,7 @@ describe("file names", () => {
     expect(keyOf(name)).toBe(key);
   });
 
-  test("of different keys differ, even without case and dots at the end, and give the key back", () => {
+  test("of different keys differ, also without case and trailing dots, and can be decoded", () => {
     const onWindows = (key: string) =>
       fileNameOf(key)
         .toLowerCase()
@@ -61,14 +61,14 @@ describe("file names", () => {
   });
 
   test.each(["Ab", "%4F", "con", "a.", "%61", "%tmp-0123456789abcdef", "notes~", "%2e%2e", "README.md"])(
-    "%s is the file of no key",
+    "%s is not the file of a key",
     (name) => {
       expect(keyOf(name)).toBeUndefined();
     },
   );
 });
 
-test("keys that Windows would confuse keep their own values there", async () => {
+test("keys that Windows would confuse keep separate values", async () => {
   const all = ["Ab", "aB", "ab", "AB", "con", "Con", "nul.txt", "com1", "a.", "a", "lpt9.x.y"];
   const storage = on(windowsLike(), folder);
   for (const key of all) await storage.set(key, key);
@@ -108,30 +108,33 @@ describe("a folder that cannot be synchronized", () => {
     expect(refused).toBe(4);
   });
 
-  test.each(["EIO", "ENOSPC", "EDQUOT", "EROFS"])("what failed with %s is told, and what took effect", async (code) => {
-    let failing = true;
-    const fs = intercepted(({ name, path }) => {
-      if (failing && name === "sync" && path === folder) throw fileError(code);
-    });
-    const storage = on(fs, folder);
-    await expect(storage.set("a", "new")).rejects.toMatchObject({
-      code: "STORAGE_FAILED",
-      retryable: true,
-      message: expect.stringContaining(
-        `${join(folder, "a")} was written, but may be lost in a power failure: its folder`,
-      ),
-      cause: { code },
-    });
-    expect(await storage.get("a")).toBe("new");
-    await expect(storage.delete("a")).rejects.toThrow("was deleted, but may be back after a power failure");
-    expect(await storage.get("a")).toBeUndefined();
-    // Repeated, it is not taken for done while it may not be on the disk.
-    await expect(storage.delete("a")).rejects.toThrow("was deleted");
-    failing = false;
-    await storage.delete("a");
-  });
+  test.each(["EIO", "ENOSPC", "EDQUOT", "EROFS"])(
+    "what failed with %s is reported, and whether it took effect",
+    async (code) => {
+      let failing = true;
+      const fs = intercepted(({ name, path }) => {
+        if (failing && name === "sync" && path === folder) throw fileError(code);
+      });
+      const storage = on(fs, folder);
+      await expect(storage.set("a", "new")).rejects.toMatchObject({
+        code: "STORAGE_FAILED",
+        retryable: true,
+        message: expect.stringContaining(
+          `${join(folder, "a")} was written, but may be lost in a power failure: its folder`,
+        ),
+        cause: { code },
+      });
+      expect(await storage.get("a")).toBe("new");
+      await expect(storage.delete("a")).rejects.toThrow("was deleted, but may be back after a power failure");
+      expect(await storage.get("a")).toBeUndefined();
+      // Repeated, it is not taken for done while it may not be on the disk.
+      await expect(storage.delete("a")).rejects.toThrow("was deleted");
+      failing = false;
+      await storage.delete("a");
+    },
+  );
 
-  test.each(["EINVAL", "ENOTSUP", "ENOSYS"])("nor can its files (%s): set succeeds", async (code) => {
+  test.each(["EINVAL", "ENOTSUP", "ENOSYS"])("set succeeds if files cannot be synced either (%s)", async (code) => {
     const fs = intercepted(({ name }) => {
       if (name === "sync") throw fileError(code);
     });
@@ -160,7 +163,7 @@ describe("a full disk", () => {
     ["sync", "ENOSPC"],
     ["rename", "EDQUOT"],
     ["mkdir", "ENOSPC"],
-  ])("%s gives %s: STORAGE_FULL, the old value stays, and deleting makes room", async (call, code) => {
+  ])("%s fails with %s: STORAGE_FULL, the old value stays, and deleting makes room", async (call, code) => {
     await createStorage(folder).set("a", "old");
     let full = true;
     const fs = intercepted(({ name, path }) => {
@@ -179,7 +182,7 @@ describe("a full disk", () => {
     expect(await storage.get("a")).toBe("new");
   });
 
-  test("any other failure, and a deletion's, is STORAGE_FAILED", async () => {
+  test("any other failure, or one of a deletion, is STORAGE_FAILED", async () => {
     const fs = intercepted(({ name, path }) => {
       if (name === "write") throw fileError("EIO");
       if (name === "unlink" && !path.includes("%tmp-")) throw fileError("ENOSPC");
@@ -229,8 +232,8 @@ describe("a file that another program holds open", () => {
   });
 });
 
-describe("what others keep in the folder", () => {
-  test("is neither deleted nor listed, and stops nothing", async () => {
+describe("other files in the folder", () => {
+  test("are neither deleted nor listed, and cause no errors", async () => {
     const temporary = `%tmp-${"a".repeat(8)}01234567`;
     await mkdir(join(folder, "backup.tmp~"));
     await mkdir(join(folder, "backup"));
@@ -258,7 +261,7 @@ describe("what others keep in the folder", () => {
     expect((await readdir(folder)).sort()).toEqual(before.sort());
   });
 
-  test("another storage of this process waits for what is being written, and deletes none of it", async () => {
+  test("of another storage's pending write are not deleted", async () => {
     let started = () => {};
     const renaming = new Promise<void>((resolve) => {
       started = resolve;
@@ -361,7 +364,7 @@ describe.each(["EIO", "EMFILE"])("%s at each call in turn", (code) => {
   );
 });
 
-test("a process that ends at any call leaves the old or the new value, and nothing else after the next start", async () => {
+test("a process that ends at any call leaves the old or the new value, without leftovers after the next start", async () => {
   const never = new Promise<never>(() => {});
   let cut = 0;
   for (let at = 0; ; at++) {
@@ -420,7 +423,7 @@ test("a process that ends at any call leaves the old or the new value, and nothi
   expect(cut).toBeGreaterThan(50);
 });
 
-test("the entry of a new folder is synchronized too, and again where that failed", async () => {
+test("the entry of a new folder is synced, and retried if that failed", async () => {
   const synced: string[] = [];
   let failing = true;
   const fs = intercepted(({ name, path }) => {

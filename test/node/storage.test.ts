@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-test("what was set is there for the next start", async () => {
+test("values survive a restart", async () => {
   const path = join(folder, "made", "on", "demand");
   const storage = openStorage(path);
   expect(await storage.get("a")).toBeUndefined();
@@ -26,14 +26,14 @@ test("what was set is there for the next start", async () => {
   expect(await storage.get("a")).toBeUndefined();
 });
 
-test("files are their owner's alone", async () => {
+test("files are readable only by their owner", async () => {
   const path = join(folder, "private");
   await openStorage(path).set("psk", "psk");
   expect((await stat(path)).mode & 0o77).toBe(0);
   expect((await stat(join(path, "psk"))).mode & 0o77).toBe(0);
 });
 
-test("a write that was cut off leaves the old value and is no key", async () => {
+test("an interrupted write leaves the old value, and no additional key", async () => {
   const storage = openStorage(folder);
   await storage.set("a", "1");
   await storage.close();
@@ -45,7 +45,7 @@ test("a write that was cut off leaves the old value and is no key", async () => 
   expect(await readdir(folder)).toEqual(["a"]);
 });
 
-test("nothing is left of writes that were cut off, or that failed", async () => {
+test("interrupted and failed writes leave no files", async () => {
   await writeFile(join(folder, "%tmp-0123456789abcdef"), "psk");
   await writeFile(join(folder, "another's.tmp~"), "");
   const storage = openStorage(folder);
@@ -56,13 +56,13 @@ test("nothing is left of writes that were cut off, or that failed", async () => 
   expect((await readdir(folder)).sort()).toEqual(["a", "another's.tmp~"]);
 });
 
-test("many writes at once end with the last one", async () => {
+test("concurrent writes end with the last value", async () => {
   const storage = openStorage(folder);
   await Promise.all(Array.from({ length: 50 }, (_, i) => storage.set("a", String(i))));
   expect(await storage.get("a")).toEqual("49");
 });
 
-test("operations that were called before `close` take effect, later ones reject", async () => {
+test("operations started before `close` take effect, later ones reject", async () => {
   const storage = openStorage(folder);
   const before = [storage.set("a", "1"), storage.set("b", "2"), storage.delete("a")];
   const closed = storage.close();
@@ -71,14 +71,14 @@ test("operations that were called before `close` take effect, later ones reject"
   expect(await readdir(folder)).toEqual(["b"]);
 });
 
-test.each(["", "sixteen-chars-ab", "a/b", "..", ".", "a b", "ä", "a\0"])("the key %j is refused", async (key) => {
+test.each(["", "sixteen-chars-ab", "a/b", "..", ".", "a b", "ä", "a\0"])("the key %j is rejected", async (key) => {
   const storage = openStorage(folder);
   for (const operation of [storage.get(key), storage.set(key, "1"), storage.delete(key)]) {
     await expect(operation).rejects.toMatchObject({ code: "INVALID_OPTION" });
   }
 });
 
-test("a value of 65 536 bytes of UTF-8 fits, one of 65 537 does not", async () => {
+test("a value has at most 65 536 bytes of UTF-8", async () => {
   const storage = openStorage(folder);
   expect(storage.maxValueBytes).toBe(65536);
   expect(storage.outboxLimits).toEqual({ maxBytes: 1048576, maxQueued: 10000 });
@@ -90,7 +90,7 @@ test("a value of 65 536 bytes of UTF-8 fits, one of 65 537 does not", async () =
   expect(await storage.get("a")).toBe(text);
 });
 
-test("a folder that cannot be used is a typed error, and the next operation goes on", async () => {
+test("an unusable folder is a typed error, and the next operation is tried again", async () => {
   await writeFile(join(folder, "file"), "");
   const storage = openStorage(join(folder, "file"));
   await expect(storage.set("a", "1")).rejects.toMatchObject({ code: "STORAGE_FAILED" });

@@ -7,7 +7,7 @@ import { expect, test } from "@jest/globals";
 
 const runner = fileURLToPath(new URL("./run.mjs", import.meta.url));
 
-test("without the Moddable SDK, the simulator tests say in one line that they are skipped, and succeed", async () => {
+test("without the Moddable SDK, the simulator tests print one line that they are skipped, and succeed", async () => {
   const { MODDABLE, ...environment } = process.env;
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [runner], { env: environment });
   expect(stdout).toMatch(/^Simulator tests are skipped: [^\n]+\n$/);
@@ -15,7 +15,7 @@ test("without the Moddable SDK, the simulator tests say in one line that they ar
   process.stdout.write(MODDABLE ? "Simulator tests are not run by jest, but by: npm run test:sim\n" : stdout);
 });
 
-test("the app of the simulator has every file of the conformance suite", () => {
+test("the simulator's app includes every file of the conformance suite", () => {
   const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8");
   const listed: string[] = JSON.parse(read("app/manifest.json")).modules["tencent-iothub-xs/test/conformance/*"];
   const imported = [...read("../conformance/suites.ts").matchAll(/from "\.\/(\w+\.cases)\.js"/g)].map(

@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { faultsOf, runSoak } from "./soak.js";
 import { MAX_GROWTH_BYTES, runSteady, type SteadyResult, type SteadySample, steadyFaultsOf } from "./steady.js";
 
-test("1500 readings, every tenth request struck, killed again and again: none lost", async () => {
+test("1500 readings survive a fault in every tenth request and repeated kills", async () => {
   const seed = 20261101;
   const result = await runSoak({ readings: 1500, seed, faultProbability: 0.1, killEvery: 250 });
   const { kills, faults, duplicates, requests, seconds } = result;
@@ -15,14 +15,14 @@ test("1500 readings, every tenth request struck, killed again and again: none lo
 });
 
 for (const https of [false, true]) {
-  test(`400 publishes over ${https ? "HTTPS" : "HTTP"} without faults: one connection, listeners and heap flat`, async () => {
+  test(`400 publishes over ${https ? "HTTPS" : "HTTP"} use one connection, with constant listeners and heap`, async () => {
     const result = await runSteady({ publishes: 400, https, sampleEvery: 100 });
     expect(steadyFaultsOf(result)).toEqual([]);
     expect(result.samples.map(({ publishes }) => publishes)).toEqual([100, 200, 300, 400]);
   });
 }
 
-test("what is wrong with a kept connection is found", () => {
+test("a leaking keep-alive connection is detected", () => {
   const sample: SteadySample = { publishes: 1000, heapBytes: 1e7, socket: { close: 2 }, agent: { free: 1 }, signal: 0 };
   const of = (changes: Partial<SteadyResult>, last: Partial<SteadySample> = {}): string =>
     steadyFaultsOf({

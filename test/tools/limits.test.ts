@@ -22,7 +22,7 @@ function limited(text: string): number[] {
   return lines;
 }
 
-test("a limit is found wherever it may stand", () => {
+test("time limits of tests are found at every position", () => {
   expect(limited('test("a", () => {}, 5000);\ntest.each([1])("b", () => {\n}, 60_000);\nbeforeAll(f, 10);')).toEqual([
     1, 3, 4,
   ]);
@@ -31,7 +31,7 @@ test("a limit is found wherever it may stand", () => {
   );
 });
 
-test("no test has its own time limit", () => {
+test("no test has a custom time limit", () => {
   const folder = fileURLToPath(new URL("..", import.meta.url));
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => /\.(ts|mjs)$/.test(name));
   expect(files.length).toBeGreaterThan(150);

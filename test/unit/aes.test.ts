@@ -6,7 +6,7 @@ import { hexDecode } from "../../src/crypto/hex.js";
 
 const zeroIv = new Uint8Array(16);
 
-test("FIPS 197 appendix B and C.1", () => {
+test("AES matches FIPS 197 appendix B and C.1", () => {
   const b = hexDecode("3925841d02dc09fbdc118597196a0b32");
   const keyB = hexDecode("2b7e151628aed2a6abf7158809cf4f3c");
   expect(aes128CbcDecrypt(keyB, zeroIv, b)).toEqual(hexDecode("3243f6a8885a308d313198a2e0370734"));
@@ -15,7 +15,7 @@ test("FIPS 197 appendix B and C.1", () => {
   expect(aes128CbcDecrypt(keyC1, zeroIv, c1)).toEqual(hexDecode("00112233445566778899aabbccddeeff"));
 });
 
-test("SP 800-38A F.2.2, CBC-AES128.Decrypt", () => {
+test("AES-CBC matches SP 800-38A F.2.2, CBC-AES128.Decrypt", () => {
   const key = hexDecode("2b7e151628aed2a6abf7158809cf4f3c");
   const iv = hexDecode("000102030405060708090a0b0c0d0e0f");
   const ciphertext = hexDecode(
@@ -28,7 +28,7 @@ test("SP 800-38A F.2.2, CBC-AES128.Decrypt", () => {
   );
 });
 
-test("agrees with node:crypto for random keys, IVs and 0 to 20 blocks, and leaves its input alone", () => {
+test("AES-CBC agrees with node:crypto for random keys, IVs and 0 to 20 blocks, and keeps its input", () => {
   const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
   const blocks = fc.integer({ min: 0, max: 20 }).chain((count) => bytes(16 * count));
   fc.assert(
@@ -43,7 +43,7 @@ test("agrees with node:crypto for random keys, IVs and 0 to 20 blocks, and leave
   );
 });
 
-test("every byte of the substitution box is used and right", () => {
+test("AES uses every byte of the S-box correctly", () => {
   const key = randomBytes(16);
   const plain = Uint8Array.from({ length: 4096 }, (_, i) => i * 7 + (i >> 8));
   const cipher = createCipheriv("aes-128-cbc", key, zeroIv).setAutoPadding(false);
@@ -56,7 +56,7 @@ test.each([
   [16, 12, 16],
   [16, 16, 15],
   [16, 16, 17],
-])("a key of %i, an IV of %i and a text of %i bytes are refused", (key, iv, text) => {
+])("AES rejects a key of %i, an IV of %i and a text of %i bytes", (key, iv, text) => {
   expect(() => aes128CbcDecrypt(new Uint8Array(key), new Uint8Array(iv), new Uint8Array(text))).toThrow(
     expect.objectContaining({ code: "INVALID_OPTION" }),
   );

@@ -11,7 +11,7 @@ beforeAll(() => {
   api = readApi();
 }, BUILD_TIMEOUT_MS);
 
-test("api.md is what the entries export; otherwise run npm run api", () => {
+test("api.md matches the exports of the entries (npm run api)", () => {
   const recorded = readFileSync(new URL("../../api.md", import.meta.url), "utf8");
   expect(recorded.split("\n")).toEqual(api.report.split("\n"));
 });

@@ -30,6 +30,6 @@ test.each<[string, OutboxOptions, number, number]>([
   ["in batches", { batch: {} }, 3, 67],
   ["in one batch", { batch: { maxReadings: 60 } }, 1, 53],
   ["in one batch of columns", { batch: { maxReadings: 60, encode: columns } }, 1, 20],
-])("60 readings %s: requests, and bytes for each", async (_name, outbox, requests, bytes) => {
+])("60 readings %s have the expected requests and bytes", async (_name, outbox, requests, bytes) => {
   expect(await cost(outbox)).toEqual([requests, bytes]);
 });

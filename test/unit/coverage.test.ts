@@ -11,7 +11,7 @@ const files = {
   [`${root}host/node/c.ts`]: file(1, 100),
 };
 
-test("a part's coverage is that of all its files together, held to its floor", () => {
+test("the coverage of a part counts all its files, and is compared with its floor", () => {
   expect(judge("src", files, { lines: 95, branches: 94 })).toEqual({
     line: "coverage src: lines 95.0 % (floor 95), branches 95.0 % (floor 94)",
     isBelow: false,
@@ -25,7 +25,7 @@ test("a part that was not measured is below its floor", () => {
   expect(judge("host/moddable", files, { lines: 1 }).isBelow).toBe(true);
 });
 
-test("every part that has a floor is there, and CONTRIBUTING names its floors", () => {
+test("every part with a floor exists, and CONTRIBUTING lists the floors", () => {
   const text = readFileSync(`${root}CONTRIBUTING.md`, "utf8");
   for (const [folder, { lines, branches }] of Object.entries(floors)) {
     expect(existsSync(root + folder)).toBe(true);

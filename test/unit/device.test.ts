@@ -32,7 +32,7 @@ function device(respond: Respond, changes: Partial<DeviceOptions> = {}, host: Pa
   return { host: fake, device: new Device({ ...options, ...changes }, fake) };
 }
 
-test("signs what it sends and tells what came of it", async () => {
+test("publish sends a signed request and resolves with its result", async () => {
   const { device: d, host } = device(() => response(success));
   const result = await d.publish(message);
   expect(result).toMatchObject({
@@ -73,7 +73,7 @@ test("signs what it sends and tells what came of it", async () => {
   expect(host.timers).toBe(0);
 });
 
-test("settings reach the request", async () => {
+test("options of a device apply to its requests", async () => {
   const { device: d, host } = device(() => response(success), {
     url: "http://Gateway.Local:8080/",
     contentType: "application/json",
@@ -88,7 +88,7 @@ test("settings reach the request", async () => {
   expect(host.sent[1].options.connectTimeoutMs).toBe(55);
 });
 
-test("no nonce comes twice", async () => {
+test("nonces are unique", async () => {
   const { device: d, host } = device(() => response(success));
   for (let i = 0; i < 1000; i++) await d.publish(message);
   const nonces = host.sent.map(({ request }) => Number(request.headers["X-TC-Nonce"]));
@@ -96,7 +96,7 @@ test("no nonce comes twice", async () => {
   expect(nonces.every((n) => Number.isInteger(n) && n >= 0 && n <= 2147483646)).toBe(true);
 });
 
-describe("what a constructor refuses", () => {
+describe("the constructor rejects", () => {
   test.each<[string, Partial<Record<keyof DeviceOptions, unknown>>, string]>([
     ["a product id with a slash", { productId: "a/b" }, "INVALID_PRODUCT_ID"],
     ["no product id", { productId: undefined }, "INVALID_PRODUCT_ID"],
@@ -152,7 +152,7 @@ describe("what a constructor refuses", () => {
   });
 });
 
-test("bad messages are refused before anything is sent", async () => {
+test("invalid messages are rejected before anything is sent", async () => {
   const { device: d, host } = device(() => response(success), { maxPayloadBytes: 10 });
   expect((await failure(d.publish({ topic: "", payload: "" }))).code).toBe("INVALID_TOPIC");
   expect((await failure(d.publish({ topic: "data", payload: "12345678901" }))).code).toBe("PAYLOAD_TOO_LARGE");
@@ -160,7 +160,7 @@ test("bad messages are refused before anything is sent", async () => {
   expect(host.sent.length).toBe(0);
 });
 
-describe("every promise settles", () => {
+describe("every promise settles with", () => {
   const never = () => new Promise<never>(() => {});
 
   test("a host that never calls back", async () => {
@@ -172,7 +172,7 @@ describe("every promise settles", () => {
     expect(host.timers).toBe(0);
   });
 
-  test("a clock that never is ready", async () => {
+  test("a clock that is never ready", async () => {
     const clock = { nowMs: () => 0, monotonicMs: () => 0, ready: never };
     const { device: d, host } = device(() => response(success), { timeoutMs: 5000 }, { clock });
     const error = failure(d.publish(message));
@@ -189,7 +189,7 @@ describe("every promise settles", () => {
     expect((await failure(d.publish(message))).code).toBe("CLOCK_NOT_SET");
   });
 
-  test("a signal, before and during", async () => {
+  test("a signal aborted before or during the request", async () => {
     const { device: d, host } = device(never);
     const aborter = new Aborter();
     const during = failure(d.publish(message, { signal: aborter.signal }));
@@ -211,14 +211,14 @@ describe("every promise settles", () => {
     expect(host.timers).toBe(0);
   });
 
-  test("an error that is none of ours", async () => {
+  test("an unknown error of the host", async () => {
     const cause = new TypeError("inside the host");
     const { device: d } = device(() => Promise.reject(cause));
     expect(await failure(d.publish(message))).toMatchObject({ code: "NETWORK_FAILED", cause });
   });
 });
 
-test("a stale connection costs one more signature, not the message", async () => {
+test("a stale connection costs one more signature, and loses no message", async () => {
   const stale = new NetworkError("CONNECTION_RESET", "write", "The connection was closed.", { stale: true });
   const once = device((_r, i) => (i === 0 ? Promise.reject(stale) : response(success)));
   await once.device.publish(message);
@@ -235,7 +235,7 @@ describe("onEvent", () => {
   const peers = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
   const privateKey: string = peers.rsa_test_key["rsa2048_pkcs8.pem"];
 
-  test("sees the phases in their order", async () => {
+  test("reports the phases in order", async () => {
     const seen: string[] = [];
     const d = device(() => response(success), { onEvent: ({ type: phase }) => seen.push(phase) });
     await d.device.publish(message);
@@ -248,7 +248,7 @@ describe("onEvent", () => {
   test.each([
     ["a psk", { secret: psk }],
     ["a private key", { privateKey }],
-  ])("sign event has the hash of the body and the beginning of the signature: %s", async (_name, credential) => {
+  ])("reports the body's hash and the beginning of the signature: %s", async (_name, credential) => {
     const seen: DeviceEvent[] = [];
     const { device: d, host } = device(() => response(success), { credential, onEvent: (event) => seen.push(event) });
     await d.publish(message);
@@ -261,7 +261,7 @@ describe("onEvent", () => {
     expect(JSON.stringify(seen)).not.toContain(headers["X-TC-Signature"].slice(0, 13));
   });
 
-  test("no secret passes through it, nor through errors", async () => {
+  test("contains no secret, nor do errors", async () => {
     const canary = "c2VjcmV0LWNhbmFyeS1wc2s=";
     for (const credential of [{ secret: canary }, { secret: canary, algorithm: "hmacsha1" as const }, { privateKey }]) {
       const seen: unknown[] = [];
@@ -284,7 +284,7 @@ describe("onEvent", () => {
     }
   });
 
-  test("may throw without harm", async () => {
+  test("may throw without effect", async () => {
     const onEvent = () => {
       throw new Error("listener");
     };
@@ -293,7 +293,7 @@ describe("onEvent", () => {
   });
 });
 
-test("a signer of one's own is used as it is", async () => {
+test("a custom signer is used unchanged", async () => {
   const inner = createSigner({ secret: psk });
   let signed = 0;
   const signer = {
@@ -317,7 +317,7 @@ describe("a signer that returns a promise", () => {
     return { algorithm: inner.algorithm, hashBody: (b: Uint8Array) => inner.hashBody(b), close() {}, sign };
   };
 
-  test("is awaited, and its time is counted as signing", async () => {
+  test("is awaited, and counted as signing time", async () => {
     const inner = createSigner({ secret: psk });
     const { device: d, host } = device(() => response(success), {
       credential: asynchronous(async (text) => {
@@ -335,7 +335,7 @@ describe("a signer that returns a promise", () => {
     expect(request.headers).toMatchObject(signRequest(request, inner, time).headers);
   });
 
-  test("that fails or gives no Base64 is a typed error, and nothing is sent", async () => {
+  test("that fails or returns no Base64 is a typed error, and nothing is sent", async () => {
     for (const sign of [
       () => Promise.reject(new Error("the secure element is gone")),
       async () => "ab cd",
@@ -354,7 +354,7 @@ describe("a signer that returns a promise", () => {
     }
   });
 
-  test("that never settles ends with the request's time", async () => {
+  test("that never settles ends at the request's timeout", async () => {
     const { device: d, host } = device(() => response(success), {
       credential: asynchronous(() => new Promise(() => {})),
     });
@@ -366,7 +366,7 @@ describe("a signer that returns a promise", () => {
   });
 });
 
-test("options of a request that are none are a typed error", async () => {
+test("invalid request options are a typed error", async () => {
   const { device: d, host } = device(() => response(success));
   for (const none of [null, 5]) {
     expect((await failure(d.publish(message, none as never))).code).toBe("INVALID_OPTION");
@@ -375,7 +375,7 @@ test("options of a request that are none are a typed error", async () => {
   expect(host.timers).toBe(0);
 });
 
-test("a device does not hold on to the credential that it was given", async () => {
+test("a device does not keep its credential", async () => {
   setFlagsFromString("--expose-gc");
   const collect: () => void = runInNewContext("gc");
   const made = () => {

@@ -34,7 +34,7 @@ function signature(privateKey: string | Uint8Array): { text: string; signature: 
   return { text: signed.stringToSign, signature: signed.signature };
 }
 
-describe("keys that are taken sign as node:crypto does", () => {
+describe("supported keys sign like node:crypto", () => {
   const keys = { 2048: rsa2048, 3072: rsa(3072), 4096: rsa(4096), "2050 with e = 3": rsa(2050, 3) };
   for (const [name, { privateKey }] of Object.entries(keys)) {
     test(`${name} bits, PKCS#1 and PKCS#8, PEM and DER`, () => {
@@ -67,7 +67,7 @@ describe("keys that are taken sign as node:crypto does", () => {
   });
 });
 
-describe("keys in files as people have them", () => {
+describe("keys in common file formats", () => {
   const text = pem(rsa2048.privateKey, "pkcs8");
   const expected = signature(text).signature;
   const certificate = `-----BEGIN CERTIFICATE-----\n${"A".repeat(64)}\n-----END CERTIFICATE-----\n`;
@@ -106,12 +106,12 @@ describe("keys in files as people have them", () => {
     ["line breaks as two characters", text.replaceAll("\n", "\\n"), /two characters/],
     ["nothing inside", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /no data between/],
     ["20 KB inside", `-----BEGIN PRIVATE KEY-----\n${"A".repeat(20480)}\n-----END PRIVATE KEY-----`, /too long/],
-  ])("%s is told", (_name, key, said) => {
+  ])("%s is reported", (_name, key, said) => {
     expect(code(key)).toBe("KEY_MALFORMED");
     expect(() => readRsaPrivateKey(key)).toThrow(said);
   });
 
-  test("a text of 5 000 markers is gone through once", () => {
+  test("a text with 5 000 markers is scanned once", () => {
     const text = "-----BEGIN PRIVATE KEY-----".repeat(5000);
     let copied = 0;
     const { slice } = String.prototype;
@@ -128,7 +128,7 @@ describe("keys in files as people have them", () => {
   });
 });
 
-describe("keys that are refused, by what they are", () => {
+describe("unsupported keys are rejected with a reason", () => {
   const { privateKey, publicKey } = rsa2048;
   const cipher = { cipher: "aes-128-cbc", passphrase: "canary-passphrase" };
   const encryptedDer = privateKey.export({ format: "der", type: "pkcs8", ...cipher });

@@ -26,7 +26,7 @@ function setup(limits: Partial<AttemptLimits> = {}) {
 }
 
 describe("timing", () => {
-  test("has what each phase took, and what all took", () => {
+  test("contains the duration of each phase and in total", () => {
     const { attempt, go } = setup();
     attempt.send(request).catch(() => {});
     go(["connect", 10], ["tls", 20], ["write", 5], ["first-byte", 100], ["read", 7]);
@@ -42,14 +42,14 @@ describe("timing", () => {
     });
   });
 
-  test("adds up a phase that comes again, as where a host tries another address", () => {
+  test("adds up repeated phases, as with another address", () => {
     const { attempt, go } = setup();
     attempt.send(request).catch(() => {});
     go(["connect", 10], ["tls", 20], ["connect", 30], ["tls", 40], ["write", 5]);
     expect(attempt.timing(request, response)).toMatchObject({ connectMs: 40, tlsMs: 60, writeMs: 5, totalMs: 105 });
   });
 
-  test("counts from the beginning of the attempt, not from the clock's", () => {
+  test("counts from the start of the attempt", () => {
     const { attempt, timer, go } = setup();
     timer.advance(5000);
     attempt.send(request).catch(() => {});
@@ -57,7 +57,7 @@ describe("timing", () => {
     expect(attempt.timing(request, response)).toMatchObject({ connectMs: 10, writeMs: 5, totalMs: 15 });
   });
 
-  test("has no connect and no TLS on a kept connection", () => {
+  test("has no connect and TLS phases on a keep-alive connection", () => {
     const { attempt, go } = setup();
     attempt.send(request).catch(() => {});
     go(["connect", 3], ["tls", 3], ["write", 5]);
@@ -65,7 +65,7 @@ describe("timing", () => {
     expect(timing).toMatchObject({ connectMs: undefined, tlsMs: undefined, writeMs: 5, reused: true });
   });
 
-  test("of an attempt that reported no phase is its connection's", () => {
+  test("of an attempt without phases counts as connect", () => {
     const { attempt, timer } = setup();
     attempt.send(request).catch(() => {});
     timer.advance(9);
@@ -81,7 +81,7 @@ describe("limits", () => {
     ["first-byte", "No response came within 100 ms."],
     ["read", "The response did not end within 100 ms."],
   ];
-  test.each(phases)("of the phase %s: its own sentence, at its end", async (phase, message) => {
+  test.each(phases)("of the phase %s ends it with a specific message", async (phase, message) => {
     const { attempt, timer } = setup({ phaseTimeoutsMs: { [phase]: 100 } });
     const failed = failure(attempt.send(request));
     if (phase !== "connect") {
@@ -95,7 +95,7 @@ describe("limits", () => {
     expect([attempt.signal.aborted, timer.pending]).toEqual([true, 0]);
   });
 
-  test("of the attempt hold for a phase without one, from the attempt's beginning", async () => {
+  test("of the attempt apply to a phase without one, from the start of the attempt", async () => {
     const { attempt, timer, go } = setup({ phaseTimeoutsMs: { tls: 500 } });
     timer.advance(5000);
     const failed = failure(attempt.send(request));
@@ -105,7 +105,7 @@ describe("limits", () => {
     expect(await failed).toMatchObject({ phase: "write", message: "The request was not written within 1000 ms." });
   });
 
-  test("of the attempt hold within a phase that has more left", async () => {
+  test("of the attempt apply within a phase with a longer one", async () => {
     const { attempt, timer, go } = setup({ phaseTimeoutsMs: { tls: 900 } });
     const failed = failure(attempt.send(request));
     go(["connect", 300], ["tls", 700]);
@@ -113,14 +113,14 @@ describe("limits", () => {
     expect(timer.pending).toBe(0);
   });
 
-  test("are not prolonged by a host that reports the same phase again", async () => {
+  test("are not prolonged by a repeated phase", async () => {
     const { attempt, go } = setup({ phaseTimeoutsMs: { connect: 100 } });
     const failed = failure(attempt.send(request));
     go(["connect", 60], ["connect", 40]);
     expect(await failed).toMatchObject({ code: "TIMEOUT", phase: "connect" });
   });
 
-  test("leave one timer, and none once the attempt has ended, whatever the host reports then", () => {
+  test("use one timer, and none once the attempt has ended", () => {
     const { attempt, timer, go } = setup({ phaseTimeoutsMs: { connect: 100, tls: 100 } });
     attempt.send(request).catch(() => {});
     go(["tls", 10], ["write", 10]);
@@ -140,7 +140,7 @@ describe("limits", () => {
     expect(setup({ phaseTimeoutsMs }).attempt.connectTimeoutMs).toBe(ms);
   });
 
-  test("an attempt that is cancelled before it is sent aborts its signal", () => {
+  test("an attempt that was aborted before sending aborts its signal", () => {
     const { attempt } = setup();
     attempt.abort(new Error("enough"));
     expect(attempt.signal.reason).toEqual(new Error("enough"));

@@ -33,7 +33,7 @@ function setup(respond: Respond) {
 
 const long = "x".repeat(400);
 
-test("lines that were sent leave their room to the next", async () => {
+test("uploaded log lines free their room", async () => {
   const { device, uploads } = setup(taken);
   for (let round = 0; round < 5; round++) {
     for (let i = 0; i < 30; i++) device.log("info", long);
@@ -42,7 +42,7 @@ test("lines that were sent leave their room to the next", async () => {
   expect(uploads()).toEqual([[30], [30], [30], [30], [30]]);
 });
 
-test("lines that were given up leave their room to the next, and are counted", async () => {
+test("dropped log lines free their room, and are counted", async () => {
   const { device, uploads } = setup((...args) => ((uploads().at(-1)?.[0] ?? 0) >= 30 ? rejected : taken)(...args));
   for (let round = 0; round < 4; round++) {
     for (let i = 0; i < 30; i++) device.log("info", long);
@@ -54,7 +54,7 @@ test("lines that were given up leave their room to the next, and are counted", a
   expect(uploads()).toEqual([[30], [1], [30], ...later, ...later, ...later]);
 });
 
-test("bytes are logged as their number, as they may be a secret", async () => {
+test("bytes are logged as their count, since they may be secret", async () => {
   const sent: string[] = [];
   const { device } = setup(({ body }) => {
     sent.push(new TextDecoder().decode(body));

@@ -52,7 +52,7 @@ function setUp(respond: Respond = taken, changes: Partial<DeviceOptions> = {}, p
   };
 }
 
-test("lines of one interval go together, with their levels and times", async () => {
+test("log lines of one interval are uploaded together, with levels and times", async () => {
   const t = setUp(taken, { log: { level: "debug" } });
   t.device.log("debug", "a");
   t.device.log("info", "b", 5, true, null, undefined);
@@ -69,7 +69,7 @@ test("lines of one interval go together, with their levels and times", async () 
   expect(t.host.timers).toBe(0);
 });
 
-test("levels below the least are left out, and info is the least unless another is given", async () => {
+test("log lines below the minimum level are dropped; the default is info", async () => {
   const all: LogLevel[] = ["debug", "info", "warn", "error"];
   for (const [level, expected] of [
     [undefined, ["INF|info", "WRN|warn", "ERR|error"]],
@@ -82,7 +82,7 @@ test("levels below the least are left out, and info is the least unless another 
   }
 });
 
-test("whatever is logged becomes one line of limited length", async () => {
+test("any value is logged as one line of limited length", async () => {
   const circular: Record<string, unknown> = {};
   circular.self = circular;
   const evil = {
@@ -111,7 +111,7 @@ test("whatever is logged becomes one line of limited length", async () => {
   }
 });
 
-test("any text arrives as it is, or cut, in at most so many bytes", async () => {
+test("any text is logged unchanged or truncated to the byte limit", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.string({ unit: "grapheme", maxLength: 300 }),
@@ -133,7 +133,7 @@ test("any text arrives as it is, or cut, in at most so many bytes", async () => 
 });
 
 describe("limits", () => {
-  test("a flood is sent at most once an interval and up to maxLines at a time; the rest is counted", async () => {
+  test("a flood is uploaded once per interval with at most maxLines; dropped lines are counted", async () => {
     const t = setUp();
     for (let second = 0; second < 100; second++) {
       for (let i = 0; i < 1000; i++) t.device.log("info", `line ${second * 1000 + i}`);
@@ -165,11 +165,11 @@ describe("limits", () => {
     [{ maxLines: 101 }, "INVALID_OPTION"],
     [{ maxLineBytes: 63 }, "INVALID_OPTION"],
     [{ maxLineBytes: 1.5e3 + 0.5 }, "INVALID_OPTION"],
-  ])("the option %p is refused with %s", (log, code) => {
+  ])("the option %p is rejected with %s", (log, code) => {
     expect(() => setUp(taken, { log } as Partial<DeviceOptions>)).toThrow(expect.objectContaining({ code }));
   });
 
-  test("an unknown level is refused", () => {
+  test("an unknown level is rejected", () => {
     const { device } = setUp();
     for (const level of ["INFO", "toString", "", undefined]) {
       expect(() => device.log(level as LogLevel, "x")).toThrow(expect.objectContaining({ code: "INVALID_LOG_LEVEL" }));
@@ -178,7 +178,7 @@ describe("limits", () => {
 });
 
 describe("when the upload fails", () => {
-  test("lines stay, in order, and the next try waits an interval and a random part of up to 32 more", async () => {
+  test("lines are kept in order, and retried after a backoff of up to 32 intervals", async () => {
     const t = setUp(down);
     t.device.log("info", "first");
     const times: number[] = [];
@@ -211,7 +211,7 @@ describe("when the upload fails", () => {
     (...args) =>
       (Buffer.from(args[0].body).toString().includes(`|${line}"`) ? reject : taken)(...args);
 
-  test("lines are dropped and counted when they are rejected again after later ones were taken", async () => {
+  test("lines are dropped and counted when rejected again after later ones were accepted", async () => {
     const t = setUp(rejecting("a"));
     t.device.log("info", "a");
     t.device.log("info", "b");
@@ -230,7 +230,7 @@ describe("when the upload fails", () => {
     expect(t.host.timers).toBe(0);
   });
 
-  test("lines stay while no others can show whose fault a rejection is", async () => {
+  test("lines are kept while no other lines can serve as evidence", async () => {
     const t = setUp(refused);
     t.device.log("info", "a");
     for (let i = 0; i < 10; i++) await t.wait(330000);
@@ -243,7 +243,7 @@ describe("when the upload fails", () => {
     expect(t.host.timers).toBe(0);
   });
 
-  test("lines that are rejected once are delivered, if behind those that came later", async () => {
+  test("lines that are rejected once are delivered after later ones", async () => {
     const t = setUp(refused);
     t.device.log("info", "a");
     await t.wait(10000);
@@ -257,7 +257,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.at(-1)).toEqual(["INF|c"]);
   });
 
-  test("lines that are rejected after others are suspects with them, on evidence of their own", async () => {
+  test("lines rejected after others need separate evidence", async () => {
     const t = setUp(rejecting("a"));
     t.device.log("info", "a");
     await t.wait(10000);
@@ -278,7 +278,7 @@ describe("when the upload fails", () => {
     ]);
   });
 
-  test("where no other line has room, the count of dropped ones is the evidence", async () => {
+  test("the line with the count of dropped ones is the evidence if there is no room for another", async () => {
     const t = setUp(rejecting("a"), { log: { maxLines: 1 } });
     t.device.log("info", "a");
     await t.wait(10000);
@@ -299,7 +299,7 @@ describe("when the upload fails", () => {
     ["a redirection", () => response("<html></html>", { status: 302 }), 3],
     ["a page that says 404", () => response("<html></html>", { status: 404 }), 3],
     ["a code that speaks of the message", refused, 1],
-  ])("lines stay through %s until it was the same after so many rounds of evidence", async (_name, reject, rounds) => {
+  ])("lines survive %s until it was the same after enough rounds of evidence", async (_name, reject, rounds) => {
     const t = setUp(rejecting("a", reject));
     for (const line of ["a", 0, 1, 2, 3, 4]) {
       t.device.log("info", line);
@@ -309,7 +309,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.flat().filter((line) => /dropped/.test(line))).toEqual(["WRN|1 log lines were dropped"]);
   });
 
-  test("another reason begins the evidence anew", async () => {
+  test("another reason restarts the evidence", async () => {
     let codes = 0;
     const t = setUp(rejecting("a", () => response(rejection(`InvalidParameterValue.X${++codes}`))));
     for (const line of ["a", 0, 1, 2, 3, 4]) {
@@ -320,7 +320,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.flat().filter((line) => /dropped/.test(line))).toEqual([]);
   });
 
-  test("the app's own classification decides what speaks of a message", async () => {
+  test("the app's classification decides which errors concern a message", async () => {
     const classify = () => "server" as const;
     const t = setUp(rejecting("a"), { retry: { maxAttempts: 1, classify } });
     t.device.log("info", "a");
@@ -332,7 +332,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.at(-1)).toEqual(["INF|a", "INF|b"]);
   });
 
-  test("flushLog sends what came later, then what was rejected, and rejects if that is rejected again", async () => {
+  test("flushLog uploads later lines, then rejected ones, and rejects if those fail again", async () => {
     const t = setUp(rejecting("a"));
     t.device.log("info", "a");
     await expect(t.device.flushLog()).rejects.toMatchObject({ code: "GATEWAY_REJECTED" });
@@ -344,7 +344,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.at(-1)).toEqual(["INF|c", "WRN|1 log lines were dropped"]);
   });
 
-  test("lines stay where the rejection came before the upload was written", async () => {
+  test("lines are kept if the rejection came before the upload was written", async () => {
     const t = setUp((...args) => ({ ...(refused(...args) as HttpResponse), early: true }));
     t.device.log("info", "a");
     await t.wait(10000);
@@ -353,7 +353,7 @@ describe("when the upload fails", () => {
     expect(t.uploads).toEqual([["INF|a"], ["INF|a"]]);
   });
 
-  test.each([200, 302, 400, 404, 511])("lines stay through a page with status %d", async (status) => {
+  test.each([200, 302, 400, 404, 511])("lines survive an HTML page with status %d", async (status) => {
     const t = setUp(() => response("<html></html>", { status }));
     t.device.log("info", "a");
     for (let i = 0; i < 10; i++) await t.wait(330000);
@@ -366,7 +366,7 @@ describe("when the upload fails", () => {
     expect(t.uploads.at(-1)).toEqual(["INF|b"]);
   });
 
-  test("flushLog says why, and nothing else does", async () => {
+  test("only flushLog reports the reason", async () => {
     const t = setUp(down);
     t.device.log("info", "a");
     await expect(t.device.flushLog()).rejects.toMatchObject({ code: "CONNECTION_REFUSED" });
@@ -378,8 +378,8 @@ describe("when the upload fails", () => {
   });
 });
 
-describe("never about itself", () => {
-  test("what an app logs of each event of an upload is not logged; of a publish it is", async () => {
+describe("an upload is never logged", () => {
+  test("by an app that logs every event; a publish is", async () => {
     let device: Device | undefined;
     const phases: string[] = [];
     const t = setUp(taken, {
@@ -403,7 +403,7 @@ describe("never about itself", () => {
     expect(t.host.sent).toHaveLength(3);
   });
 
-  test("a failing upload adds no lines", async () => {
+  test("when it fails", async () => {
     const t = setUp(down);
     t.device.log("info", "a");
     for (let i = 0; i < 50; i++) await t.wait(10000);
@@ -428,7 +428,7 @@ describe("with an outbox", () => {
     const t = setUp(respond, { outbox: { flushIntervalMs: 0, ...outbox } }, { storage: storage.storage });
     return { ...t, t, storage };
   };
-  test("lines go past it while the gateway is there: nothing is written", async () => {
+  test("lines bypass it while the gateway is reachable", async () => {
     const { t, device, storage } = withOutbox(taken);
     for (let i = 0; i < 5; i++) {
       device.log("info", `line ${i}`);
@@ -438,7 +438,7 @@ describe("with an outbox", () => {
     expect(storage.writes()).toBe(0);
   });
 
-  test("lines wait in it through an outage and a restart, in order, behind earlier readings", async () => {
+  test("lines are kept in it across an outage and a restart, in order, behind earlier readings", async () => {
     const { t, device, storage } = withOutbox(down);
     device.log("info", "first");
     await device.flushLog();
@@ -470,7 +470,7 @@ describe("with an outbox", () => {
     expect(delivered.map(({ topic }) => topic)).toEqual(["data"]);
   });
 
-  test("lines leave half of it to the readings, and wait in memory meanwhile", async () => {
+  test("lines use at most half of it, and wait in memory meanwhile", async () => {
     const { t, device } = withOutbox(down, { maxMessages: 8 });
     for (let i = 0; i < 20; i++) {
       device.log("info", `line ${i}`);
@@ -488,7 +488,7 @@ describe("with an outbox", () => {
     expect(all.filter(({ TopicName }) => TopicName === "P1/dev1/data")).toHaveLength(4);
   });
 
-  test("lines that readings push out are counted", async () => {
+  test("lines evicted by readings are counted", async () => {
     const dropped: unknown[] = [];
     const { t, device } = withOutbox(down, { maxMessages: 2, onDropped: (one) => dropped.push(one) });
     device.log("info", "a");
@@ -504,7 +504,7 @@ describe("with an outbox", () => {
     expect(last.Message.map((line: string) => line.slice(29))).toEqual(["c", "2 log lines were dropped"]);
   });
 
-  test("what an app logs in the outbox's callbacks comes to an end", async () => {
+  test("logging in the outbox's callbacks does not loop", async () => {
     const { t, device } = withOutbox(down, {
       onDelivered: () => device.log("info", "delivered"),
       onRetried: () => device.log("info", "retried"),
@@ -521,7 +521,7 @@ describe("with an outbox", () => {
     expect(t.host.timers).toBe(0);
   });
 
-  test("one that cannot be read does not stop the log", async () => {
+  test("an unreadable outbox does not stop the log", async () => {
     const broken = { ...createMemoryStorage(), keys: () => Promise.reject(new Error("flash")) };
     const t = setUp(taken, { outbox: {} }, { storage: broken });
     t.device.log("info", "a");
@@ -538,7 +538,7 @@ describe("with an outbox", () => {
 });
 
 test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
-  "a clock that gives %d costs a line its time, and nothing else",
+  "a clock that returns %d only removes the time of a line",
   async (nowMs) => {
     const t = setUp(taken, {}, { clock: { nowMs: () => nowMs, monotonicMs: () => 0 } });
     const clock = t.host.clock as { -readonly [K in keyof Clock]: Clock[K] };
@@ -551,7 +551,7 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])(
   },
 );
 
-test("lines that come during an upload go with the next, and two flushes share one", async () => {
+test("lines added during an upload are in the next, and two flushes share one", async () => {
   let reply: (value: HttpResponse) => void = () => {};
   const t = setUp(() => new Promise((resolve) => (reply = resolve)));
   t.device.log("info", "a");
@@ -571,7 +571,7 @@ test("lines that come during an upload go with the next, and two flushes share o
   expect(t.host.timers).toBe(0);
 });
 
-test("close ends it: no timer, no upload, no lines", async () => {
+test("a closed log has no timer, upload or lines", async () => {
   const t = setUp();
   t.device.log("info", "a");
   t.device.close();

@@ -17,7 +17,7 @@ function code(message: unknown, limit?: number): string {
   return "taken";
 }
 
-test("the members, in the order of the official SDKs", () => {
+test("a publish body has its members in the order of the official SDKs", () => {
   const { body } = publishBody(identity, { topic: "data", payload: "123" });
   expect(Buffer.from(body).toString()).toBe(
     '{"ProductId":"G8N9VAAAHB","DeviceName":"AAAAAA","TopicName":"G8N9VAAAHB/AAAAAA/data","Payload":"123","Qos":1}',
@@ -55,7 +55,7 @@ describe("topics", () => {
 });
 
 describe("payloads", () => {
-  test("text as it is, whatever is in it", () => {
+  test("any text is sent unchanged", () => {
     const payload = '温度"\\\n\u2028\0 😀';
     expect(body({ topic: "data", payload })).toEqual({
       ProductId: "G8N9VAAAHB",
@@ -66,20 +66,20 @@ describe("payloads", () => {
     });
   });
 
-  test("bytes as Base64", () => {
+  test("bytes are sent as Base64", () => {
     for (const payload of [Uint8Array.of(0, 255, 128), Uint8Array.of(0, 255, 128).buffer, Buffer.from([0, 255, 128])]) {
       expect(body({ topic: "data", payload })).toMatchObject({ Payload: "AP+A", PayloadEncoding: "Base64" });
     }
   });
 
-  test("an object as JSON text", () => {
+  test("an object is sent as JSON text", () => {
     const made = body({ topic: "data", payload: { t: 21.5, 名: ["a"] } });
     expect(made.Payload).toBe('{"t":21.5,"名":["a"]}');
     expect(made.PayloadEncoding).toBeUndefined();
     expect(body({ topic: "data", payload: [1, 2] }).Payload).toBe("[1,2]");
   });
 
-  test("encoding Base64 for text and objects", () => {
+  test("encoding Base64 applies to text and objects", () => {
     expect(body({ topic: "data", payload: "温", encoding: "Base64" })).toMatchObject({
       Payload: "5rip",
       PayloadEncoding: "Base64",
@@ -109,7 +109,7 @@ describe("payloads", () => {
     expect(code({ topic: "data", payload })).toBe(expected);
   });
 
-  test("the limit can be set, and the sentence names it", () => {
+  test("the limit can be set, and is named in the error", () => {
     expect(code({ topic: "data", payload: "123456" }, 5)).toBe("PAYLOAD_TOO_LARGE");
     expect(() => publishBody(identity, { topic: "data", payload: "123456" }, 5)).toThrow("6 bytes; the limit is 5");
   });

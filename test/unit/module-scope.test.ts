@@ -28,7 +28,7 @@ function outside(text: string): number[] {
   return lines;
 }
 
-test("what is outside of every function is found", () => {
+test("regular expressions in module scope are found", () => {
   expect(outside("const a = /x/;\nconst b = { c: [new RegExp('y')] };\nclass D { static e = /z/; }")).toEqual([
     1, 2, 3,
   ]);
@@ -37,7 +37,7 @@ test("what is outside of every function is found", () => {
   ).toEqual([]);
 });
 
-test("no module of a device makes a regular expression when it is loaded", () => {
+test("device modules create no regular expression in module scope", () => {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const files = ["src", "host/moddable"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })

@@ -61,7 +61,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("a run finds what no test notices, stops what hangs, continues where it was, and changes no file", () => {
+test("a mutation run reports survivors, stops hanging mutants, can be continued, and changes no file", () => {
   const first = run("--shard", "1/2");
   const [mutants, tried] = /(\d+) mutants, (\d+) to be tried/.exec(first.join("\n"))?.slice(1).map(Number) ?? [0, 0];
   expect(tried).toBe(Math.ceil(mutants / 2));

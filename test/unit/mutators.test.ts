@@ -37,7 +37,7 @@ describe("a mutator changes", () => {
   });
 });
 
-test("types, imports, keys and the words of errors are left alone", () => {
+test("mutators do not change types, imports, keys and error texts", () => {
   const source = `import { a } from "b";
 export { c } from "d";
 type T = "x" | 1;
@@ -51,11 +51,11 @@ new IotHubError("", "The words.");`;
   ]);
 });
 
-test("text is not subtracted", () => {
+test("mutators do not subtract text", () => {
   expect(results('x = a + "b";', "operator")).toEqual([]);
 });
 
-test("mutants have ids of their own, in the order of their places, and say where they are", () => {
+test("mutants have unique ids in source order, and their positions", () => {
   const source = "if (a < 1) b();\nif (a < 1) b();\n";
   const all = mutants("a.ts", source);
   expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
@@ -67,7 +67,7 @@ test("mutants have ids of their own, in the order of their places, and say where
   });
 });
 
-test("a probe in every block tells which were reached, and changes nothing else", () => {
+test("probes report which blocks were reached, and change nothing else", () => {
   const source = "function f(x) { if (x) { return 1; } switch (x) { case 0: return 2; default: } return 3; }";
   const { source: made, blocks } = probed("a.ts", source, "hit");
   const hits: number[] = [];
@@ -77,7 +77,7 @@ test("a probe in every block tells which were reached, and changes nothing else"
   expect(reached).toEqual(["{ if (x) ", "{ return ", "{ if (x) ", "return 2;", "{ if (x) "]);
 });
 
-test("a mutant belongs to the innermost block around it, or to none", () => {
+test("a mutant belongs to its innermost block, or to none", () => {
   const source = "const a = 1; function f() { if (a) { g(2); } }";
   const { blocks } = probed("a.ts", source, "hit");
   const of = (text: string) => {

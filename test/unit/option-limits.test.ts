@@ -49,13 +49,13 @@ test.each(retryLimits)("retry.%s is from %d to %d", (name, least, most, isIntege
   else expect(made({ retry: { [name]: least + 0.5 } })).not.toThrow();
 });
 
-test("a request is sent three times unless more is asked for", async () => {
+test("a request is sent at most three times by default", async () => {
   const { device, host } = setup({}, down);
   await expect(device.publish({ topic: "data", payload: "1" })).rejects.toMatchObject({ code: "CONNECTION_REFUSED" });
   expect(host.sent.length).toBe(3);
 });
 
-test("32 requests may wait behind the one under way", async () => {
+test("32 requests may be queued behind the pending one", async () => {
   const { device } = setup({}, () => new Promise(() => {}));
   const all = Array.from({ length: 34 }, () =>
     device.publish({ topic: "data", payload: "1" }).catch(({ code }) => code as string),
@@ -71,7 +71,7 @@ describe("flush", () => {
     return { device, host, outbox: device.outbox as Outbox };
   };
 
-  test("takes a deadline from 0 to the longest timer", async () => {
+  test("accepts a deadline from 0 to the longest timer", async () => {
     const { device } = box();
     for (const deadlineMs of [0, MAX_MS]) await device.flush({ deadlineMs });
     for (const deadlineMs of [-1, MAX_MS + 1, Number.NaN]) {
@@ -79,7 +79,7 @@ describe("flush", () => {
     }
   });
 
-  test("may be called 16 times at once; one more may be tried again later", async () => {
+  test("may be called 16 times concurrently; one more is retryable", async () => {
     const { device } = box();
     const all = Array.from({ length: 16 }, () => device.flush());
     await expect(device.flush()).rejects.toMatchObject({ code: "QUEUE_FULL", retryable: true });
@@ -87,20 +87,17 @@ describe("flush", () => {
     await device.flush();
   });
 
-  test.each([401, 407])(
-    "HTTP status %d is about the credential, whoever sent it, and keeps the message",
-    async (status) => {
-      for (const reply of [() => page(status), () => refused("Something.New", {}, status)]) {
-        const { device, outbox } = box({}, reply);
-        await device.enqueue({ topic: "data", payload: "1" });
-        expect(await device.flush()).toMatchObject({ reason: "credential" });
-        expect(outbox.size).toBe(1);
-      }
-    },
-  );
+  test.each([401, 407])("with HTTP status %d reports the credential class, and keeps the message", async (status) => {
+    for (const reply of [() => page(status), () => refused("Something.New", {}, status)]) {
+      const { device, outbox } = box({}, reply);
+      await device.enqueue({ topic: "data", payload: "1" });
+      expect(await device.flush()).toMatchObject({ reason: "credential" });
+      expect(outbox.size).toBe(1);
+    }
+  });
 });
 
-test("messages fit an outbox of just their size, and no smaller one", async () => {
+test("messages fit an outbox of exactly their size, and no smaller one", async () => {
   const message = { topic: "data", payload: "x".repeat(300) };
   const box = (maxBytes: number) => setup({ outbox: { flushIntervalMs: 0, maxBytes, policy: "rejectNewest" } }).device;
   const measure = box(17408);

@@ -53,12 +53,12 @@ const all = Object.entries({ ...optionTables, messageRules }).filter(([name]) =>
   Record<string, optionTables.Rule>,
 ][];
 
-test("every table is read somewhere", () => {
+test("every option table is used", () => {
   expect(all.map(([name]) => name).sort()).toEqual(Object.keys(readers).sort());
 });
 
 describe.each(all)("%s", (table, rules) => {
-  test("names a misspelled option and the one that was meant", async () => {
+  test("reports a misspelled option and the closest one", async () => {
     for (const name of Object.keys(rules)) {
       if (name.length < 4) continue;
       const middle = name.length >> 1;
@@ -72,7 +72,7 @@ describe.each(all)("%s", (table, rules) => {
     }
   });
 
-  test("lists its options where nothing is near", async () => {
+  test("lists its options if none is close", async () => {
     for (const wrong of ["xyzzy", "__proto__x", "constructor", "toString", "x".repeat(1000)]) {
       const { code, message } = await error(table, { [wrong]: 1 });
       expect(code).toBe("INVALID_OPTION");
@@ -82,7 +82,7 @@ describe.each(all)("%s", (table, rules) => {
   });
 
   const typed = Object.entries(rules).filter(([, rule]) => rule !== "any");
-  test("tells a value of a wrong type, and takes undefined", async () => {
+  test("reports a value of a wrong type, and accepts undefined", async () => {
     const canary = "canary-5000";
     for (const [name, rule] of typed) {
       const wrong: unknown[] = [null, true, [], canary, 7n, Symbol("s")];
@@ -108,7 +108,7 @@ describe.each(all)("%s", (table, rules) => {
     }
   });
 
-  test("tells what is out of range", async () => {
+  test("reports a value out of range", async () => {
     for (const [name, rule] of typed) {
       const [kind, min, max] = rule.split(" ");
       if (max === undefined) continue;
@@ -132,26 +132,26 @@ test.each([
   expect(sent.sent).toEqual([]);
 });
 
-test("a misspelled option of a retry is told with its path", () => {
+test("a misspelled retry option is reported with its path", () => {
   expect(() => device({ retry: { maxAttemps: 5 } })).toThrow(
     "Unknown option `retry.maxAttemps`; did you mean `maxAttempts`?",
   );
 });
 
-test("a numeric text is a text", () => {
+test("a numeric string is rejected as a string", () => {
   expect(() => device({ timeoutMs: "5000" })).toThrow(
     "timeoutMs must be a number from 1 to 2147483647; it is a string.",
   );
 });
 
-test("an array in place of options", () => {
+test("an array instead of options is rejected", () => {
   for (const name of ["retry", "log", "outbox"]) {
     expect(() => device({ [name]: [] })).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   }
   expect(() => new TokenBucket([] as never)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
 });
 
-test("what provisioning leaves to the device has no option of a registration", async () => {
+test("provisioning passes no option of a registration to the device", async () => {
   const made = { ...host(), deviceName: () => "D" };
   await made.storage?.set("x", "1");
   const found = await provisionOptions({ ...registration, maxPayloadBytes: 5, force: false } as never, made).catch(

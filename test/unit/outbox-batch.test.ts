@@ -49,8 +49,8 @@ function batching(
   return { ...box, events, fill, groups };
 }
 
-describe("what goes out together", () => {
-  test("readings of one topic, oldest first, each with its time", async () => {
+describe("a batch contains", () => {
+  test("readings of one topic, oldest first, with their times", async () => {
     const { device, fill, payloads, delivered, host } = batching();
     await fill(3);
     expect(await device.flush()).toMatchObject({ delivered: 3, remaining: 0, reason: "empty" });
@@ -71,7 +71,7 @@ describe("what goes out together", () => {
     [{ maxReadings: 60 }, 1],
     [{ maxReadings: 1 }, 60],
     [{ maxReadings: 60, maxBytes: 2048 }, 2],
-  ])("60 readings of a temperature with %j take %i requests", async (batch, requests) => {
+  ])("60 temperature readings with %j in %i requests", async (batch, requests) => {
     const { device, host } = outboxDevice(undefined, { batch });
     for (let i = 0; i < 60; i++) {
       await device.enqueue({ topic: "data", payload: { temperature: 21.5 }, timeMs: TIME + i * 60000 });
@@ -80,14 +80,14 @@ describe("what goes out together", () => {
     expect(host.sent.length).toBe(requests);
   });
 
-  test("a lone reading has the form of many", async () => {
+  test("a single reading in the same format", async () => {
     const { device, fill, payloads } = batching();
     await fill(1);
     await device.flush();
     expect(payloads()).toEqual(['[{"n":0,"time":1796000000000}]']);
   });
 
-  test("another topic, another QoS, and anything but an object end a batch; order is kept", async () => {
+  test("no other topic, QoS or non-object, and keeps the order", async () => {
     const { device, payloads } = outboxDevice(undefined, { batch: {} });
     const all: [string, object | string, (0 | 1)?][] = [
       ["a", { n: 0 }],
@@ -121,7 +121,7 @@ describe("what goes out together", () => {
     ]);
   });
 
-  test("lines of the log are in no batch", async () => {
+  test("no log lines", async () => {
     const { device, fill, host } = batching();
     await fill(2);
     device.log("info", "line");
@@ -135,7 +135,7 @@ describe("what goes out together", () => {
     ]);
   });
 
-  test("maxBytes is a limit of the payload as it is sent", async () => {
+  test("at most maxBytes of payload as sent", async () => {
     const one = '{"n":0,"time":1796000000000}'.length;
     for (const [maxBytes, first] of [
       [4 * one + 5, 4],
@@ -150,7 +150,7 @@ describe("what goes out together", () => {
     }
   });
 
-  test("a reading that is larger than maxBytes goes by itself", async () => {
+  test("a reading larger than maxBytes alone", async () => {
     const { device, payloads } = outboxDevice(undefined, { batch: { maxBytes: 64 } });
     const large = { text: "x".repeat(100) };
     for (const payload of [{ n: 0 }, large, { n: 1 }]) await device.enqueue({ topic: "data", payload, timeMs: 1 });
@@ -158,7 +158,7 @@ describe("what goes out together", () => {
     expect(payloads()).toEqual(['[{"n":0,"time":1}]', JSON.stringify({ ...large, time: 1 }), '[{"n":1,"time":1}]']);
   });
 
-  test("what is in flight as part of a batch is not evicted", async () => {
+  test("readings that are not evicted while it is in flight", async () => {
     let more = async () => {};
     const { device, fill, groups, dropped } = batching(
       { maxReadings: 3 },
@@ -186,7 +186,7 @@ describe("what goes out together", () => {
 });
 
 describe("encode", () => {
-  test("gets what was enqueued, and its text, bytes or object is sent", async () => {
+  test("gets the enqueued readings, and its text, bytes or object is sent", async () => {
     const seen: (readonly BatchReading[])[] = [];
     const results: unknown[] = ["line\nline", Uint8Array.of(1, 2), { all: [1] }];
     const { device, host } = outboxDevice(undefined, {
@@ -212,7 +212,7 @@ describe("encode", () => {
     expect(base64Decode("AQI=")).toEqual(Uint8Array.of(1, 2));
   });
 
-  test("text made of bytes is sent as text", async () => {
+  test("may return bytes of text, which are sent as text", async () => {
     const { device, host } = outboxDevice(undefined, { batch: { encode: () => "line" } });
     for (const byte of [1, 2]) await device.enqueue({ topic: "data", payload: Uint8Array.of(byte) });
     await device.flush();
@@ -229,7 +229,7 @@ describe("encode", () => {
     ["gives a promise", async () => "x", "INVALID_PAYLOAD", /is a Promise/],
     ["gives NaN", () => ({ n: Number.NaN }), "INVALID_PAYLOAD", /payload\.n is NaN/],
     ["gives a number", () => 7, "INVALID_PAYLOAD", /must return text/],
-  ])("%s for many: each is encoded alone, with one event", async (_name, encode, code, message) => {
+  ])("that %s for several readings is called for each alone, with one event", async (_name, encode, code, message) => {
     const failing = (readings: readonly BatchReading[]) => {
       const ns = readings.map(({ payload }) => (payload as { n: number }).n);
       return ns.length > 1 && ns[0] === 0 ? encode() : JSON.stringify(ns.map((n) => ({ n })));
@@ -242,7 +242,7 @@ describe("encode", () => {
     expect(JSON.stringify(events)).not.toContain("secret");
   });
 
-  test("fails for one reading even alone: that one goes as it was enqueued, with one event for all", async () => {
+  test("that fails for a single reading sends that one as enqueued, with one event for all", async () => {
     const failing = (readings: readonly BatchReading[]) => {
       const ns = readings.map(({ payload }) => (payload as { n: number }).n);
       if (ns.includes(1)) throw new Error("one");
@@ -255,7 +255,7 @@ describe("encode", () => {
     expect(events.length).toBe(1);
   });
 
-  test("one that throws for everything costs one event a batch, and sends everything", async () => {
+  test("that always throws causes one event per batch, and everything is sent", async () => {
     const failing = () => {
       throw new Error("all");
     };
@@ -265,14 +265,14 @@ describe("encode", () => {
     expect([groups(), events.length]).toEqual([[[0], [1], [2], [3], [4], [5]], 2]);
   });
 
-  test("what it makes of one reading alone may be smaller than the reading", async () => {
+  test("may return less than the reading for one alone", async () => {
     const { device, payloads } = batching({ maxBytes: 64, encode: (readings) => `[{"n":${readings.length}}]` });
     await device.enqueue({ topic: "data", payload: { n: "x".repeat(100) } });
     await device.flush();
     expect(payloads()).toEqual(['[{"n":1}]']);
   });
 
-  test("a gateway that takes nothing but what it makes: a bad reading costs no other, and holds up none", async () => {
+  test("with a gateway that accepts only its format: a bad reading neither loses nor delays others", async () => {
     const json = (readings: readonly BatchReading[]) => ({
       all: readings.map(({ payload }) => [...(payload as Uint8Array)]),
     });
@@ -292,7 +292,7 @@ describe("encode", () => {
     expect(alone + 1).toBeLessThanOrEqual(2 * 5 + 1);
   });
 
-  test("columns", async () => {
+  test("columns returns members as arrays", async () => {
     const { device, host } = outboxDevice(undefined, { batch: { encode: columns } });
     const readings: object[] = [{ temperature: 21.5 }, { temperature: 21.6, wet: true }, { wet: null, a: { b: [1] } }];
     for (const [i, payload] of readings.entries()) {
@@ -307,7 +307,7 @@ describe("encode", () => {
     expect(payloadOf(host.sent[1].request)).toBe("text");
   });
 
-  test("columns of readings without a time, and names that it cannot have", () => {
+  test("columns omits missing times, and rejects reserved names", () => {
     const reading = (timeMs: number | undefined, payload: object) => ({ sequence: 0, timeMs, payload }) as BatchReading;
     expect(columns([reading(undefined, { a: 1 }), reading(7, { a: 2 }), reading(9, { __proto__: null, b: 3 })])).toBe(
       '{"t0":7,"dt":[null,0,2],"a":[1,2,null],"b":[null,null,3]}',
@@ -319,7 +319,7 @@ describe("encode", () => {
   });
 });
 
-describe("a rejection of many", () => {
+describe("a rejected batch", () => {
   const codes: [string, () => HttpResponse][] = [
     ["InvalidJSON", () => refused("InvalidParameterValue.InvalidJSON")],
     ["InvalidMsgLen", () => refused("FailedOperation.InvalidMsgLen")],
@@ -328,7 +328,7 @@ describe("a rejection of many", () => {
     ["422", () => page(422)],
   ];
 
-  test.each(codes)("%s: the one bad reading is found by halving, wherever it stands", async (_name, reject) => {
+  test.each(codes)("with %s is halved until the bad reading is found", async (_name, reject) => {
     for (const count of [2, 3, 5, 8, 13, 20]) {
       for (let bad = 0; bad < count; bad++) {
         const { device, fill, groups, dropped } = batching({}, (group) => (group.includes(bad) ? reject() : undefined));
@@ -346,7 +346,7 @@ describe("a rejection of many", () => {
     }
   });
 
-  test("a size that the gateway does not take lowers maxBytes for this life", async () => {
+  test("that is too large lowers maxBytes until the restart", async () => {
     const { device, fill, groups, payloads } = batching({}, (_group, request) =>
       payloadOf(request).length > 400 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
     );
@@ -366,7 +366,7 @@ describe("a rejection of many", () => {
     ).toBeGreaterThan(4);
   });
 
-  test("a code about the size of what was acknowledged before does not lower it", async () => {
+  test("with a size code for an acknowledged size does not lower maxBytes", async () => {
     const { device, fill, groups } = batching({ maxReadings: 4 }, (group) =>
       group.includes(5) ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
     );
@@ -378,7 +378,7 @@ describe("a rejection of many", () => {
     expect(groups().at(-1)).toEqual([20, 21, 22, 23]);
   });
 
-  test("a reading that is too large even alone makes the batches of all others no smaller", async () => {
+  test("with a reading that is too large alone does not make other batches smaller", async () => {
     const { device, fill, groups } = batching({}, (group) =>
       group.includes(0) ? refused("InvalidParameterValue.PayloadOverLimit") : undefined,
     );
@@ -389,7 +389,7 @@ describe("a rejection of many", () => {
     expect(groups().at(-1)?.length).toBe(20);
   });
 
-  test("what encode makes of one reading is sent though batches have become smaller", async () => {
+  test("still sends the encoded form of one reading after batches became smaller", async () => {
     const { device, fill, payloads, events } = batching(
       { encode: (readings) => JSON.stringify(readings.map(({ payload }) => payload)).replaceAll(",", ",        ") },
       (group) => (group.length > 1 ? refused("InvalidParameterValue.PayloadOverLimit") : undefined),
@@ -402,7 +402,7 @@ describe("a rejection of many", () => {
     expect(events).toEqual([]);
   });
 
-  test("two bad readings cost each other nothing", async () => {
+  test("with two bad readings finds both", async () => {
     const { device, fill, dropped, delivered } = batching({}, (group) =>
       group.includes(3) || group.includes(4) ? refused("X.InvalidJSON") : undefined,
     );
@@ -412,7 +412,7 @@ describe("a rejection of many", () => {
     expect(delivered.length).toBe(18);
   });
 
-  test("a gateway that rejects every array takes the readings one by one, and is soon asked no more", async () => {
+  test("that is always rejected as an array is sent as single readings, soon without trying", async () => {
     const { device, fill, groups, events } = batching({}, (_group, request) =>
       payloadOf(request).startsWith("[") ? refused("InvalidParameterValue.InvalidJSON") : undefined,
     );
@@ -424,7 +424,7 @@ describe("a rejection of many", () => {
     expect(events[0]).toMatchObject({ message: expect.stringMatching(/^The gateway rejects arrays of readings/) });
   });
 
-  test("an unknown code: each is judged by itself, and none is lost for the others", async () => {
+  test("with an unknown code is sent as single readings, and none is lost", async () => {
     const { device, fill, dropped, groups } = batching({}, (group) =>
       group.includes(2) ? refused("New.Code") : undefined,
     );
@@ -434,14 +434,14 @@ describe("a rejection of many", () => {
     expect(dropped).toMatchObject([{ message: { payload: '{"n":2}' }, error: { gatewayCode: "New.Code" } }]);
   });
 
-  test("an unknown code for everything ends the flush and keeps everything", async () => {
+  test("with an unknown code for everything ends the flush and keeps everything", async () => {
     const { device, fill, groups } = batching({}, () => refused("New.Code"));
     await fill(8);
     expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 8, reason: "unknown" });
     expect(groups().length).toBe(5);
   });
 
-  test("a topic that is not permitted is passed over as a whole", async () => {
+  test("for a topic without permission is skipped as a whole", async () => {
     const { device, fill, groups } = batching({ maxReadings: 2 }, (_group, request) =>
       bodyOf(request).TopicName === "P/d/data" ? refused("UnauthorizedOperation.PermissionDenied") : undefined,
     );
@@ -462,14 +462,14 @@ describe("a rejection of many", () => {
     expect(groups().length).toBe(1);
   });
 
-  test("a portal's page for everything costs no more requests than without batches, and one", async () => {
+  test("behind a captive portal costs at most one more request than without batches", async () => {
     const { device, fill, groups } = batching({}, () => page(200));
     await fill(20);
     expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 20, reason: "unreadable" });
     expect(groups().length).toBe(5);
   });
 
-  test("a page that stays for one reading alone: it is found by halving", async () => {
+  test("with an HTML page for one reading is halved until that is found", async () => {
     const { device, fill, dropped, groups } = batching({}, (group) => (group.includes(11) ? page(403) : undefined));
     await fill(20);
     expect(await device.flush()).toMatchObject({ delivered: 19, dropped: 1, reason: "empty" });
@@ -486,7 +486,7 @@ test("statistics count every reading of a batch", async () => {
   expect(device.stats()).toMatchObject({ published: 10, dropped: {}, outbox: { size: 0 } });
 });
 
-test("a deletion that fails after the acknowledgement: nothing of the batch is sent again", async () => {
+test("is not resent if its deletion fails after the acknowledgement", async () => {
   const { device, fill, groups, host, delivered } = batching();
   await fill(4);
   const storage = host.storage as NonNullable<typeof host.storage>;
@@ -504,6 +504,6 @@ test("a deletion that fails after the acknowledgement: nothing of the batch is s
 test.each<[OutboxOptions, string]>([
   [{ batch: { maxBytes: 20000 } }, "outbox.batch.maxBytes must not exceed maxPayloadBytes, 16384."],
   [{ batch: { maxReading: 5 } as never }, "Unknown option `batch.maxReading`; did you mean `maxReadings`?"],
-])("%j is refused as an option", (outbox, message) => {
+])("the batch option %j is rejected", (outbox, message) => {
   expect(() => outboxDevice(undefined, outbox)).toThrow(expect.objectContaining({ code: "INVALID_OPTION", message }));
 });

@@ -4,7 +4,7 @@ import { outboxDevice, reading, settled } from "../support/outbox-device.js";
 import { gated } from "../support/storage.js";
 import { page, type Reply, refused, taken } from "../support/virtual-host.js";
 
-test.each([Number.NaN, -5000, 1e18])("a clock that shows %d loses no reading", async (nowMs) => {
+test.each([Number.NaN, -5000, 1e18])("outbox loses no reading with a clock that shows %d", async (nowMs) => {
   const { device, host, dropped, payloads } = outboxDevice();
   await device.enqueue({ ...reading("a"), timeMs: 0 });
   await device.enqueue({ ...reading("b"), timeMs: 0 });
@@ -16,7 +16,7 @@ test.each([Number.NaN, -5000, 1e18])("a clock that shows %d loses no reading", a
   expect(payloads()).toEqual(["a", "b"]);
 });
 
-test("a signer that cannot sign loses no reading", async () => {
+test("outbox loses no reading with a failing signer", async () => {
   for (const [code, ended] of [
     ["KEY_INCONSISTENT", "credential"],
     ["INVALID_CREDENTIAL", "credential"],
@@ -39,7 +39,7 @@ test("a signer that cannot sign loses no reading", async () => {
 const rejectA: Reply = ({ body }) =>
   Buffer.from(body).includes('"a"') ? refused("InvalidParameterValue.PayloadOverLimit") : taken();
 
-test("classify decides in place of the table", async () => {
+test("classify overrides the error table", async () => {
   const classify = () => "server" as const;
   const { device, dropped } = outboxDevice(rejectA, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
@@ -48,7 +48,7 @@ test("classify decides in place of the table", async () => {
   expect(dropped).toEqual([]);
 });
 
-test("classify that returns no class is as if it were not there", async () => {
+test("classify that returns no class is ignored", async () => {
   const classify = () => "permanent" as never;
   const { device } = outboxDevice(rejectA, {}, {}, { retry: { classify } });
   await device.enqueue(reading("a"));
@@ -56,7 +56,7 @@ test("classify that returns no class is as if it were not there", async () => {
   expect(await device.flush()).toMatchObject({ delivered: 1, dropped: 1, reason: "empty" });
 });
 
-test("classify that throws is as if it were not there", async () => {
+test("classify that throws is ignored", async () => {
   const classify = () => {
     throw new Error("a fault of the app's");
   };
@@ -68,7 +68,7 @@ test("classify that throws is as if it were not there", async () => {
 });
 
 describe("the caller's bytes", () => {
-  test("may be used again at once", async () => {
+  test("may be reused at once", async () => {
     const { device, delivered } = outboxDevice();
     const buffer = Buffer.from([1, 2, 3]);
     const safe = device.enqueue(reading(buffer));
@@ -79,8 +79,8 @@ describe("the caller's bytes", () => {
   });
 });
 
-describe("what was taken and could not be deleted at once", () => {
-  test("is reported as delivered when it is, by a flush", async () => {
+describe("an acknowledged message whose deletion failed", () => {
+  test("is reported as delivered by a later flush", async () => {
     const gate = gated();
     const { device, delivered, payloads } = outboxDevice(undefined, {}, { storage: gate.storage });
     await device.enqueue(reading("a"));
@@ -93,7 +93,7 @@ describe("what was taken and could not be deleted at once", () => {
     expect(payloads()).toEqual(["a"]);
   });
 
-  test("nor is what was refused asked again or called damaged", async () => {
+  test("or a rejected one is neither resent nor reported as corrupt", async () => {
     const gate = gated();
     let rejections = 0;
     const reply: Reply = (...args) => {
@@ -112,7 +112,7 @@ describe("what was taken and could not be deleted at once", () => {
     expect(payloads()).toEqual(["a", "c", "a", "b"]);
   });
 
-  test("or to make room", async () => {
+  test("is deleted to make room", async () => {
     const gate = gated();
     const { device, delivered, dropped } = outboxDevice(undefined, { maxMessages: 1 }, { storage: gate.storage });
     await device.enqueue(reading("a"));
@@ -127,7 +127,7 @@ describe("what was taken and could not be deleted at once", () => {
   });
 });
 
-test("close is to the storage what a power cut is: the next device's readings are safe from the last one's", async () => {
+test("after close no writes are issued, so that the next device's readings are safe", async () => {
   const gate = gated();
   const first = outboxDevice(undefined, {}, { storage: gate.storage }, { storageTimeoutMs: 2147483647 });
   await first.box.open();
@@ -148,7 +148,7 @@ test("close is to the storage what a power cut is: the next device's readings ar
   expect(second.payloads()).toEqual(["accepted"]);
 });
 
-test("a message that was refused is no longer under way: the oldest makes room", async () => {
+test("a rejected message is no longer in flight: the oldest is evicted", async () => {
   const memory = createMemoryStorage();
   const enqueued: Promise<unknown>[] = [];
   let deletions = 0;
@@ -171,7 +171,7 @@ test("a message that was refused is no longer under way: the oldest makes room",
   expect(payloads()).toEqual(["a", "c", "a", "d".repeat(170)]);
 });
 
-test("a topic that a record cannot hold is refused, not stored in a way that cannot be read", async () => {
+test("a topic that a record cannot represent is rejected, not stored unreadably", async () => {
   const { box } = outboxDevice();
   for (const topic of ["", "t".repeat(256), "a#b", "a\0"]) {
     await expect(box.enqueue({ topic, payload: "", qos: 1, endpoint: 0 })).rejects.toMatchObject({
@@ -181,8 +181,8 @@ test("a topic that a record cannot hold is refused, not stored in a way that can
   expect(box.size).toBe(0);
 });
 
-describe("a refusal that is not the gateway's", () => {
-  test("empties no outbox", async () => {
+describe("a rejection by a proxy", () => {
+  test("does not empty the outbox", async () => {
     let portal = true;
     const { device, dropped, payloads } = outboxDevice(() => (portal ? page(400) : taken()));
     for (const payload of ["a", "b", "c"]) await device.enqueue(reading(payload));
@@ -196,7 +196,7 @@ describe("a refusal that is not the gateway's", () => {
   });
 });
 
-test("what is damaged is reported once, however often the storage fails while it is found", async () => {
+test("a corrupt record is reported once, however often the storage fails meanwhile", async () => {
   for (let failing = 1; failing < 14; failing++) {
     const memory = createMemoryStorage();
     const { device } = outboxDevice(undefined, {}, { storage: memory });

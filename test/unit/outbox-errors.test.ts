@@ -129,7 +129,7 @@ async function story(seed: number): Promise<string[]> {
   return wrong;
 }
 
-test("storage errors, refusals, outages, restarts and calls all at once: nothing accepted is lost, order is kept but for messages that were rejected", async () => {
+test("outbox loses nothing and keeps the order with random storage errors, rejections, outages and restarts", async () => {
   const stories = Number(process.env.STORIES ?? 60);
   const first = Number(process.env.SEED ?? 1);
   for (let seed = first; seed < first + stories; seed++)

@@ -27,7 +27,7 @@ async function fill({ device }: ReturnType<typeof outboxDevice>, ...payloads: st
   for (const payload of payloads) await device.enqueue(reading(payload));
 }
 
-describe("a code that speaks of the message", () => {
+describe("a code about the message", () => {
   test.each([
     "InvalidParameterValue.PayloadOverLimit",
     "FailedOperation.InvalidMsgLen",
@@ -38,7 +38,7 @@ describe("a code that speaks of the message", () => {
     "InvalidParameterValue.PayloadEncoding",
     "InvalidParameterValue.Qos",
     "RequestSizeLimitExceeded",
-  ])("%s costs the message after one round of evidence", async (code) => {
+  ])("%s drops the message after one round of evidence", async (code) => {
     const box = rejecting((payload) => (payload === "bad" ? refused(code) : undefined));
     await fill(box, "bad", "a", "b");
     expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 1, remaining: 0, reason: "empty" });
@@ -48,7 +48,7 @@ describe("a code that speaks of the message", () => {
     ]);
   });
 
-  test("keeps a message that waits alone, until another one can be its witness", async () => {
+  test("keeps a single message until another one can serve as evidence", async () => {
     const box = rejecting((payload) => (payload === "bad" ? refused("X.PayloadOverLimit") : undefined));
     await fill(box, "bad");
     expect(await box.device.flush()).toMatchObject({ delivered: 0, dropped: 0, remaining: 1, reason: "message" });
@@ -56,7 +56,7 @@ describe("a code that speaks of the message", () => {
     expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 1, remaining: 0, reason: "empty" });
   });
 
-  test("keeps everything while everything is rejected alike", async () => {
+  test("keeps everything while everything is rejected", async () => {
     const box = rejecting(() => refused("X.PayloadOverLimit"));
     await fill(box, "a", "b", "c", "d", "e", "f");
     for (let i = 0; i < 5; i++) {
@@ -75,7 +75,7 @@ describe("a code that speaks of the message", () => {
     expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 0, reason: "empty" });
   });
 
-  test("is no evidence without a RequestId: it may be the verdict on another message", async () => {
+  test("is not evidence without a RequestId", async () => {
     const nameless = () => ({
       ...refused("X.PayloadOverLimit"),
       body: Buffer.from('{"Response":{"Error":{"Code":"X.PayloadOverLimit"}}}'),
@@ -86,7 +86,7 @@ describe("a code that speaks of the message", () => {
   });
 });
 
-describe("what is not known to speak of the message", () => {
+describe("an unknown rejection", () => {
   const same = (status: number) => () => page(status);
   test.each<[string, () => HttpResponse]>([
     ["a code of tomorrow", () => refused("Something.New")],
@@ -95,7 +95,7 @@ describe("what is not known to speak of the message", () => {
     ["HTTP 400 without the gateway's JSON", same(400)],
     ["the same unreadable page with HTTP 200", same(200)],
     ["the same unreadable page with HTTP 403", same(403)],
-  ])("%s costs a message only after three rounds with three others", async (_name, response) => {
+  ])("with %s drops a message only after three rounds with three others", async (_name, response) => {
     const box = rejecting((payload) => (payload === "bad" ? response() : undefined));
     await fill(box, "bad", "a", "b");
     expect(await box.device.flush()).toMatchObject({ delivered: 2, dropped: 0, remaining: 1 });
@@ -104,7 +104,7 @@ describe("what is not known to speak of the message", () => {
     expect(box.payloads().slice(-8)).toEqual(["bad", "f", "bad", "e", "bad", "d", "bad", "c"]);
   });
 
-  test("another reason in between starts anew", async () => {
+  test("with another reason in between restarts the evidence", async () => {
     const box = rejecting((payload, times) =>
       payload === "bad" ? refused(times === 3 ? "Y.Other" : "X.New") : undefined,
     );
@@ -112,7 +112,7 @@ describe("what is not known to speak of the message", () => {
     expect(await box.device.flush()).toMatchObject({ delivered: 4, dropped: 0, remaining: 1, reason: "unknown" });
   });
 
-  test("pages that differ are no evidence", async () => {
+  test("with different HTML pages is not evidence", async () => {
     let n = 0;
     const box = rejecting((payload) =>
       payload === "bad" ? { ...page(200), body: Buffer.from(`<html>incident ${n++}</html>`) } : undefined,
@@ -121,7 +121,7 @@ describe("what is not known to speak of the message", () => {
     expect(await box.device.flush()).toMatchObject({ delivered: 5, dropped: 0, remaining: 1, reason: "unreadable" });
   });
 
-  test("a gateway that rejects half of everything at random costs few messages", async () => {
+  test("of random messages drops few", async () => {
     let seed = 7;
     const random = () => {
       seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
@@ -183,7 +183,7 @@ describe("account, device, console, form and service", () => {
     ["MissingParameter", "protocol"],
     ["UnknownParameter", "protocol"],
     ["InvalidAction", "protocol"],
-  ])("%s is never evidence, whatever else is acknowledged", async (code, ended) => {
+  ])("%s is never evidence", async (code, ended) => {
     const box = rejecting((payload) => (payload === "x" ? refused(code) : undefined));
     await box.device.enqueue({ topic: "other", payload: "x" });
     await fill(box, "a", "b", "c", "d", "e");
@@ -194,7 +194,7 @@ describe("account, device, console, form and service", () => {
     expect(box.dropped).toEqual([]);
   });
 
-  test("a topic without permission is passed over with all its messages, the others go out in order", async () => {
+  test("a topic without permission is skipped, the others are sent in order", async () => {
     const box = outboxDevice((request) =>
       topicOf(request).endsWith("/closed") ? refused("ResourceNotFound.TopicPolicyNotExist") : taken(),
     );
@@ -213,7 +213,7 @@ describe("account, device, console, form and service", () => {
   });
 });
 
-test("what can no longer be sent is handed back at once", async () => {
+test("a message that can no longer be sent is reported at once", async () => {
   const first = outboxDevice(() => taken());
   await first.device.enqueue({ topic: "t".repeat(240), payload: "x" });
   const storage = first.host.storage;
@@ -236,14 +236,14 @@ test("what can no longer be sent is handed back at once", async () => {
   expect(dropped).toMatchObject([{ reason: "rejected", error: { code: "TOPIC_TOO_LONG" } }]);
 });
 
-describe("the outbox never falls silent", () => {
+describe("the outbox keeps trying", () => {
   const DAY_MS = 86400000;
   test.each<[string, HttpResponse | Error]>([
     ["a rejected credential", refused("AuthFailure.SignatureFailure")],
     ["a certificate that is not accepted", new NetworkError("CERTIFICATE_REJECTED", "tls", "m")],
     ["an account in arrears", refused("FailedOperation.AccountIsolated")],
     ["a rejection of everything", refused("X.PayloadOverLimit")],
-  ])("after %s it goes on with at most ten minutes more between flushes, and says so", async (_name, response) => {
+  ])("after %s, with at most ten more minutes between flushes, and reports it", async (_name, response) => {
     let good = false;
     const ends: string[] = [];
     const box = rejecting(() => (good ? undefined : response), {
@@ -264,7 +264,7 @@ describe("the outbox never falls silent", () => {
     expect(box.dropped).toEqual([]);
   });
 
-  test("a pause that the gateway asked for is kept by the schedule", async () => {
+  test("after a pause requested by the gateway", async () => {
     const box = rejecting(
       (payload, times) => (payload === "a" && times === 1 ? page(429, { "retry-after": "120" }) : undefined),
       {
@@ -276,7 +276,7 @@ describe("the outbox never falls silent", () => {
     expect(box.host.sent[1].atMs - box.host.sent[0].atMs).toBeGreaterThanOrEqual(120000);
   });
 
-  test("a pause ends a flush of the outbox's own, and not one that the app waits for", async () => {
+  test("and a pause ends only automatic flushes", async () => {
     const reports: object[] = [];
     const options = { onFlushed: (report: object) => reports.push(report) };
     const respond = (_payload: string, times: number) => (times === 1 ? page(503, { "retry-after": "20" }) : undefined);
@@ -297,7 +297,7 @@ describe("the outbox never falls silent", () => {
   });
 });
 
-describe("a proxy that sends a page behind each response, too late for the host to find it", () => {
+describe("a proxy that appends a page to each response, undetected by the host", () => {
   /** What was sent before is the response of whatever is sent on the same connection. */
   const leftover =
     (response: () => HttpResponse): Reply =>
@@ -308,7 +308,7 @@ describe("a proxy that sends a page behind each response, too late for the host 
     ["400", () => page(400)],
     ["404", () => page(404)],
     ["an empty response", () => ({ ...page(200), body: new Uint8Array(0) })],
-  ])("costs no reading with %s, though each is the same", async (_name, response) => {
+  ])("loses no reading with %s", async (_name, response) => {
     const box = outboxDevice(leftover(response), {}, {}, { retry: false });
     await fill(box, ..."abcdefghij");
     for (let n = 0; n < 5 && box.box.size > 0; n++) await box.device.flush();
@@ -316,7 +316,7 @@ describe("a proxy that sends a page behind each response, too late for the host 
     expect(box.delivered.length).toBe(10);
   });
 
-  test("what is rejected is sent again on a new connection, others on the kept one", async () => {
+  test("causes retries on new connections, others on the keep-alive one", async () => {
     const box = rejecting((payload) => (payload === "bad" ? refused("X.PayloadOverLimit") : undefined));
     await fill(box, "a", "bad", "b", "c");
     expect(await box.device.flush()).toMatchObject({ delivered: 3, dropped: 1 });
@@ -324,7 +324,7 @@ describe("a proxy that sends a page behind each response, too late for the host 
     expect(sent.sort()).toEqual(["a false", "b false", "bad false", "bad true", "c false"]);
   });
 
-  test("costs no line of a log", async () => {
+  test("loses no log line", async () => {
     const lines: string[] = [];
     const { device } = outboxDevice(
       (request, index, context) => {
@@ -345,7 +345,7 @@ describe("a proxy that sends a page behind each response, too late for the host 
   });
 });
 
-describe("a log that waits in the outbox", () => {
+describe("a log in the outbox", () => {
   const isLog = ({ path }: HttpRequest) => path === "/device/reportlog";
 
   async function withLog(respond: (request: HttpRequest) => HttpResponse) {
@@ -365,27 +365,24 @@ describe("a log that waits in the outbox", () => {
     ["a captive portal's page", () => page(200)],
     ["a code that is not known", () => refused("Code.Of.Tomorrow")],
     ["a code that speaks of the message", () => refused("X.PayloadOverLimit")],
-  ])(
-    "is kept through %s at its own path, whatever readings are acknowledged, which go out in order",
-    async (_name, response) => {
-      const box = await withLog((request) => (isLog(request) ? response() : taken()));
-      for (let n = 0; n < 6; n++) {
-        await fill(box, `x${n}`, `y${n}`);
-        expect(await box.device.flush()).toMatchObject({ dropped: 0, remaining: 1 });
-      }
-      const readings = box.host.sent.filter(({ request }) => !isLog(request)).map(({ request }) => payloadOf(request));
-      const expected = [..."abcdef", ...Array.from({ length: 6 }, (_, n) => [`x${n}`, `y${n}`]).flat()];
-      expect(readings).toEqual(expected);
-    },
-  );
+  ])("survives %s at its path while readings are delivered in order", async (_name, response) => {
+    const box = await withLog((request) => (isLog(request) ? response() : taken()));
+    for (let n = 0; n < 6; n++) {
+      await fill(box, `x${n}`, `y${n}`);
+      expect(await box.device.flush()).toMatchObject({ dropped: 0, remaining: 1 });
+    }
+    const readings = box.host.sent.filter(({ request }) => !isLog(request)).map(({ request }) => payloadOf(request));
+    const expected = [..."abcdef", ...Array.from({ length: 6 }, (_, n) => [`x${n}`, `y${n}`]).flat()];
+    expect(readings).toEqual(expected);
+  });
 
-  test("costs no reading, which is kept whatever logs are acknowledged", async () => {
+  test("causes no loss of readings", async () => {
     const box = await withLog((request) => (isLog(request) ? taken() : refused("X.PayloadOverLimit")));
     expect(await box.device.flush()).toMatchObject({ delivered: 1, dropped: 0, remaining: 6 });
     expect(box.dropped).toEqual([]);
   });
 
-  test("is given up on the evidence of another log", async () => {
+  test("is dropped on the evidence of another log", async () => {
     const dropped: string[] = [];
     const box = await withLog((request) => {
       if (!isLog(request)) return taken();

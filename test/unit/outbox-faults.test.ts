@@ -49,7 +49,7 @@ describe("a key that reads as absent", () => {
     return { memory, writes, ...outboxDevice(undefined, options, { storage }) };
   };
 
-  test("is passed over, those behind it go out, and nothing of it is deleted", async () => {
+  test("is skipped and not deleted, and later ones are sent", async () => {
     let isBlind = true;
     const { device, payloads, dropped, memory, writes } = await blind((name) => isBlind && name === key(0));
     expect(await device.flush()).toMatchObject({
@@ -66,7 +66,7 @@ describe("a key that reads as absent", () => {
     expect(await memory.keys()).toEqual([]);
   });
 
-  test("is lost if it is so at the next flush, and others could be read meanwhile", async () => {
+  test("is lost if it is absent at the next flush, and others were readable", async () => {
     const { device, dropped, memory, box } = await blind((name) => name === key(0));
     expect(await device.flush()).toMatchObject({ delivered: 2, dropped: 0, remaining: 1, reason: "storage" });
     expect(await device.flush()).toMatchObject({ delivered: 0, dropped: 1, remaining: 0, reason: "empty" });
@@ -76,7 +76,7 @@ describe("a key that reads as absent", () => {
     expect(await memory.keys()).toEqual([key(0)]);
   });
 
-  test("is not lost while nothing can be read", async () => {
+  test("is not lost while nothing is readable", async () => {
     let isBlind = true;
     const { device, dropped } = await blind(() => isBlind);
     for (let i = 0; i < 3; i++) {
@@ -88,7 +88,7 @@ describe("a key that reads as absent", () => {
   });
 });
 
-test("what is not listed is not overwritten: its number is passed over, and it is delivered", async () => {
+test("an unlisted message is not overwritten, and is delivered", async () => {
   const { memory, storage } = faulty();
   await fill(memory, "a", "b", "c");
   storage.keys = () => Promise.resolve([]);
@@ -99,7 +99,7 @@ test("what is not listed is not overwritten: its number is passed over, and it i
   expect(payloads()).toEqual(["a", "b", "c", "d"]);
 });
 
-test("text that is garbled once is no reason to delete a message", async () => {
+test("a message that is read incorrectly once is not deleted", async () => {
   const { memory, storage } = faulty();
   await fill(memory, "a", "b");
   const garbled = new Set<string>();
@@ -115,7 +115,7 @@ test("text that is garbled once is no reason to delete a message", async () => {
   expect([payloads(), dropped]).toEqual([["a", "b"], []]);
 });
 
-describe("a storage that has no room", () => {
+describe("a storage without room", () => {
   /** @param room messages that fit */
   const limited = (room: () => number, options = {}) => {
     const { memory, storage, writes } = faulty();
@@ -141,14 +141,14 @@ describe("a storage that has no room", () => {
     expect(payloads()).toEqual(["c", "d", "e"]);
   });
 
-  test("is asked four times at most for one message, each time with more deleted", async () => {
+  test("is tried at most four times for one message, after more deletions each time", async () => {
     const { device, dropped, refusals, box } = limited(() => (refusals() > 0 ? 0 : 12));
     for (let i = 0; i < 12; i++) await device.enqueue(reading(String(i)));
     expect((await failure(device.enqueue(reading("x")))).code).toBe("STORAGE_FULL");
     expect([refusals(), dropped.length, box.size]).toEqual([4, 6, 6]);
   });
 
-  test("refuses what is new under rejectNewest, and keeps the rest", async () => {
+  test("rejects new messages under rejectNewest", async () => {
     const { device, dropped, box } = limited(() => 2, { policy: "rejectNewest" });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
@@ -156,7 +156,7 @@ describe("a storage that has no room", () => {
     expect([dropped.length, box.size]).toEqual([0, 2]);
   });
 
-  test("is not written to again before something was deleted, or an hour has passed", async () => {
+  test("is not written to before a deletion, or for an hour", async () => {
     let room = 0;
     const { device, refusals, host } = limited(() => room);
     const enqueue = () => device.enqueue(reading("a"));
@@ -180,7 +180,7 @@ describe("a storage that has no room", () => {
     expect(refusals()).toBe(4);
   });
 
-  test("is emptied although nothing can be written, and what was delivered stays so after a restart", async () => {
+  test("is emptied although nothing can be written, also across a restart", async () => {
     const { memory, storage, writes } = faulty();
     await fill(memory, "a");
     storage.set = () => Promise.reject(storageFull());
@@ -227,7 +227,7 @@ describe("a storage that has stopped writing", () => {
     ]);
   });
 
-  test("what is stored is still delivered and deleted", async () => {
+  test("stored messages are still delivered and deleted", async () => {
     const { device, memory, stop, payloads } = setup();
     await device.enqueue(reading("stored"));
     stop();
@@ -237,7 +237,7 @@ describe("a storage that has stopped writing", () => {
     expect(await memory.keys()).toEqual([]);
   });
 
-  test("enqueue rejects with STORAGE_STOPPED and the reason when the gateway is out of reach", async () => {
+  test("enqueue rejects with STORAGE_STOPPED and the reason if the gateway is unreachable", async () => {
     const { device, stop } = setup(() => {
       throw new NetworkError("CONNECTION_REFUSED", "connect", "down");
     });
@@ -248,7 +248,7 @@ describe("a storage that has stopped writing", () => {
   });
 });
 
-describe("a storage that does not end", () => {
+describe("a storage that does not respond", () => {
   /** Holds the operations that a test chooses. */
   const holding = () => {
     const { memory, storage, writes } = faulty();
@@ -273,7 +273,7 @@ describe("a storage that does not end", () => {
   };
 
   test.each(["keys", "get", "set"])(
-    "in %s fails after storageTimeoutMs, and at once until that has ended",
+    "in %s fails after storageTimeoutMs, then at once until the operation has ended",
     async (what) => {
       const { storage, control, release, begun } = holding();
       control.hold = (operation) => operation === what;
@@ -293,7 +293,7 @@ describe("a storage that does not end", () => {
     },
   );
 
-  test("waits ten seconds by default", async () => {
+  test("fails after ten seconds by default", async () => {
     const { storage, control } = holding();
     control.hold = () => true;
     const { box, host } = outboxDevice(undefined, {}, { storage });
@@ -330,7 +330,7 @@ describe("a storage that does not end", () => {
 });
 
 describe("a deletion that fails after it took effect", () => {
-  test("is reported as the eviction that it was, whatever overlaps it", async () => {
+  test("is reported as an eviction", async () => {
     const { memory, storage } = faulty();
     const { device, dropped, payloads } = outboxDevice(undefined, { maxMessages: 2 }, { storage });
     await device.enqueue(reading("a"));
@@ -349,7 +349,7 @@ describe("a deletion that fails after it took effect", () => {
     expect(payloads()).toEqual(["c", "d"]);
   });
 
-  test("and cannot be looked into at once is reported later", async () => {
+  test("and cannot be verified at once is reported later", async () => {
     const { memory, storage } = faulty();
     const { device, dropped } = outboxDevice(undefined, { maxMessages: 1 }, { storage });
     await device.enqueue(reading("a"));
@@ -367,7 +367,7 @@ describe("a deletion that fails after it took effect", () => {
     expect(dropped).toMatchObject([{ reason: "evicted", message: { payload: "a" } }]);
   });
 
-  test("one that had no effect leaves the message where it was", async () => {
+  test("keeps the message if it had no effect", async () => {
     const { memory, storage } = faulty();
     const { device, dropped, payloads } = outboxDevice(undefined, { maxMessages: 1 }, { storage });
     await device.enqueue(reading("a"));
@@ -379,8 +379,8 @@ describe("a deletion that fails after it took effect", () => {
   });
 });
 
-describe("messages that wait for their turn to be stored", () => {
-  test("are all taken under dropOldest, though there is room for less", async () => {
+describe("messages waiting to be stored", () => {
+  test("are all accepted under dropOldest, although there is room for fewer", async () => {
     const { device, dropped, box } = outboxDevice(undefined, { maxMessages: 100 });
     const results = await Promise.all(Array.from({ length: 150 }, (_, i) => device.enqueue(reading(String(i)))));
     expect(results.length).toBe(150);
@@ -388,7 +388,7 @@ describe("messages that wait for their turn to be stored", () => {
     expect(box.size).toBe(100);
   });
 
-  test("wait for the message in flight where nothing else could make room", async () => {
+  test("wait for the message in flight if nothing else could make room", async () => {
     let respond: (response: HttpResponse) => void = () => {};
     const { device, host, dropped, payloads } = outboxDevice(
       (_request, index) => (index === 0 ? new Promise((resolve) => (respond = resolve)) : taken()),
@@ -409,7 +409,7 @@ describe("messages that wait for their turn to be stored", () => {
     expect(dropped.filter(({ message }) => message?.payload === "a")).toEqual([]);
   });
 
-  test("take the place of the message in flight when its attempt has failed", async () => {
+  test("evict the message in flight after its attempt has failed", async () => {
     const { device, host, dropped } = outboxDevice((_r, _i, context) => hang(context), { maxMessages: 1 });
     await device.enqueue(reading("a"));
     const flushed = device.flush({ deadlineMs: 5000 });
@@ -450,7 +450,7 @@ describe("log lines in the outbox", () => {
     device.close();
   });
 
-  test("never push out a reading that came while they waited", async () => {
+  test("never evict a reading that was added while they waited", async () => {
     const { device, dropped, box } = setup({ maxMessages: 4 });
     await device.enqueue(reading("a"));
     device.log("info", "line");
@@ -461,7 +461,7 @@ describe("log lines in the outbox", () => {
     device.close();
   });
 
-  test("make way for a reading where too many messages wait", async () => {
+  test("are dropped for a reading if too many messages wait", async () => {
     const never = () => new Promise<never>(() => {});
     const { device, host } = outboxDevice(undefined, {}, { storage: { ...createMemoryStorage(), keys: never } });
     const box = device.outbox as NonNullable<Device["outbox"]>;
@@ -492,7 +492,7 @@ describe("log lines in the outbox", () => {
   });
 });
 
-test.each([Number.NaN, 1e18, -1e18])("log lines are taken while the clock shows %d", async (nowMs) => {
+test.each([Number.NaN, 1e18, -1e18])("log lines are accepted while the clock shows %d", async (nowMs) => {
   const { device, host } = outboxDevice();
   host.setNow(nowMs);
   device.log("info", "line");

@@ -69,7 +69,7 @@ describe("onFlushed", () => {
     expect(Math.abs((attempt?.atMs ?? 0) - host.sent[0].atMs - (first.nextFlushMs ?? 0))).toBeLessThanOrEqual(1);
   });
 
-  test("reports an explicit flush; nothing follows once the outbox is empty", async () => {
+  test("reports an explicit flush, and no next time for an empty outbox", async () => {
     const { device, reports } = setup(() => taken());
     await device.enqueue(reading);
     const result = await device.flush();
@@ -85,7 +85,7 @@ describe("onFlushed", () => {
     expect(reports[0]).not.toHaveProperty("nextFlushMs");
   });
 
-  test("reports a storage that cannot be read", async () => {
+  test("reports an unreadable storage", async () => {
     const broken = { ...createMemoryStorage(), keys: () => Promise.reject(new Error("worn out")) };
     const reports: FlushReport[] = [];
     const device = new Device(
@@ -102,7 +102,7 @@ describe("onFlushed", () => {
     expect(reports).toMatchObject([{ reason: "storage", delivered: 0, error: { code: "STORAGE_FAILED" } }]);
   });
 
-  test("reports a flush that closing the device has ended", async () => {
+  test("reports a flush that was ended by close", async () => {
     const { device, reports } = setup(() => new Promise(() => {}));
     await device.enqueue(reading);
     const flushed = device.flush();
@@ -113,7 +113,7 @@ describe("onFlushed", () => {
     expect(reports[0]).not.toHaveProperty("nextFlushMs");
   });
 
-  test("what it throws does not affect delivery", async () => {
+  test("may throw without affecting delivery", async () => {
     const { device } = setup(() => taken(), {
       onFlushed() {
         throw new Error("of the app");
@@ -169,7 +169,7 @@ describe("retry events", () => {
     expect(JSON.stringify(events)).not.toContain(PSK);
   });
 
-  test("and so does the error event of the last attempt", async () => {
+  test("are followed by an error event with the same details", async () => {
     const { device, events } = setup(() => page(502), {}, { retry: false });
     await expect(device.publish(reading)).rejects.toMatchObject({ code: "HTTP_STATUS" });
     expect(events.at(-1)).toMatchObject({ type: "error", code: "HTTP_STATUS", status: 502 });

@@ -78,8 +78,8 @@ function watched(storage: Storage = createMemoryStorage()) {
 
 const long = "x".repeat(7000);
 
-describe("a message that is being sent while the outbox makes room behind it", () => {
-  test.each([0, 1, 5, 70])("leaves the others and their order, %d messages later", async (before) => {
+describe("a message in flight while others are evicted", () => {
+  test.each([0, 1, 5, 70])("keeps the order of the others, %d messages later", async (before) => {
     const open: ((response: HttpResponse) => void)[] = [];
     let isHolding = false;
     const reply = () => (isHolding ? new Promise<HttpResponse>((resolve) => open.push(resolve)) : taken());
@@ -108,7 +108,7 @@ describe("a message that is being sent while the outbox makes room behind it", (
   });
 });
 
-test("an outbox that failed while it was read holds each message once when it is read again", async () => {
+test("an outbox whose loading failed contains each message once when loaded again", async () => {
   const plain = setup();
   for (const payload of ["a", "b", "c"]) await plain.device.enqueue(reading(payload));
   const { bytes } = plain.box;
@@ -125,7 +125,7 @@ test("an outbox that failed while it was read holds each message once when it is
   }
 });
 
-test("another outbox with a name of the same length is left alone", async () => {
+test("another outbox with a name of the same length is not affected", async () => {
   const storage = createMemoryStorage();
   const other = setup({ storage, name: "abc" });
   await other.device.enqueue(reading("theirs"));
@@ -138,7 +138,7 @@ test("another outbox with a name of the same length is left alone", async () => 
   expect(await messageKeys(storage, "abc")).toEqual(["abc.00000000"]);
 });
 
-describe("operations of the storage follow each other", () => {
+describe("storage operations are sequential", () => {
   test("while messages are written, sent and deleted", async () => {
     const watch = watched();
     const { device } = setup({ storage: watch.storage });
@@ -149,7 +149,7 @@ describe("operations of the storage follow each other", () => {
     expect(watch.most).toBe(1);
   });
 
-  test("while a message is cleared away that was written although its writing failed", async () => {
+  test("while a message is removed whose failed write took effect", async () => {
     const watch = watched();
     const { device } = setup({ storage: watch.storage });
     await device.enqueue(reading("a"));
@@ -167,7 +167,7 @@ describe("operations of the storage follow each other", () => {
     expect(watch.most).toBe(1);
   });
 
-  test("while what was rejected is cleared away before anything else is written", async () => {
+  test("while rejected messages are removed before further writes", async () => {
     const watch = watched();
     const { device, box } = setup({ storage: watch.storage });
     await box.open();
@@ -187,7 +187,7 @@ describe("operations of the storage follow each other", () => {
     expect(watch.writes).toEqual(["delete out.00000000", "set out.00000001"]);
   });
 
-  test("a message costs one write and one deletion", async () => {
+  test("and a message costs one write and one deletion", async () => {
     const watch = watched();
     const { device } = setup({ storage: watch.storage });
     await device.enqueue(reading("a"));

@@ -33,7 +33,7 @@ describe("an online board", () => {
     ["by itself", {}],
     ["with its time", { timeField: "time" }],
     ["in the form of a batch", { batch: {} }],
-  ])("writes no flash for readings that are sent %s", async (_name, outbox) => {
+  ])("does not write flash for readings sent %s", async (_name, outbox) => {
     const { device, flash, host, delivered } = board(undefined, {
       flushIntervalMs: 30000,
       flushThreshold: 1,
@@ -53,15 +53,15 @@ describe("an online board", () => {
     expect([flash.writes.length, host.sent.length]).toEqual([1, 0]);
   });
 
-  test("readings that come all at once are sent one by one, in order", async () => {
+  test("sends simultaneous readings one by one, in order", async () => {
     const { device, flash, payloads } = board();
     await Promise.all([1, 2, 3, 4, 5].map((n) => device.enqueue(at(n))));
     expect([flash.writes, payloads()]).toEqual([[], ["1", "2", "3", "4", "5"]]);
   });
 });
 
-describe("what is not acknowledged in time", () => {
-  test("is stored after storeAfterMs, and deleted by the acknowledgement that comes late", async () => {
+describe("a reading that is not acknowledged in time", () => {
+  test("is stored after storeAfterMs, and deleted by a late acknowledgement", async () => {
     const gateway = held();
     const { device, flash, stored, host, delivered, box } = board(gateway.reply);
     const { sequence } = await device.enqueue(at(1));
@@ -72,7 +72,7 @@ describe("what is not acknowledged in time", () => {
     expect(delivered).toMatchObject([{ sequence, payload: "1" }]);
   });
 
-  test("a request that fails stores the reading at once, and the next flush sends it", async () => {
+  test("is stored at once if its request fails, and sent by the next flush", async () => {
     let reply: Reply = down;
     const { device, stored, host, payloads } = board((...given) => reply(...given));
     await device.enqueue(at(1));
@@ -86,14 +86,14 @@ describe("what is not acknowledged in time", () => {
     expect([payloads(), stored()]).toEqual([["1", "1", "2", "3"], []]);
   });
 
-  test("a pause that the gateway asks for holds readings back from being sent", async () => {
+  test("is not sent during a pause requested by the gateway", async () => {
     const { device, stored, host } = board(() => page(429, { "retry-after": "60" }));
     await device.enqueue(at(1));
     await device.enqueue(at(2));
     expect([stored(), host.sent.length]).toEqual([["1", "2"], 1]);
   });
 
-  test("a rejection is no verdict: the reading is stored, and judged with others", async () => {
+  test("or is rejected is stored, and retried with others", async () => {
     const { device, dropped, stored } = board((request) =>
       new TextDecoder().decode(request.body).includes("bad") ? refused("X.InvalidJSON") : taken(),
     );
@@ -104,7 +104,7 @@ describe("what is not acknowledged in time", () => {
     expect(dropped).toMatchObject([{ reason: "rejected" }]);
   });
 
-  test("a gateway that rejects lists costs two readings their flash, and then none", async () => {
+  test("costs two writes, and then none, with a gateway that rejects arrays", async () => {
     const { device, flash, host } = board(
       (request) =>
         JSON.parse(new TextDecoder().decode(request.body)).Payload.startsWith("[")
@@ -120,7 +120,7 @@ describe("what is not acknowledged in time", () => {
     expect([flash.writes.length, host.sent.length]).toEqual([2 * 2, 2 * 3 + 8]);
   });
 
-  test("four wait behind it in memory; with the fifth all are stored, oldest first", async () => {
+  test("has up to four behind it in memory; with the fifth all are stored, oldest first", async () => {
     const gateway = held();
     const { device, flash, stored, host } = board(gateway.reply);
     const enqueued = [1, 2, 3, 4, 5].map((n) => device.enqueue(at(n)));
@@ -131,7 +131,7 @@ describe("what is not acknowledged in time", () => {
     expect([stored(), host.sent.length, host.elapsedMs]).toEqual([["1", "2", "3", "4", "5", "6"], 1, 0]);
   });
 
-  test("each is stored no later than storeAfterMs after it was enqueued", async () => {
+  test("is stored at most storeAfterMs after it was enqueued", async () => {
     const gateway = held();
     const { device, stored, host } = board(gateway.reply);
     const first = device.enqueue(at(1));
@@ -142,7 +142,7 @@ describe("what is not acknowledged in time", () => {
     expect([stored(), host.elapsedMs]).toEqual([["1", "2"], 5000]);
   });
 
-  test("a storage without room rejects only what is not acknowledged either", async () => {
+  test("is rejected if the storage has no room", async () => {
     const gateway = held();
     const { device, host } = board(gateway.reply);
     (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
@@ -160,7 +160,7 @@ describe("what is not acknowledged in time", () => {
 });
 
 describe("flush", () => {
-  test("waits for what is being sent, counts it, and sends nothing twice", async () => {
+  test("waits for the reading in flight, counts it, and sends nothing twice", async () => {
     const gateway = held();
     const { device, payloads, flash } = board(gateway.reply);
     const enqueued = [1, 2].map((n) => device.enqueue(at(n)));
@@ -174,7 +174,7 @@ describe("flush", () => {
     expect([payloads(), flash.writes]).toEqual([["1", "2"], []]);
   });
 
-  test("stores what is unacknowledged before it resolves at its deadline", async () => {
+  test("stores unacknowledged readings before it resolves at its deadline", async () => {
     const { device, stored, host } = board((_request, _index, context) => hang(context), { storeAfterMs: 60000 });
     const enqueued = [1, 2, 3].map((n) => device.enqueue(at(n)));
     expect(await device.flush({ deadlineMs: 2000 })).toMatchObject({ delivered: 0, remaining: 3, reason: "deadline" });
@@ -182,7 +182,7 @@ describe("flush", () => {
     await Promise.all(enqueued);
   });
 
-  test("does not send again what is stored while its request is under way", async () => {
+  test("does not resend a reading that is stored while its request is pending", async () => {
     const gateway = held();
     const { device, payloads } = board(gateway.reply);
     await device.enqueue(at(1));
@@ -193,7 +193,7 @@ describe("flush", () => {
     expect(payloads()).toEqual(["1"]);
   });
 
-  test("of a device that is asleep soon: enqueued and flushed without waiting in between", async () => {
+  test("sends readings that were enqueued without waiting", async () => {
     const { device, flash } = board();
     const enqueued = device.enqueue(at(1));
     expect(await device.flush({ deadlineMs: 10000 })).toMatchObject({ delivered: 1, reason: "empty" });
@@ -202,7 +202,7 @@ describe("flush", () => {
   });
 });
 
-test("closing rejects what is neither acknowledged nor stored", async () => {
+test("close rejects readings that are neither acknowledged nor stored", async () => {
   const { device, stored, host } = board((_request, _index, context) => hang(context));
   const enqueued = [1, 2].map((n) => device.enqueue(at(n)).catch(({ code }) => code));
   await settled();
@@ -212,15 +212,15 @@ test("closing rejects what is neither acknowledged nor stored", async () => {
   expect([stored(), host.timers]).toEqual([[], 0]);
 });
 
-test("log lines are stored, and readings behind them keep their order", async () => {
+test("log lines are stored, and readings after them keep their order", async () => {
   const { device, box, payloads, flash } = board();
   await box.enqueue({ topic: "", payload: "[]", qos: 0, endpoint: 1 });
   await device.enqueue(at(1));
   expect([flash.values.size, payloads()]).toEqual([2, []]);
 });
 
-describe("what must not be lost or sent twice while a reading is in flight", () => {
-  test("a storage that stops meanwhile: the request under way is waited for, not repeated", async () => {
+describe("while a reading is in flight", () => {
+  test("a storage that stops does not repeat the pending request", async () => {
     const gateway = held();
     const { device, host, payloads } = board(gateway.reply);
     (host.storage as { set: unknown }).set = () => Promise.reject(new IotHubError("STORAGE_STOPPED", "stopped"));
@@ -237,7 +237,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect(payloads()).toEqual(["1", "2"]);
   });
 
-  test("readings that fill the memory behind it are stored, none is refused", async () => {
+  test("readings that fill the memory are stored, none is rejected", async () => {
     const gateway = held();
     const { device, box, host } = board(gateway.reply, { storeAfterMs: 60000, maxBytes: 100000 });
     const enqueued: Promise<unknown>[] = [];
@@ -249,7 +249,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect([box.size, host.sent.length, host.elapsedMs]).toEqual([8, 1, 0]);
   });
 
-  test("a flush ends at its deadline though the storage takes nothing", async () => {
+  test("a flush ends at its deadline although the storage fails", async () => {
     const { device, host } = board((_request, _index, context) => hang(context), { storeAfterMs: 1000 });
     (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
     const enqueued = failure(device.enqueue(at(1)));
@@ -258,7 +258,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect(await enqueued).toMatchObject({ code: "STORAGE_FAILED" });
   });
 
-  test("a storage that takes nothing does not keep readings from being sent once the network is back", async () => {
+  test("readings are sent after an outage although the storage fails", async () => {
     let reply: Reply = down;
     const { device, host, payloads } = board((...given) => reply(...given));
     (host.storage as { set: unknown }).set = () => Promise.reject(new Error("worn"));
@@ -269,7 +269,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect(payloads()).toEqual(["1", "2", "3"]);
   });
 
-  test("one that is stored late is not evicted for those behind it", async () => {
+  test("a reading that is stored late is not evicted for later ones", async () => {
     const gateway = held();
     const { device, stored, dropped, payloads } = board(gateway.reply, { maxMessages: 2 });
     await device.enqueue(at(1));
@@ -281,7 +281,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect([stored(), payloads()]).toEqual([["3"], ["1"]]);
   });
 
-  test("a reading with no room beside it waits for its end", async () => {
+  test("a reading without room waits for it", async () => {
     const gateway = held();
     const { device, stored, dropped, delivered } = board(gateway.reply, { maxMessages: 1 });
     await device.enqueue(at(1));
@@ -308,7 +308,7 @@ describe("what must not be lost or sent twice while a reading is in flight", () 
     expect([stored(), payloads(), delivered.length]).toEqual([[], ["1"], 1]);
   });
 
-  test("closing while it is stored: no write is begun afterwards, and every promise is settled", async () => {
+  test("close during its storing starts no further write, and settles every promise", async () => {
     const gateway = held();
     const { device, flash, host } = board(gateway.reply);
     const enqueued = [1, 2].map((n) => device.enqueue(at(n)).catch(({ code }) => code));

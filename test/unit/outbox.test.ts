@@ -19,7 +19,7 @@ import { hang, page, refused, taken, virtualHost } from "../support/virtual-host
 const reset = () => new NetworkError("CONNECTION_RESET", "read", "The connection was closed.");
 
 describe("enqueue and flush", () => {
-  test("what was enqueued is delivered in order, and gone", async () => {
+  test("messages are delivered in order, and deleted", async () => {
     const { device, box, host, delivered, payloads } = outboxDevice();
     const results = [];
     for (let i = 0; i < 5; i++) results.push(await device.enqueue(reading(String(i))));
@@ -33,7 +33,7 @@ describe("enqueue and flush", () => {
     expect(await host.storage?.keys()).toEqual([]);
   });
 
-  test("every kind of payload and topic arrives as publish would send it", async () => {
+  test("every type of payload and topic is sent like by publish", async () => {
     const messages = [
       { topic: "data", payload: "text 温度 😀 \u0000" },
       { topic: "$thing/up/property/P/d", payload: { t: [1, 2] }, qos: 0 as const },
@@ -56,7 +56,7 @@ describe("enqueue and flush", () => {
     expect(base64Decode(delivered[2].payload)).toEqual(messages[2].payload);
   });
 
-  test("what publish refuses, enqueue refuses", async () => {
+  test("enqueue rejects what publish rejects", async () => {
     const { device, box } = outboxDevice();
     expect((await failure(device.enqueue({ topic: "a+", payload: "" }))).code).toBe("TOPIC_WILDCARD");
     expect((await failure(device.enqueue(reading("x".repeat(16385))))).code).toBe("PAYLOAD_TOO_LARGE");
@@ -74,13 +74,13 @@ describe("enqueue and flush", () => {
     ["an interval", { flushIntervalMs: -1 }],
     ["a threshold", { flushThreshold: 0 }],
     ["text", "outbox" as never],
-  ])("%s is refused as an option", (_name, outbox) => {
+  ])("%s is rejected as an option", (_name, outbox) => {
     const host = virtualHost(() => taken());
     const options = { productId: "P", deviceName: "d", credential: { secret: "s" }, outbox };
     expect(() => new Device(options, host)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
 
-  test("without storage or without the option there is no outbox", async () => {
+  test("a device without storage or the option has no outbox", async () => {
     expect(() => outboxDevice(undefined, {}, { storage: undefined })).toThrow(IotHubError);
     const device = new Device(
       { productId: "P", deviceName: "d", credential: { secret: "s" } },
@@ -108,7 +108,7 @@ describe("enqueue and flush", () => {
     expect((await third.device.enqueue(reading("d"))).sequence).toBe(0);
   });
 
-  test("two devices share a storage under two names", async () => {
+  test("two devices can share a storage with two names", async () => {
     const storage = createMemoryStorage();
     const a = outboxDevice(undefined, { name: "a" }, { storage });
     const b = outboxDevice(undefined, { name: "ab" }, { storage });
@@ -122,8 +122,8 @@ describe("enqueue and flush", () => {
   });
 });
 
-describe("what is refused, what fails", () => {
-  test("a message that is refused for good lets the others through, and is handed back", async () => {
+describe("rejections and failures", () => {
+  test("a permanently rejected message does not block others, and is reported", async () => {
     const { device, dropped, payloads } = outboxDevice(({ body }) =>
       Buffer.from(body).includes('"b"') ? refused("InvalidParameterValue.TopicName") : taken(),
     );
@@ -151,7 +151,7 @@ describe("what is refused, what fails", () => {
     expect(host.sent.length).toBe(1);
   });
 
-  test("an outage: retried until the budget is spent or the time is up, then kept", async () => {
+  test("an outage is retried until the budget or the time is used up, then messages are kept", async () => {
     let up = false;
     const { device, host, retried, payloads, box } = outboxDevice(() => {
       if (up) return taken();
@@ -169,7 +169,7 @@ describe("what is refused, what fails", () => {
     expect(payloads().slice(-2)).toEqual(["a", "b"]);
   });
 
-  test("never later than the deadline, whatever hangs", async () => {
+  test("a flush ends at its deadline, whatever hangs", async () => {
     const http = outboxDevice((_r, _i, options) => hang(options));
     await http.device.enqueue(reading("a"));
     expect(await http.device.flush({ deadlineMs: 700 })).toMatchObject({ remaining: 1, reason: "deadline" });
@@ -189,7 +189,7 @@ describe("what is refused, what fails", () => {
     expect(disk.host.elapsedMs).toBe(50);
   });
 
-  test("a flush waits for the one under way", async () => {
+  test("a flush waits for the pending one", async () => {
     const { device } = outboxDevice();
     for (let i = 0; i < 4; i++) await device.enqueue(reading(String(i)));
     const [first, second] = await Promise.all([device.flush(), device.flush()]);
@@ -199,7 +199,7 @@ describe("what is refused, what fails", () => {
     expect((await device.flush()).reason).toBe("empty");
   });
 
-  test("the outbox reads what this version's format is, and ignores what version 0.1 stored", async () => {
+  test("the outbox reads the current format, and ignores that of version 0.1", async () => {
     const storage = createMemoryStorage();
     const stored: [string, string][] = [
       ["out.0000000a", '11mvxprbeo#data#{"温度":21.5}'],
@@ -230,7 +230,7 @@ describe("what is refused, what fails", () => {
     expect(await storage.get("out.0000000d")).toBe("11mvxprbeo#data#next");
   });
 
-  test("what makes no sense is dropped and reported, the rest survives", async () => {
+  test("corrupt messages are dropped and reported, the others kept", async () => {
     const flash = new Flash();
     const first = outboxDevice(undefined, {}, { storage: flash.start().storage });
     for (const payload of ["a", "b".repeat(900), "c", "d"]) await first.device.enqueue(reading(payload));
@@ -246,7 +246,7 @@ describe("what is refused, what fails", () => {
     expect([...flash.values.keys()]).toEqual(["other"]);
   });
 
-  test("what a later version stored is left to it, and its number is not used", async () => {
+  test("messages of a later version are kept, and their numbers not used", async () => {
     const flash = new Flash();
     flash.values.set("out.00000007", "2 whatever it needs#then the rest");
     const { device, dropped, payloads } = outboxDevice(undefined, {}, { storage: flash.start().storage });
@@ -257,7 +257,7 @@ describe("what is refused, what fails", () => {
     expect([...flash.values.keys()]).toEqual(["out.00000007"]);
   });
 
-  test("a storage that fails: enqueue says so, flush says so, nothing is sent twice", async () => {
+  test("a failing storage is reported by enqueue and flush, and nothing is sent twice", async () => {
     type Operation = "get" | "set" | "delete" | "keys";
     const memory = createMemoryStorage();
     let broken: Operation | undefined = "set";
@@ -300,7 +300,7 @@ describe("what is refused, what fails", () => {
 });
 
 describe("bounds", () => {
-  test("dropOldest: by count and by bytes, the oldest goes and is handed back", async () => {
+  test("dropOldest evicts and reports the oldest by count and by bytes", async () => {
     const count = outboxDevice(undefined, { maxMessages: 3 });
     for (const name of ["a", "b", "c", "d", "e"]) await count.device.enqueue(reading(name));
     expect(count.dropped).toMatchObject([
@@ -317,7 +317,7 @@ describe("bounds", () => {
     expect(bytes.box.bytes).toBeLessThanOrEqual(2800);
   });
 
-  test("rejectNewest: what is new is refused, what waits stays", async () => {
+  test("rejectNewest rejects new messages", async () => {
     const { device, box, payloads, dropped } = outboxDevice(undefined, { maxMessages: 2, policy: "rejectNewest" });
     await device.enqueue(reading("a"));
     await device.enqueue(reading("b"));
@@ -334,7 +334,7 @@ describe("bounds", () => {
     ["a board's storage", boardLimits, {}, 3999],
     ["maxBytes", {}, { maxBytes: 4000 }, 3967],
     ["a storage in memory", {}, {}, 65536],
-  ])("what can never fit is refused at once: %s", async (_name, limits, options, valueBytes) => {
+  ])("a message that can never fit is rejected at once: %s", async (_name, limits, options, valueBytes) => {
     const storage = { ...createMemoryStorage(), ...limits };
     const { device, dropped, payloads } = outboxDevice(undefined, options, { storage }, { maxPayloadBytes: 10 ** 6 });
     // Head, topic and separators: 11mhhz2800#data#
@@ -359,7 +359,7 @@ describe("bounds", () => {
     expect(dropped).toEqual([]);
   });
 
-  test("the message that is being sent is not the one that is dropped", async () => {
+  test("the message in flight is not evicted", async () => {
     let release: (response: HttpResponse) => void = () => {};
     const { device, dropped, payloads, host } = outboxDevice(
       (_r, index) => (index === 0 ? new Promise((resolve) => (release = resolve)) : taken()),
@@ -376,7 +376,7 @@ describe("bounds", () => {
     expect(payloads()).toEqual(["a", "c"]);
   });
 
-  test.each([{}, { batch: {} }])("calls that wait are bounded, by number and by bytes: %j", async (options) => {
+  test.each([{}, { batch: {} }])("waiting calls are limited by number and by bytes: %j", async (options) => {
     const never = () => new Promise<never>(() => {});
     for (const [count, payload] of [
       [256, ""],
@@ -391,7 +391,7 @@ describe("bounds", () => {
     }
   });
 
-  test("the bounds of a board fit its partition of 24 KB, and leave room for others", async () => {
+  test("the limits of a board fit its partition of 24 KB, and leave room for other data", async () => {
     // Six pages of 126 entries of 32 bytes, one of them kept free for moving (ESP-IDF, "NVS"): above 300 entries in use,
     // reclaiming a page copies what others rewrite.
     for (const payload of ["", "x".repeat(60), "x".repeat(1000), "x".repeat(3900), new Uint8Array(2970)]) {
@@ -406,7 +406,7 @@ describe("bounds", () => {
 });
 
 describe("wear", () => {
-  test("one write and one deletion in a message's life, and nothing else", async () => {
+  test("a message costs one write and one deletion", async () => {
     const flash = new Flash();
     for (let starts = 0; starts < 4; starts++) {
       const { device } = outboxDevice(undefined, {}, { storage: flash.start().storage });
@@ -420,7 +420,7 @@ describe("wear", () => {
     expect(flash.writes.filter((write) => write.startsWith("set ")).length).toBe(400);
   });
 
-  test("a reading with a topic of 20 and a payload of 56 bytes takes 4 entries, with a field of 7 more to come", async () => {
+  test("a reading with a topic of 20 and a payload of 56 bytes takes 4 entries, with 7 bytes to spare", async () => {
     const { device, box, host } = outboxDevice();
     await device.enqueue({ topic: "t".repeat(20), payload: "x".repeat(56) });
     expect(box.bytes).toBe(4 * 32);
@@ -430,7 +430,7 @@ describe("wear", () => {
 });
 
 describe("automatic flushing", () => {
-  test("at the interval, at the threshold, and for what an earlier start left", async () => {
+  test("runs at the interval, at the threshold, and for messages of an earlier run", async () => {
     const storage = createMemoryStorage();
     const earlier = outboxDevice(undefined, {}, { storage });
     await earlier.device.enqueue(reading("left"));
@@ -455,7 +455,7 @@ describe("automatic flushing", () => {
     expect(host.sent[4].atMs - start).toBe(30000);
   });
 
-  test("an outage is asked ever less often, and what waits is sent when it ends", async () => {
+  test("retries less and less often in an outage, and sends everything when it ends", async () => {
     let up = false;
     const { host, device, box } = outboxDevice(
       () => {
@@ -475,7 +475,7 @@ describe("automatic flushing", () => {
     expect(host.elapsedMs).toBeLessThan(24 * 3600000 + 700000);
   });
 
-  test("a storage that cannot be read yet is asked again", async () => {
+  test("retries a storage that cannot be read yet", async () => {
     const memory = createMemoryStorage();
     await outboxDevice(undefined, {}, { storage: memory }).device.enqueue(reading("a"));
     let fails = 3;
@@ -487,7 +487,7 @@ describe("automatic flushing", () => {
 });
 
 describe("close", () => {
-  test("settles every promise, stops every timer, keeps what is stored", async () => {
+  test("settles every promise, stops every timer, and keeps stored messages", async () => {
     const storage = createMemoryStorage();
     const never = () => new Promise<never>(() => {});
     const { device, host, box } = outboxDevice(never, { flushIntervalMs: 1000 }, { storage });
@@ -505,7 +505,7 @@ describe("close", () => {
     expect((await next.device.flush()).delivered).toBe(1);
   });
 
-  test("callbacks that throw do no harm", async () => {
+  test("callbacks that throw do not affect delivery", async () => {
     const bad = () => {
       throw new Error("listener");
     };

@@ -47,9 +47,9 @@ function inTurn(...responses: (HttpResponse | Error)[]): Reply {
   };
 }
 
-describe("a response that came before", () => {
+describe("a repeated response", () => {
   test.each([1, 2, 8, 16])(
-    "%d responses ago is not believed: the request is sent again on a new connection",
+    "from %d responses ago is not accepted: the request is resent on a new connection",
     async (ago) => {
       const own = Array.from({ length: ago }, () => taken());
       const last = taken();
@@ -64,14 +64,14 @@ describe("a response that came before", () => {
     },
   );
 
-  test("is remembered for 16 responses", async () => {
+  test("is recognized for 16 responses", async () => {
     const own = Array.from({ length: 17 }, () => taken());
     const { device } = setup(inTurn(...own, own[0]));
     for (let n = 0; n < 17; n++) await device.publish(message);
     expect((await device.publish(message)).attempts).toBe(1);
   });
 
-  test("is told by the text of its id, of numbers too, and of long ones", async () => {
+  test("is recognized by the text of its RequestId, also of numbers and long ones", async () => {
     const number = (digits: string) => json(`{"code":0,"message":"","requestId":${digits}}`);
     for (const [first, second] of [
       [number("12345678901234567890"), number("12345678901234567891")],
@@ -85,14 +85,14 @@ describe("a response that came before", () => {
     }
   });
 
-  test("is no verdict on a later message, if it is a rejection", async () => {
+  test("is not evidence against a later message if it is a rejection", async () => {
     const rejection = refused("X.PayloadOverLimit");
     const { device } = setup(inTurn(rejection, rejection, taken()));
     expect(await failure(device.publish(message))).toMatchObject({ gatewayCode: "X.PayloadOverLimit" });
     expect((await device.publish(message)).attempts).toBe(2);
   });
 
-  test.each([401, 403, 404, 408, 429, 500])("is sent again with status %d as with any other", async (status) => {
+  test.each([401, 403, 404, 408, 429, 500])("causes a retry with status %d, too", async (status) => {
     const rejection = refused("X.PayloadOverLimit", { "retry-after": "100" }, status);
     const { device, host } = setup(inTurn(taken(), rejection, rejection, taken()), { retry: { maxAttempts: 1 } });
     await device.publish(message);
@@ -101,14 +101,14 @@ describe("a response that came before", () => {
     expect((await device.publish(message)).attempts).toBe(2);
   });
 
-  test("counts on a new connection, where no earlier response can come", async () => {
+  test("is accepted on a new connection, where no earlier response can arrive", async () => {
     const one = taken();
     const { device, host } = setup(() => ({ ...one, reused: false }));
     for (let n = 0; n < 4; n++) expect((await device.publish(message)).attempts).toBe(1);
     expect(host.sent.length).toBe(4);
   });
 
-  test("is found by a host that does not say whether a connection was kept", async () => {
+  test("is recognized on a host that does not report reused connections", async () => {
     const [one, two] = [taken(), taken()];
     const { device } = setup((_request, index) => ({ ...[one, one, two][index], reused: undefined }));
     await device.publish(message);
@@ -119,7 +119,7 @@ describe("a response that came before", () => {
 describe("a page with status 408", () => {
   const late = () => page(408, { connection: "close" });
 
-  test("is of a server that waited too long for a request: it is sent again at once, on a new connection", async () => {
+  test("causes an immediate retry on a new connection", async () => {
     const { device, host, fresh } = setup(inTurn(taken(), late(), taken()));
     await device.publish(message);
     expect((await device.publish(message)).attempts).toBe(2);
@@ -127,7 +127,7 @@ describe("a page with status 408", () => {
     expect(host.elapsedMs).toBe(0);
   });
 
-  test("is a timeout if it comes again, or with the gateway's own words", async () => {
+  test("is a timeout if repeated, or with a response of the gateway", async () => {
     for (const response of [late(), refused("InternalError", {}, 408)]) {
       const { device, host } = setup(inTurn(response));
       expect(await failure(device.publish(message))).toMatchObject({ status: 408 });
@@ -135,7 +135,7 @@ describe("a page with status 408", () => {
     }
   });
 
-  test("costs no reading, and does not end a flush", async () => {
+  test("loses no reading, and does not end a flush", async () => {
     let n = 0;
     const { device, delivered } = outboxDevice(() => (n++ % 2 === 0 ? late() : taken()), {}, {}, { retry: false });
     for (let i = 0; i < 5; i++) await device.enqueue(reading(`${i}`));
@@ -144,13 +144,13 @@ describe("a page with status 408", () => {
   });
 });
 
-test("responses without an id are not taken for each other", () => {
+test("responses without a RequestId are not treated as repeated", () => {
   const responses = new OwnResponses();
   for (let n = 0; n < 3; n++) expect(responses.take("", true)).toBe("own");
 });
 
-describe("a gateway that gives the same id to all", () => {
-  test("costs one repetition, once, and no new connections", async () => {
+describe("a gateway with a constant RequestId", () => {
+  test("costs one retry once, and no new connections", async () => {
     const { device, host, fresh, reasons } = setup(inTurn(taken()));
     for (let n = 0; n < 50; n++) await device.publish(message);
     expect(host.sent.length).toBe(51);
@@ -158,7 +158,7 @@ describe("a gateway that gives the same id to all", () => {
     expect(reasons()).toEqual([]);
   });
 
-  test("may give several such ids, each of which costs one repetition", async () => {
+  test("may use several RequestIds, each of which costs one retry", async () => {
     const ids = [taken(), taken(), taken()];
     let n = 0;
     const { device, host, reasons } = setup((_request, index, { fresh }) => {
@@ -173,7 +173,7 @@ describe("a gateway that gives the same id to all", () => {
 });
 
 describe("new connections for ten minutes", () => {
-  test("follow a repeated id, with one event", async () => {
+  test("follow a repeated RequestId, with one event", async () => {
     const first = taken();
     const { device, host, fresh, reasons } = setup((_request, index, { fresh }) => ({
       ...(index === 0 || index === 1 ? first : taken()),
@@ -191,7 +191,7 @@ describe("new connections for ten minutes", () => {
     expect(reasons()).toEqual(["repeated"]);
   });
 
-  test("follow surplus, are prolonged by more of it, and begin again", async () => {
+  test("follow surplus bytes, and are prolonged by more", async () => {
     const { device, host, http, fresh, reasons } = setup((_request, index, { fresh }) => ({
       ...taken(),
       reused: index > 0 && !fresh,
@@ -212,7 +212,7 @@ describe("new connections for ten minutes", () => {
     expect(reasons()).toEqual(["surplus", "surplus"]);
   });
 
-  test("are not asked for because of what a shared host had counted before", async () => {
+  test("do not follow surplus bytes counted earlier by a shared host", async () => {
     const host = virtualHost(() => taken());
     Object.assign(host.http, { surplus: 7 });
     const options = { productId: "P", deviceName: "d", credential: { secret: "s" } };
@@ -221,21 +221,21 @@ describe("new connections for ten minutes", () => {
   });
 });
 
-describe("a response before its request was written", () => {
-  test("is not believed as a success: the request is sent again on a new connection", async () => {
+describe("an early response", () => {
+  test("is not accepted as a success: the request is resent on a new connection", async () => {
     const { device, fresh } = setup(inTurn({ ...taken(), early: true }, taken()));
     expect((await device.publish(message)).attempts).toBe(2);
     expect(fresh()).toEqual([false, true]);
   });
 
-  test("is not believed again and again, and then fails", async () => {
+  test("is rejected repeatedly, then the request fails", async () => {
     const { device, host } = setup(() => ({ ...taken(), early: true, reused: false }));
     const error = await failure(device.publish(message));
     expect(error).toMatchObject({ code: "RESPONSE_EARLY", errorClass: "server", retryable: true });
     expect(host.sent.length).toBe(2);
   });
 
-  test("is reported as itself as a rejection, and its connection not used again", async () => {
+  test("is reported as a rejection, and its connection not reused", async () => {
     const { device, fresh } = setup(inTurn({ ...refused("X.PayloadOverLimit"), early: true }, taken()));
     expect(await failure(device.publish(message))).toMatchObject({
       code: "GATEWAY_REJECTED",
@@ -251,7 +251,7 @@ describe("a response before its request was written", () => {
     ["a code that is not known", () => refused("Code.Of.Tomorrow")],
     ["a page", () => page(413)],
     ["a portal's page", () => page(200)],
-  ])("is no evidence against the message as %s, which is passed over", async (_name, response) => {
+  ])("is not evidence against the message as %s, which is skipped", async (_name, response) => {
     const box = outboxDevice((request) => {
       const { Payload } = JSON.parse(Buffer.from(request.body).toString());
       return Payload === "early" ? { ...response(), early: true } : taken();
@@ -267,21 +267,21 @@ describe("a response before its request was written", () => {
 describe("a rejection without a RequestId", () => {
   const rejection = json('{"Response":{"Error":{"Code":"X.PayloadOverLimit","Message":"no"}}}');
 
-  test("is never a message's own by itself, and makes the next request take a new connection", async () => {
+  test("is not attributed to a message, and makes the next request use a new connection", async () => {
     const { device, fresh } = setup(inTurn(rejection, taken()));
     expect(await failure(device.publish(message))).toMatchObject({ errorClass: "unknown" });
     await device.publish(message);
     expect(fresh()).toEqual([false, true]);
   });
 
-  test.each([302, 400, 404])("does so as a page with status %d, which may cost a message, too", async (status) => {
+  test.each([302, 400, 404])("does so as a page with status %d, which can count as evidence", async (status) => {
     const { device, fresh } = setup(inTurn(page(status), taken()));
     await failure(device.publish(message));
     await device.publish(message);
     expect(fresh()).toEqual([false, true]);
   });
 
-  test.each([401, 500, 503])("leaves the connection alone as a page with status %d", async (status) => {
+  test.each([401, 500, 503])("does not affect the connection as a page with status %d", async (status) => {
     const { device, fresh } = setup(inTurn(page(status), taken()));
     await failure(device.publish(message));
     await device.publish(message);
@@ -289,7 +289,7 @@ describe("a rejection without a RequestId", () => {
   });
 });
 
-test("a request that is sent again because its connection was dead is still protected", async () => {
+test("a request that is resent after a dead connection is still protected", async () => {
   const first = taken();
   const dead = new NetworkError("CONNECTION_RESET", "first-byte", "m", { stale: true });
   const replies = [first, dead, refused("InternalError"), first, taken()];
@@ -306,14 +306,14 @@ function text(requestId: string): HttpResponse {
   return json(JSON.stringify({ Response: { RequestId: requestId } }));
 }
 
-describe("an id with line feeds", () => {
-  test("is one id: its parts are not taken for ids that came before", () => {
+describe("a RequestId with line feeds", () => {
+  test("does not match its parts", () => {
     const own = new OwnResponses();
     expect([own.take("a\nb", true), own.take("a", true), own.take("b", true)]).toEqual(["own", "own", "own"]);
     expect(own.take("a\nb", true)).toBe("repeated");
   });
 
-  test("is forgotten like any other, so that what is remembered does not grow", () => {
+  test("is dropped like any other, so that memory is bounded", () => {
     const own = new OwnResponses();
     const ids = Array.from({ length: 20 }, (_, i) => `${i}${"\n".repeat(40)}${i}`);
     for (const id of ids) expect(own.take(id, true)).toBe("own");
@@ -323,7 +323,7 @@ describe("an id with line feeds", () => {
   });
 });
 
-describe("what is remembered of RequestIds", () => {
+describe("the memory of RequestIds", () => {
   const remembering = (...ids: string[]) => {
     const own = new OwnResponses();
     for (const id of ids) own.take(id, false);
@@ -338,19 +338,19 @@ describe("what is remembered of RequestIds", () => {
     [66, 32, "repeated"],
     [66, 33, "repeated"],
     [66, 34, "own"],
-  ])("of %d characters, with another one at %d: %s", (length, at, verdict) => {
+  ])("with %d characters, one differing at %d: %s", (length, at, verdict) => {
     const id = Array.from({ length }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
     const other = `${id.slice(0, at)}#${id.slice(at + 1)}`;
     expect(remembering(id).take(other, true)).toBe(verdict);
   });
 
-  test("one with line feeds is one, and its parts are others", () => {
+  test("distinguishes one with line feeds from its parts", () => {
     const own = remembering("a\nb");
     expect(["a", "b"].map((id) => own.take(id, true))).toEqual(["own", "own"]);
     expect(own.take("a\nb", true)).toBe("repeated");
   });
 
-  test("none is part of another", () => {
+  test("does not match parts of another", () => {
     expect(["bc", "ab", "abcd", "b"].map((id) => remembering("abc").take(id, true))).toEqual([
       "own",
       "own",
@@ -359,7 +359,7 @@ describe("what is remembered of RequestIds", () => {
     ]);
   });
 
-  test("of those that the gateway gives several times, the last 16", () => {
+  test("keeps the last 16 of those repeated by the gateway", () => {
     const [first, ...rest] = many(16).reverse();
     const own = remembering(...many(16), first, ...rest);
     expect(own.take(first, true)).toBe("own");
@@ -368,7 +368,7 @@ describe("what is remembered of RequestIds", () => {
     expect(own.take(first, true)).toBe("repeated");
   });
 
-  test("one that is given again and again takes no other's place", () => {
+  test("does not drop others for a frequently repeated one", () => {
     const own = remembering(...many(16), ...Array.from({ length: 20 }, () => "id-1"));
     expect(own.take("id-2", true)).toBe("repeated");
   });

@@ -27,7 +27,7 @@ function refusal(payload: unknown, limit?: number): IotHubError {
 const bytes = [1, 0, 254, 255];
 const other = (code: string) => runInNewContext(code, { SharedArrayBuffer });
 
-describe("bytes are bytes", () => {
+describe("bytes are sent as bytes", () => {
   const buffer = Uint8Array.from([9, ...bytes, 9, 9, 9]).buffer;
   const shared = new SharedArrayBuffer(4);
   new Uint8Array(shared).set(bytes);
@@ -48,7 +48,7 @@ describe("bytes are bytes", () => {
     expect(payloadOf(payload)).toEqual(bytes);
   });
 
-  test("a buffer that was transferred is no empty message", () => {
+  test("a transferred buffer is rejected", () => {
     const gone = new ArrayBuffer(4);
     const view = new Uint8Array(gone);
     const { port1 } = new MessageChannel();
@@ -62,12 +62,12 @@ describe("bytes are bytes", () => {
     for (const payload of [gone, view]) expect(refusal(payload).message).toMatch(/transferred/);
   });
 
-  test("an object that bears the tag of a buffer is none", () => {
+  test("an object with the tag of a buffer is not one", () => {
     expect(refusal({ [Symbol.toStringTag]: "ArrayBuffer", __proto__: { made: 1 } }).code).toBe("INVALID_PAYLOAD");
   });
 });
 
-describe("what JSON cannot express is refused, with its path", () => {
+describe("values that JSON cannot represent are rejected with their path", () => {
   class Empty {
     #t = 1;
     get t() {
@@ -136,14 +136,14 @@ describe("what JSON cannot express is refused, with its path", () => {
     expect(refusal(payload).message).toBe(`The payload must be text, bytes or an object; ${said}.`);
   });
 
-  test("an object that contains itself is named where it begins", () => {
+  test("a circular object is reported where it begins", () => {
     const payload: Record<string, unknown> = { a: { list: [1] } };
     (payload.a as { list: unknown[] }).list.push(payload.a);
     expect(refusal(payload).message).toBe("payload.a.list[1] is an object that contains it.");
   });
 });
 
-test("what JSON expresses is sent as JSON.stringify has it", () => {
+test("JSON is sent like by JSON.stringify", () => {
   class Reading {
     t = 21.5;
     #secret = 1;
@@ -177,7 +177,7 @@ describe("limits", () => {
     return payload;
   };
 
-  test("as many levels as are allowed, and not one more", () => {
+  test("nesting is limited", () => {
     expect(payloadOf(nested(MAX_JSON_DEPTH))).toBe(JSON.stringify(nested(MAX_JSON_DEPTH)));
     for (const levels of [MAX_JSON_DEPTH + 1, 100000]) {
       expect(refusal(nested(levels)).message).toMatch(
@@ -186,26 +186,26 @@ describe("limits", () => {
     }
   });
 
-  test("a toJSON that goes on for ever ends", () => {
+  test("an endless toJSON is rejected", () => {
     const endless = (): object => ({ toJSON: () => ({ next: endless() }) });
     expect(refusal(endless()).code).toBe("INVALID_PAYLOAD");
   });
 
   // Looked at one by one, they would not end within the limit of a test.
-  test("shared objects that would unfold to billions are refused by their count", () => {
+  test("shared objects that would expand to billions are rejected", () => {
     let payload: object = {};
     for (let i = 0; i < 15; i++) payload = Array(8).fill(payload);
     expect(refusal(payload).code).toBe("PAYLOAD_TOO_LARGE");
   });
 
-  test("a list with a gap of a billion places", () => {
+  test("a sparse array with a billion elements is rejected", () => {
     const list: number[] = [];
     list[1e9] = 1;
     expect(refusal({ list }).code).toBe("PAYLOAD_TOO_LARGE");
   });
 });
 
-test("a fault in toJSON or a proxy is a typed error with its cause", () => {
+test("an exception of toJSON or a proxy is a typed error with its cause", () => {
   const cause = new TypeError("trap");
   for (const payload of [
     {

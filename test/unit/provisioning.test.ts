@@ -128,7 +128,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     return { registrar, storage, host: board(registrar, storage) };
   };
 
-  test("registers once, stores, and then uses what it has stored", async () => {
+  test("registers once, and then uses the stored credential", async () => {
     const { registrar, storage, host } = setUp();
     const first = await provision(options, host);
     expect(first).toEqual({
@@ -147,7 +147,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     expect(storage.values.size).toBe(kind === "psk" ? 1 : 3);
   });
 
-  test("stores the credential before anything else happens", async () => {
+  test("stores the credential first", async () => {
     const { registrar, storage } = setUp();
     const order: string[] = storage.log;
     const host = board(registrar, storage, {
@@ -172,7 +172,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     ]);
   });
 
-  test("registers again when forced, and leaves nothing of the old credential", async () => {
+  test("registers again with force, and deletes the old credential", async () => {
     const { registrar, storage, host } = setUp();
     for (let count = 1; count <= 4; count++) {
       const result = await provision({ ...options, force: true }, host);
@@ -183,7 +183,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     expect(await provision(withoutSecret, host)).toMatchObject(registrar.current);
   });
 
-  test("forgets", async () => {
+  test("deletes its credential with forget", async () => {
     const { registrar, storage, host } = setUp();
     storage.values.set("clock", "1s0");
     await provision(options, host);
@@ -204,7 +204,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     ["forgetting", true, (host) => forget(host)],
   ];
   describe.each(scenarios)("power cut during %s", (name, provisioned, run) => {
-    test.each<Cut>(["before", "after", "torn"])("%s each storage operation", async (cut) => {
+    test.each<Cut>(["before", "after", "torn"])("recovers from a power cut %s each storage operation", async (cut) => {
       let operations = 0;
       let cuts = 0;
       for (let failAt = 1; ; failAt++) {
@@ -237,7 +237,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
     // With a certificate, the one scenario that writes and deletes parts stands for all.
     const twice = kind === "psk" || name === "a forced registration";
     if (twice)
-      test("at each storage operation of the start after it, too", async () => {
+      test("recovers from a second power cut during the next start", async () => {
         for (let failAt = 1, more = true; more; failAt++) {
           more = false;
           for (let second = 1; ; second++) {
@@ -258,7 +258,7 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
         }
       });
 
-    test("while the gateway's response is under way", async () => {
+    test("recovers from a power cut before the response arrives", async () => {
       const registrar = new Registrar(kind);
       const storage = new FragileStorage();
       if (provisioned) await provision(options, board(registrar, storage));
@@ -269,8 +269,8 @@ describe.each<Kind>(["psk", "certificate"])("a board with a %s", (kind) => {
   });
 });
 
-describe("a refusal", () => {
-  test("for good leaves the stored credential in use, and is not tried again", async () => {
+describe("a rejected registration", () => {
+  test("keeps the stored credential if permanent, and is not retried", async () => {
     const registrar = new Registrar();
     const host = board(registrar, new FragileStorage());
     await provision(options, host);
@@ -281,7 +281,7 @@ describe("a refusal", () => {
     expect(host.sent.length).toBe(sent);
   });
 
-  test("that follows a lost response leaves the stored credential in use, and is tried again at each start", async () => {
+  test("keeps the stored credential after a lost response, and is retried at each start", async () => {
     const registrar = new Registrar();
     const storage = new FragileStorage();
     const host = board(registrar, storage);
@@ -299,7 +299,7 @@ describe("a refusal", () => {
     expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "registered", state: 1 });
   });
 
-  test("that may pass keeps the registration open", async () => {
+  test("is retried at the next start if temporary", async () => {
     const registrar = new Registrar();
     const host = board(registrar, new FragileStorage());
     await provision(options, host);
@@ -310,7 +310,7 @@ describe("a refusal", () => {
   });
 });
 
-describe("what is stored", () => {
+describe("the stored credential", () => {
   const stored = async (kind: Kind) => {
     const registrar = new Registrar(kind);
     const storage = new FragileStorage();
@@ -318,7 +318,7 @@ describe("what is stored", () => {
     return { registrar, storage };
   };
 
-  test("has the format that later versions must read", async () => {
+  test("has a stable format", async () => {
     const { storage } = await stored("psk");
     const fixture =
       '10071990a7ec5274c64d89927d6e93fdc04{"productId":"P1","deviceName":"dev1","psk":"h5hqlMwKMfZ1IGueSKic7w=="}';
@@ -327,7 +327,7 @@ describe("what is stored", () => {
     expect(fixture.slice(3, 35)).toBe(hex(sha256(Buffer.from(`100${content}`))).slice(0, 32));
   });
 
-  test.each<Kind>(["psk", "certificate"])("is refused when any bit of it has changed (%s)", async (kind) => {
+  test.each<Kind>(["psk", "certificate"])("is rejected if any bit has changed (%s)", async (kind) => {
     const { registrar, storage } = await stored(kind);
     for (const [key, value] of storage.values) {
       for (let at = 0; at < value.length; at += Math.ceil(value.length / 40)) {
@@ -346,14 +346,14 @@ describe("what is stored", () => {
     expect(registrar.count).toBe(1);
   });
 
-  test("is replaced when it is damaged and there is a ProductSecret", async () => {
+  test("is replaced if it is corrupt and there is a ProductSecret", async () => {
     const { registrar, storage } = await stored("psk");
     storage.values.set("cred", (storage.values.get("cred") as string).replace("dev1", "dev2"));
     expect(await provision(options, board(registrar, storage))).toMatchObject(registrar.current);
     expect(registrar.count).toBe(2);
   });
 
-  test("belongs to one device", async () => {
+  test("is bound to its device", async () => {
     const { registrar, storage } = await stored("psk");
     const host = board(registrar, storage);
     for (const other of [{ productId: "P2" }, { deviceName: "dev2" }]) {
@@ -366,7 +366,7 @@ describe("what is stored", () => {
     expect(await provision(moved, host)).toMatchObject({ deviceName: "dev2", ...registrar.current });
   });
 
-  test("never holds the ProductSecret or the app's own key, which is needed at each start", async () => {
+  test("never contains the ProductSecret or the app's key, which is needed at each start", async () => {
     const storage = new FragileStorage();
     const sealed = sealRegistrationPayload(productSecret, '{"encryptionType":1}');
     const body = JSON.stringify({ Response: { Len: sealed.length, Payload: sealed.payload, RequestId: "r" } });
@@ -383,7 +383,7 @@ describe("what is stored", () => {
     }
   });
 
-  test("is hashed natively where the host can", async () => {
+  test("is hashed natively if the host supports it", async () => {
     const { registrar, storage } = await stored("certificate");
     let calls = 0;
     const counted = {
@@ -398,7 +398,7 @@ describe("what is stored", () => {
   });
 });
 
-describe("a credential that is stored and cannot be seen", () => {
+describe("a stored credential that reads as absent", () => {
   /** A storage that says of some keys that they are absent, the first `times` times. */
   const forgetful = (values: Map<string, string>, times: number, lists = true): FragileStorage => {
     const storage = new FragileStorage(values);
@@ -416,7 +416,7 @@ describe("a credential that is stored and cannot be seen", () => {
     return { registrar, values };
   };
 
-  test("is used when it is seen the second time, without a registration", async () => {
+  test("is used if found at the second read, without a registration", async () => {
     const { registrar, values } = await provisionedBoard();
     const host = board(registrar, forgetful(values, 1, false));
     expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "stored" });
@@ -424,7 +424,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect([...values.keys()]).toEqual(["cred"]);
   });
 
-  test("keeps the board from registering while it is listed", async () => {
+  test("prevents a registration while its key is listed", async () => {
     const { registrar, values } = await provisionedBoard();
     const host = board(registrar, forgetful(values, 1));
     await expect(provision(options, host)).rejects.toMatchObject({ code: "STORAGE_FAILED", retryable: true });
@@ -434,7 +434,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(host.sent.length).toBe(0);
   });
 
-  test("keeps the board from registering if it is listed only after the mark was written", async () => {
+  test("prevents a registration if its key is listed only after the marker was written", async () => {
     const { registrar, values } = await provisionedBoard();
     const storage = forgetful(values, 2);
     const { keys } = storage;
@@ -447,7 +447,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect([...values.keys()]).toEqual(["cred"]);
   });
 
-  test("keeps its mark: a forced registration that was cut short is made up for once it is seen", async () => {
+  test("keeps its marker: an interrupted forced registration is repeated once it is found", async () => {
     const { registrar, values } = await provisionedBoard();
     const force = { ...options, force: true };
     await expect(
@@ -466,7 +466,7 @@ describe("a credential that is stored and cannot be seen", () => {
     });
   });
 
-  test("is looked for again where it made no sense twice, before the gateway is asked", async () => {
+  test("is read again before a registration if it was corrupt twice", async () => {
     const { registrar, values } = await provisionedBoard();
     const storage = new FragileStorage(values);
     const { get } = storage;
@@ -479,7 +479,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(host.sent.length).toBe(0);
   });
 
-  test("stays where one of its parts is listed and reads as absent", async () => {
+  test("is kept if one of its parts is listed and reads as absent", async () => {
     const registrar = new Registrar("certificate");
     const values = new Map<string, string>();
     await provision(options, board(registrar, new FragileStorage(values)));
@@ -499,7 +499,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(host.sent.length).toBe(0);
   });
 
-  test("keeps a mark that reads as absent: the gateway is not asked before it is known", async () => {
+  test("keeps a marker that reads as absent: nothing is sent before it is known", async () => {
     const { registrar, values } = await provisionedBoard();
     values.set("registering", "10");
     const storage = new FragileStorage(values);
@@ -516,7 +516,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(values.get("registering")).toBe("10");
   });
 
-  test("keeps its mark where it made no sense twice, and the network is away", async () => {
+  test("keeps its marker if it was corrupt twice and the network fails", async () => {
     const { registrar, values } = await provisionedBoard();
     values.set("registering", "10");
     const storage = new FragileStorage(values);
@@ -530,7 +530,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(values.get("registering")).toBe("10");
   });
 
-  test("keeps a mark that is garbled once", async () => {
+  test("keeps a marker that is read incorrectly once", async () => {
     const { registrar, values } = await provisionedBoard();
     values.set("registering", "10");
     const storage = new FragileStorage(values);
@@ -543,7 +543,7 @@ describe("a credential that is stored and cannot be seen", () => {
     expect(await provision(options, host)).toMatchObject({ ...registrar.current, origin: "registered" });
   });
 
-  test("is replaced by a forced registration, which is noticed if it is cut short", async () => {
+  test("is replaced by a forced registration, whose interruption is detected", async () => {
     const { registrar, values } = await provisionedBoard();
     const host = board(registrar, forgetful(values, 1, false), { http: powerCutAfter(registrar) });
     await expect(provision({ ...options, force: true }, host)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
@@ -553,7 +553,7 @@ describe("a credential that is stored and cannot be seen", () => {
     });
   });
 
-  test("counts as damaged only if it was read twice", async () => {
+  test("counts as corrupt only after two reads", async () => {
     const { registrar, values } = await provisionedBoard();
     const storage = new FragileStorage(values);
     const { get } = storage;
@@ -563,7 +563,7 @@ describe("a credential that is stored and cannot be seen", () => {
   });
 });
 
-test("a forced registration that was cut short: the stored credential is used while the network is away", async () => {
+test("the stored credential is used after an interrupted forced registration while the network fails", async () => {
   const registrar = new Registrar();
   const storage = new FragileStorage();
   await provision(options, board(registrar, storage));
@@ -577,7 +577,7 @@ test("a forced registration that was cut short: the stored credential is used wh
   expect(registrar.count).toBe(2);
 });
 
-test("a certificate with a comment beyond ASCII is stored in parts, and read", async () => {
+test("a certificate with non-ASCII comments is stored in parts", async () => {
   const content = { encryptionType: 1, clientCert: "证书😀".repeat(900), clientKey: "key" };
   const { payload, length } = sealRegistrationPayload(productSecret, JSON.stringify(content));
   const body = JSON.stringify({ Response: { Len: length, Payload: payload, State: 0, RequestId: "r" } });
@@ -607,7 +607,7 @@ describe("a storage that does not respond", () => {
     expect(host.sent.length).toBe(0);
   });
 
-  test("in time is waited for as long as it takes, once it has the credential", async () => {
+  test("is waited for without limit while it stores the credential", async () => {
     const registrar = new Registrar();
     const storage = new FragileStorage();
     const { set } = storage;
@@ -627,8 +627,8 @@ describe("a storage that does not respond", () => {
   });
 });
 
-describe("a storage that cannot be used", () => {
-  test("is found out before the gateway issues a secret", async () => {
+describe("an unusable storage", () => {
+  test("is detected before the gateway issues a secret", async () => {
     const registrar = new Registrar();
     const readOnly = Object.assign(new FragileStorage(), { set: () => Promise.reject(new Error("full")) });
     await expect(provision(options, board(registrar, readOnly))).rejects.toMatchObject({
@@ -638,13 +638,13 @@ describe("a storage that cannot be used", () => {
     expect(registrar.count).toBe(0);
   });
 
-  test("and loses what it takes is found out, too", async () => {
+  test("that loses values is detected, too", async () => {
     const registrar = new Registrar();
     const forgetful = Object.assign(new FragileStorage(), { set: () => Promise.resolve() });
     await expect(provision(options, board(registrar, forgetful))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
   });
 
-  test("is missing", async () => {
+  test("that is missing is an error", async () => {
     const host = board(new Registrar(), new FragileStorage(), { storage: undefined });
     await expect(provision(options, host)).rejects.toMatchObject({ code: "INVALID_OPTION" });
     await expect(forget(host)).rejects.toMatchObject({ code: "INVALID_OPTION" });

@@ -18,7 +18,7 @@ const down = (): never => {
 const times = (payloads: readonly string[]) => payloads.map((text) => JSON.parse(text).time as number | null);
 const marks = (board: Board) => [...board.flash.values.keys()].filter((key) => key.includes(".u-"));
 
-describe("a clock that is set", () => {
+describe("readings with a set clock", () => {
   const TIME = 1793530511232;
 
   test.each<[string, object | string, OutboxOptions, string]>([
@@ -44,7 +44,7 @@ describe("a clock that is set", () => {
     expect(payloads()).toEqual([expected]);
   });
 
-  test("bytes are sent as they are", async () => {
+  test("are sent unchanged as bytes", async () => {
     const { device, payloads } = outboxDevice(undefined, timed);
     await device.enqueue({ topic: "data", payload: Uint8Array.of(123, 125) });
     await device.enqueue({ topic: "data", payload: {}, encoding: "Base64" });
@@ -53,7 +53,7 @@ describe("a clock that is set", () => {
   });
 
   test.each<OutboxOptions>([timed, { batch: {} }, { timeField: "timestamp", timeFormat: "iso8601" }])(
-    "the platform's forms: reports get a timestamp in milliseconds, all others nothing (%j)",
+    "get a timestamp only in reports of the thing model (%j)",
     async (outbox) => {
       const { device, payloads } = outboxDevice(undefined, outbox);
       const forms = topics(device, { token: () => "t" });
@@ -76,7 +76,7 @@ describe("a clock that is set", () => {
     },
   );
 
-  test("the size is checked with the time counted in", async () => {
+  test("are limited in size including the time", async () => {
     const payload = { n: "" };
     for (const [name, added] of [
       ["milliseconds", 1 + 7 + 13],
@@ -103,7 +103,7 @@ describe("a clock that is set", () => {
     }
   });
 
-  test("a reading keeps its time through a jump of the clock", async () => {
+  test("keep their time when the clock jumps", async () => {
     const { device, host, payloads } = outboxDevice(undefined, timed);
     const before = host.clock.nowMs();
     await device.enqueue(at(1));
@@ -113,7 +113,7 @@ describe("a clock that is set", () => {
     expect(times(payloads())).toEqual([before, before + 86400000]);
   });
 
-  test("what an earlier version has stored goes out as it was", async () => {
+  test("of an earlier version are sent unchanged", async () => {
     const { device, host, payloads } = outboxDevice(undefined, timed);
     await host.storage?.set("out.00000000", '11mvxprbeo#data#{"t":21.5}');
     await device.flush();
@@ -124,13 +124,13 @@ describe("a clock that is set", () => {
     [{ timeField: "" }, "outbox.timeField must have 1 to 64 characters."],
     [{ timeField: "x".repeat(65) }, "outbox.timeField must have 1 to 64 characters."],
     [{ ...timed, timeFormat: "rfc" as never }, 'outbox.timeFormat must be "milliseconds" or "iso8601".'],
-  ])("%j is refused as an option", (outbox, message) => {
+  ])("reject %j as an option", (outbox, message) => {
     expect(() => outboxDevice(undefined, outbox)).toThrow(expect.objectContaining({ code: "INVALID_OPTION", message }));
   });
 });
 
-describe("a clock that is not set", () => {
-  test("a reading gets its time once the clock is set, and nothing is left in storage", async () => {
+describe("readings with an unset clock", () => {
+  test("get their time once the clock is set, without leftovers in storage", async () => {
     const board = new Board();
     const { device, wait, setClock, payloads, delivered } = board.start(() => taken(), timed);
     wait(1000);
@@ -149,7 +149,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("a storage that is slow just as the clock is set does not shift the time", async () => {
+  test("get the right time from a slow storage", async () => {
     let isSet = false;
     const gate = gated();
     const changes = {
@@ -178,7 +178,7 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([WORLD_MS, WORLD_MS + 1000, WORLD_MS + 1000]);
   });
 
-  test("a reading that finds no room takes with it what was written for it", async () => {
+  test("that find no room remove the value written for them", async () => {
     const board = new Board();
     const { device, host } = board.start(() => taken(), timed);
     const storage = host.storage as NonNullable<typeof host.storage>;
@@ -189,7 +189,7 @@ describe("a clock that is not set", () => {
     expect([...board.flash.values.keys()]).toEqual([]);
   });
 
-  test("a reading for which alone there is room is stored without what was written for it", async () => {
+  test("are stored without their value if there is room for nothing else", async () => {
     const board = new Board();
     const { device, setClock, host, payloads } = board.start(() => taken(), timed);
     const storage = host.storage as NonNullable<typeof host.storage>;
@@ -204,7 +204,7 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([taken1]);
   });
 
-  test("a report that is never dated is sent without a timestamp, which the platform then adds", async () => {
+  test("are sent without a timestamp if never dated", async () => {
     const board = new Board();
     const { device, payloads } = board.start(() => taken(), timed);
     await device.enqueue(topics(device, { token: () => "t" }).propertyReport({ on: 1 }));
@@ -212,7 +212,7 @@ describe("a clock that is not set", () => {
     expect(payloads()).toEqual(['{"method":"report","clientToken":"t","params":{"on":1}}']);
   });
 
-  test("one value is written first, once, and deleted with the last reading", async () => {
+  test("write one value first, once, and delete it with the last reading", async () => {
     const board = new Board();
     const { device, setClock, wait } = board.start(() => taken(), timed);
     wait(1000);
@@ -232,7 +232,7 @@ describe("a clock that is not set", () => {
     ]);
   });
 
-  test("a dated reading carries nothing and writes nothing more", async () => {
+  test("write no value if dated", async () => {
     const board = new Board();
     const { device, setClock } = board.start(() => taken(), timed);
     setClock();
@@ -242,7 +242,7 @@ describe("a clock that is not set", () => {
     expect([...board.flash.values.values()].every((text) => /^11[0-9a-z]+,o#/.test(text))).toBe(true);
   });
 
-  test("the clock jumps after it was set: what was derived from the first setting stays", async () => {
+  test("keep the time of the first setting if the clock jumps afterwards", async () => {
     const board = new Board();
     let reply: () => HttpResponse = down;
     const { device, wait, setClock, payloads } = board.start(() => reply(), timed, { retry: false });
@@ -258,7 +258,7 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([taken1, taken1]);
   });
 
-  test("set, restart, then delivered", async () => {
+  test("get their time if the clock is set before a restart", async () => {
     const board = new Board();
     const first = board.start(down, timed, { retry: false });
     first.wait(7000);
@@ -273,7 +273,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("two deep sleeps unset, then set", async () => {
+  test("get their time after two deep sleeps with an unset clock", async () => {
     const board = new Board();
     const taken1: number[] = [];
     for (const n of [1, 2]) {
@@ -296,7 +296,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("set in one wake, delivered in a later one that begins with a clock", async () => {
+  test("get their time if delivered in a later wake", async () => {
     const board = new Board();
     const first = board.start(down, timed, { retry: false });
     first.wait(700);
@@ -313,29 +313,26 @@ describe("a clock that is not set", () => {
     expect(times(second.payloads())).toEqual([taken1, taken2, taken3]);
   });
 
-  test.each([300, 5000, 86400000])(
-    "the power is lost for %i ms while the clock is unset: those readings have no time, and say so",
-    async (offMs) => {
-      const board = new Board();
-      const first = board.start(down, timed, { retry: false });
-      first.wait(2000);
-      await first.device.enqueue(at(1));
-      board.powerOn(offMs);
-      const second = board.start(() => taken(), timed);
-      // Longer than the life before: what counts is when this one began.
-      second.wait(30000);
-      const taken2 = board.worldMs;
-      await second.device.enqueue(at(2));
-      second.setClock();
-      await second.device.flush();
-      expect(second.payloads()[0]).toBe('{"n":1,"time":null}');
-      expect(times(second.payloads())).toEqual([null, taken2]);
-      expect(second.delivered.map(({ timeMs }) => timeMs)).toEqual([undefined, taken2]);
-      expect(board.flash.values.size).toBe(0);
-    },
-  );
+  test.each([300, 5000, 86400000])("have no time after a power loss of %i ms with an unset clock", async (offMs) => {
+    const board = new Board();
+    const first = board.start(down, timed, { retry: false });
+    first.wait(2000);
+    await first.device.enqueue(at(1));
+    board.powerOn(offMs);
+    const second = board.start(() => taken(), timed);
+    // Longer than the life before: what counts is when this one began.
+    second.wait(30000);
+    const taken2 = board.worldMs;
+    await second.device.enqueue(at(2));
+    second.setClock();
+    await second.device.flush();
+    expect(second.payloads()[0]).toBe('{"n":1,"time":null}');
+    expect(times(second.payloads())).toEqual([null, taken2]);
+    expect(second.delivered.map(({ timeMs }) => timeMs)).toEqual([undefined, taken2]);
+    expect(board.flash.values.size).toBe(0);
+  });
 
-  test("the clock is set, and the life ends before anything is kept: no wrong time is made up", async () => {
+  test("get no wrong time if the run ends before the offset is stored", async () => {
     const board = new Board();
     const first = board.start(down, timed, { retry: false });
     first.wait(2000);
@@ -348,7 +345,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("readings of two power-ons wait together, each with its own time", async () => {
+  test("of two power-ons get their respective times", async () => {
     const board = new Board();
     const first = board.start(down, timed, { retry: false });
     first.wait(3000);
@@ -371,7 +368,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("a host that does not tell its lives apart dates the readings of each device", async () => {
+  test("are dated per device on a host without uptime", async () => {
     const board = new Board(false);
     const first = board.start(down, timed, { retry: false });
     await first.device.enqueue(at(1));
@@ -387,7 +384,7 @@ describe("a clock that is not set", () => {
     expect(board.flash.values.size).toBe(0);
   });
 
-  test("readings that wait for the storage to be read keep their order and times", async () => {
+  test("that wait for the storage keep their order and times", async () => {
     const board = new Board();
     const { device, wait, setClock, payloads } = board.start(() => taken(), timed);
     const enqueued = [device.enqueue(at(1)), device.enqueue({ ...at(2), timeMs: 7 })];
@@ -400,7 +397,7 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([taken1, 7, taken1 + 50]);
   });
 
-  test("the gateway's Date, where no time server responds", async () => {
+  test("get their time from the gateway's Date if no time server responds", async () => {
     const board = new Board();
     const date = () => ({ date: new Date(board.worldMs).toUTCString() });
     const { device, wait, payloads } = board.start(
@@ -425,7 +422,7 @@ describe("a clock that is not set", () => {
     expect(marks(board)).toEqual([]);
   });
 
-  test("a storage without room for the value delivers all the same", async () => {
+  test("are delivered if the storage has no room for the value", async () => {
     const board = new Board();
     const { device, wait, setClock, host, payloads } = board.start(() => taken(), timed);
     const { set } = host.storage as NonNullable<typeof host.storage>;
@@ -439,7 +436,7 @@ describe("a clock that is not set", () => {
     expect(times(payloads())).toEqual([taken1]);
   });
 
-  test("the value of a later version is left alone", async () => {
+  test("do not change the value of a later version", async () => {
     const board = new Board();
     board.flash.values.set("out.u-abcde", "2whatever");
     board.flash.values.set("out.00000000", "115,o,uabcde#data#{}");
@@ -449,7 +446,7 @@ describe("a clock that is not set", () => {
     expect([...board.flash.values]).toEqual([["out.u-abcde", "2whatever"]]);
   });
 
-  test.each(["1", "x", "1-5", "1zz,", "15,5,5"])("a value %s that makes no sense is none", async (value) => {
+  test.each(["1", "x", "1-5", "1zz,", "15,5,5"])("ignore an invalid value %s", async (value) => {
     const board = new Board();
     board.flash.values.set("out.u-abcde", value);
     board.flash.values.set("out.00000000", "115,o,uabcde#data#{}");
@@ -460,6 +457,6 @@ describe("a clock that is not set", () => {
   });
 });
 
-test("a board's clock begins with its world", () => {
+test("a virtual board's clock begins with its world", () => {
   expect(new Board().worldMs).toBe(WORLD_MS);
 });

@@ -49,7 +49,7 @@ describe("the official SDKs' registrations", () => {
     },
   );
 
-  test("there are eight", () => expect(vectors).toHaveLength(8));
+  test("are eight", () => expect(vectors).toHaveLength(8));
 });
 
 describe("openRegistrationPayload", () => {
@@ -73,19 +73,19 @@ describe("openRegistrationPayload", () => {
     ["no clientCert", { encryptionType: 1, clientKey: "k" }, "REGISTRATION_INCOMPLETE"],
     ["encryptionType 3", { encryptionType: 3, psk }, "REGISTRATION_TYPE"],
     ["encryptionType as text", { encryptionType: "2", psk }, "REGISTRATION_TYPE"],
-  ])("%s is refused", (_name, content, expected) => {
+  ])("rejects %s", (_name, content, expected) => {
     expect(open(content)).toBe(expected);
   });
 
   const content = { encryptionType: 2, psk };
 
-  test("another secret of the same length is told from a wrong length", () => {
+  test("distinguishes a wrong secret from a wrong length", () => {
     expect(open(content, "hzvf5LF9S0isvBhESauWMaIk")).toBe("WRONG_PRODUCT_SECRET");
     // Only the first sixteen characters are the key.
     expect(open(content, "hzvf5LF9S0isvBhDxxxxxxxx")).toEqual(content);
   });
 
-  test.each([[52], [54], [48], [64], [65], [0], [-1], [53.5], [Number.NaN]])("a length of %p is refused", (length) => {
+  test.each([[52], [54], [48], [64], [65], [0], [-1], [53.5], [Number.NaN]])("rejects a length of %p", (length) => {
     expect(open(content, productSecret, length)).toBe("REGISTRATION_LENGTH");
   });
 
@@ -95,22 +95,22 @@ describe("openRegistrationPayload", () => {
     ["with a line end", "hzvf5LF9S0isvBhDSauWMaIk\n"],
     ["too long", "x".repeat(257)],
     ["no text", undefined as unknown as string],
-  ])("a ProductSecret that is %s is refused", (_name, secret) => {
+  ])("rejects a ProductSecret that is %s", (_name, secret) => {
     expect(open(content, secret ?? (null as unknown as string))).toBe("INVALID_PRODUCT_SECRET");
   });
 
   test.each(["s6FB3a1BA/YYbcmSE12XpQ=", "s6FB3a1BA_YYbcmSE12XpQ==", "s6FB 3a1BA/YYbcmSE12XpQ==", 5])(
-    "the payload %p is refused as Base64",
+    "rejects the payload %p as Base64",
     (payload) => {
       expect(code(() => openRegistrationPayload(productSecret, payload as string, 16))).toBe("INVALID_BASE64");
     },
   );
 
-  test("an empty payload is refused", () => {
+  test("rejects an empty payload", () => {
     expect(code(() => openRegistrationPayload(productSecret, "", 0))).toBe("REGISTRATION_LENGTH");
   });
 
-  test("whatever was damaged, nothing but typed errors comes of it, and none holds a secret", () => {
+  test("throws only typed errors without secrets for modified payloads", () => {
     const sealed = sealRegistrationPayload(productSecret, JSON.stringify(content));
     const bytes = Buffer.from(sealed.payload, "base64");
     fc.assert(
@@ -143,7 +143,7 @@ describe("register", () => {
   const pskHost = (changes: Partial<Host> = {}) => fakeHost(() => sealed({ encryptionType: 2, psk }), changes);
   const body = (host: FakeHost) => JSON.parse(Buffer.from(host.sent[0].request.body).toString());
 
-  test("sends ProductId and DeviceName, signed with the ProductSecret's algorithm, and gives the psk", async () => {
+  test("sends a signed ProductId and DeviceName, and resolves with the PSK", async () => {
     const host = pskHost();
     expect(await register(options, host)).toEqual({ secret: psk, verbatim: true, requestId: "r1" });
     const { request } = host.sent[0];
@@ -153,7 +153,7 @@ describe("register", () => {
     expect(host.timers).toBe(0);
   });
 
-  test("HMAC-SHA1 goes with the psk, too", async () => {
+  test("returns HMAC-SHA1 with the PSK if it was chosen", async () => {
     const host = pskHost();
     expect(await register({ ...options, algorithm: "hmacsha1" }, host)).toMatchObject({ algorithm: "hmacsha1" });
     expect(host.sent[0].request.headers["X-TC-Algorithm"]).toBe("hmacsha1");
@@ -164,7 +164,7 @@ describe("register", () => {
     [1, 1],
     [7, undefined],
     ["1", undefined],
-  ])("State %p is %p", async (State, state) => {
+  ])("returns State %p as %p", async (State, state) => {
     const host = fakeHost(() => sealed({ encryptionType: 2, psk }, { State }));
     expect((await register(options, host)).state).toBe(state);
   });
@@ -174,7 +174,7 @@ describe("register", () => {
     clientKey: "the key",
   };
 
-  test("a certificate of one's own is sent as documented or as the C SDK does; its key is not sent", async () => {
+  test("sends a client certificate as documented or like the C SDK, but never its key", async () => {
     for (const [members, sent] of [
       [undefined, { EncryptionType: 1, ClientCert: own.clientCertificate }],
       ["documented", { EncryptionType: 1, ClientCert: own.clientCertificate }],
@@ -187,7 +187,7 @@ describe("register", () => {
     }
   });
 
-  test("a certificate in DER, or a list of them, is sent as PEM", async () => {
+  test("sends certificates in DER, or a list, as PEM", async () => {
     const { chain, chainDer } = makeClientCertificate({ name: "board" });
     for (const [given, sent] of [
       [Uint8Array.from(chainDer[0]), chain],
@@ -206,12 +206,12 @@ describe("register", () => {
     ["clientCert", "Unknown option `clientCert`; did you mean `clientCertificate`?"],
     ["clientCertMembers", "Unknown option `clientCertMembers`; did you mean `clientCertificateMembers`?"],
     ["privateKey", expect.stringMatching(/^Unknown option `privateKey`; .*clientKey/)],
-  ])("the option %s of earlier versions is unknown", async (name, message) => {
+  ])("rejects the option %s of earlier versions", async (name, message) => {
     const given = { ...options, [name]: "x" };
     await expect(register(given, pskHost())).rejects.toMatchObject({ code: "INVALID_OPTION", message });
   });
 
-  test("a certificate that the gateway sends counts before one's own", async () => {
+  test("prefers the gateway's certificate to the client's", async () => {
     const host = fakeHost(() => sealed({ encryptionType: 1, clientCert: "cert", clientKey: "key" }));
     expect(await register({ ...options, ...own }, host)).toMatchObject({ privateKey: "key", certificate: "cert" });
   });
@@ -233,7 +233,7 @@ describe("register", () => {
     ["an unknown algorithm", { algorithm: "md5" as "hmacsha1" }, "INVALID_CREDENTIAL"],
     ["a wrong url", { url: "ftp://x" }, "INVALID_URL"],
     ["a wrong limit", { timeoutMs: 0 }, "INVALID_OPTION"],
-  ])("%s is refused before anything is sent", async (_name, changes, expected) => {
+  ])("rejects %s before anything is sent", async (_name, changes, expected) => {
     const host = pskHost();
     await expect(register({ ...options, ...changes } as RegisterOptions, host)).rejects.toMatchObject({
       code: expected,
@@ -241,7 +241,7 @@ describe("register", () => {
     expect(host.sent).toHaveLength(0);
   });
 
-  test("the DeviceName comes from the host where none is given, and is validated", async () => {
+  test("uses and validates the host's DeviceName by default", async () => {
     const { deviceName: _, ...unnamed } = options;
     const host = pskHost({ deviceName: () => "24:6f:28:aa:bb:cc" });
     await register(unnamed, host);
@@ -255,17 +255,17 @@ describe("register", () => {
     ["without Len", { Len: undefined }, "REGISTRATION_INCOMPLETE"],
     ["with Len as text", { Len: "53" }, "REGISTRATION_INCOMPLETE"],
     ["with damaged Base64", { Payload: "s6FB3a1BA" }, "INVALID_BASE64"],
-  ])("a response %s is a typed error", async (_name, members, expected) => {
+  ])("reports a response %s as a typed error", async (_name, members, expected) => {
     const host = fakeHost(() => sealed({ encryptionType: 2, psk }, members));
     await expect(register(options, host)).rejects.toMatchObject({ code: expected });
   });
 
-  test("a product with a CA of its own needs a certificate", async () => {
+  test("requires a client certificate for a product with a private CA", async () => {
     const host = fakeHost(() => sealed({ encryptionType: 1 }));
     await expect(register(options, host)).rejects.toMatchObject({ code: "REGISTRATION_INCOMPLETE" });
   });
 
-  test("no event shows a secret", async () => {
+  test("reports events without secrets", async () => {
     const events: unknown[] = [];
     await register({ ...options, onEvent: (event) => events.push(event) }, pskHost());
     expect(events.length).toBeGreaterThan(2);

@@ -23,7 +23,7 @@ function setup(reply: Reply = () => taken(), options: Partial<DeviceOptions> = {
 const message = { topic: "data", payload: "1" };
 
 describe("timing", () => {
-  test("tells waiting, signing and the whole apart", async () => {
+  test("separates waiting, signing and total", async () => {
     let now = 0;
     const slow = (ms: number) => () => {
       now += ms;
@@ -42,7 +42,7 @@ describe("timing", () => {
     expect(second.timing).toMatchObject({ waitMs: 350, signMs: 50, totalMs: 700 });
   });
 
-  test("counts all attempts, and what lies between them as waiting", async () => {
+  test("counts all attempts, and the time between them as waiting", async () => {
     let now = 0;
     const { device } = setup(
       (_request, index) => {
@@ -85,7 +85,7 @@ describe("timing", () => {
   });
 });
 
-test("fresh connections are asked for after a broken one, and once only", async () => {
+test("a new connection is requested once after a broken one", async () => {
   const { device, host } = setup((_request, index) => {
     if (index === 1) throw new NetworkError("CONNECTION_RESET", "read", "The connection was reset.");
     return taken();
@@ -94,15 +94,15 @@ test("fresh connections are asked for after a broken one, and once only", async 
   expect(host.sent.map(({ options }) => options.fresh)).toEqual([false, false, true, false, false]);
 });
 
-describe("without a correction of the clock", () => {
-  test("requests carry the host's own time", async () => {
+describe("without clock correction", () => {
+  test("requests have the host's time", async () => {
     const { device, host } = setup(undefined, { clockCorrection: false });
     host.setNow(Date.UTC(2026, 10, 5));
     await device.publish(message);
     expect(host.sent[0].request.headers["X-TC-Timestamp"]).toBe(String(Date.UTC(2026, 10, 5) / 1000));
   });
 
-  test("a timestamp that the gateway refused is refused, and nothing else", async () => {
+  test("a rejected timestamp is an error without retry", async () => {
     const reply = () => refused("AuthFailure.SignatureExpire", { date: new Date(Date.UTC(2027, 0, 1)).toUTCString() });
     const { device, host } = setup(reply, { clockCorrection: false });
     await expect(device.publish(message)).rejects.toMatchObject({
@@ -112,7 +112,7 @@ describe("without a correction of the clock", () => {
     expect(host.sent.length).toBe(1);
   });
 
-  test("a clock that is not set fails every request, and is asked every time", async () => {
+  test("an unset clock fails every request, and is tried every time", async () => {
     let asked = 0;
     const clock = {
       nowMs: () => 0,
@@ -128,7 +128,7 @@ describe("without a correction of the clock", () => {
   });
 });
 
-test("over HTTP, a clock that could not be set is asked again after one to two hours", async () => {
+test("over HTTP, a clock that could not be set is retried after one to two hours", async () => {
   let now = 0;
   let asked = 0;
   const clock = {
@@ -158,7 +158,7 @@ test("over HTTP, a clock that could not be set is asked again after one to two h
   }
 });
 
-test("a limit of the clock's correction may be 0, and not less", () => {
+test("the limit of clock correction must not be negative", () => {
   expect(() => setup(undefined, { clockCorrection: { maxStepMs: 0 } })).not.toThrow();
   for (const maxStepMs of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
     expect(() => setup(undefined, { clockCorrection: { maxStepMs } })).toThrow(/maxStepMs/);

@@ -58,7 +58,7 @@ async function settled(): Promise<void> {
 
 const message = (n: number) => ({ topic: "data", payload: `${n}` });
 
-describe("a request that is cancelled while it waits", () => {
+describe("a request aborted while it is queued", () => {
   test("does not block those behind it", async () => {
     const { device, host, respond } = setup();
     const { signal, abort } = aborter();
@@ -76,7 +76,7 @@ describe("a request that is cancelled while it waits", () => {
     await third;
   });
 
-  test("leaves its place to another", async () => {
+  test("frees its place in the queue", async () => {
     const { device, respond } = setup({ maxQueued: 1 });
     const { signal, abort } = aborter();
     const first = device.publish(message(1));
@@ -93,7 +93,7 @@ describe("a request that is cancelled while it waits", () => {
     await fourth;
   });
 
-  test("and one that ends leave no listener and no timer behind", async () => {
+  test("leaves no listener and no timer", async () => {
     const { device, host, respond } = setup();
     const [one, two] = [aborter(), aborter()];
     const first = device.publish(message(1), { signal: one.signal });
@@ -137,7 +137,7 @@ describe("a device that is closed", () => {
     expect(closed).toBe(1);
   });
 
-  test("rejects what is under way and what waits", async () => {
+  test("rejects pending and queued requests", async () => {
     const { device, host } = setup();
     const all = [1, 2, 3].map((n) => device.publish(message(n)));
     const outcomes = all.map((one) =>

@@ -22,23 +22,23 @@ const success = '{"Response":{"RequestId":"r"}}';
 const rejected = (code: unknown) =>
   JSON.stringify({ Response: { Error: { Code: code, Message: "m." }, RequestId: "r" } });
 
-test.each([300, 301, 304, 399])("HTTP status %d is no success, whatever the body says", (status) => {
+test.each([300, 301, 304, 399])("HTTP status %d is not a success, whatever the body", (status) => {
   expect(errorOf(success, { status })).toMatchObject({ code: "HTTP_STATUS", status });
 });
 
-test("a response that is none of the gateway's may be another's, so the request may be sent again", () => {
+test("a response that is not from the gateway is retryable", () => {
   for (const body of ["", "<html></html>", '"text"', "[]", "{}", '{"Response":{}}']) {
     expect([body, errorOf(body).retryable]).toEqual([body, true]);
   }
 });
 
-test.each([{}, [], true, ""])("%j is no code of a refusal", (code) => {
+test.each([{}, [], true, ""])("%j is not a rejection code", (code) => {
   const error = errorOf(rejected(code));
   expect(error.code).not.toBe("GATEWAY_REJECTED");
   expect(error.gatewayCode).toBeUndefined();
 });
 
-test("the gateway's own full stop is not doubled", () => {
+test("a full stop of the gateway's message is not doubled", () => {
   expect(errorOf(rejected("InvalidParameterValue")).message).toMatch(/InvalidParameterValue \(m\)\.$/);
 });
 
@@ -58,14 +58,14 @@ describe("Retry-After", () => {
   });
 
   test.each(["120 s", "12.5", "-1", "Sun, 01 Xxx 2026 10:02:00 GMT", "Sun, 01 anF 2026 10:02:00 GMT", ""])(
-    "%j says nothing",
+    "%j is ignored",
     (value) => {
       expect(seconds(value)).toBeUndefined();
     },
   );
 });
 
-describe("the beginning of what came instead", () => {
+describe("the excerpt of an unexpected response", () => {
   const excerpt = (body: string | Uint8Array) => errorOf(body, { status: 502 }).excerpt;
 
   test("ends between two characters", () => {
@@ -78,7 +78,7 @@ describe("the beginning of what came instead", () => {
     }
   });
 
-  test("has points where a longer body is no text", () => {
+  test("replaces non-text bytes", () => {
     const body = new Uint8Array(400).fill(0x61);
     body[190] = 0xff;
     expect(excerpt(body)).toBe(`${"a".repeat(190)}.${"a".repeat(9)}`);

@@ -15,7 +15,7 @@ function refusal(body: string | Uint8Array, changes?: Changes): ResponseError {
   throw new Error("readResponse took it");
 }
 
-describe("success", () => {
+describe("a success response", () => {
   test.each([
     ["today's shape", success, "f4da4f1f-d72e-40f1-0000-349fc0072ba0"],
     ["Error: null", '{"Response":{"Error":null,"RequestId":"r"}}', "r"],
@@ -36,7 +36,7 @@ describe("success", () => {
   });
 });
 
-describe("the gateway's refusals", () => {
+describe("the gateway's rejections", () => {
   test.each([
     ['{"Response":{"Error":{"Code":"A.B","Message":"no"},"RequestId":"r"}}', "A.B", "no", "r"],
     ['{"code":1010,"message":"Check signature failed","requestId":7}', 1010, "Check signature failed", "7"],
@@ -49,7 +49,7 @@ describe("the gateway's refusals", () => {
     expect(error.requestId).toBe(requestId);
   });
 
-  test("a code keeps its value whatever is in it; the sentence has no control characters and an end", () => {
+  test("a code keeps its value; the message has no control characters and a full stop", () => {
     const code = `X\u001b[31m\n${"y".repeat(500)}`;
     const error = refusal(JSON.stringify({ Response: { Error: { Code: code }, RequestId: "r" } }));
     expect(error.gatewayCode).toBe(code);
@@ -57,7 +57,7 @@ describe("the gateway's refusals", () => {
     expect(error.message.length).toBeLessThan(300);
   });
 
-  test("what may pass is retryable", () => {
+  test("temporary failures are retryable", () => {
     const body = (code: string) => `{"Response":{"Error":{"Code":"${code}","Message":"m"},"RequestId":"r"}}`;
     expect(refusal(body("InternalError")).retryable).toBe(true);
     expect(refusal(body("RequestLimitExceeded.Device")).retryable).toBe(true);
@@ -66,7 +66,7 @@ describe("the gateway's refusals", () => {
   });
 });
 
-describe("anything else", () => {
+describe("any other response", () => {
   test.each<[string, string | Uint8Array, Changes, string]>([
     ["empty", "", {}, "RESPONSE_EMPTY"],
     ["a page", "<html>login</html>", { headers: { "content-type": "text/html" } }, "RESPONSE_NOT_JSON"],
@@ -91,7 +91,7 @@ describe("anything else", () => {
     expect(error.excerpt === undefined).toBe(body.length === 0);
   });
 
-  test("HTTP errors are retryable where the status says so", () => {
+  test("HTTP errors are retryable depending on the status", () => {
     for (const [status, retryable] of [
       [400, false],
       [404, true],
@@ -103,7 +103,7 @@ describe("anything else", () => {
     }
   });
 
-  test("an excerpt is bounded, printable and cut between characters", () => {
+  test("an excerpt is limited, printable and cut between characters", () => {
     const error = refusal(`\u001b[2J${"度".repeat(300)}`, { headers: { "content-type": "text/html" } });
     expect(error.excerpt?.length).toBeLessThanOrEqual(200);
     expect(error.excerpt).toMatch(/^ \[2J度+$/);

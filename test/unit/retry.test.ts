@@ -95,7 +95,7 @@ describe("classes of errors", () => {
   });
 });
 
-test("backoff: a random part of a limit that doubles up to a maximum", () => {
+test("backoff is a random part of a limit that doubles up to a maximum", () => {
   const options = { baseDelayMs: 100, maxDelayMs: 1000 };
   expect([0, 1, 2, 3, 4, 5].map((retry) => backoffMs(retry, options, 1))).toEqual([100, 200, 400, 800, 1000, 1000]);
   expect(backoffMs(3, options, 0)).toBe(0);
@@ -109,7 +109,7 @@ test("backoff: a random part of a limit that doubles up to a maximum", () => {
   );
 });
 
-test("a pause that was asked for is never shorter, and up to half of it longer, at least a second", () => {
+test("a requested pause is never shortened, and prolonged by up to half, at least a second", () => {
   for (const [askedMs, maxMs, least, most] of [
     [0, 300000, 0, 1000],
     [1000, 300000, 1000, 2000],
@@ -122,7 +122,7 @@ test("a pause that was asked for is never shorter, and up to half of it longer, 
   }
 });
 
-test("an outbox's own flushes are spread over a minute or what was asked, doubled up to ten minutes", () => {
+test("automatic flushes are spread over a minute or the requested pause, doubled up to ten minutes", () => {
   for (const [askedMs, refusals, spreadMs] of [
     [30000, 0, 60000],
     [30000, 1, 60000],
@@ -139,7 +139,7 @@ test("an outbox's own flushes are spread over a minute or what was asked, double
   expect(flushPauseMs(2 ** 31 * 1000, 1, 0)).toBe(600000);
 });
 
-test("what runs by itself waits for its interval, and after failures a backoff more", () => {
+test("automatic tasks wait for their interval, plus a backoff after failures", () => {
   expect(nextRunMs(1000, 0, 8000, 1)).toBe(1000);
   expect([1, 2, 3, 4, 50].map((failures) => nextRunMs(1000, failures, 8000, 1))).toEqual([
     3000, 5000, 9000, 9000, 9000,
@@ -147,7 +147,7 @@ test("what runs by itself waits for its interval, and after failures a backoff m
   expect(nextRunMs(1000, 50, 8000, 0)).toBe(1000);
 });
 
-test("token bucket: no window of time has more than its share", () => {
+test("the token bucket limits every time window", () => {
   const bucket = new TokenBucket({ perSecond: 20, burst: 10 });
   const times: number[] = [];
   for (let now = 0; times.length < 200; ) {
@@ -165,7 +165,7 @@ test("token bucket: no window of time has more than its share", () => {
 });
 
 describe("retries", () => {
-  test("a failure that passes: another signature, and the result says how often", async () => {
+  test("a temporary failure is retried with a new signature, and counted in the result", async () => {
     const notices: RetryNotice[] = [];
     const { device, host, events } = setup(turns(reset(), page(503), taken));
     const result = await device.publish(message, { onRetry: (notice) => notices.push(notice) });
@@ -188,14 +188,14 @@ describe("retries", () => {
     ["a message that is refused", refused("InvalidParameterValue.TopicName")],
     ["a credential that is refused", refused("AuthFailure.SignatureFailure")],
     ["a certificate that is refused", new NetworkError("CERTIFICATE_REJECTED", "tls", "m")],
-  ])("%s is sent once", async (_name, reply) => {
+  ])("%s is not retried", async (_name, reply) => {
     const { device, host } = setup(turns(reply));
     await failure(device.publish(message));
     expect(host.sent.length).toBe(1);
     expect(host.elapsedMs).toBe(0);
   });
 
-  test("the limits: attempts, one attempt's time, all the time", async () => {
+  test("attempts, time per attempt and total time are limited", async () => {
     const attempts = setup(turns(reset()), { retry: { maxAttempts: 5 } });
     expect((await failure(attempts.device.publish(message))).code).toBe("CONNECTION_RESET");
     expect(attempts.host.sent.length).toBe(5);
@@ -211,7 +211,7 @@ describe("retries", () => {
     expect(once.host.sent.map(({ options }) => options.connectTimeoutMs)).toEqual([25000]);
   });
 
-  test("Retry-After is obeyed by this request and the others, up to its limit, with up to half of it more", async () => {
+  test("Retry-After delays all requests, up to its limit, plus up to half", async () => {
     const { device, host } = setup(turns(page(429, { "retry-after": "7" }), taken));
     const both = [device.publish(message), device.publish(message)];
     expect((await Promise.all(both)).map(({ attempts }) => attempts)).toEqual([2, 1]);
@@ -232,7 +232,7 @@ describe("retries", () => {
     expect(long.host.sent[1].atMs).toBeLessThanOrEqual(450000);
   });
 
-  test("a short Retry-After is spread over a second, and never comes early", async () => {
+  test("a short Retry-After is spread over a second, and never shortened", async () => {
     const delays: number[] = [];
     for (let i = 0; i < 200; i++) {
       const { device, host } = setup(turns(page(429, { "retry-after": i % 2 === 0 ? "0" : "1" }), taken));
@@ -246,7 +246,7 @@ describe("retries", () => {
     expect(new Set(delays.map((ms) => Math.floor(ms / 100))).size).toBe(10);
   });
 
-  test("a budget keeps an outage from becoming a storm, and successes fill it", async () => {
+  test("a budget limits retries in an outage, and is refilled by successes", async () => {
     let up = false;
     const { device, host } = setup(() => {
       if (up) return taken();
@@ -264,7 +264,7 @@ describe("retries", () => {
     expect(host.sent.length - before).toBe(4);
   });
 
-  test("the app's own classes", async () => {
+  test("classify overrides the classes of errors", async () => {
     const classify = (error: IotHubError) =>
       error instanceof ResponseError && error.gatewayCode === 4711 ? ("server" as const) : undefined;
     const { device, host } = setup(turns(refused("X"), taken), { retry: { classify } });
@@ -287,13 +287,13 @@ describe("retries", () => {
     ["no burst", { rateLimit: { burst: 0 } }],
     ["a queue of -1", { maxQueued: -1 }],
     ["a step of NaN", { clockCorrection: { maxStepMs: Number.NaN } }],
-  ])("refuses %s", (_name, changes) => {
+  ])("rejects %s", (_name, changes) => {
     expect(() => setup(turns(taken), changes)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
 });
 
 describe("one at a time", () => {
-  test("requests wait for their turn, in order, as many as may", async () => {
+  test("requests are queued in order up to the limit", async () => {
     let open = 0;
     const { device, host } = setup(
       async () => {
@@ -311,7 +311,7 @@ describe("one at a time", () => {
     expect(order.join("")).toBe("012345");
   });
 
-  test("whoever gives up leaves the queue", async () => {
+  test("an aborted request leaves the queue", async () => {
     const { device, host } = setup((_r, _i, options) => hang(options), { timeoutMs: 5000 });
     const aborter = new Aborter();
     const first = failure(device.publish(message));
@@ -324,7 +324,7 @@ describe("one at a time", () => {
     expect(host.timers).toBe(0);
   });
 
-  test("close settles what is sent, what waits for its turn, for the rate, for a retry", async () => {
+  test("close settles pending requests, and those waiting for turn, rate or retry", async () => {
     const never = () => new Promise<never>(() => {});
     const { device, host } = setup(never);
     const all = [1, 2, 3].map(() => failure(device.publish(message)));
@@ -337,7 +337,7 @@ describe("one at a time", () => {
     expect([host.timers, waiting.host.timers]).toEqual([0, 0]);
   });
 
-  test("20 messages a second, ten at once", async () => {
+  test("20 messages per second in bursts of ten are permitted", async () => {
     const { device, host } = setup(turns(taken), { maxQueued: 100 });
     await Promise.all(Array.from({ length: 50 }, () => device.publish(message)));
     expect(host.elapsedMs).toBe(40 * 50);
@@ -357,7 +357,7 @@ describe("clock correction", () => {
       return off <= 300000 ? taken(headers) : refused(code, headers);
     };
 
-  test("a device without any clock publishes over HTTP, and remembers after a restart", async () => {
+  test("a device without a clock publishes over HTTP, and keeps the offset across a restart", async () => {
     const host = virtualHost(
       gateway(() => now + host.elapsedMs),
       {},
@@ -398,7 +398,7 @@ describe("clock correction", () => {
     }
   });
 
-  test("where a time server is wanted and none responds, HTTP goes on, HTTPS does not", async () => {
+  test("without a time server, requests continue over HTTP, not over HTTPS", async () => {
     const ready = () => Promise.reject(new IotHubError("CLOCK_NOT_SET", "No server responded."));
     const clock = { nowMs: () => 0, monotonicMs: () => 0, ready };
     const http = virtualHost(
@@ -417,7 +417,7 @@ describe("clock correction", () => {
     expect((await failure(off.device.publish(message))).code).toBe("CLOCK_NOT_SET");
   });
 
-  test("a credential that is refused with a Date far from our clock is signed anew, once", async () => {
+  test("a credential rejection with a distant Date causes one retry with corrected time", async () => {
     const host = virtualHost(
       gateway(() => now + 7200000, "AuthFailure.SignatureFailure"),
       {},
@@ -454,7 +454,7 @@ describe("clock correction", () => {
     ["more than a day behind a clock that was set", now, now - 86400001],
     ["decades ahead of a clock that was not set", 0, Date.UTC(2047, 0, 1)],
     ["before the version was made, with a clock that was not set", 0, Date.UTC(2026, 9, 31)],
-  ])("a Date %s is not believed", async (_name, ownMs, dateMs) => {
+  ])("a Date %s is not used", async (_name, ownMs, dateMs) => {
     const host = virtualHost(() => expired(Math.floor(dateMs / 1000) * 1000 + (dateMs > ownMs ? 1000 : 0)), {}, ownMs);
     const { device } = setup(turns(taken), {}, host);
     await failure(device.publish(message));
@@ -462,7 +462,7 @@ describe("clock correction", () => {
     expect(await host.storage?.keys()).toEqual([]);
   });
 
-  test("however often a forged Date comes, the time stays within a day of a clock that was set", async () => {
+  test("forged dates shift a set clock by at most a day", async () => {
     let shown = now;
     const host = virtualHost(
       () => {
@@ -505,7 +505,7 @@ describe("clock correction", () => {
     expect(written).toEqual([0, 3600000]);
   });
 
-  test("what was learned before the host set its clock is forgotten afterwards", async () => {
+  test("an offset is dropped once the host sets its clock", async () => {
     const host = virtualHost(
       gateway(() => now + host.elapsedMs),
       {},
@@ -519,7 +519,7 @@ describe("clock correction", () => {
     expect((await device.publish(message)).attempts).toBe(1);
   });
 
-  test("a clock that jumps never makes a nonce come twice with the same timestamp", async () => {
+  test("a clock jump never repeats a nonce with the same timestamp", async () => {
     const host = virtualHost(turns(taken), {}, now);
     const { device } = setup(turns(taken), { rateLimit: false }, host);
     const pairs = new Set<string>();
@@ -532,7 +532,7 @@ describe("clock correction", () => {
     expect(pairs.size).toBe(2000);
   });
 
-  test("the offset is kept as a text that later versions must read", async () => {
+  test("the offset is stored in a stable format", async () => {
     for (const [text, stamp] of [
       ["1s3600000", now / 1000 + 3600],
       ["1s-3600000", now / 1000 - 3600],
@@ -551,7 +551,7 @@ describe("clock correction", () => {
     ["half of it", "1s"],
     ["of a later version", "2s3600000"],
     ["noise", "1s36000000000000000000"],
-  ])("a kept offset that is %s does no harm", async (_name, value) => {
+  ])("a stored offset that is %s is ignored", async (_name, value) => {
     const host = virtualHost(turns(taken), {}, now);
     await host.storage?.set("clock", value);
     const { device } = setup(turns(taken), {}, host);

@@ -27,16 +27,13 @@ const expected = nodeSign("sha256", Buffer.from("message"), privateKey).toString
 const sign = (changes: Partial<RsaPrivateKey> = {}) =>
   Buffer.from(new RsaSigner({ ...key, ...changes }).sign(hash)).toString("hex");
 
-test.each([0, 20, 31, 33, 64])(
-  "a hash of %d bytes, which is no SHA-256, is not signed and verifies nothing",
-  (length) => {
-    const signer = new RsaSigner(key);
-    expect(() => signer.sign(new Uint8Array(length).fill(255))).toThrow(
-      expect.objectContaining({ code: "INVALID_OPTION" }),
-    );
-    expect(signer.verify(new Uint8Array(length), signer.sign(new Uint8Array(32)))).toBe(false);
-  },
-);
+test.each([0, 20, 31, 33, 64])("a hash of %d bytes is neither signed nor verified", (length) => {
+  const signer = new RsaSigner(key);
+  expect(() => signer.sign(new Uint8Array(length).fill(255))).toThrow(
+    expect.objectContaining({ code: "INVALID_OPTION" }),
+  );
+  expect(signer.verify(new Uint8Array(length), signer.sign(new Uint8Array(32)))).toBe(false);
+});
 
 afterEach(() => {
   jest.restoreAllMocks();
@@ -50,7 +47,7 @@ describe("a key", () => {
     ["without primes and all that follows from them", { p: 0n, q: 0n, dP: 0n, dQ: 0n, qInv: 0n }],
     ["with its primes exchanged", { p: key.q, q: key.p, dP: key.dQ, dQ: key.dP, qInv: 0n }],
     ["with d of the other group", { d: key.d + (key.p - 1n) * (key.q - 1n) }],
-  ])("%s signs as node:crypto does", (_name, changes) => {
+  ])("%s signs like node:crypto", (_name, changes) => {
     expect(sign(changes)).toBe(expected);
   });
 
@@ -69,7 +66,7 @@ describe("a key", () => {
     ["another coefficient", { qInv: key.qInv + 1n }],
     ["another d, and no primes", { d: key.d + 2n, p: 0n, q: 0n, dP: 0n, dQ: 0n, qInv: 0n }],
     ["no d and no primes", { d: 0n, p: 0n, q: 0n, dP: 0n, dQ: 0n, qInv: 0n }],
-  ])("with %s is refused", (_name, changes) => {
+  ])("with %s is rejected", (_name, changes) => {
     expect(() => new RsaSigner({ ...key, ...changes })).toThrow(
       expect.objectContaining({ code: "KEY_INCONSISTENT" }) as never,
     );
@@ -77,7 +74,7 @@ describe("a key", () => {
 });
 
 describe("a signature", () => {
-  test.each([["p"], ["q"]] as const)("is withheld when the half of %s went wrong", (half) => {
+  test.each([["p"], ["q"]] as const)("is withheld if the half of %s is wrong", (half) => {
     const signer = new RsaSigner(key);
     const { power } = Montgomery.prototype;
     jest.spyOn(Montgomery.prototype, "power").mockImplementation(function (this: Montgomery, ...parts) {
@@ -89,7 +86,7 @@ describe("a signature", () => {
     expect(Buffer.from(signer.sign(hash)).toString("hex")).toBe(expected);
   });
 
-  test("is withheld when both halves are of another message", () => {
+  test("is withheld if both halves are of another message", () => {
     const signer = new RsaSigner(key);
     const { power } = Montgomery.prototype;
     jest.spyOn(Montgomery.prototype, "power").mockImplementation(function (this: Montgomery, base, ...parts) {
@@ -98,7 +95,7 @@ describe("a signature", () => {
     expect(() => signer.sign(hash)).toThrow(expect.objectContaining({ code: "SIGNING_FAULT" }) as never);
   });
 
-  test("is computed with exponents that no other computation has, and is the same", () => {
+  test("is the same with different blinded exponents", () => {
     const exponents: bigint[] = [];
     const { power } = Montgomery.prototype;
     jest.spyOn(Montgomery.prototype, "power").mockImplementation(function (this: Montgomery, base, exponent, bits) {
@@ -119,7 +116,7 @@ describe("a signature", () => {
     }
   });
 
-  test("takes randomness from the host through createSigner", () => {
+  test("uses the host's random values through createSigner", () => {
     const asked: number[] = [];
     const random = {
       bytes(length: number) {
@@ -158,7 +155,7 @@ describe("Montgomery arithmetic", () => {
     }
   });
 
-  test("modulo n, the exponent 0 gives 1 and the base 0 gives 0", () => {
+  test("returns 1 for the exponent 0, and 0 for the base 0", () => {
     const context = new Montgomery(key.n);
     expect(context.power(5n, 0n, 10)).toBe(1n);
     expect(context.power(0n, 5n, 10)).toBe(0n);

@@ -38,8 +38,8 @@ const refused = (retryAfterSeconds: number) =>
     error: new ResponseError("HTTP_STATUS", "Later.", { status: 503, retryAfterSeconds }),
   }) as const;
 
-describe("what is planned", () => {
-  test("after a start: a random part of the interval, so that a fleet does not come at once", () => {
+describe("the schedule plans", () => {
+  test("a random part of the interval after a start, so that a fleet is spread", () => {
     const { schedule, timer, state } = setup();
     expect(schedule.nextMs).toBe(500);
     timer.advance(499);
@@ -48,19 +48,19 @@ describe("what is planned", () => {
     expect([state.runs, schedule.nextMs]).toEqual([1, 0]);
   });
 
-  test("nothing without an interval, however much waits", () => {
+  test("nothing without an interval", () => {
     const { schedule, timer, state } = setup({ intervalMs: 0 }, 100);
     schedule.update();
     expect([schedule.nextMs, timer.pending, state.runs]).toEqual([undefined, 0, 0]);
   });
 
-  test("nothing when nothing waits", () => {
+  test("nothing for an empty outbox", () => {
     const { schedule, timer } = setup({}, 0);
     schedule.update();
     expect([schedule.nextMs, timer.pending]).toEqual([undefined, 0]);
   });
 
-  test("one interval for what comes, which more of it does not put off", () => {
+  test("one interval for new messages, not postponed by more", () => {
     const { schedule, timer, state } = setup({}, 0);
     schedule.update();
     state.waiting = 1;
@@ -72,7 +72,7 @@ describe("what is planned", () => {
     expect([schedule.nextMs, timer.pending, state.runs]).toEqual([600, 1, 0]);
   });
 
-  test("at the threshold a flush at once, in place of the planned one, and no second beside it", () => {
+  test("a flush at once at the threshold, instead of the planned one", () => {
     const { schedule, timer, state } = setup({}, 3);
     schedule.update();
     expect([state.runs, timer.pending, schedule.nextMs]).toEqual([1, 0, 0]);
@@ -80,21 +80,21 @@ describe("what is planned", () => {
     expect([state.runs, timer.pending]).toEqual([1, 0]);
   });
 
-  test("no flush at once while the storage has not been read", () => {
+  test("no immediate flush before the storage was read", () => {
     const { schedule, state } = setup({}, undefined);
     state.waiting = undefined;
     schedule.update();
     expect([state.runs, schedule.nextMs]).toEqual([0, 500]);
   });
 
-  test("no more than a timer can hold", () => {
+  test("at most the longest timer", () => {
     const { schedule, start } = setup({ intervalMs: 2147483647 });
     start();
     schedule.ended(failed, true);
     expect(schedule.nextMs).toBe(2147483647);
   });
 
-  test("nothing after close, whatever waits", () => {
+  test("nothing after close", () => {
     const { schedule, timer, state } = setup({}, 3);
     schedule.close();
     expect([schedule.nextMs, timer.pending]).toEqual([undefined, 0]);
@@ -104,7 +104,7 @@ describe("what is planned", () => {
 });
 
 describe("after failures", () => {
-  test("each doubles the limit of what is added to the interval", () => {
+  test("the backoff doubles", () => {
     const { schedule, start } = setup();
     for (const delayMs of [2000, 3000, 5000]) {
       start();
@@ -113,7 +113,7 @@ describe("after failures", () => {
     }
   });
 
-  test("the threshold does not count, until something is delivered", () => {
+  test("the threshold is ignored until a delivery", () => {
     const { schedule, start, state } = setup({}, 3);
     start();
     schedule.ended(failed, true);
@@ -123,7 +123,7 @@ describe("after failures", () => {
     expect(state.runs).toBe(2);
   });
 
-  test("a flush that found nothing more to send ends them", () => {
+  test("a flush that empties the outbox ends the backoff", () => {
     const { schedule, start } = setup();
     start();
     schedule.ended(failed, true);
@@ -132,7 +132,7 @@ describe("after failures", () => {
     expect(schedule.nextMs).toBe(INTERVAL_MS);
   });
 
-  test("one that the app had started counts for nothing, and leaves the plan as it is", () => {
+  test("explicit flushes do not change the backoff and the plan", () => {
     const { schedule, timer, start } = setup();
     schedule.ended(failed, false);
     expect([schedule.nextMs, timer.pending]).toEqual([500, 1]);
@@ -145,8 +145,8 @@ describe("after failures", () => {
   });
 });
 
-describe("a pause that the gateway asks for", () => {
-  test("is kept, and spread further with each refusal in a row", () => {
+describe("a pause requested by the gateway", () => {
+  test("is respected, and spread further with each rejection in a row", () => {
     const { schedule, start } = setup();
     for (const delayMs of [10_000 + 30_000, 10_000 + 60_000, 10_000 + 120_000]) {
       start();
@@ -155,7 +155,7 @@ describe("a pause that the gateway asks for", () => {
     }
   });
 
-  test("holds the threshold back until it is over, even if something was delivered before it", () => {
+  test("disables the threshold until it is over, even after a delivery", () => {
     const { schedule, timer, state, start } = setup({}, 3);
     start();
     schedule.ended({ ...refused(10), delivered: 1 }, true);
@@ -167,7 +167,7 @@ describe("a pause that the gateway asks for", () => {
     expect(state.runs).toBe(2);
   });
 
-  test("is not a refusal where nothing was sent because of it", () => {
+  test("does not count as a rejection if nothing was sent because of it", () => {
     const { schedule, start } = setup();
     const paused = Object.assign(new IotHubError("THROTTLED", "Paused."), { retryAfterSeconds: 10 });
     start();
@@ -182,7 +182,7 @@ describe("a pause that the gateway asks for", () => {
   test.each([
     ["something was delivered", { reason: "network", delivered: 1, error: refused(10).error } as const, 40_000],
     ["another failure came between", failed, 3000],
-  ])("begins anew after %s", (_name, between, delayMs) => {
+  ])("is reset after %s", (_name, between, delayMs) => {
     const { schedule, start } = setup();
     start();
     schedule.ended(refused(10), true);

@@ -6,7 +6,7 @@ import { checkPsk, secretMistake } from "../../src/signing/secret.js";
 const psk = "lDZ6Uqt+I9E0wW7rvDUs7Q==";
 const bare = psk.slice(0, -2);
 
-describe("a psk that was copied badly is told by what happened to it", () => {
+describe("a PSK that was copied incorrectly is reported with the reason", () => {
   test.each([
     ["a line feed at its end", `${psk}\n`, /line break/],
     ["CRLF at its end", `${psk}\r\n`, /line break/],
@@ -62,7 +62,7 @@ test.each([
   checkPsk(secret);
 });
 
-test("a ProductSecret is held to the same, but is no Base64", () => {
+test("a ProductSecret is checked alike, but need not be Base64", () => {
   const open = (secret: string) => () => openRegistrationPayload(secret, "AAAA", 1);
   for (const secret of ["YDR8Hwh6RbCbzPu1K5yfiVwC\n", '"YDR8Hwh6RbCbzPu1K5yfiVwC"', " YDR8Hwh6RbCbzPu1K5yfiVwC"]) {
     expect(open(secret)).toThrow(

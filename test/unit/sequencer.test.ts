@@ -6,7 +6,7 @@ import LongestFirst, { longest } from "../tools/sequencer.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-test("the longest test files exist, and start before the others in their order", async () => {
+test("the longest test files exist, and start first in their order", async () => {
   expect(longest.filter((file) => !existsSync(`${root}${file}`))).toEqual([]);
   const paths = ["test/unit/aes.test.ts", ...[...longest].reverse(), "test/unit/rsa.test.ts"];
   const sequencer = new LongestFirst({ contexts: [], globalConfig: {} });

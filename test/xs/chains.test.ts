@@ -82,7 +82,7 @@ const rows: readonly [string, Pick<ChainCase, "chain" | "anchors" | "host" | "no
 ];
 
 test.each(rows.map(([name, each, output, heapBytes = HEAP_BYTES]) => [name, heapBytes, each, output] as const))(
-  "%s are checked in %d bytes of heap and the stack of an ESP32",
+  "%s are verified in %d bytes of heap and the stack of an ESP32",
   async (_name, heapBytes, each, output) => {
     const preload = [await bundleFile(new URL("chains.entry.ts", import.meta.url).pathname, "entry")];
     const list = (ders: readonly Uint8Array[]) => JSON.stringify(ders.map((der) => Buffer.from(der).toString("hex")));

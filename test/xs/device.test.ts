@@ -7,7 +7,7 @@ import { BUILD_TIMEOUT_MS, build, runAll } from "../support/engine.js";
 
 beforeAll(() => build(), BUILD_TIMEOUT_MS);
 
-test("a device is made and publishes within its budget of heap and stack", async () => {
+test("a device is created and publishes within its budget of heap and stack", async () => {
   const preload = [await bundleFile(new URL("device.entry.ts", import.meta.url).pathname, "entry")];
   const script = 'entry.publish({ secret: "lDZ6Uqt+I9E0wW7rvDUs7Q==" });';
   const heapBytes = DEVICE_BYTES - STACK_BYTES;
@@ -16,7 +16,7 @@ test("a device is made and publishes within its budget of heap and stack", async
   expect(report.output).toMatch(/^f4da4f1f-/);
 });
 
-test("an object of as many levels as a payload may have is published in a stack of 6 KB", async () => {
+test("an object with the maximum nesting is published in a stack of 6 KB", async () => {
   const preload = [await bundleFile(new URL("device.entry.ts", import.meta.url).pathname, "entry")];
   const script = `
     let payload = { t: 21.5 };

@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 test(
-  "the engine is compiled once, however often it is asked for",
+  "the engine is compiled once for repeated requests",
   async () => {
     const [first, second] = await Promise.all([build(), build()]);
     expect(first).toBe(second);
@@ -50,13 +50,13 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done
 
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  test("several at once: one compiles, the others wait for it", async () => {
+  test("is done by one of several processes, the others wait", async () => {
     const paths = await Promise.all([1, 2, 3, 4].map(() => buildIn(join(folder, "cache"), compiler)));
     expect(new Set(paths).size).toBe(1);
     expect(await readFile(calls, "utf8")).toBe("link\n");
   });
 
-  test("what a process that died has left behind is in nobody's way", async () => {
+  test("ignores leftovers of a dead process", async () => {
     const first = await buildIn(join(folder, "cache"), compiler);
     await rm(dirname(first), { recursive: true });
     // No process has such a number.
@@ -65,20 +65,20 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done
     expect(await readdir(join(folder, "cache"))).toEqual([basename(dirname(first))]);
   });
 
-  test("another compiler makes another engine", async () => {
+  test("is repeated for another compiler", async () => {
     const other = join(folder, "cc2");
     await copyFile(compiler, other);
     const cache = join(folder, "cache");
     expect(await buildIn(cache, other)).not.toBe(await buildIn(cache, compiler));
   });
 
-  test("a missing compiler is one clear sentence", async () => {
+  test("reports a missing compiler in one sentence", async () => {
     await expect(buildIn(join(folder, "cache"), "/nowhere/cc")).rejects.toThrow(
       /^The tests on XS .* need a C compiler and make; "\/nowhere\/cc" cannot be run .*\.$/,
     );
   });
 
-  test("a compiler that fails says why, and leaves nothing behind", async () => {
+  test("reports a failing compiler, and leaves no files", async () => {
     await writeFile(compiler, '#!/bin/sh\n[ "$1" = --version ] && exit\necho "no such header" >&2; exit 1\n');
     const cache = join(folder, "cache");
     await expect(buildIn(cache, compiler)).rejects.toThrow(/does not compile: [\s\S]*no such header/);
@@ -145,7 +145,7 @@ const ends: readonly (EngineRun & { name: string; end: EngineEnd; message?: RegE
   },
 ];
 
-describe("each end has its exit code", () => {
+describe("each outcome has an exit code", () => {
   test.each(ends)("$name: $end", async ({ name: _, end, message, ...job }) => {
     const report = await run(job);
     expect({ end: report.end, exitCode: report.exitCode }).toEqual({ end, exitCode: exitCodes[end] });
@@ -153,7 +153,7 @@ describe("each end has its exit code", () => {
   });
 });
 
-test("in a batch, no end touches the next run", async () => {
+test("in a batch, no outcome affects the next run", async () => {
   const after: EngineRun = { script: "print(typeof left); globalThis.left = 1; Array.prototype.left = 2" };
   const reports = await runAll(ends.flatMap((each) => [each, after]));
   expect(reports).toHaveLength(2 * ends.length);
@@ -163,7 +163,7 @@ test("in a batch, no end touches the next run", async () => {
   }
 });
 
-test("the same run gives the same figures, alone, in a batch and after a failure", async () => {
+test("the same run has the same figures, alone, in a batch and after a failure", async () => {
   const job: EngineRun = { script: "const a = []; for (let i = 0; i < 50; i++) a.push({ i, s: 's' + i })" };
   const alone = await run(job);
   const [first, , third] = await runAll([job, { script: "const all = []; for (;;) all.push({})" }, job]);
@@ -171,7 +171,7 @@ test("the same run gives the same figures, alone, in a batch and after a failure
   expect(third).toEqual(alone);
 });
 
-test("promise jobs run to their end, in order", async () => {
+test("promise jobs run to completion, in order", async () => {
   const report = await run({
     script: `
       (async () => { print("a"); await null; print("c"); await null; print("e"); })();
@@ -193,7 +193,7 @@ test("input and output carry any text, and input costs no heap", async () => {
   expect(big).toMatchObject({ end: "ok", output: `${1 << 20}\n` });
 });
 
-test("strings are those of a device: one character outside of the BMP is one unit", async () => {
+test("strings are like on a device: a non-BMP character is one unit", async () => {
   const report = await run({ script: "print('😀'.length + ' ' + '😀'.charCodeAt(0))" });
   expect(report.output).toBe("1 128512\n");
 });
@@ -205,7 +205,7 @@ test("numbers are IEEE doubles, rounded once", async () => {
   expect((await run({ script })).output).toBe(`${expected}\n`);
 });
 
-test("a preloaded script is shared, read-only, and outside of the heap", async () => {
+test("a preloaded script is shared, read-only, and outside the heap", async () => {
   const path = join(scratch, "preload.js");
   const table = JSON.stringify(Array.from({ length: 5000 }, (_, index) => `entry ${index}`));
   await writeFile(
@@ -227,7 +227,7 @@ test("a preloaded script is shared, read-only, and outside of the heap", async (
   expect(changed[2]).toMatchObject({ end: "exception", message: expect.stringMatching(/^TypeError/) });
 });
 
-test("what lies in read-only memory survives collections, and is copied or refused when it is changed", async () => {
+test("objects in read-only memory survive collections, and are copied or throw when changed", async () => {
   const path = join(scratch, "flash.js");
   await writeFile(
     path,
@@ -264,12 +264,12 @@ test("a preloaded script that fails ends the process with its exit code", async 
   expect(report.message).toMatch(/RangeError: at preload/);
 });
 
-test("a run that hangs outside of the metered code is ended by the time limit", async () => {
+test("a run that hangs outside the metered code is ended by the time limit", async () => {
   const report = await run({ script: "for (;;);" }, { timeoutMs: 200 });
   expect(report.end).toBe("timeout");
 });
 
-test("a run that writes to read-only memory crashes, and a batch says which one it was", async () => {
+test("a run that writes to read-only memory crashes, and a batch reports which one", async () => {
   const path = join(scratch, "crash.js");
   await writeFile(path, "const list = [1]");
   const options = { preload: [path] };
@@ -280,7 +280,7 @@ test("a run that writes to read-only memory crashes, and a batch says which one 
   expect(reports.map((each) => each.end)).toEqual(["ok", "crash"]);
 });
 
-test("a missing preload is an error of usage", async () => {
+test("a missing preload is a usage error", async () => {
   const report = await run({ script: "" }, { preload: ["/nowhere/at-all.js"] });
   expect(report).toMatchObject({
     end: "usage",
@@ -290,13 +290,13 @@ test("a missing preload is an error of usage", async () => {
 });
 
 describe("figures", () => {
-  test("computrons grow with the work", async () => {
+  test("have computrons that grow with the work", async () => {
     const [one, ten] = await runAll([10, 100].map((n) => ({ script: `for (let i = 0; i < ${n}; i++) i * i` })));
     expect(one?.computrons).toBeGreaterThan(50);
     expect(ten?.computrons).toBeGreaterThan(9 * (one?.computrons ?? 0) - 500);
   });
 
-  test("marks separate what lives from garbage", async () => {
+  test("separate live memory from garbage by marks", async () => {
     const report = await run({
       script: `
         mark("start");
@@ -320,7 +320,7 @@ describe("figures", () => {
     expect(dropped?.live).toBe(start?.live);
   });
 
-  test("what a heap reserves stays within its limit, to the last byte", async () => {
+  test("show that a heap stays within its limit", async () => {
     const script = "const all = []; try { for (;;) all.push(new Uint8Array(10), {}) } finally {}";
     for (const heapBytes of [10_000, 16_384, 65_536, 100_001]) {
       const report = await run({ script, heapBytes });
@@ -332,7 +332,7 @@ describe("figures", () => {
     }
   });
 
-  test("memory moves from chunks to slots when it is needed there", async () => {
+  test("show that memory moves from chunks to slots if needed", async () => {
     const report = await run({
       script: `
         let big = new Uint8Array(40000); big = undefined;

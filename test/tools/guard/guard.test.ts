@@ -25,7 +25,7 @@ function runJest(fixture: string, ...more: string[]): Promise<{ code: number | n
   });
 }
 
-describe("a run fails, and says why, for", () => {
+describe("a run fails with a reason for", () => {
   test.each([
     ["a warning of Node", "warning", /Node warned: MaxListenersExceededWarning: .* 11 data listeners/],
     [
@@ -46,7 +46,7 @@ describe("a run fails, and says why, for", () => {
   });
 });
 
-test("a run passes for a file that leaves nothing, and names the warning that is let through", async () => {
+test("a run passes for a file without leftovers, and reports the permitted warning", async () => {
   const { code, output } = await runJest("clean");
   expect(output).toMatch(/^Let through: ExperimentalWarning .*VM Modules.*, because jest runs ES modules by them\.$/m);
   expect(output).toMatch(/^Tests: {7}1 passed, 1 total$/m);
