@@ -47,7 +47,7 @@ export function testMatrix(host: HostUnderTest, isKept = true): void {
   });
 
   if (!isKept) return;
-  test("the outcomes are those of the table", () => {
+  test("the outcomes match the recorded table", () => {
     const table = tableOf(host, outcomes);
     const path = fileURLToPath(new URL(`./outcomes-${host.name.toLowerCase()}.md`, import.meta.url));
     if (process.env.UPDATE_OUTCOMES) writeFileSync(path, table);
