@@ -24,20 +24,21 @@ const declarations = ["sdk", "crypt", "storage"].map((name) => `host/moddable/de
  */
 const mentioned = {
   "src/errors.ts": ["ResponseDetails", "ResponseErrorCode"],
-  "src/health.ts": ["LastError", "OutboxStats", "WaitState"],
+  "src/health.ts": ["LastError", "OutboxStats", "WaitReason", "WaitState"],
   "src/outbox/delivery.ts": ["FlushReason"],
+  "src/outbox/outbox.ts": ["Outbox"],
   "src/outbox/pack.ts": ["TimeFormat"],
+  "src/outbox/record.ts": ["OutboxMessage"],
   "src/request/client.ts": ["FailureDetails", "RequestTiming"],
   "src/request/clock-offset.ts": ["ClockCorrectionOptions"],
   "src/request/rate-limit.ts": ["RateLimit"],
-  "host/moddable/config.ts": ["Settings"],
 };
 /** Implementations behind exports: base classes, tables from which types are derived. */
 const internal = [
   "src/errors.ts:errorClasses",
   "src/errors.ts:errorTable",
   "src/crypto/merkle-damgard.ts:Beginning",
-  "src/crypto/merkle-damgard.ts:MerkleDamgard",
+  "host/moddable/config.ts:Settings",
   "host/moddable/device.ts:HostDevice",
   "host/moddable/http.ts:Http",
   "host/moddable/resolver.ts:Resolver",
