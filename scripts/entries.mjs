@@ -16,7 +16,7 @@ export function entrySources(platform) {
     const { name, exports } = read(file);
     for (const [entry, target] of Object.entries(exports)) {
       if (typeof target === "string") continue;
-      const { types } = (platform && target[platform]) ?? (target.types ? target : target.default);
+      const types = target[platform]?.types ?? target.types ?? target.default.types;
       sources[`${name}${entry.slice(1)}`] = types.replace("./dist/types/", "").replace(/\.d\.ts$/, ".ts");
     }
   }
