@@ -51,6 +51,12 @@ export const budgets = {
     budget: 1_791_000,
     recorded: "publish.cold.xs13",
   },
+  wake: {
+    what: "a wake of the example for deep sleep, without its handshake and hashes",
+    unit: "instructions",
+    budget: 4_978_000,
+    recorded: "outbox.wake.xs13",
+  },
   enqueue: { what: "a reading enqueued", unit: "instructions", budget: 526_000, recorded: "outbox.enqueue.xs13" },
   open: { what: "an outbox opened", unit: "instructions", budget: 376_000, recorded: "outbox.open.xs13" },
   flush: { what: "a reading delivered", unit: "instructions", budget: 3_178_000, recorded: "outbox.flush.xs13" },

@@ -10,7 +10,7 @@ const STACKS = [STACK, 8192, 12288, 16384, 32768, 65536];
 export const gzipBytes = (text) => gzipSync(text, { level: 9 }).length;
 
 /**
- * Runs a job with its library in read-only memory, as firmware has it, or, where the library keeps state of its own in
+ * Runs a job with its library in read-only memory, as firmware has it, or, if the library keeps state in
  * module variables and so cannot be there, loaded into the heap.
  */
 function runJob(engine, { library, preloaded }, script, options) {
@@ -93,6 +93,7 @@ export async function device(engine) {
     default: (await lines(jobs.publish, { heapBytes: "default" }))[0],
     native: (await lines(jobs.publishNative))[0],
     cold: (await lines(jobs.cold, { preload: await jobs.coldLibrary() }))[0],
+    wake: (await lines(jobs.wake, { preload: await jobs.coldLibrary() }))[0],
     enqueue: (await lines(jobs.enqueue))[0],
     open: (await lines(jobs.open))[0],
     flush: (await lines(jobs.flush))[0],

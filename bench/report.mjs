@@ -61,7 +61,7 @@ export function table(results) {
     "",
     "Ours is blinded, and verifies each signature before returning it.",
     "",
-    ...handshakes(results.handshake),
+    ...handshakes(results),
     ...simulator(results.moddable),
     "- *M instructions*: millions, counted exactly by QEMU on RV32IMC (the instruction set of an ESP32-C3), steady state, no GC during the call.",
     "  *load*: running the library's top level. *wrong*: on XS, the library returns a different hash for text with an emoji.",
@@ -89,6 +89,7 @@ export const outboxNames = {
   enqueue: "`enqueue` of a reading of 45 bytes, storage in memory",
   open: "opening an outbox with one reading",
   flush: "delivering a reading from the outbox, including its publish",
+  wake: "a wake of the deep-sleep example with such a hash: `Device`, a reading stored and delivered",
   single: '`{"temperature":21.5}` delivered with 59 more, one by one',
   batch: "the same in batches of 20, with its time",
   largeBatch: "the same in one batch of 60",
@@ -120,7 +121,20 @@ const handshakeNames = {
   resumed: "resumed by a ticket",
 };
 
-function handshakes(handshake) {
+/** A wake of the example for deep sleep, with all that it does on the way to the acknowledgement. */
+function wakes({ outbox, handshake }) {
+  const wake = outbox?.wake?.xs17;
+  if (wake === undefined || handshake === undefined) return [];
+  const { resumed, full } = handshake;
+  return [
+    `A wake of the example for deep sleep takes ${millions(wake + resumed.total)} M instructions where its TLS session is resumed, ${millions(wake + full.total)} where it`,
+    "is not (ECDSA), with the hash of a body and of the text to be signed on top.",
+    "",
+  ];
+}
+
+function handshakes(results) {
+  const { handshake } = results;
   if (handshake === undefined) return [];
   const row = (name) => {
     const { total, guard, arithmetic } = handshake[name];
@@ -131,6 +145,7 @@ function handshakes(handshake) {
     "| :-- | --: | --: | --: |",
     ...Object.keys(handshakeNames).map(row),
     "",
+    ...wakes(results),
   ];
 }
 
@@ -226,7 +241,7 @@ export async function writeReport(results) {
 }
 
 /**
- * What a reader takes for a measurement, whatever the words around it: the rows of the tables and the numbers between
+ * Returns the measurements of a text, without its words: the rows of the tables and the numbers between
  * them.
  */
 export function figures(text) {

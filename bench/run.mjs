@@ -146,8 +146,9 @@ async function check() {
     figures.hashJob = now.rv32Instructions;
     figures.signRequest = (await measure.request(engines)).signRequestInstructions;
     figures.stats = await measure.stats(xs17 ?? engines.rv32);
-    const { portable, native, cold, enqueue, open, flush, batch, garbageBytes } = await measure.device(engines.rv32);
-    Object.assign(figures, { enqueue, open, flush, batch, publishGarbage: garbageBytes });
+    const measured = await measure.device(engines.rv32);
+    const { portable, native, cold, wake, enqueue, open, flush, batch, garbageBytes } = measured;
+    Object.assign(figures, { wake, enqueue, open, flush, batch, publishGarbage: garbageBytes });
     Object.assign(figures, { publish: portable, publishNative: native, publishCold: cold });
     figures.load = now.loadInstructions;
     figures.bulk = (await measure.bulk(OURS, engines)).instructionsPerByte;

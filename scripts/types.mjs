@@ -18,6 +18,7 @@ const projects = [
   "test/conformance",
   "test",
   "bench",
+  "fleet",
 ];
 projects.push("test/sim", "test/sim/app", "examples");
 projects.push(...pages(), ...writeDocExamples(root, cache));

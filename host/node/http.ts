@@ -446,7 +446,7 @@ class PendingRequest {
     incoming.on("error", (error) => this.#onError(error));
     incoming.on("end", () => {
       if (incoming.complete) this.#onComplete(incoming, Buffer.concat(chunks));
-      else this.#onError(Object.assign(new Error("cut short"), { code: "ECONNRESET" }));
+      else this.#onError(Object.assign(new Error("incomplete response"), { code: "ECONNRESET" }));
     });
   }
 

@@ -2,7 +2,7 @@
 
 export const resources = new Map<string, Uint8Array>();
 
-/** On a device, its bytes are in flash and are read through a typed array. */
+/** On a device, its bytes are in flash and are accessed with a typed array. */
 export default class Resource extends ArrayBuffer {
   constructor(path: string) {
     const bytes = resources.get(path);

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 
 const isFile = (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
-/** Every file that a file imports, itself included; what is no file of the project by its name. */
+/** Returns every file that a file imports, including itself; other modules by their name. */
 export function closure(entry, known = new Map()) {
   const seen = new Set();
   const todo = [entry];

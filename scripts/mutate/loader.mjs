@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { SourceTextModule, SyntheticModule } from "node:vm";
 import { transformSync } from "@swc/core";
 
-/** What jest is told about TypeScript holds here, too: which options belong to which files. */
+/** Options of TypeScript by file, as in jest's configuration. */
 async function transforms(root) {
   const { transform } = (await import(pathToFileURL(join(root, "jest.config.mjs")).href)).default;
   return Object.entries(transform).map(([pattern, [, options]]) => [new RegExp(pattern), options]);
@@ -53,7 +53,7 @@ export async function createLoader(root) {
   };
 
   /**
-   * A registry of modules of its own.
+   * A separate module registry.
    * @param {Map<string, string>} changed sources that take the place of what is on disk, by path
    * @param {Record<string, object>} given modules that are there already, by name
    */

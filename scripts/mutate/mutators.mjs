@@ -40,7 +40,7 @@ const isLogical = (kind) =>
   kind === ts.SyntaxKind.BarBarToken ||
   kind === ts.SyntaxKind.QuestionQuestionToken;
 
-/** Whether text is put together: `-` in place of `+` would be no likely fault. */
+/** Whether text is concatenated: `-` instead of `+` would not be a likely fault. */
 const isText = (node) => ts.isStringLiteralLike(node) || ts.isTemplateExpression(node);
 
 /**

@@ -792,7 +792,7 @@ export class Outbox<Result = unknown> {
     };
     let isGivenUp = false;
     this.#flight = flight;
-    // The stack begins anew: with the callers of `enqueue` below it, a request would not fit into the 6 KB of an ESP32.
+    // On a fresh stack: with the callers of `enqueue` below it, a request would not fit into the 6 KB of an ESP32.
     await undefined;
     if (isGivenUp) {
       this.#flight = undefined;

@@ -319,7 +319,7 @@ export class StoredQueue {
   async #setValue(key: string, text: string): Promise<boolean> {
     const bytes = storedBytes(text.length);
     if (this.#stopped !== undefined || this.isWithoutRoom(bytes)) return false;
-    // The stack begins anew: with all that waits for this, the storage would not fit into the 6 KB of an ESP32.
+    // On a fresh stack: with all callers below it, the storage would not fit into the 6 KB of an ESP32.
     await undefined;
     try {
       await this.#storage.set(key, text);

@@ -94,7 +94,7 @@ export async function provision(options: ProvisionOptions, host: Host): Promise<
   if (stored.record !== undefined && !force) {
     checkOwner(stored.record, identity);
     if (!cutShort || productSecret === undefined) {
-      // Leftovers that cannot be deleted now do no harm: the credential is valid.
+      // Leftovers that cannot be deleted now are harmless: the credential is valid.
       if (pending !== undefined && !cutShort) await store.clean(stored).catch(() => {});
       return provisioned(stored.record, identity, options);
     }

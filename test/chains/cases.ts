@@ -44,7 +44,7 @@ interface BetterTls {
   >;
 }
 
-/** The cases without a time of their own have certificates of 1970 to 2969. */
+/** Cases without a time have certificates of 1970 to 2969. */
 const LIMBO_TIME = "2026-11-28T00:00:00Z";
 
 const der = (text: string) =>

@@ -110,7 +110,7 @@ describe("strict DER", () => {
       yield [element, replace];
       const inside = (changed: Der[]) => replace(der(element.tag, ...changed));
       yield* places(element.children, inside);
-      // Extensions and the key hold DER of their own.
+      // Extensions and the key contain nested DER.
       const nested = nestedIn(element);
       if (nested) {
         const [prefix, list] = nested;

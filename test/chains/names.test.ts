@@ -84,7 +84,7 @@ describe("the host", () => {
     ["a name beyond ASCII", sequence(dnsName("gateway.test"), dnsName("münchen.test"))],
     ["an address of five bytes", sequence(dnsName("gateway.test"), ipAddress(1, 2, 3, 4, 5))],
     ["a type of name that does not exist", sequence(dnsName("gateway.test"), der(0x89, text("x")))],
-    ["an element that is no name", sequence(dnsName("gateway.test"), der(0x30))],
+    ["an element that is not a name", sequence(dnsName("gateway.test"), der(0x30))],
     ["a name that goes beyond its list", sequence(dnsName("gateway.test"), Uint8Array.of(0x82, 9, 0x61))],
   ])("a subjectAltName with %s is malformed, even if one name matches", (_name, names) => {
     const read = () => {
@@ -133,7 +133,7 @@ describe("distinguished names", () => {
       false,
     ],
     ["nothing", new Uint8Array(0), cn("Root"), false],
-    ["bytes that are no name", Uint8Array.of(1, 2, 3), cn("Root"), false],
+    ["bytes that are not a name", Uint8Array.of(1, 2, 3), cn("Root"), false],
   ])("%s", (_name, a, b, equal) => {
     expect([isSameName(a, b), isSameName(b, a)]).toEqual([equal, equal]);
   });

@@ -1,4 +1,6 @@
-/** The check of certificate chains against x509-limbo and BetterTLS. `test:sim` runs the same list on a device's engine. */
+/**
+ * The check of certificate chains against x509-limbo and BetterTLS. `test:sim` runs the same list on a device's engine.
+ */
 
 import { describe, expect, test } from "@jest/globals";
 import { MAX_SIGNATURE_CHECKS } from "../../host/moddable/tls/chain.js";

@@ -52,7 +52,7 @@ describe("the certificates sent by the server", () => {
     ["with the server's certificate twice", [leaf, leaf, intermediateDer]],
     ["with an intermediate twice", [leaf, intermediateDer, intermediateDer]],
     ["with a stranger amid", [leaf, new Authority("Stranger").root(), intermediateDer]],
-    ["with bytes that are no certificate", [leaf, Uint8Array.of(1, 2, 3), new Uint8Array(0), intermediateDer]],
+    ["with bytes that are not a certificate", [leaf, Uint8Array.of(1, 2, 3), new Uint8Array(0), intermediateDer]],
     ["with a certificate that is too long", [leaf, new Uint8Array(9000), intermediateDer]],
   ])("%s is accepted with two signature checks", (_name, chain) => {
     expect(verify(chain, [rootDer])).toEqual({ reason: "", checks: 2 });

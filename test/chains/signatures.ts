@@ -1,6 +1,6 @@
 /**
- * Signatures on which the stand-ins for the SDK, the SDK and Node's cryptography have to agree, with keys and numbers at
- * the edges of the algorithms.
+ * Signatures on which the stand-ins for the SDK, the SDK and Node's cryptography have to agree, with keys and numbers
+ * at the edges of the algorithms.
  */
 
 import { createHash, generateKeyPairSync, sign } from "node:crypto";

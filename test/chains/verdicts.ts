@@ -27,7 +27,7 @@ export const exceptions: Readonly<Record<string, string>> = {
   "limbo rfc5280::nc::permitted-dn-match": "names no host, so there is nothing that the certificate could be for",
   "limbo rfc5280::serial::zero": "RFC 5280 section 4.1.2.2: clients should handle such serial numbers gracefully",
   "limbo rfc5280::root-non-critical-basic-constraints":
-    "how the extensions of an anchor are marked is the business of whoever trusts it; old public roots are like that",
+    "an anchor's extensions need not be critical, since it is trusted explicitly; old public roots have such extensions",
   "limbo webpki::aki::root-with-aki-missing-keyidentifier": WEBPKI,
   "limbo webpki::aki::root-with-aki-authoritycertissuer": WEBPKI,
   "limbo webpki::aki::root-with-aki-authoritycertserialnumber": WEBPKI,

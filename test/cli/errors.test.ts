@@ -194,7 +194,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
       ["--payload-file", "x", "y"],
       /^error: USAGE: A payload and --payload-file cannot be combined\.( |$)/,
     ],
-    ["bytes that are no text", ["-"], /^error: INVALID_UTF8: The payload is not valid UTF-8\.( |$)/],
+    ["binary data", ["-"], /^error: INVALID_UTF8: The payload is not valid UTF-8\.( |$)/],
     ["a wildcard", ["--topic", "a/#", "x"], /^error: TOPIC_WILDCARD: /],
     ["a region and a url", ["--region", "europe", "x"], /^error: USAGE: Only one of region and url can be used/],
     ["a psk and a key", ["--key-file", "x", "x"], /^error: USAGE: Only one of pskFile and keyFile can be used/],

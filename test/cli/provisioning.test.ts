@@ -137,7 +137,7 @@ describe("register", () => {
   test.each<[string, string, string[], number, string]>([
     ["a product without registration", "CLOSED", [], 5, "GATEWAY_REJECTED"],
     ["a product that is not there", "NONE", [], 5, "GATEWAY_REJECTED"],
-    ["a product with a CA of its own", "OWN", [], 5, "GATEWAY_REJECTED"],
+    ["a product with a private CA", "OWN", [], 5, "GATEWAY_REJECTED"],
     ["a short ProductSecret", "PSK", ["--product-secret-file", "short"], 3, "INVALID_PRODUCT_SECRET"],
     ["another ProductSecret", "PSK", ["--product-secret-file", "other"], 3, "GATEWAY_REJECTED"],
     ["a ProductSecret that cannot be read", "PSK", ["--product-secret-file", "missing"], 3, "FILE_UNREADABLE"],

@@ -3,10 +3,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "@jest/globals";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-// Wherever this test lies, the loader that runs TypeScript as it stands is among the tests' tools.
+// The loader that runs TypeScript, independent of this test's folder.
 const cli = ["--import", "./test/support/typescript.mjs", "tools/cli/tencent-iothub.ts"];
 
-/** Runs the command line in a process of its own; resolves with its exit code and what it wrote where it was read. */
+/** Runs the command line in a separate process; resolves with its exit code and the output that was read. */
 function runProcess(args: readonly string[], closed: "stdout" | "stderr" | "none", after?: RegExp) {
   const child = spawn(process.execPath, [...cli, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   const text = { stdout: "", stderr: "" };

@@ -206,8 +206,8 @@ describe("types", () => {
   test.each<[string, unknown, string]>([
     ["a list", [], "the file is not an object"],
     ["an object of something else", { code: 0 }, "the file has neither properties nor events"],
-    ["properties that are no list", { properties: {} }, "the list of each property is not an array"],
-    ["a property that is no object", { properties: [5] }, "property 1 is not an object"],
+    ["properties that are not an array", { properties: {} }, "the list of each property is not an array"],
+    ["a property that is not an object", { properties: [5] }, "property 1 is not an object"],
     ["a property without an id", { properties: [{ define: { type: "int" } }] }, "property 1 has no id"],
     [
       "a property that is there twice",

@@ -104,7 +104,7 @@ export const cases: readonly Case[] = [
       check.equal(phases, ["sign", "send", "response", "done"]);
       const all = events.join("\n");
       for (const hidden of [secret, "PAYLOAD", host.sent[0].request.headers["X-TC-Signature"]]) {
-        check.ok(!all.includes(hidden), "it is told");
+        check.ok(!all.includes(hidden), "it is revealed");
       }
     },
   },

@@ -76,7 +76,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "another code in between starts anew",
+    name: "another code in between restarts the evidence",
     stackBytes,
     heapBytes,
     async run(check) {

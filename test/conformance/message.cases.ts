@@ -184,7 +184,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "unknown members are told with the nearest name",
+    name: "unknown members are reported with the closest name",
     run(check) {
       for (const [name, said] of [
         ["topc", "did you mean `topic`?"],

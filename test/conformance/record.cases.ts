@@ -75,7 +75,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "what makes no sense is no message",
+    name: "invalid records are not messages",
     run(check) {
       const texts = ["", "1", "#", "##", "1##", "11mvxprbeo", "11mvxprbeo#data", "11mvxprbeo##x", "01mvxprbeo#data#x"];
       texts.push("1wmvxprbeo#data#x", "1-mvxprbeo#data#x", "11MVXPRBEO#data#x", "1101#data#x", "11#data#x");

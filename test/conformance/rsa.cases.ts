@@ -28,7 +28,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "what is no usable key is refused for what it is",
+    name: "unusable keys are rejected with a reason",
     each: true,
     run(check, { code, privateKey }: Refused) {
       const error = check.throws(code, () => createSigner({ privateKey: keyForm(privateKey) }));

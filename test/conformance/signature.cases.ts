@@ -208,7 +208,10 @@ export const cases: readonly Case[] = [
       ];
       for (const each of bad) {
         const error = check.throws("INVALID_CREDENTIAL", () => createSigner(each as typeof credential));
-        check.ok(!`${error.message} ${error.stack} ${JSON.stringify(error)}`.includes(secret), "the secret is told");
+        check.ok(
+          !`${error.message} ${error.stack} ${JSON.stringify(error)}`.includes(secret),
+          "the secret is revealed",
+        );
       }
     },
   },

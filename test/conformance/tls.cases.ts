@@ -394,9 +394,9 @@ export const cases: readonly Case[] = [
         check.equal(through(announced, record(22, message(14)), ...end), "alert 10", `${name}, another message`);
       }
       const early = join(record(22, serverHello({ extensions: announced }), ...whole.slice(1), ticket), ...end);
-      check.equal(run(options(), early), "alert 10", "before it is this side's turn");
+      check.equal(run(options(), early), "alert 10", "before it is the client's turn");
       const amid = join(record(22, serverHello({ extensions: announced }), ...whole.slice(1), [4, 0]));
-      check.equal(run(options(), amid), "alert 10", "a part of it before it is this side's turn");
+      check.equal(run(options(), amid), "alert 10", "a part of it before it is the client's turn");
       const together = record(22, serverHello({ sessionId: ID, extensions: announced }), ticket);
       check.equal(run(options(offering), join(together, ...end)), "established", "in a record with ServerHello");
       for (const bytes of [message(4), message(4, [0, 0, 0, 0, 0]), message(4, [0, 0, 0, 0, 0, 1])]) {

@@ -132,7 +132,7 @@ export const cases: readonly Case[] = [
       const level = (keys: number, value: unknown) => () => shadowUpdate(nested(keys, value));
       for (const allowed of [1, null, "text", {}, [], [1, 2], ["a"]]) {
         level(5, allowed)();
-        // What is empty, or a list of values, has no keys of its own.
+        // Empty objects and arrays of values have no keys.
         check.throws("SHADOW_LIMIT", level(6, allowed), `${allowed}`);
       }
       check.throws("SHADOW_LIMIT", level(5, [{ b: 1 }]));

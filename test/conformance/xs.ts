@@ -1,11 +1,16 @@
-/** Entry of the bundle for XS. Its exports are called by the scripts that `node/conformance.test.ts` hands to the engine. */
+/**
+ * Entry of the bundle for XS. Its exports are called by the scripts that `node/conformance.test.ts` hands to the
+ * engine.
+ */
 import { Check } from "./check.js";
 import { suites } from "./suites.js";
 
 declare const print: (text: string) => void;
 declare const input: string | undefined;
 
-/** Runs one case and prints how many checks held. A failure is an unhandled rejection: the engine ends with its message. */
+/**
+ * Runs one case and prints how many checks held. A failure is an unhandled rejection: the engine ends with its message.
+ */
 export async function run(suite: string, name: string): Promise<void> {
   const found = suites[suite]?.find((each) => each.name === name);
   if (!found) throw new Error(`There is no case "${name}" in the suite "${suite}".`);

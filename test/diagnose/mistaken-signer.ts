@@ -1,6 +1,7 @@
 /**
- * A client that makes mistakes on purpose. It shares no code with the diagnosis that is to find them: each mistake is made
- * here by its own means.
+ * A client that makes mistakes on purpose. It shares no code with the diagnosis that is to find them: each mistake is
+ * made
+ *here independently.
  */
 
 import { createHash, createHmac } from "node:crypto";

@@ -1,4 +1,4 @@
-/** Requests as people have them at hand are read byte for byte, and anything doubtful is refused in one sentence. */
+/** Requests in common formats are read byte for byte, and ambiguous ones rejected with one sentence. */
 
 import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "@jest/globals";

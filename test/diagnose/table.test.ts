@@ -301,7 +301,7 @@ describe("alone", () => {
   test.each(table)("%s is found: %s", (id, _name, made, words) => {
     const { verdict, deviations, message: text, hashes } = diagnosisOf(made);
     expect(verdict).toBe("explained");
-    // A key of its own makes a signature with the characters that the way to write it is about.
+    // A specific key gives a signature with the characters that the encoding changes.
     const ids = deviations.map((deviation) => deviation.id).filter((one) => made.key === undefined || one === id);
     expect(ids).toEqual([id]);
     expect(text).toMatch(words);

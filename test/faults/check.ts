@@ -37,7 +37,7 @@ export function testMatrix(host: HostUnderTest, isKept = true): void {
 
   const rows = faults.map((fault) => [faultName(fault), fault] as const);
   test.each(rows)("%s: every message is delivered or handed back, in order", async (_name, fault) => {
-    // One cell after the other: a limit that passes is over for whoever waits.
+    // One cell after the other: an expired limit ends every wait.
     for (const cell of cellsOf(fault, host.schemes)) {
       const { fault: _, ...rest } = cell;
       const outcome = await runCell(cell, host, shared, gateways.get(cell.scheme) as Gateway);

@@ -138,7 +138,7 @@ export const ownResponseCases: readonly OwnResponseCase[] = [
   ]),
   ...[1, 5].map(
     (afterMs): OwnResponseCase => ({
-      // What comes after the next request was written can be told by its id alone.
+      // Bytes that arrive after the next request was written can be recognized only by their RequestId.
       name: `the same behind each response, ${afterMs} ms later, whenever the next request comes`,
       deed: () => ({ does: "take and add", what: "the same", afterMs }),
       messages: 20,

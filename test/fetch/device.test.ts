@@ -14,10 +14,15 @@ import {
   type DeviceOptions,
   provision,
 } from "../../host/fetch/index.js";
+import type { ConnectionPhase } from "../../src/errors.js";
+import type { HttpContext, HttpRequest } from "../../src/host.js";
 import { type Fault, startGateway } from "../../tools/gateway/index.js";
 import { cleanups } from "../support/cleanups.js";
 import { failure } from "../support/failure.js";
 import { productSecret, psk } from "../support/keys.js";
+import { LIMIT_MS, limits, useLimits } from "../support/limits.js";
+
+useLimits();
 
 const message = { topic: "data", payload: { t: 21.5, text: "温度" } };
 
@@ -88,8 +93,26 @@ test.each<[Fault, string]>([
   [{ kind: "hang", phase: "headers" }, "connect"],
   [{ kind: "hang", phase: "body" }, "read"],
 ])("a timeout ends the request with its phase: %j", async (fault, phase) => {
-  const { device } = await start({ timeoutMs: 300 }, fault);
-  expect(await failure(device.publish(message))).toMatchObject({ code: "TIMEOUT", phase });
+  const { gateway, host } = await start({}, fault);
+  let reached = "connect";
+  const http = {
+    send: (request: HttpRequest, context: HttpContext) => {
+      const { signal, maxResponseBytes, fresh, connectTimeoutMs } = context;
+      const onPhase = (next: ConnectionPhase) => {
+        reached = next;
+        context.onPhase(next);
+      };
+      return host.http.send(request, { signal, maxResponseBytes, fresh, connectTimeoutMs, onPhase });
+    },
+    close: () => host.http.close(),
+  };
+  const made = { ...host, http, clock: limits.clockOf(host.clock), timer: limits.timerOf(host.timer) };
+  const options = { productId: "P1", deviceName: "d1", credential: { secret: psk }, url: gateway.url };
+  const device = new Device({ ...options, retry: false, timeoutMs: LIMIT_MS }, made);
+  cleanups.push(() => device.close());
+  const isDue = () => gateway.counts.requests > 0 && reached === phase;
+  const error = await limits.passWhen(isDue, failure(device.publish(message)));
+  expect(error).toMatchObject({ code: "TIMEOUT", phase });
 });
 
 test("a publish is cancelled before and during the request", async () => {

@@ -1,6 +1,6 @@
 /**
- * A fleet of boards and a gateway that serves so many requests a second and turns the rest away with a pause, in virtual
- * time: real devices with their outboxes, no sockets, one queue of events for all of them.
+ * A fleet of boards and a gateway that serves so many requests a second and turns the rest away with a pause, in
+ * virtual time: real devices with their outboxes, no sockets, one queue of events for all of them.
  */
 
 import { utf8 } from "../../src/crypto/utf8.js";
@@ -8,6 +8,7 @@ import type { HttpResponse } from "../../src/host.js";
 import { createMemoryStorage, Device, type Host } from "../../src/index.js";
 import type { Signer } from "../../src/signing/signer.js";
 import { mulberry32 } from "../../tools/gateway/index.js";
+import { VirtualTime } from "../support/virtual-time.js";
 
 export interface FleetOptions {
   readonly boards: number;
@@ -29,60 +30,6 @@ export interface FleetResult {
   readonly delivered: number;
   /** The shortest time between a refusal and the next request of the same board, in milliseconds. */
   readonly shortestPauseMs: number;
-}
-
-/** Time that passes when nothing else is to be done. */
-class VirtualTime {
-  nowMs = 0;
-  /** A binary heap by time, then by order. */
-  readonly #events: { at: number; order: number; callback: (() => void) | undefined }[] = [];
-  #orders = 0;
-
-  set(callback: () => void, delayMs: number): object {
-    const event = { at: this.nowMs + Math.max(0, delayMs), order: this.#orders++, callback };
-    const heap = this.#events;
-    heap.push(event);
-    for (let i = heap.length - 1; i > 0; ) {
-      const parent = (i - 1) >> 1;
-      if (!isBefore(heap[i], heap[parent])) break;
-      [heap[i], heap[parent]] = [heap[parent], heap[i]];
-      i = parent;
-    }
-    return event;
-  }
-
-  clear(handle: unknown): void {
-    if (handle !== undefined) (handle as { callback?: () => void }).callback = undefined;
-  }
-
-  /** Moves on to the next event. @returns false if there is none */
-  next(): boolean {
-    const heap = this.#events;
-    const first = heap[0];
-    if (first === undefined) return false;
-    const last = heap.pop() as typeof first;
-    if (heap.length > 0) {
-      heap[0] = last;
-      for (let i = 0; ; ) {
-        let least = i;
-        for (const child of [2 * i + 1, 2 * i + 2]) {
-          if (child < heap.length && isBefore(heap[child], heap[least])) least = child;
-        }
-        if (least === i) break;
-        [heap[i], heap[least]] = [heap[least], heap[i]];
-        i = least;
-      }
-    }
-    if (first.callback !== undefined) {
-      this.nowMs = first.at;
-      first.callback();
-    }
-    return true;
-  }
-}
-
-function isBefore(a: { at: number; order: number }, b: { at: number; order: number }): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
 const signer: Signer = { algorithm: "hmacsha256", hashBody: () => "", sign: () => "A".repeat(44), close: () => {} };
@@ -149,11 +96,7 @@ export async function runFleet(options: FleetOptions): Promise<FleetResult> {
       time.set(read, random() * readingEveryMs);
     }
   }
-  while ((readingEveryMs !== undefined || delivered < boards) && time.nowMs < maxSeconds * 1000) {
-    if (!time.next()) break;
-    // What follows from it without a timer.
-    for (let i = 0; i < 60; i++) await undefined;
-  }
+  await time.run(maxSeconds * 1000, () => readingEveryMs !== undefined || delivered < boards);
   for (const device of devices) device.close();
   return { perSecond, delivered, shortestPauseMs };
 }

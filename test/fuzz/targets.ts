@@ -1,4 +1,4 @@
-/** What reads bytes that somebody else wrote: each must take them or throw an error of its own, and soon. */
+/** Parsers of untrusted bytes: each must accept them or throw a typed error, within limited time. */
 
 import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -25,7 +25,7 @@ export interface Target {
   readonly share: number;
   /** Valid inputs, to be damaged. */
   readonly samples: readonly Uint8Array[];
-  /** Inputs by their structure; `samples` and bytes at random unless given. */
+  /** Structured inputs. @default `samples` and random bytes */
   readonly arbitrary?: fc.Arbitrary<Uint8Array>;
   run(bytes: Uint8Array, random: () => number): void | Promise<void>;
 }
@@ -102,7 +102,7 @@ export const targets: readonly Target[] = [
       const status = statuses[Math.floor(random() * statuses.length)];
       try {
         const { requestId } = readResponse({ status, headers, body });
-        if (typeof requestId !== "string") throw new TypeError("the RequestId is no text");
+        if (typeof requestId !== "string") throw new TypeError("the RequestId is not text");
       } catch (error) {
         const { excerpt = "", message } = error as { excerpt?: string; message: string };
         if (excerpt.length > 200 || message.length > 1000)
@@ -122,7 +122,7 @@ export const targets: readonly Target[] = [
       if ((timeMs === undefined) !== (powerOn !== undefined) || (uptimeMs === undefined) !== (powerOn === undefined))
         throw new TypeError("a message with two times or none");
       if (qos > 1 || (topic === "" && endpoint === 0) || endpoint > 1 || !((timeMs ?? uptimeMs ?? -1) >= 0))
-        throw new TypeError("a message that makes no sense");
+        throw new TypeError("an invalid message");
       if (payloadEncoding !== undefined && JSON.stringify(payload) !== `"${payload}"`)
         throw new TypeError("a payload that is not Base64");
     },
@@ -149,7 +149,7 @@ export const targets: readonly Target[] = [
       if (queue.size !== 0 || queue.bytes !== 0) throw new TypeError("something is left");
       const skew = new ClockOffset(clock, storage);
       await skew.load();
-      if (!Number.isFinite(skew.offsetMs)) throw new TypeError("an offset that is no number");
+      if (!Number.isFinite(skew.offsetMs)) throw new TypeError("an offset that is not a number");
     },
   },
   {

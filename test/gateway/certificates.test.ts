@@ -27,7 +27,9 @@ async function start(https: HttpsOptions, options: GatewayOptions = {}): Promise
   return gateway;
 }
 
-/** What OpenSSL, through Node, makes of each kind; `ok` for those of the second group stands for what Node lets pass. */
+/**
+ * What OpenSSL, through Node, makes of each kind; `ok` for those of the second group stands for what Node lets pass.
+ */
 const verdicts: Record<CertificateKind, string> = {
   chain: "ok",
   direct: "ok",
@@ -66,7 +68,7 @@ test("every certificate kind has an expected verdict", () => {
 test.each(kinds)("%s", async (certificates) => {
   const gateway = await start({ certificates });
   const servername = certificates.startsWith("wildcard") ? "device.gateway.test" : "localhost";
-  // OpenSSL's own name where Node has none of its own.
+  // OpenSSL's name if Node has none.
   const verdict = await send(gateway, { servername, tls: certificates === "ipName" ? { servername: "" } : {} }).then(
     () => "ok",
     (error: NodeJS.ErrnoException) => (error.code === "UNSPECIFIED" ? error.message : error.code),

@@ -49,7 +49,7 @@ const RUNS = 30;
 
 describe("responses on one keep-alive TLS connection", () => {
   const hasCurl = spawnSync("curl", ["--version"]).status === 0;
-  if (!hasCurl) console.log("skipped: curl is not installed, so it is not tried on kept connections");
+  if (!hasCurl) console.log("skipped: curl is not installed, so it is not tested on keep-alive connections");
 
   test("all arrive at Node's agent, each delayed", async () => {
     const gateway = await start({ https: true, fault: { kind: "delay", ms: 20 } });
@@ -125,7 +125,7 @@ describe("a request that arrives before the previous response is complete", () =
     const text = await exchange(gateway, two, (all) => seen.test(all));
     expect(text).toMatch(/^HTTP\/1\.1 200 /);
     expect(text).toMatch(seen);
-    expect(gateway.received.map(({ fault: struck }) => struck?.kind)).toEqual(["delay", fault.kind]);
+    expect(gateway.received.map(({ fault: injected }) => injected?.kind)).toEqual(["delay", fault.kind]);
   });
 
   test("has its status recorded before the client has the response", async () => {

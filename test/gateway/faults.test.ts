@@ -94,7 +94,7 @@ function request(body = message(), more: Record<string, string> = {}): { head: s
 }
 
 /** Sends one request into a gateway with one fault. */
-async function struck(fault: Fault, https = false): Promise<{ gateway: Gateway; line: Wire }> {
+async function inject(fault: Fault, https = false): Promise<{ gateway: Gateway; line: Wire }> {
   const gateway = await start({ https });
   gateway.faults.next(fault);
   const line = await wire(gateway);
@@ -103,7 +103,7 @@ async function struck(fault: Fault, https = false): Promise<{ gateway: Gateway; 
   return { gateway, line };
 }
 
-/** Round trips on connections of their own: whatever the gateway was going to do at once, it has done. */
+/** Round trips on new connections: afterwards the gateway has done everything that it does at once. */
 async function settle(gateway: Gateway): Promise<void> {
   while (gateway.faults.pending > 0) await new Promise((resolve) => setImmediate(resolve));
   await send(gateway);
@@ -117,14 +117,14 @@ const complete = (line: Wire): boolean => {
 
 describe.each([false, true])("over HTTPS: %s", (https) => {
   test.each(["read", "headers"] as const)("hangs in phase %s without sending, on an open connection", async (phase) => {
-    const { gateway, line } = await struck({ kind: "hang", phase }, https);
+    const { gateway, line } = await inject({ kind: "hang", phase }, https);
     await settle(gateway);
     expect([line.text, line.ended]).toEqual(["", undefined]);
     expect(gateway.received[0].accepted).toBe(phase === "headers");
   });
 
   test("hangs after the response's headers", async () => {
-    const { gateway, line } = await struck({ kind: "hang", phase: "body" }, https);
+    const { gateway, line } = await inject({ kind: "hang", phase: "body" }, https);
     await line.until(() => line.text.includes("\r\n\r\n"));
     await settle(gateway);
     expect([line.body, line.ended]).toEqual(["", undefined]);
@@ -132,7 +132,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test.each(["read", "headers", "body"] as const)("resets in phase %s", async (phase) => {
-    const { gateway, line } = await struck({ kind: "reset", phase }, https);
+    const { gateway, line } = await inject({ kind: "reset", phase }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("ECONNRESET");
     expect(complete(line)).toBe(false);
@@ -140,7 +140,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test.each(["read", "headers", "body"] as const)("closes in phase %s", async (phase) => {
-    const { gateway, line } = await struck({ kind: "close", phase }, https);
+    const { gateway, line } = await inject({ kind: "close", phase }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
     expect(line.body.length > 0).toBe(phase === "body");
@@ -164,7 +164,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
     ["reset", /ECONNRESET|EPIPE/],
     ["close", /FIN|ECONNRESET/],
   ] as const)("%ss before anything is read", async (kind, ended) => {
-    const { gateway, line } = await struck({ kind, phase: "connect" }, https);
+    const { gateway, line } = await inject({ kind, phase: "connect" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.text).toBe("");
     expect(line.ended).toMatch(ended);
@@ -172,7 +172,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test("truncates the response", async () => {
-    const { gateway, line } = await struck({ kind: "truncated" }, https);
+    const { gateway, line } = await inject({ kind: "truncated" }, https);
     await line.until(() => line.ended !== undefined);
     expect(line.ended).toBe("FIN");
     expect(line.body.length).toBeGreaterThan(0);
@@ -181,7 +181,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test("ignores a keep-alive connection after the response", async () => {
-    const { gateway, line } = await struck({ kind: "half-open", afterwards: "ignore" }, https);
+    const { gateway, line } = await inject({ kind: "half-open", afterwards: "ignore" }, https);
     await line.until(() => complete(line));
     const before = line.text;
     const second = request();
@@ -193,7 +193,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test("resets a keep-alive connection at the next request", async () => {
-    const { gateway, line } = await struck({ kind: "half-open", afterwards: "reset" }, https);
+    const { gateway, line } = await inject({ kind: "half-open", afterwards: "reset" }, https);
     await line.until(() => complete(line));
     const second = request();
     line.socket.write(second.head + second.body);
@@ -203,7 +203,7 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
   });
 
   test("closes a connection despite keep-alive", async () => {
-    const { line } = await struck({ kind: "half-open", afterwards: "close" }, https);
+    const { line } = await inject({ kind: "half-open", afterwards: "close" }, https);
     await line.until(() => line.ended !== undefined);
     expect([line.ended, complete(line)]).toEqual(["FIN", true]);
     expect(line.head).toMatch(/connection: keep-alive/i);
@@ -211,12 +211,12 @@ describe.each([false, true])("over HTTPS: %s", (https) => {
 });
 
 test.each(["headers", "body"] as const)("delays the %s", async (phase) => {
-  const long = await struck({ kind: "delay", ms: 2 ** 30, phase });
+  const long = await inject({ kind: "delay", ms: 2 ** 30, phase });
   if (phase === "body") await long.line.until(() => long.line.text.includes("\r\n\r\n"));
   await settle(long.gateway);
   expect(long.gateway.received[0].accepted).toBe(true);
   expect([long.line.body, complete(long.line), long.line.ended]).toEqual(["", false, undefined]);
-  const short = await struck({ kind: "delay", ms: 5, phase });
+  const short = await inject({ kind: "delay", ms: 5, phase });
   await short.line.until(() => complete(short.line));
 });
 
@@ -278,7 +278,7 @@ test("faults that a parser must reject", async () => {
 });
 
 test("slow-drip sends the response in small pieces", async () => {
-  const { line } = await struck({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
+  const { line } = await inject({ kind: "slow-drip", bytes: 10, intervalMs: 1 });
   const sizes = new Set<number>();
   line.socket.on("data", () => sizes.add(line.text.length));
   await line.until(() => complete(line));
@@ -293,7 +293,7 @@ test.each([
   ["text", (line: Wire) => /content-length: many\r\n/i.test(line.text) && line.ended === "FIN"],
   ["twice", (line: Wire) => line.text.match(/content-length/gi)?.length === 2 && line.ended === "FIN"],
 ] as const)("wrong-length sends a wrong Content-Length: %s", async (length, seen) => {
-  const { line } = await struck({ kind: "wrong-length", length });
+  const { line } = await inject({ kind: "wrong-length", length });
   await line.until(() => seen(line));
   if (length === "less") expect(line.body.length - Number(/content-length: (\d+)/i.exec(line.head)?.[1])).toBe(10);
   if (length === "more") expect(Number(/content-length: (\d+)/i.exec(line.head)?.[1]) - line.body.length).toBe(10);
@@ -301,17 +301,17 @@ test.each([
 });
 
 test("bad-chunk and garbage send invalid HTTP", async () => {
-  const chunk = await struck({ kind: "bad-chunk" });
+  const chunk = await inject({ kind: "bad-chunk" });
   await chunk.line.until(() => chunk.line.ended !== undefined);
   expect(chunk.line.text).toMatch(/transfer-encoding: chunked\r\n\r\nzz\r\n/i);
-  const garbage = await struck({ kind: "garbage" });
+  const garbage = await inject({ kind: "garbage" });
   await garbage.line.until(() => garbage.line.ended !== undefined);
   expect(garbage.line.text).not.toContain("HTTP/1.1");
   expect(garbage.line.text.length).toBeGreaterThan(0);
 });
 
 test("interim sends a 103 before the response", async () => {
-  const { line } = await struck({ kind: "interim" });
+  const { line } = await inject({ kind: "interim" });
   await line.until(() => line.text.includes("RequestId"));
   expect(line.text).toMatch(/^HTTP\/1.1 103 [\s\S]*\r\n\r\nHTTP\/1.1 200 /);
 });
@@ -356,7 +356,7 @@ test("repeated sends an earlier response of the connection instead of processing
 });
 
 test("two-responses sends two responses at once", async () => {
-  const { gateway, line } = await struck({ kind: "two-responses" });
+  const { gateway, line } = await inject({ kind: "two-responses" });
   await line.until(() => line.text.match(/"RequestId":"[^"]+"}}/g)?.length === 2);
   const ids = [...line.text.matchAll(/"RequestId":"([^"]+)"/g)].map((match) => match[1]);
   expect(ids[0]).toBe(gateway.received[0].requestId);
@@ -503,8 +503,8 @@ test("faults are parsed from text, and invalid ones rejected with a reason", asy
 });
 
 test("closing ends hanging responses at once", async () => {
-  const { gateway, line } = await struck({ kind: "hang", phase: "headers" });
-  const delayed = await struck({ kind: "delay", ms: 2 ** 30 });
+  const { gateway, line } = await inject({ kind: "hang", phase: "headers" });
+  const delayed = await inject({ kind: "delay", ms: 2 ** 30 });
   await delayed.gateway.close();
   await settle(gateway);
   await Promise.all([gateway.close(), gateway.close()]);

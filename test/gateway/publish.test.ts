@@ -117,7 +117,7 @@ describe("requests of the official clients", () => {
       const reply = await send(gateway, { path, body, headers });
       expect(reply.code).toBeUndefined();
       expect(gateway.received[0].accepted).toBe(true);
-      // One bit of the body changed, and it must not hold any more.
+      // With one changed bit of the body, it must be rejected.
       const changed = Buffer.from(body);
       changed[changed.lastIndexOf("}") - 1] ^= 1;
       gateway.clearNonces();

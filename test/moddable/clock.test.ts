@@ -109,7 +109,7 @@ describe("clock", () => {
 
   test("is corrected by half the round trip", async () => {
     clock.setDate(0);
-    // The reply is on its way for two seconds of the stopped clock.
+    // The reply takes two seconds of the stopped clock.
     const socket = dgram.createSocket("udp4");
     await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
     cleanups.push(() => socket.close());
@@ -261,7 +261,7 @@ describe("clock", () => {
     await until(() => flash.keys("tc-iothub").length > 0);
     c.close();
     await clock.advance(3600000);
-    // Asleep for an hour: the system's clock has gone on, the program starts anew.
+    // After an hour of sleep: the system clock has continued, the program restarts.
     const again = makeClock({ servers: [server.address], storage });
     await again.ready();
     await until(() => clock.waiting.length === 1);

@@ -19,7 +19,7 @@ function cost(operation: () => void): [entries: number, writes: number, bytes: n
 }
 
 describe("the cost of a value", () => {
-  // ESP-IDF v6.0, a page of its own for each.
+  // ESP-IDF v6.0, a separate page for each.
   test.each([
     [40, 3, 6, 108],
     [100, 5, 6, 172],

@@ -100,7 +100,7 @@ test.each(rows)("%j: %s %s, and the next publish gets through", async (fault, co
   const g = await gateway();
   const d = device(g.url, { retry: false, rateLimit: false });
   const publish = async (hangs = false) => {
-    const struck = g.counts.faults;
+    const injected = g.counts.faults;
     let settled = false;
     const result = d.publish({ topic: "data", payload: { t: 21.5 }, qos: 1 }, { timeoutMs: 5000 }).then(
       ({ status }) => {
@@ -119,7 +119,7 @@ test.each(rows)("%j: %s %s, and the next publish gets through", async (fault, co
       return await result;
     }
     // The clock goes on only when the gateway has done what it was going to do and nothing more comes.
-    await until(() => settled || g.counts.faults > struck || g.faults.pending === 0);
+    await until(() => settled || g.counts.faults > injected || g.faults.pending === 0);
     for (let quiet = 0; !settled && quiet < 200; quiet++) await turn();
     for (let seconds = 0; !settled && seconds < 10; seconds++) await clock.advance(1000);
     expect(settled).toBe(true);
@@ -130,7 +130,7 @@ test.each(rows)("%j: %s %s, and the next publish gets through", async (fault, co
   expect(codes.split("|")).toContain(result.code);
   if (phase) expect(result.phase).toBe(phase);
   if (fault.kind === "half-open" && fault.afterwards === "ignore") {
-    // Nobody can know that a kept connection is dead but by the lack of a response.
+    // A dead keep-alive connection can only be detected by the missing response.
     expect(await publish(true)).toMatchObject({ code: "TIMEOUT", phase: "first-byte" });
   }
   expect((await publish()).code).toBe("ok");

@@ -233,7 +233,7 @@ describe("records out of order", () => {
 
   test.each<[string, Ending, Uint8Array[]]>([
     ["data before the handshake", "alert 10", [data]],
-    ["data in place of Finished", "alert 10", [...full.slice(0, 5), data]],
+    ["data instead of Finished", "alert 10", [...full.slice(0, 5), data]],
     ["ChangeCipherSpec before keys were agreed on", "alert 10", [full[0], changeCipherSpec]],
     ["an empty record", "alert 50", [record(22)]],
     ["ServerHelloDone with contents", "alert 50", [...full.slice(0, 3), record(22, message(14, [1]))]],

@@ -250,10 +250,10 @@ describe.each([
       ["garbage in one word", "nonsense\r\nmore\r\n\r\n"],
       ["a status that is none", "HTTP/1.1 abc Hello\r\nContent-Length: 0\r\n\r\n"],
       ["an upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
-      ["a length that is no number", "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nxyz"],
+      ["an invalid length", "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nxyz"],
       ["a negative length", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nxyz"],
       ["an unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: br\r\n\r\nxyz"],
-      ["a chunk size that is no number", `${chunked}zz\r\nxyz\r\n0\r\n\r\n`],
+      ["an invalid chunk size", `${chunked}zz\r\nxyz\r\n0\r\n\r\n`],
       ["a negative chunk size", `${chunked}-3\r\nxyz\r\n0\r\n\r\n`],
     ])("%s", async (_name, bytes) => {
       const server = await serve((socket) => onRequest(socket, () => socket.write(bytes)));
@@ -375,7 +375,7 @@ describe("an unsupported endpoint", () => {
     await expect(HttpDevice.fromProvisioning(options)).rejects.toMatchObject(expected);
     await expect(provision(options, createHttpModdableHost())).rejects.toMatchObject(expected);
     await expect(register(options, createHttpModdableHost())).rejects.toMatchObject(expected);
-    // No mark of a registration that was cut short.
+    // No marker of an interrupted registration.
     expect(flash.steps).toBe(0);
   });
 

@@ -1,4 +1,7 @@
-/** A server that misbehaves in a flight of its handshake, on the stand-in; `npm run test:sim` has the SDK's session meet it. */
+/**
+ * A server that misbehaves in a flight of its handshake, on the stand-in; `npm run test:sim` has the SDK's session meet
+ * it.
+ */
 
 import { expect, test } from "@jest/globals";
 import { Device } from "../../src/index.js";

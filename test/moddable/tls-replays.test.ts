@@ -1,6 +1,6 @@
 /**
- * The stand-in for the SDK's session sends what it sent when OpenSSL took it; `npm run test:sim` has the SDK's send the same.
- * `RECORD_TLS=1` records the handshakes anew.
+ * The stand-in for the SDK's session sends what it sent when OpenSSL took it; `npm run test:sim` has the SDK's send the
+ * same. `RECORD_TLS=1` records the handshakes anew.
  */
 
 import { createPrivateKey } from "node:crypto";
@@ -110,7 +110,7 @@ async function recordOne(
       done();
     },
   });
-  // A server makes the socket itself, which for shorter records has to be told before the handshake.
+  // The server creates the socket, whose record size must be set before the handshake.
   if (fragment) {
     const socket = new TLSSocket(wire, { ...options, isServer: true });
     socket.setMaxSendFragment(fragment);

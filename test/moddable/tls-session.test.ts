@@ -1,4 +1,7 @@
-/** TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is said of it. */
+/**
+ * TLS of the Moddable host against OpenSSL, on the stand-in for the SDK's session: what goes over the wire, and what is
+ * said of it.
+ */
 
 import { randomBytes } from "node:crypto";
 import type net from "node:net";
@@ -41,7 +44,7 @@ const OK = '{"Response":{"RequestId":"r"}}';
 interface Options extends TLSSocketOptions {
   /** On the raw socket, before TLS has it. */
   readonly before?: (socket: net.Socket) => void;
-  /** With each request, in place of a response. */
+  /** Reply to each request instead of a response. */
   readonly respond?: (socket: TLSSocket, raw: net.Socket) => void;
 }
 
@@ -314,7 +317,7 @@ describe("a ticket", () => {
       },
     ],
   ];
-  test.each(failures)("that is answered with %s costs one more connection, and is dropped", async (_name, reply) => {
+  test.each(failures)("that ends in %s costs one more connection, and is dropped", async (_name, reply) => {
     const { port, state } = await ticketing(0, { 1: reply });
     const client = host({ keepAliveMs: 0 });
     await send(client, secure(port));

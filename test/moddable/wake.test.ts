@@ -1,4 +1,7 @@
-/** What a board that sleeps keeps of a TLS session, over the NVS of an ESP32: what is written at each wake, and what is offered. */
+/**
+ * What a board that sleeps keeps of a TLS session, over the NVS of an ESP32: what is written at each wake, and what is
+ * offered.
+ */
 
 import { randomBytes } from "node:crypto";
 import net from "node:net";

@@ -1,7 +1,7 @@
 /**
- * A random history of an outbox (messages, flushes, logs, closing, power cuts, restarts) against a storage and a gateway
- * that misbehave, and a model that knows what must have been delivered, dropped with a report, or refused. The same seed
- * gives the same history.
+ * A random history of an outbox (messages, flushes, logs, closing, power cuts, restarts) against a storage and a
+ * gateway that misbehave, and a model that knows what must have been delivered, dropped with a report, or refused. The
+ * same seed gives the same history.
  */
 
 import { base64Decode } from "../../src/crypto/base64.js";
@@ -27,8 +27,8 @@ export const troubles = [
   /** An operation rejects, before or after it took effect. */
   "failing",
   /**
-   * Short of memory: keys are absent, or lists empty, or deletions without effect, and nothing rejects. One of the three
-   * at a time: of a storage that neither lists nor finds what it has, nobody could know better.
+   * Short of memory: keys are absent, or lists empty, or deletions without effect, and nothing rejects. One of the
+   * three at a time: of a storage that neither lists nor finds what it has, nobody could know better.
    */
   "forgetful",
   /** Text is garbled when it is read, never twice in a row. */
@@ -56,7 +56,7 @@ const MAX_BYTES = 6400;
 const STORAGE_TIMEOUT_MS = 10000;
 const HOUR_MS = 3600000;
 const OVER_LIMIT = "InvalidParameterValue.PayloadOverLimit";
-/** Of how many responses before it a proxy repeats one in place of a request's own. */
+/** How many responses back a proxy repeats one instead of the request's response. */
 const AGO = [1, 2, 8];
 /** In `full`: what there is for everybody. */
 const CAPACITY = 4096;
@@ -76,7 +76,7 @@ interface Reading {
   dropped: string[];
   /** How often the gateway has rejected it. */
   rejected: number;
-  /** It was being evicted when nobody was left to be told. */
+  /** It was being evicted when the device was closed. */
   excused: boolean;
 }
 
@@ -96,7 +96,7 @@ interface Life {
   garbledKey: string | undefined;
   /** Whether a connection is kept. */
   connected: boolean;
-  /** Bytes have come on it that no request had asked for, and that the host has not found. */
+  /** Unsolicited bytes have arrived on it that the host has not detected. */
   waiting: HttpResponse | undefined;
   /** How often the host has found such bytes. */
   surplus: number;
@@ -138,7 +138,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
   let rejection = rejections[0];
   const leftover = rejections[Math.floor(random() * 3)];
   let wallMs = Date.UTC(2026, 10, 2);
-  /** The machine's clock goes on through restarts, or begins anew with each power-on. */
+  /** Whether the machine's clock continues across restarts, or starts at each power-on. */
   const goesOn = chance(0.5);
   let powerOnMs = wallMs;
   let lives = 0;
@@ -289,7 +289,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     };
   }
 
-  /** What comes through a proxy that repeats responses, on kept connections, and never passes on the request. */
+  /** Response of a proxy that repeats responses on keep-alive connections instead of forwarding the request. */
   async function throughProxy(life: Life, request: HttpRequest, context: HttpContext): Promise<HttpResponse> {
     if (context.fresh) life.connected = false;
     if (!life.connected) life.waiting = undefined;
@@ -318,7 +318,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
       return { ...leftover(), reused };
     }
     if (isProxyMad && !life.cut && chance(0.1)) {
-      // Before the request was written whole.
+      // Before the request was written completely.
       life.connected = false;
       for (const n of numbersIn(request)) readings[n].doubts++;
       const response = chance(0.3) ? taken() : refused(OVER_LIMIT);
@@ -499,7 +499,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     if (waitingLogs > 1 && trouble === "none") wrong.push(`${reading.n} was evicted while ${waitingLogs} logs waited`);
   }
 
-  /** Nobody is left who could be told of what was being deleted. */
+  /** Deletions in progress can no longer be reported. */
   function excuse(life: Life): void {
     const n = life.lastDeleted === undefined ? -1 : numberOf(life.lastDeleted);
     if (n >= 0) readings[n].excused = true;
@@ -574,7 +574,7 @@ export async function history(seed: number, trouble: Trouble): Promise<string[]>
     if (!life.cut) {
       life.closed = true;
       life.device.close();
-      // To the storage it is a power cut: what was under way may take effect yet.
+      // For the storage, it is a power cut: pending operations may still take effect.
       const old = life;
       excuse(old);
     }

@@ -1,7 +1,7 @@
 /**
- * A random history of a device's starts, each of which may find its credential in storage or register: against a storage
- * and a gateway that misbehave, and power that fails. A model knows which credential is good and which is stored. The same
- * seed gives the same history.
+ * A random history of a device's starts, each of which may find its credential in storage or register: against a
+ * storage and a gateway that misbehave, and power that fails. A model knows which credential is good and which is
+ * stored. The same seed gives the same history.
  */
 
 import { createHash, createHmac } from "node:crypto";
@@ -17,7 +17,9 @@ export const registrationTroubles = [
   "none",
   /** An operation rejects, before or after it took effect. */
   "failing",
-  /** Keys are absent, or lists empty, or deletions without effect, and nothing rejects: one of the three in each start. */
+  /**
+   * Keys are absent, or lists empty, or deletions without effect, and nothing rejects: one of the three in each start.
+   */
   "forgetful",
   /** Text is garbled when it is read; a credential is not when it is read again. */
   "garbled",
@@ -73,7 +75,7 @@ export async function registrationHistory(seed: number, trouble: RegistrationTro
     const pieces = Array.from({ length: parts }, (_, n) => values.get(`cred.${head[1]}.${n}`) ?? "");
     return numberIn(head.slice(35) + pieces.join(""));
   };
-  /** Whether the storage says that a registration was cut short which may have made what is stored worthless. */
+  /** Whether the storage records an interrupted registration, which may have revoked the stored credential. */
   const isMarked = () => values.get("registering") === `1${values.get("cred")?.[1]}`;
 
   function respond(cut: () => boolean): HttpResponse | Promise<HttpResponse> {
@@ -217,9 +219,9 @@ export async function registrationHistory(seed: number, trouble: RegistrationTro
       continue;
     }
     const n = numberOf(outcome);
-    // A registration that was cut short, now or before, may have made it worthless: the next one brings another.
+    // An interrupted registration may have revoked it: the next one returns another.
     const isDoubtful = before.stored !== before.current || current !== before.current;
-    if (n === undefined || (n !== current && !isDoubtful)) wrong.push(`${what} gave ${n} in place of ${current}`);
+    if (n === undefined || (n !== current && !isDoubtful)) wrong.push(`${what} gave ${n} instead of ${current}`);
     if (n !== stored()) wrong.push(`${what} gave ${n}, and ${stored()} is stored`);
   }
   if (wrong.length > 0) return wrong;
@@ -229,7 +231,7 @@ export async function registrationHistory(seed: number, trouble: RegistrationTro
   const before = requests;
   const last = await start({ secret: true, ...calm });
   if (last === undefined || last instanceof Error) return [`the last start: ${last}`];
-  if (numberOf(last) !== current) wrong.push(`at last ${numberOf(last)} in place of ${current}`);
+  if (numberOf(last) !== current) wrong.push(`finally ${numberOf(last)} instead of ${current}`);
   if (requests > before + 1) wrong.push("at last more than one registration");
   const again = await start({ secret: false, ...calm });
   if (again === undefined || again instanceof Error || numberOf(again) !== current) wrong.push(`not kept: ${again}`);

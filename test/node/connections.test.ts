@@ -33,7 +33,7 @@ function nodeHost(options?: Parameters<typeof createHost>[0]): Host {
   return host;
 }
 
-/** What a ClientRequest has once it is under way. */
+/** State of a pending ClientRequest. */
 interface SeenRequest {
   readonly socket: net.Socket;
   readonly agent: EventEmitter;
@@ -113,7 +113,7 @@ describe("listeners", () => {
 });
 
 describe("connections", () => {
-  /** A gateway in a process of its own, which tells how many connections and requests it has accepted. */
+  /** A gateway in a separate process that reports how many connections and requests it has accepted. */
   async function distantGateway(): Promise<{ url: string; ca: string; counts(): Promise<GatewayCounts> }> {
     const script = fileURLToPath(new URL("../support/distant-gateway.ts", import.meta.url));
     const typescript = new URL("../support/typescript.mjs", import.meta.url).href;
@@ -166,12 +166,12 @@ describe("connections", () => {
       for (let round = 0; round < 20; round++) {
         const { http } = nodeHost({ trustAnchors: server.root });
         for (let i = 0; i < 2; i++) await send(http, sent);
-        // Nothing is read between here and the next request, but the bytes may still be under way on a busy machine.
+        // Nothing is read between here and the next request, but the bytes may still be in transit on a busy machine.
         server.write();
         const { reused, body } = await send(http, sent);
         if (!reused && http.surplus === 1 && !Buffer.from(body).includes("other")) found++;
       }
-      // Without a look, each of them would be taken for the response.
+      // Without the check, each of them would be used as the response.
       expect(found).toBeGreaterThan(0);
     },
   );

@@ -25,7 +25,7 @@ beforeEach(async () => {
   cleanups.push(() => rm(folder, { recursive: true, force: true }));
 });
 
-/** Takes the folder as a process of its own would: nothing is shared but the folder. */
+/** Locks the folder like a separate process, which shares only the folder. */
 async function take(machine?: LockMachine, path = folder): Promise<FolderLock> {
   const lock = await lockFolder(path, machine);
   if (!lock) throw new Error("no lock");
@@ -109,7 +109,7 @@ describe("a folder", () => {
     const before = (await readdir(tmpdir())).filter((name) => name.startsWith("tih-"));
     const lock = await take(undefined, long);
     expect(await locks(long)).toHaveLength(1);
-    // As another container would: with temporary files of its own.
+    // Like another container, with separate temporary files.
     const temporary = await mkdtemp(join(tmpdir(), "other-"));
     cleanups.push(() => rm(temporary, { recursive: true }));
     await expect(lockFolder(long, { ...thisMachine, temporary })).rejects.toMatchObject(inUse);

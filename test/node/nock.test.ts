@@ -22,7 +22,7 @@ beforeAll(() => {
       credential: { secret: "AAAAAAAAAAAAAAAAAAAAAA==" },
       region,
       retry: false,
-      // A busy machine may take long for what is no matter of time.
+      // Generous for busy machines: these steps do not depend on time.
       timeoutMs: 900_000,
     },
     host,

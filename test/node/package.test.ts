@@ -236,6 +236,20 @@ describe("import in Node", () => {
     expect(reached).not.toContain("node.js");
   });
 
+  test("publishes over fetch where a bundler for workerd resolves it", async () => {
+    const script = `
+      import * as all from "${description.name}";
+      const device = new all.Device({
+        productId: "ABCDE12345", deviceName: "sensor1", url: ${JSON.stringify(gateway.url)},
+        credential: { secret: ${JSON.stringify(PSK)} },
+      });
+      const { status } = await device.publish({ topic: "data", payload: { temperature: 21.5 } });
+      console.log(JSON.stringify([status, "createHost" in all, "createStorage" in all]));
+      device.close();`;
+    const stdout = await node(["--conditions=workerd", "--input-type=module", "--eval", script]);
+    expect(JSON.parse(stdout)).toEqual([200, true, false]);
+  });
+
   test("has one IotHubError for all entries", async () => {
     const entries = ["", "/core", "/node", "/fetch"].map((entry) => description.name + entry);
     const script = `

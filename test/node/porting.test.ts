@@ -1,4 +1,4 @@
-/** The porting guide says what each member of a host must do. Its program is compiled by `npm run types`. */
+/** The porting guide describes each member of a host. `npm run types` compiles its program. */
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";

@@ -53,7 +53,7 @@ test.each(again)(
     const first = await start(g.url);
     await first.publish({ topic: "data", payload: "first" });
     first.close();
-    // Another process with the same folder; the image need not hold the secret any more.
+    // Another process with the same folder; the image no longer needs the secret.
     const second = await start(g.url, { productSecret: undefined });
     await second.publish({ topic: "data", payload: "second" });
     expect(

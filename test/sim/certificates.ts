@@ -5,7 +5,7 @@ import type { Expectations, Session } from "./session.js";
 export interface CertificateCase {
   readonly kind: CertificateKind;
   readonly title?: string;
-  /** The host's name, localhost unless given. */
+  /** Hostname. @default localhost */
   readonly name?: string;
   readonly keyType?: KeyType | { readonly root?: KeyType; readonly intermediate?: KeyType; readonly leaf?: KeyType };
   readonly https?: Partial<HttpsOptions>;

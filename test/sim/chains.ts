@@ -1,4 +1,7 @@
-/** Certificate chains and signatures, judged with the SDK's cryptography: the same lists as on Node, and the same verdicts. */
+/**
+ * Certificate chains and signatures, judged with the SDK's cryptography: the same lists as on Node, and the same
+ * verdicts.
+ */
 import { type ChainCase, chainCases } from "../chains/cases.js";
 import { signatureCases } from "../chains/signatures.js";
 import { isToBeAccepted, judge, nameOf } from "../chains/verdicts.js";

@@ -1,4 +1,6 @@
-/** Gives the app one command after the other: the app asks for them over HTTP and brings the last one's result along. */
+/**
+ * Gives the app one command after the other: the app asks for them over HTTP and brings the last one's result along.
+ */
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,4 +1,4 @@
-/** What goes wrong on the way, and what a caller is told. After each the next request must succeed. */
+/** Network faults and the errors reported for them. After each, the next request must succeed. */
 import type { Fault, Gateway } from "../../tools/gateway/index.js";
 import { type Expectations, GENEROUS_MS, PATIENCE_MS, phases, type Session } from "./session.js";
 

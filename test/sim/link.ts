@@ -112,7 +112,8 @@ export class Links {
     await mkdir(output, { recursive: true });
     let text = await run("mcconfig", ["-p", platform, "-o", output], app, environment);
     const generated = join(output, "tmp", platform, "release", name);
-    // One tsc a file would take minutes. What it would write is there before make looks; `checkTypes` does the checking.
+    // One tsc a file would take minutes. What it would write is there before make looks; `checkTypes` does the
+    // checking.
     for (const [module, source] of await moduleSources(generated)) {
       if (source.endsWith(".ts")) await transpile(source, join(generated, "tsc", module, source.replace(/ts$/, "js")));
     }

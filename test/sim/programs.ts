@@ -284,7 +284,7 @@ export class Programs {
     },
   };
 
-  /** Writes the app's manifest with a preferences file of its own; returns that file's folder. */
+  /** Writes the app's manifest with a separate preferences file; returns that file's folder. */
   async #manifest(
     app: string,
     manifest: { readonly config?: object; readonly [name: string]: unknown },

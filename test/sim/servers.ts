@@ -1,6 +1,7 @@
 /**
- * Servers as they are installed, at their stock settings and at others that matter to a client: nginx and haproxy before
- * the local gateway, `openssl s_server` and gnutls-serv by themselves, the TLS of Go and Java in small programs. What is not installed is skipped, and says so.
+ * Servers as they are installed, at their stock settings and at others that matter to a client: nginx and haproxy
+ * before the local gateway, `openssl s_server` and gnutls-serv by themselves, the TLS of Go and Java in small programs.
+ * What is not installed is skipped, and says so.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
@@ -579,7 +580,7 @@ public class Server {
       } catch (IOException error) {
         System.out.println("failed " + error);
       }
-      // Sessions are told apart by the time at which they were made.
+      // Sessions are distinguished by their time of creation.
       Thread.sleep(5);
     }
   }

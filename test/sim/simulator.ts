@@ -1,4 +1,4 @@
-/** Builds the app for the simulator, and runs it on a display of its own. */
+/** Builds the app for the simulator, and runs it on a separate display. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -65,7 +65,7 @@ export async function run(
 }
 
 /**
- * A manifest that includes another one and gives the app a preferences file of its own: without it, all simulators of a
+ * A manifest that includes another one and gives the app a separate preferences file: without it, all simulators of a
  * machine share one, and take each other's outbox.
  * @returns its folder
  */

@@ -1,4 +1,4 @@
-/** The simulator's tests need the Moddable SDK and have a runner of their own: what a machine without it is told. */
+/** The simulator's tests need the Moddable SDK and have a separate runner, which reports a missing SDK. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

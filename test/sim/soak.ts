@@ -1,6 +1,6 @@
 /**
- * Wakes upon wakes on one machine: each makes a host and a device, publishes once, and closes both. The heap is the same at
- * the end, and both sides count the same handshakes. `SIM_WAKES=1000` makes it longer.
+ * Wakes upon wakes on one machine: each makes a host and a device, publishes once, and closes both. The heap is the
+ * same at the end, and both sides count the same handshakes. `SIM_WAKES=1000` makes it longer.
  */
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";

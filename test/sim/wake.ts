@@ -1,6 +1,6 @@
 /**
- * What a wake costs on the network and the machine: a cold one, one that resumes the session that is stored, and a second
- * publish. What crosses the network is counted and checked; times are shown, and judge nothing.
+ * What a wake costs on the network and the machine: a cold one, one that resumes the session that is stored, and a
+ * second publish. What crosses the network is counted and checked; times are shown, and judge nothing.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -124,7 +124,7 @@ export async function wake(session: Session, expect: Expectations, keyType: KeyT
     const resumed = await measure("resumed", "storage");
     const second = await measure("second publish");
     const trips = [cold, resumed, second].map(({ roundTrips }) => roundTrips);
-    // A kept connection is counted from its first request on.
+    // A keep-alive connection is counted from its first request on.
     expect.equal(trips, [3, 3, 1], "round trips");
     // All that a start does but for TLS.
     const plain = await measure("plain", "memory", (await session.gateway()).url);

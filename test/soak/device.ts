@@ -1,5 +1,5 @@
 /**
- * The device of the soak test, a process of its own that is killed without warning: enqueues numbered readings, delivers
+ * The device of the soak test, a separate process that is killed without warning: enqueues numbered readings, delivers
  * them, and tells its parent on standard output, whose lines are written before anything else happens:
  * `a <number>` accepted, `q <ms> <size> <heap bytes or 0>` the queue, `d <sequence> <reason>` dropped, `e <message>`.
  */

@@ -1,6 +1,7 @@
 /**
- * `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. Two phases: readings
- * through faults and kills, then publishes on one kept connection without any fault, over HTTP and over HTTPS.
+ * `npm run soak`: the long soak test, with a progress bar, and a report with plots in `build/soak`. Two phases:
+ * readings through faults and kills, then publishes on one keep-alive connection without any fault, over HTTP and over
+ * HTTPS.
  */
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -106,7 +107,7 @@ function reportOf(soak: SoakResult, found: readonly string[]): string {
     ["seed", soak.seed],
     ["time", `${soak.seconds.toFixed(0)} s`],
     ["requests", soak.requests],
-    ["struck by a fault", soak.faults],
+    ["with an injected fault", soak.faults],
     ["killed and started again", soak.kills],
     ["**lost**", soak.lost],
     ["reported as lost, and found by the next start", soak.foundAtLast],
@@ -144,7 +145,9 @@ function steadyReportOf(steady: SteadyResult, found: readonly string[]): string 
     ["heap after a collection", both(({ heapBytes }) => `${(heapBytes / 1024).toFixed(0)} KB`)],
     ["growth of the heap", `${(steadyGrowth(steady) / 1024).toFixed(0)} KB`],
   ];
-  return section(`One kept connection over ${steady.https ? "HTTPS" : "HTTP"}, without faults`, rows, found).join("\n");
+  return section(`One keep-alive connection over ${steady.https ? "HTTPS" : "HTTP"}, without faults`, rows, found).join(
+    "\n",
+  );
 }
 
 function section(title: string, rows: readonly [string, string | number][], found: readonly string[]): string[] {

@@ -40,7 +40,7 @@ test("a leaking keep-alive connection is detected", () => {
   expect(of({}, { socket: { close: 2, connect: 1 } })).toMatch(/^listeners on the socket: .* after 1000 publishes/);
   expect(of({}, { agent: { free: 2 } })).toMatch(/^listeners on the agent/);
   expect(of({}, { signal: 1 })).toMatch(/^listeners on the signal: 0 after/);
-  expect(of({ connections: 2 })).toBe("2 connections were opened in place of one");
+  expect(of({ connections: 2 })).toBe("2 connections were opened instead of one");
   expect(of({ accepted: 19999 })).toBe("the gateway took 19999 of 20000 messages");
   expect(of({ complaints: ["MaxListenersExceededWarning"] })).toBe("MaxListenersExceededWarning");
   expect(of({ samples: [sample] })).toMatch(/^there are 1 samples/);

@@ -15,14 +15,14 @@ import type { DeviceTask } from "./device.js";
 export interface SoakOptions {
   readonly readings: number;
   readonly seed: number;
-  /** Share of requests that a fault strikes, 0 to 1. */
+  /** Share of requests with an injected fault, 0 to 1. */
   readonly faultProbability: number;
   /** Readings between two kills, on average. */
   readonly killEvery: number;
   readonly https?: boolean;
-  /** Share of the storage's operations at which one of its troubles begins; 0 unless given. */
+  /** Share of the storage's operations at which one of its troubles begins. @default 0 */
   readonly storageFaults?: number;
-  /** All of them unless given. */
+  /** @default all */
   readonly storageTroubles?: readonly Trouble[];
   readonly onProgress?: (progress: {
     readonly received: number;

@@ -1,6 +1,6 @@
 /**
- * The device of the soak's phase without faults, a process of its own: publishes on one kept connection and tells its
- * parent after every so many what it holds, a line of JSON each: {@link SteadySample}.
+ * The device of the soak's phase without faults, a separate process: publishes on one keep-alive connection and reports
+ * its parent after every so many what it holds, a line of JSON each: {@link SteadySample}.
  */
 
 import { channel } from "node:diagnostics_channel";

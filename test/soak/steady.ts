@@ -1,4 +1,4 @@
-/** The phase without faults: many publishes on one kept connection, after which the device holds what it held before. */
+/** The phase without faults: many publishes on one keep-alive connection, which must not leak memory. */
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -96,8 +96,8 @@ export function steadyFaultsOf(result: SteadyResult): string[] {
   const found = [...result.complaints];
   const { publishes, accepted, connections, samples } = result;
   if (accepted !== publishes) found.push(`the gateway took ${accepted} of ${publishes} messages`);
-  if (connections !== 1) found.push(`${connections} connections were opened in place of one`);
-  if (samples.length < 2) return [...found, `there are ${samples.length} samples in place of at least two`];
+  if (connections !== 1) found.push(`${connections} connections were opened instead of one`);
+  if (samples.length < 2) return [...found, `there are ${samples.length} samples instead of at least two`];
   const [first] = samples;
   const last = samples[samples.length - 1];
   for (const on of ["socket", "agent", "signal"] as const) {

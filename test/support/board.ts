@@ -1,5 +1,5 @@
 /**
- * A board through its lives: a clock that goes on through deep sleep and begins at nothing with each power-on, as that of
+ * A board across restarts: a clock that continues in deep sleep and starts at 0 at each power-on, like that of
  * an ESP32, and a storage that keeps.
  */
 
@@ -16,9 +16,9 @@ import { cleanups } from "./cleanups.js";
 import { Flash } from "./storage.js";
 import { type Reply, type VirtualHost, virtualHost } from "./virtual-host.js";
 
-/** What the world's clock shows when a board is powered for the first time. */
+/** Real time of the first power-on. */
 export const WORLD_MS = Date.UTC(2026, 11, 1);
-/** From the reset to the first line of the program. */
+/** Milliseconds from the reset to the first line of the program. */
 const BOOT_MS = 400;
 
 export interface BoardLife {
@@ -26,32 +26,32 @@ export interface BoardLife {
   readonly device: Device;
   readonly delivered: StoredMessage[];
   readonly dropped: DroppedMessage[];
-  /** Payloads as they were sent. */
+  /** Returns the payloads that were sent. */
   payloads(): string[];
-  /** Moves time on while the program runs. */
+  /** Advances time while the program runs. */
   wait(ms: number): void;
-  /** Sets the clock to the world's time, and a little off. */
+  /** Sets the clock to the real time plus an error. */
   setClock(offMs?: number): void;
 }
 
 export class Board {
   readonly flash = new Flash();
-  /** What the world's clock shows now. */
+  /** Current real time. */
   worldMs = WORLD_MS;
-  /** What the board's clock counts from: the power-on until it is set. */
+  /** Origin of the board's clock: the power-on until it is set. */
   #shiftMs = 0;
   #powerOnMs = WORLD_MS;
   #lives = 0;
   #life: BoardLife | undefined;
   #hasClock = true;
 
-  /** @param hasClock whether the machine tells its lives apart; without, each device counts for itself */
+  /** @param hasClock whether the machine distinguishes its runs; otherwise each device counts from 0 */
   constructor(hasClock = true) {
     this.#hasClock = hasClock;
     this.powerOn(0);
   }
 
-  /** The power was off for so long. */
+  /** Powers the board on after a time without power. */
   powerOn(afterMs: number): void {
     this.#end();
     this.worldMs += afterMs;
@@ -64,7 +64,7 @@ export class Board {
     this.worldMs += ms;
   }
 
-  /** The next life begins. */
+  /** Starts the next run. */
   start(reply: Reply, outbox: OutboxOptions = {}, options: Partial<DeviceOptions> = {}): BoardLife {
     this.#end();
     const startedMs = this.worldMs;

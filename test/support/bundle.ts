@@ -1,4 +1,4 @@
-/** Bundles TypeScript modules into one classic script for the bare engine, without type checks: in well under a second. */
+/** Bundles TypeScript modules into one classic script for the bare engine, without type checks. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { stripTypesPlugin } from "../../scripts/strip-types.mjs";
 const cacheFolder = fileURLToPath(new URL("../../node_modules/.cache/tencent-iothub-xs/", import.meta.url));
 
 /**
- * The exports of the entry module become members of the global `name`.
+ * Bundles an entry module, whose exports become members of the global `name`.
  * @returns the script's text
  */
 export async function bundle(entry: string, name: string): Promise<string> {
@@ -29,7 +29,7 @@ export async function bundle(entry: string, name: string): Promise<string> {
   }
 }
 
-/** The same as a file, whose path is returned. Several processes may ask for it at once. */
+/** Bundles into a file and returns its path. Several processes may do this at once. */
 export async function bundleFile(entry: string, name: string): Promise<string> {
   const code = await bundle(entry, name);
   const hash = createHash("sha256").update(code).digest("hex").slice(0, 16);

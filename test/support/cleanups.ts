@@ -1,6 +1,6 @@
 import { afterEach } from "@jest/globals";
 
-/** What is to be undone after the test, the last first. Each test file that imports this has its own. */
+/** Cleanups after each test, in reverse order; separate for each test file. */
 export const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {

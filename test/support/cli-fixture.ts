@@ -16,7 +16,7 @@ export const devices = { products: { [PRODUCT]: { devices: { sensor1: { psk: PSK
 
 export let folder: string;
 export let gateway: Gateway;
-/** The path of a file in the folder. */
+/** Returns the path of a file in the folder. */
 export const file = (name: string) => join(folder, name);
 
 beforeAll(async () => {
@@ -45,17 +45,17 @@ afterAll(async () => {
 
 beforeEach(() => gateway.clearReceived());
 
-/** A publish of sensor1 to the gateway of these tests. */
+/** Arguments of a publish of sensor1 to the gateway of these tests. */
 export const sensor1 = (...more: string[]) => [
   "publish",
   ...["--url", gateway.url, "--product-id", PRODUCT, "--device-name", "sensor1", "--psk-file", file("sensor1.psk")],
   ...more,
 ];
 
-/** A psk of no device. */
+/** A PSK of no device. */
 export const wrong = "d3Jvbmcga2V5IG9mIGFsbCBvZg==";
 
-/** Runs it and expects one line of error that matches, nothing on stdout, and no secret anywhere. @returns stderr */
+/** Runs the CLI and expects one matching error line, empty stdout, and no secret in the output. @returns stderr */
 export async function refused(args: readonly string[], exitCode: number, line: RegExp, around: Surroundings = {}) {
   const { code, stdout, stderr } = await run(args, around);
   const lines = stderr.trimEnd().split("\n");

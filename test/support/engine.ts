@@ -13,7 +13,7 @@ import { promisify } from "node:util";
 
 const execute = promisify(execFile);
 
-/** How a run ended. `crash` (by a signal) and `timeout` are the process's ends, the others the engine's. */
+/** Outcome of a run. `crash` (by a signal) and `timeout` are outcomes of the process, the others of the engine. */
 export type EngineEnd =
   | "ok"
   | "usage"
@@ -40,15 +40,15 @@ export const exitCodes: Readonly<Partial<Record<EngineEnd, number>>> = Object.fr
 
 /** Bytes. */
 export interface EngineMemory {
-  /** Highest use, garbage included. */
+  /** Peak use in bytes, including garbage. */
   readonly peak: number;
-  /** After a full collection; 0 if the run failed. */
+  /** Use after a full collection; 0 if the run failed. */
   readonly live: number;
-  /** What that collection freed. */
+  /** Bytes freed by that collection. */
   readonly garbage: number;
 }
 
-/** Taken by the script's `mark(name)`: what happened since the mark before. */
+/** Figures of the script's `mark(name)` since the previous mark. */
 export interface EngineMark {
   readonly name: string;
   readonly computrons: number;
@@ -59,14 +59,14 @@ export interface EngineMark {
 export interface EngineReport {
   readonly end: EngineEnd;
   readonly exitCode: number | null;
-  /** The exception, or the reason of the rejection. */
+  /** Exception, or reason of the rejection. */
   readonly message: string;
-  /** What the script printed. */
+  /** Output of the script. */
   readonly output: string;
-  /** 32, or 64 where the compiler has no `-m32`; then limits are doubled and sizes are null. */
+  /** 32, or 64 if the compiler has no `-m32`; then limits are doubled and sizes are null. */
   readonly bits: 32 | 64;
   readonly computrons: number;
-  /** Most of the heap limit that was ever taken. */
+  /** Peak of the reserved heap. */
   readonly heapReserved: number | null;
   readonly stackPeak: number | null;
   readonly chunks: EngineMemory | null;
@@ -79,20 +79,20 @@ export interface EngineReport {
 export interface EngineRun {
   /** Text of a classic script. */
   readonly script: string;
-  /** Becomes the global `input`, outside of the heap. */
+  /** Value of the global `input`, outside the heap. */
   readonly input?: string;
-  /** Chunks and slots together, 65 536 unless given. */
+  /** Maximum of chunks and slots together in bytes. @default 65_536 */
   readonly heapBytes?: number;
-  /** 8192 unless given. */
+  /** Stack size in bytes. @default 8192 */
   readonly stackBytes?: number;
-  /** Computrons, 2 000 000 000 (some minutes) unless given. */
+  /** Limit of computrons. @default 2_000_000_000, some minutes */
   readonly meterLimit?: number;
 }
 
 export interface EngineOptions {
   /** Paths of scripts that are evaluated before the runs, into read-only memory. */
   readonly preload?: readonly string[];
-  /** For the whole process, on a machine that may do much else. @default 250_000 */
+  /** Timeout of the whole process, generous for busy machines. @default 250_000 */
   readonly timeoutMs?: number;
 }
 
@@ -103,13 +103,13 @@ const modulesFolder = fileURLToPath(new URL("../../node_modules/", import.meta.u
 const xsFolder = join(modulesFolder, "@agoric/xsnap/moddable/xs");
 const cacheFolder = join(modulesFolder, ".cache/tencent-iothub-xs");
 
-/** For the hook that builds the engine: some fifty files of C, on a machine that may do much else. */
+/** Timeout of building the engine, about fifty C files, generous for busy machines. */
 export const BUILD_TIMEOUT_MS = 900_000;
 
 let building: Promise<string> | undefined;
 
 /**
- * Compiles the engine unless that has been done before, and returns its path. May be called by several processes at
+ * Compiles the engine if necessary, and returns its path. May be called by several processes at
  * once: one compiles, the others wait.
  * @throws if there is no compiler, or if it fails
  */
@@ -118,7 +118,7 @@ export function build(): Promise<string> {
   return building;
 }
 
-/** The same with a folder and a compiler of one's own. */
+/** The same with a custom folder and compiler. */
 export async function buildIn(cacheFolder: string, compiler: string): Promise<string> {
   const fingerprint = createHash("sha256");
   for (const name of (await readdir(engineFolder)).sort()) {
@@ -142,7 +142,7 @@ export async function buildIn(cacheFolder: string, compiler: string): Promise<st
       await rename(work, folder);
     } catch (error) {
       await rm(work, { recursive: true, force: true });
-      // Two processes that take over the same dead lock at the same moment both compile; the first one's is as good.
+      // Two processes that take over the same dead lock at once both compile; either result is fine.
       if (existsSync(binary)) return binary;
       const output = String((error as { stderr?: unknown }).stderr ?? error);
       throw new Error(`The XS engine does not compile: ${output.slice(-2000)}`, { cause: error });
@@ -165,8 +165,8 @@ async function version(command: string): Promise<string> {
 }
 
 /**
- * Waits until `done()`, or until the lock is ours; then returns how to release it. The lock of a process that has died
- * is taken over.
+ * Waits until `done()`, or until the lock is acquired; then returns a function that releases it. The lock of a dead
+ * process is taken over.
  */
 async function lock(path: string, done: () => boolean): Promise<(() => Promise<void>) | undefined> {
   for (;;) {
@@ -196,7 +196,7 @@ async function isStale(path: string): Promise<boolean> {
   }
 }
 
-/** Runs one script in a separate process, whose exit code tells how it ended. Rejects only if it cannot be started. */
+/** Runs one script in a separate process, whose exit code is the outcome. Rejects only if it cannot be started. */
 export async function run(job: EngineRun, options: EngineOptions = {}): Promise<EngineReport> {
   const binary = await build();
   const folder = await mkdtemp(join(tmpdir(), "xs-engine-"));
@@ -227,7 +227,7 @@ export async function run(job: EngineRun, options: EngineOptions = {}): Promise<
 
 /**
  * Runs several scripts one after the other in one process, each in a fresh machine. The reports are in the order of the
- * runs; if the process ends early, the run under way reports why and the later ones are missing.
+ * runs; if the process ends early, the current run reports why, and the later ones are missing.
  */
 export async function runAll(jobs: readonly EngineRun[], options: EngineOptions = {}): Promise<EngineReport[]> {
   const binary = await build();
@@ -299,7 +299,7 @@ function runProcess(
     }, options.timeoutMs ?? defaults.timeoutMs);
     child.stdout.on("data", (bytes: Buffer) => stdout.push(bytes));
     child.stderr.on("data", (bytes: Buffer) => stderr.push(bytes));
-    // A child that has died does not read on; its exit tells why.
+    // A dead child no longer reads; its exit status has the reason.
     child.stdin.on("error", () => {});
     child.stdin.end(stdin);
     child.on("error", (error) => {

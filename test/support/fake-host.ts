@@ -1,4 +1,4 @@
-/** A host whose every part the test decides: responses by a function, time by hand, bytes by a counter. */
+/** A host controlled by the test: responses from a function, manual time, random bytes from a counter. */
 
 import { utf8 } from "../../src/crypto/utf8.js";
 import type { HttpContext, HttpRequest, HttpResponse } from "../../src/host.js";
@@ -9,13 +9,13 @@ export interface FakeHost extends Host {
   readonly sent: { readonly request: HttpRequest; readonly options: HttpContext; readonly atMs: number }[];
   /** Monotonic milliseconds since the start. */
   readonly elapsedMs: number;
-  /** Timers that are set. */
+  /** Number of set timers. */
   readonly timers: number;
-  /** Moves the monotonic and the wall clock, and calls what is due. */
+  /** Advances the monotonic and the wall clock, and fires due timers. */
   advance(ms: number): void;
-  /** Moves both clocks to the timer that is due first and calls it. @returns false if no timer is set */
+  /** Advances both clocks to the next timer and fires it. @returns false if no timer is set */
   advanceToNext(): boolean;
-  /** Sets the wall clock; it goes on from there. */
+  /** Sets the wall clock, which continues from there. */
   setNow(ms: number): void;
 }
 
@@ -25,7 +25,7 @@ export type Respond = (
   options: HttpContext,
 ) => HttpResponse | Promise<HttpResponse>;
 
-/** @param startMs what the wall clock shows at first */
+/** @param startMs initial wall-clock time */
 export function fakeHost(respond: Respond, changes: Partial<Host> = {}, startMs = 1735286744_000): FakeHost {
   const sent: FakeHost["sent"] = [];
   const timers = new Map<number, { at: number; callback: () => void }>();
@@ -66,7 +66,7 @@ export function fakeHost(respond: Respond, changes: Partial<Host> = {}, startMs 
     http: {
       send: async (request, options) => {
         sent.push({ request, options, atMs: now });
-        // Unless the test says otherwise, each has its own connection: a RequestId may then come again.
+        // By default, each request has a new connection, so that RequestIds may repeat.
         return { reused: false, ...(await respond(request, sent.length - 1, options)) };
       },
       close: () => {},

@@ -1,11 +1,11 @@
-/** File systems that misbehave, over a real one. */
+/** Misbehaving file systems on top of a real one. */
 
 import { basename, dirname, join } from "node:path";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../../host/node/file-system.js";
 
 export interface FileCall {
   readonly name: keyof FileSystem | keyof OpenFile;
-  /** Path of the call, for `rename` the new one, for a call on an open file the path that it was opened by. */
+  /** Path of the call: for `rename` the new one, for an open file the path with which it was opened. */
   readonly path: string;
 }
 
@@ -14,8 +14,8 @@ export function fileError(code: string): Error {
 }
 
 /**
- * Calls `before` ahead of each call of a file system; what it throws is what the call fails with. Waiting takes no time.
- * @param after called when the call has taken effect; what it throws is what the call fails with all the same
+ * Calls `before` ahead of each call of a file system; the call fails with its exception. Waiting takes no time.
+ * @param after called when the call has taken effect; the call fails with its exception
  */
 export function intercepted(
   before: (call: FileCall) => void,
@@ -63,7 +63,7 @@ export function intercepted(
   };
 }
 
-/** Node's, without waiting for the disk: for tests of many operations that lose no power. */
+/** Node's file system without sync, for tests of many operations without power loss. */
 export const unsynchronized: FileSystem = {
   ...nodeFileSystem,
   open: async (path, flags, mode) => {
@@ -82,8 +82,8 @@ function closeQuietly(file: OpenFile): Promise<void> {
 }
 
 /**
- * A folder as Windows shows it: case is kept and ignored, a dot or a space at the end is dropped, device names are not
- * files, and a folder cannot be synchronized.
+ * A folder like on Windows: case-preserving and case-insensitive, trailing dots and spaces are dropped, device names
+ * are not files, and a folder cannot be synchronized.
  */
 export function windowsLike(): FileSystem {
   const real = async (path: string): Promise<string> => {

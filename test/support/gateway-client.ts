@@ -4,7 +4,7 @@ import { type Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Gateway } from "../../tools/gateway/index.js";
 import { psk } from "./keys.js";
 
-/** A client of the gateway on Node's own modules, so that the gateway's tests do not rest on the library. */
+/** A client of the gateway with Node's modules, so that the gateway's tests do not depend on the library. */
 
 export interface Signing {
   method?: string;

@@ -7,19 +7,19 @@ export interface TestProxy {
   /** `http://127.0.0.1:40123`. */
   readonly url: string;
   readonly port: number;
-  /** Each request line that came, without the version. */
+  /** Received request lines, without the version. */
   readonly seen: readonly string[];
-  /** `Host` and `Proxy-Authorization` of each, as far as they came. */
+  /** `Host` and `Proxy-Authorization` of each request, if present. */
   readonly headers: readonly { readonly host?: string; readonly authorization?: string }[];
-  /** Connections that are open now. */
+  /** Number of open connections. */
   readonly open: number;
   close(): Promise<void>;
 }
 
 export interface TestProxyOptions {
-  /** Value that `Proxy-Authorization` must have; without it the response is 407. */
+  /** Required value of `Proxy-Authorization`; otherwise the response is 407. */
   readonly authorization?: string;
-  /** What each CONNECT gets in place of a tunnel: a status, bytes as they are, or nothing. */
+  /** Reply to each CONNECT instead of a tunnel: a status, raw bytes, or nothing. */
   readonly connect?: number | string | "hang";
 }
 
@@ -57,7 +57,7 @@ export async function startProxy(options: TestProxyOptions = {}): Promise<TestPr
   server.on("connect", (request, socket: net.Socket) => {
     const allowed = note(request);
     const { connect } = options;
-    // Half-open and unread, the socket would outlive the client.
+    // An unread half-open socket would outlive the client.
     if (connect === "hang") socket.resume().on("end", () => socket.destroy());
     else if (typeof connect === "string") socket.end(connect);
     else if (!allowed || connect !== undefined) socket.end(`HTTP/1.1 ${connect ?? 407} Said No\r\n\r\n`);

@@ -14,7 +14,7 @@ export interface RsaKeys {
   readonly publicPem: string;
 }
 
-/** Makes a new pair of 2048 bits, which takes up to a second. */
+/** Generates a new key pair of 2048 bits, which takes up to a second. */
 export function makeRsaKeys(): RsaKeys {
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   return {

@@ -1,15 +1,14 @@
 /**
- * Limits of time in the test's hand: a busy machine cannot reach one too early, and an idle one need not wait for it.
- * Timers of {@link LIMIT_MS} and about that never fire by themselves, but when the test says that nothing else can happen
- * any more. Shorter ones are the machine's as ever.
+ * Timeouts controlled by the test: a busy machine cannot reach one too early, and an idle one need not wait for it.
+ * Timers of about {@link LIMIT_MS} fire only when the test says that nothing else can happen. Shorter ones are real.
  */
 
 import { afterEach } from "@jest/globals";
 import type { Clock, Timer } from "../../src/host.js";
 
-/** What the tests give as a limit. What is left of it after a part of the work was done is still one. */
+/** Timeout used by the tests. The remainder after a part of the work still counts as one. */
 export const LIMIT_MS = 1_000_000;
-/** A busy machine may take long between setting a request's own limit and that of its last attempt. */
+/** Tolerance between the timeouts of a request and of its last attempt, generous for busy machines. */
 const SAME_MOMENT_MS = LIMIT_MS / 100;
 const LEAST_HELD_MS = LIMIT_MS / 2;
 
@@ -20,11 +19,11 @@ interface Held {
 }
 
 const held = new Map<object, Held>();
-/** What the clocks of {@link limits.clockOf} are ahead of the machine's counter. */
+/** Offset of the clocks of {@link limits.clockOf} from the machine's counter. */
 let aheadMs = 0;
 const nowMs = () => performance.now() + aheadMs;
 
-/** Leaves none of a test's limits to the next one of the file. */
+/** Clears a test's timeouts before the next one of the file. */
 export function useLimits(): void {
   afterEach(() => {
     held.clear();
@@ -33,24 +32,24 @@ export function useLimits(): void {
 }
 
 export const limits = {
-  /** Delays of the limits that are set, soonest first. */
+  /** Delays of the set timeouts, soonest first. */
   get set(): readonly number[] {
     return [...held.values()].sort((a, b) => a.dueMs - b.dueMs).map(({ delayMs }) => delayMs);
   },
 
-  /** Lets those that are due first be over, and the clocks move on to it. @returns false if none is set */
+  /** Expires the next timeouts, and advances the clocks to them. @returns false if none is set */
   pass(): boolean {
     const dueMs = Math.min(...[...held.values()].map((one) => one.dueMs));
     if (held.size === 0) return false;
     aheadMs += Math.max(0, dueMs - nowMs());
-    // A request's own limit and that of its last attempt end in the same moment.
+    // The timeouts of a request and of its last attempt expire at the same time.
     for (const [handle, { callback, dueMs: ownMs }] of [...held]) {
       if (ownMs < dueMs + SAME_MOMENT_MS && held.delete(handle)) callback();
     }
     return true;
   },
 
-  /** Waits for the promise, and passes a limit whenever `isDue`, which is asked at every turn of the event loop. */
+  /** Waits for the promise, and expires a timeout whenever `isDue`, checked at every turn of the event loop. */
   async passWhen<T>(isDue: (() => boolean) | undefined, promise: Promise<T>): Promise<T> {
     let settled = isDue === undefined;
     const done = () => {
@@ -64,7 +63,7 @@ export const limits = {
     return promise;
   },
 
-  /** The same timer, but for limits. */
+  /** Wraps a timer: timeouts are controlled by the test. */
   timerOf(timer: Timer): Timer {
     return {
       set(callback, delayMs) {
@@ -79,7 +78,7 @@ export const limits = {
     };
   },
 
-  /** The same clock, with a counter that moves on with the limits. */
+  /** Wraps a clock: its counter advances with the timeouts. */
   clockOf(clock: Clock): Clock {
     return {
       nowMs: () => clock.nowMs(),
@@ -89,12 +88,12 @@ export const limits = {
   },
 };
 
-/** One turn of the event loop, with all the jobs of promises. */
+/** Resolves after one turn of the event loop, with all promise jobs. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Turns in which what is under way between sockets of this process comes to its end. */
+/** Resolves after enough turns for all pending transfers between sockets of this process. */
 export async function quiet(turns = 200): Promise<void> {
   for (let i = 0; i < turns; i++) await turn();
 }

@@ -1,16 +1,16 @@
-/** What Node's own HTTP parser (llhttp) makes of a response, through `node:http` and a raw socket. */
+/** Parses a response with Node's HTTP parser (llhttp), through `node:http` and a raw socket. */
 
 import http from "node:http";
 import { type AddressInfo, createServer, type Server } from "node:net";
 
 export interface LlhttpOutcome {
-  /** `response` once it is complete, else `error`. */
+  /** `response` if it is complete, otherwise `error`. */
   readonly verdict: "response" | "error";
   readonly status?: number;
   /** Names in lower case, values of equal names joined by ", ". */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** llhttp's own code, such as `HPE_INVALID_HEADER_TOKEN`. */
+  /** llhttp's error code, such as `HPE_INVALID_HEADER_TOKEN`. */
   readonly code?: string;
 }
 
@@ -79,7 +79,7 @@ function joined(rawHeaders: readonly string[]): Record<string, string> {
   return headers;
 }
 
-/** Node gives the bytes of a value as characters. */
+/** Decodes UTF-8, since Node returns the bytes of a value as characters. */
 function decode(value: string): string {
   const bytes = Buffer.from(value, "latin1");
   try {

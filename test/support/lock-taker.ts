@@ -1,5 +1,5 @@
 /**
- * A process that takes a storage folder when it is told to. Arguments: the folder. Each message of the parent is one
+ * A process that locks a storage folder on request. Arguments: the folder. Each message of the parent is one
  * attempt; the reply is `"taken"` or the error's code.
  */
 

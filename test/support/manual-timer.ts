@@ -1,12 +1,12 @@
 import type { Clock, Timer } from "../../src/host.js";
 
-/** A timer, and the monotonic clock that belongs to it, which stand still but for {@link advance}. */
+/** A timer with its monotonic clock, both advanced only by {@link advance}. */
 export class ManualTimer implements Timer, Pick<Clock, "monotonicMs"> {
   #nowMs = 0;
   readonly #due = new Map<number, { readonly atMs: number; readonly callback: () => void }>();
   #handles = 0;
 
-  /** Callbacks that are still to come. */
+  /** Number of pending callbacks. */
   get pending(): number {
     return this.#due.size;
   }
@@ -24,7 +24,7 @@ export class ManualTimer implements Timer, Pick<Clock, "monotonicMs"> {
     this.#due.delete(handle as number);
   }
 
-  /** Lets time pass; callbacks come in their order, each at its time. */
+  /** Advances time; callbacks fire in order, each at its time. */
   advance(ms: number): void {
     const untilMs = this.#nowMs + ms;
     for (;;) {

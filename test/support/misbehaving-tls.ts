@@ -1,4 +1,4 @@
-/** A server of TLS 1.2 that is OpenSSL's but for what it does to the bytes of a flight; under jest and for the simulator. */
+/** OpenSSL as a TLS 1.2 server that modifies the bytes of a flight, for jest and the simulator. */
 
 import net from "node:net";
 import { Duplex } from "node:stream";
@@ -17,12 +17,12 @@ const NEW_SESSION_TICKET = 4;
 const EXTENDED_MASTER_SECRET = 23;
 const SESSION_TICKET = 35;
 
-/** Records of a flight, head included, to the segments that are sent in their place. */
+/** Maps the records of a flight, including headers, to the segments that are sent instead. */
 type Change = (flight: readonly Buffer[]) => readonly Uint8Array[];
 
 export interface Misbehavior {
   readonly name: string;
-  /** What it is done to: every flight, those of the first connection, or those of the second, which resumes a session. */
+  /** Modified flights: all, those of the first connection, or those of the second, which resumes a session. */
   readonly to: "all" | "first" | "second";
   readonly change: Change;
   readonly withoutExtendedMasterSecret?: boolean;
@@ -32,7 +32,7 @@ export interface Misbehavior {
 
 /** Whether OpenSSL resumed the session of each connection that it has completed, for three requests of one client. */
 export function expectedResumptions({ to }: Misbehavior): readonly boolean[] {
-  // What was done to the first one may be found out after the request, which is then sent again.
+  // A modification of the first may be detected after the request, which is then resent.
   return to === "all" ? [false, true, true] : to === "first" ? [false, false, true, true] : [false, false, true];
 }
 
@@ -76,7 +76,7 @@ const hugeTicket = newSessionTicket(300, new Uint8Array(16375));
 
 const isHandshake = (one: Uint8Array) => one[0] === HANDSHAKE;
 
-/** The same messages in records of so many bytes, which go out in segments of as many. */
+/** The same messages in records of a given size, one per segment. */
 const split =
   (bytes: number): Change =>
   (flight) => {
@@ -87,7 +87,7 @@ const split =
     return segments;
   };
 
-/** Handshake records up to ChangeCipherSpec, cut anew. */
+/** Splits handshake records up to ChangeCipherSpec. */
 function cutUnencrypted(flight: readonly Buffer[], bytes: number): Uint8Array[] {
   const end = flight.findIndex((one) => !isHandshake(one));
   const plain = Buffer.concat(flight.slice(0, end < 0 ? undefined : end).map((one) => one.subarray(5)));
@@ -166,13 +166,13 @@ export const misbehaviors: readonly Misbehavior[] = [
     change: ([first, change]) => [join(first, change, record(HANDSHAKE, new Uint8Array(40)))],
   },
   {
-    name: "data in place of ChangeCipherSpec",
+    name: "data instead of ChangeCipherSpec",
     to: "second",
     alert: 10,
     change: ([first]) => [join(first, record(APPLICATION_DATA, [0]))],
   },
   {
-    // The server's Finished covers its ticket, this side's does not.
+    // The server's Finished covers its ticket, the client's does not.
     name: "a wrong Finished after False Start",
     to: "first",
     change: (flight) =>
@@ -200,7 +200,7 @@ export interface MisbehavingServer {
   close(): Promise<void>;
 }
 
-/** Starts it on a port of the system's choice; each response ends its connection. */
+/** Starts it on a free port; each response ends its connection. */
 export async function startMisbehaving(
   { to, change, withoutExtendedMasterSecret }: Misbehavior,
   keyType: "ecdsa" | "rsa",
@@ -244,7 +244,7 @@ export async function startMisbehaving(
   };
 }
 
-/** What TLS reads from and writes to in place of the socket; only what is not encrypted yet is changed. */
+/** Stream for TLS instead of the socket; changes only unencrypted bytes. */
 function wire(raw: net.Socket, alerts: number[], change: Change | undefined): Duplex {
   let isOver = false;
   const stream = new Duplex({

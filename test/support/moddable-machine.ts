@@ -1,4 +1,4 @@
-/** The Moddable host under jest: a device of stand-ins for each test, and hosts on it. */
+/** The Moddable host under jest: a simulated device for each test, and hosts on it. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, expect } from "@jest/globals";
@@ -24,7 +24,7 @@ export {
 const hosts: ModdableHost[] = [];
 
 /**
- * A host on the device of stand-ins, closed after the test. The modules of the SDK are replaced by the transform in
+ * A host on the simulated device, closed after the test. The modules of the SDK are replaced by the transform in
  * jest.config.mjs; {@link useMachine} belongs at the top of the test file.
  */
 export function createModdableHost(options: ModdableHostOptions = {}): ModdableHost {
@@ -33,20 +33,20 @@ export function createModdableHost(options: ModdableHostOptions = {}): ModdableH
   return host;
 }
 
-/** The same of the build without TLS. */
+/** The same for the build without TLS. */
 export function createHttpModdableHost(options: HttpHostOptions = {}): ModdableHost {
   const host = createHttpHost(options);
   hosts.push(host);
   return host;
 }
 
-// What the manifest puts into the firmware.
+// Resources that the manifest adds to the firmware.
 const anchors = new URL("../../host/moddable/anchors/", import.meta.url);
 for (const name of readdirSync(anchors)) {
   resources.set(name, readFileSync(new URL(name, anchors)));
 }
 
-/** Each test of the file starts with a device fresh from the factory, and fails if the virtual machine was aborted. */
+/** Each test of the file starts with a new device, and fails if the virtual machine was aborted. */
 export function useMachine(): void {
   beforeEach(() => {
     restart();
@@ -58,7 +58,7 @@ export function useMachine(): void {
     const [aborted, left] = [[...aborts], network.open];
     restart();
     expect(aborted).toEqual([]);
-    // A socket that is never closed is lost for good on a device.
+    // On a device, a socket that is never closed is leaked.
     expect(left).toBe(0);
   });
   afterAll(removeGlobals);

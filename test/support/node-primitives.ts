@@ -1,4 +1,4 @@
-/** What the check of certificate chains calculates with, by Node's own cryptography. */
+/** Primitives for the verification of certificate chains, with node:crypto. */
 
 import { constants, createHash, createPublicKey, publicDecrypt, verify } from "node:crypto";
 import type { CurveName } from "../../host/moddable/tls/curves.js";
@@ -32,7 +32,7 @@ export const nodePrimitives: SignaturePrimitives = {
   },
 };
 
-/** The same, with a count of the signatures that were checked. */
+/** The same, counting the verified signatures. */
 export function countingPrimitives(): SignaturePrimitives & { checks: number } {
   const counting = {
     checks: 0,

@@ -1,4 +1,4 @@
-/** Storages of the Node host for tests: closed after each, and as other processes would open them. */
+/** Storages of the Node host for tests: closed after each test, optionally opened like by another process. */
 
 import { afterEach } from "@jest/globals";
 import { type FileSystem, nodeFileSystem } from "../../host/node/file-system.js";
@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const storage of opened.splice(0)) await storage.close();
 });
 
-/** A process that locks nothing: for tests of what happens in the folder. */
+/** A process without locks, for tests of the files in the folder. */
 export function unlockedProcess(): StorageProcess {
   return new StorageProcess(async () => undefined);
 }

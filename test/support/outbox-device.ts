@@ -1,4 +1,4 @@
-/** A device with an outbox on a virtual host, and what became of its messages. */
+/** A device with an outbox on a virtual host, and the outcomes of its messages. */
 
 import {
   Device,
@@ -39,7 +39,7 @@ export function outboxDevice(
     },
     host,
   );
-  // A device that is left open goes on in virtual time, for ever.
+  // An open device would run forever in virtual time.
   cleanups.push(() => device.close());
   const payloads = () =>
     host.sent.map(({ request }) => JSON.parse(new TextDecoder().decode(request.body)).Payload as string);
@@ -47,7 +47,7 @@ export function outboxDevice(
   return { host, device, box, delivered, dropped, payloads, retried: () => retried };
 }
 
-/** Waits for everything that follows from what has happened so far, but for no timer. */
+/** Resolves when all pending promise jobs are done, without firing timers. */
 export async function settled(): Promise<void> {
   for (let i = 0; i < 100; i++) await Promise.resolve();
 }

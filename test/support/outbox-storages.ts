@@ -1,4 +1,4 @@
-/** The outbox over a storage that a host brings, with a new one for each start. */
+/** The outbox on a host's storage, opened again for each start. */
 
 import { expect, test } from "@jest/globals";
 import { createHost } from "../../host/node/index.js";
@@ -6,7 +6,7 @@ import type { HttpRequest } from "../../src/host.js";
 import { Device, NetworkError, type Storage } from "../../src/index.js";
 import { taken } from "./virtual-host.js";
 
-/** A start of the device: what arrives is added to `received`. */
+/** Starts the device; received payloads are added to `received`. */
 export function start(storage: Storage, received: string[], up = true): Device {
   const send = async ({ body }: HttpRequest) => {
     if (!up) throw new NetworkError("CONNECTION_REFUSED", "connect", "m");
@@ -21,7 +21,7 @@ export function start(storage: Storage, received: string[], up = true): Device {
   );
 }
 
-/** @param create gives what opens the storage once more, as the next start does */
+/** @param create returns a function that opens the storage again, like the next start */
 export function survivesRestarts(create: () => Promise<() => Storage>): void {
   test("readings of all sizes survive restarts, in order", async () => {
     const open = await create();

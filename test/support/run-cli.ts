@@ -1,4 +1,4 @@
-/** The command line in this process, with its streams, environment and signals in the test's hands. */
+/** Runs the command line in this process, with streams, environment and signals controlled by the test. */
 
 import { main } from "../../tools/cli/main.js";
 
@@ -36,7 +36,7 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
         stderr += text;
       },
     },
-    // A busy machine may take long for what is no matter of time.
+    // Generous for busy machines: these steps do not depend on time.
     env: { TENCENT_IOTHUB_TIMEOUT_MS: "900000", ...around.env },
     onInterrupt: around.onInterrupt ?? (() => {}),
   });

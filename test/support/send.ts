@@ -10,7 +10,7 @@ export interface SendOptions {
   readonly signal?: AbortSignalLike;
 }
 
-/** Sends one request through a host's HTTP client as the core does: with its limits, and its account of the time. */
+/** Sends one request through a host's HTTP client like the core: with its timeouts and timing. */
 export async function send(
   by: HttpClient | Pick<Host, "clock" | "http" | "timer">,
   request: HttpRequest,
@@ -34,7 +34,7 @@ export async function send(
   }
 }
 
-/** Limits are in the test's hand, if it wants them: see limits.ts. */
+/** Timeouts are controlled by the test if it uses limits.ts. */
 function withLimits(http: HttpClient): Pick<Host, "clock" | "http" | "timer"> {
   const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
   const timer = {

@@ -1,4 +1,4 @@
-/** Raw servers on loopback whose every byte the test decides. */
+/** Raw servers on loopback; the test decides every byte. */
 
 import net from "node:net";
 import { utf8 } from "../../src/crypto/utf8.js";
@@ -8,12 +8,12 @@ import { cleanups } from "./cleanups.js";
 
 export interface RawServer {
   readonly port: number;
-  /** Connections accepted so far. */
+  /** Number of accepted connections. */
   readonly connections: number;
   close(): Promise<void>;
 }
 
-/** Accepts connections on a port of the system's choice. */
+/** Accepts connections on a free port. */
 export async function rawServer(onConnection: (socket: net.Socket, index: number) => void): Promise<RawServer> {
   const sockets = new Set<net.Socket>();
   let connections = 0;
@@ -58,7 +58,7 @@ export function request(port: number, changes: Partial<HttpRequest> = {}): HttpR
   };
 }
 
-/** Calls back with each whole request that comes in on a socket, bodies by Content-Length. */
+/** Calls back with each complete request on a socket, bodies by Content-Length. */
 export function onRequest(socket: net.Socket, callback: (request: string) => void): void {
   let text = "";
   socket.on("data", (chunk) => {
@@ -75,7 +75,7 @@ export function onRequest(socket: net.Socket, callback: (request: string) => voi
   });
 }
 
-/** An HTTP response as it goes over the wire. */
+/** Encodes an HTTP response. */
 export function httpResponse(body: string, status = "200 OK", headers = "Content-Type: application/json\r\n"): string {
   return `HTTP/1.1 ${status}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }

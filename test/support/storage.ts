@@ -1,32 +1,32 @@
-/** Storages for tests: one whose power can be cut at any operation, and one that waits and fails when it is told to. */
+/** Storages for tests: one whose power can be cut at any operation, and one that waits and fails on request. */
 
 import { utf8 } from "../../src/crypto/utf8.js";
 import { storageLimits } from "../../src/host.js";
 import { createMemoryStorage, type Storage } from "../../src/index.js";
 import { storedBytes } from "../../src/outbox/record.js";
 
-/** What the operation at which the power is cut has done: a storage keeps each operation whole. */
+/** Effect of the operation at which the power is cut: operations of a storage are atomic. */
 export type Cut = "nothing" | "everything";
 export const cuts: readonly Cut[] = ["nothing", "everything"];
 
 export class Flash {
   readonly values = new Map<string, string>();
-  /** Operations that were begun, and those of them that write. */
+  /** Number of started operations, and how many of them write. */
   operations = 0;
   writes: string[] = [];
-  /** How full it gets, counted as NVS counts. */
+  /** Peak use, counted like NVS. */
   peakBytes = 0;
   readonly #limits: Pick<Storage, "maxValueBytes" | "outboxLimits">;
   #at = Number.POSITIVE_INFINITY;
   #cut: Cut = "nothing";
   #off: () => void = () => {};
 
-  /** @param limits those of a board by default */
+  /** @param limits @default those of a board */
   constructor(limits: Pick<Storage, "maxValueBytes" | "outboxLimits"> = boardLimits) {
     this.#limits = limits;
   }
 
-  /** The storage of one start. `off` resolves when the power is cut; from then on nothing of it ever settles. */
+  /** The storage of one start. `off` resolves when the power is cut; from then on its operations never settle. */
   start(at = Number.POSITIVE_INFINITY, cut: Cut = "nothing"): { storage: Storage; off: Promise<void> } {
     this.#at = this.operations + at;
     this.#cut = cut;
@@ -35,7 +35,7 @@ export class Flash {
     });
     let dead = false;
     const operate = async <T>(write: string | undefined, work: () => T): Promise<T> => {
-      // Flash is never as fast as a function call.
+      // Flash is slower than a function call.
       await Promise.resolve();
       if (dead) return new Promise<never>(() => {});
       this.operations++;
@@ -69,7 +69,7 @@ export class Flash {
   }
 }
 
-/** What a board's storage says of itself. */
+/** Limits of a board's storage. */
 export const boardLimits: Pick<Storage, "maxValueBytes" | "outboxLimits"> = {
   maxValueBytes: storageLimits.valueBytes,
   outboxLimits: { maxBytes: 7680, maxQueued: 10000 },

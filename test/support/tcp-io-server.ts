@@ -1,4 +1,4 @@
-/** The other end of the cases for TCP sockets. */
+/** Server side of the cases for TCP sockets. */
 
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { TcpIoCase } from "./tcp-io.cases.js";
@@ -12,7 +12,7 @@ const deeds: Readonly<Record<Exclude<TcpIoCase["server"], "refuse">, (socket: So
   silent: (socket) => socket.resume(),
 };
 
-/** Starts the server of a case, runs it by the port, and closes the server. */
+/** Starts the server of a case, runs the case with its port, and closes the server. */
 export async function withServer<T>({ server: deed }: TcpIoCase, run: (port: number) => Promise<T>): Promise<T> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

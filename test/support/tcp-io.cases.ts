@@ -1,6 +1,6 @@
 /**
- * What the host relies on of `embedded:io/socket/tcp` (ECMA-419 clause 10), as cases that run with the SDK's socket on the
- * simulator and with the stand-in under jest: both must come to the same. They use nothing but the language.
+ * Requirements on `embedded:io/socket/tcp` (ECMA-419 clause 10), as cases that run with the SDK's socket on the
+ * simulator and with the stub under jest, with the same results. They use only the language.
  */
 
 interface Socket {
@@ -20,9 +20,9 @@ export type SocketClass = new (options: {
 
 export interface TcpIoCase {
   readonly name: string;
-  /** What the server does; see `tcp-io-server.ts`. */
+  /** Behavior of the server; see `tcp-io-server.ts`. */
   readonly server: "echo" | "ten" | "large" | "ten and end" | "reset" | "refuse" | "silent";
-  /** @returns what happened, as JSON has it */
+  /** @returns the result, as JSON */
   client(TCP: SocketClass, port: number): Promise<unknown>;
   readonly expected: unknown;
 }
@@ -42,7 +42,7 @@ function thrown(action: () => unknown): boolean {
   }
 }
 
-/** Opens a connection and resolves when it takes bytes. */
+/** Opens a connection and resolves when it is writable. */
 function connected(TCP: SocketClass, port: number): Promise<[Socket, number]> {
   return new Promise((resolve, reject) => {
     const socket: Socket = new TCP({

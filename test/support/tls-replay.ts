@@ -1,5 +1,5 @@
 /**
- * A handshake and one request, with all that a server sent written down: as every random number is given, what the client
+ * A recorded handshake with one request: since every random number is fixed, the bytes that the client
  * sends is the same to the byte wherever it runs. The stand-in for the SDK's session is checked by it, and the SDK's.
  */
 
@@ -23,14 +23,14 @@ export interface Replay {
     readonly isExtended: boolean;
   };
   readonly client?: { readonly chain: readonly string[]; readonly key: string };
-  /** What the server sent, in steps: each is the reply to one of the client's. */
+  /** Bytes of the server in steps: each is the reply to one of the client's. */
   readonly received: readonly string[];
-  /** What the client sent before each of them. */
+  /** Bytes of the client before each of them. */
   readonly sent: readonly string[];
   readonly ended: Ended;
 }
 
-/** What it came to. */
+/** Result of the handshake. */
 export interface Ended {
   readonly state: Handshake["state"];
   readonly suite: number;
@@ -40,13 +40,13 @@ export interface Ended {
   readonly id: string;
   readonly ticket: string;
   readonly secret: string;
-  /** What the server sent as data. */
+  /** Application data of the server. */
   readonly data: string;
 }
 
 const REQUEST = "GET / HTTP/1.1\r\n\r\n";
 
-/** A client to which the caller hands what the server has sent. */
+/** A client that gets the server's bytes from the caller. */
 export class ReplayClient {
   readonly #handshake: Handshake;
   readonly #session: TlsSession;
@@ -85,7 +85,7 @@ export class ReplayClient {
     this.#session.proceed(this.#sink);
   }
 
-  /** What it has sent since it was last asked. */
+  /** Returns the bytes sent since the last call. */
   takeSent(): string {
     const sent = this.#sent;
     this.#sent = "";
@@ -116,7 +116,7 @@ export class ReplayClient {
   }
 }
 
-/** What the client sends, and what it comes to. */
+/** Returns the client's bytes and the result. */
 export function replay(each: Replay): Pick<Replay, "sent" | "ended"> {
   const client = new ReplayClient(each);
   const sent: string[] = [];

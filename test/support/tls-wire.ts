@@ -1,4 +1,4 @@
-/** Bytes of TLS 1.2 as a server sends them, and what the client's own parts make of them; on every engine. */
+/** Server messages of TLS 1.2, and their handling by the client's parsers; for every engine. */
 
 import { TlsFault } from "../../host/moddable/tls/alerts.js";
 import { Handshake, type HandshakeOptions } from "../../host/moddable/tls/handshake.js";
@@ -7,7 +7,7 @@ import { Rejection } from "../../host/moddable/tls/rejection.js";
 
 export const join = (...parts: readonly ArrayLike<number>[]): Uint8Array => joinAll(parts);
 
-/** Of more parts than a stack has room for. */
+/** Joins more parts than fit on a stack. */
 export function joinAll(parts: readonly ArrayLike<number>[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
@@ -20,7 +20,7 @@ export function joinAll(parts: readonly ArrayLike<number>[]): Uint8Array {
 
 const two = (value: number) => [value >> 8, value & 255];
 
-/** A vector with a length of so many bytes. */
+/** Encodes a vector with a length of the given size. */
 export function vector(lengthBytes: 1 | 2 | 3, ...parts: readonly ArrayLike<number>[]): Uint8Array {
   const content = join(...parts);
   const { length } = content;
@@ -43,7 +43,7 @@ export interface ServerHelloParts {
   readonly sessionId?: ArrayLike<number>;
   readonly suite?: number;
   readonly compression?: number;
-  /** None at all if it is left out. */
+  /** @default no extensions block */
   readonly extensions?: readonly Uint8Array[];
 }
 
@@ -71,7 +71,7 @@ export const POINT = Uint8Array.from(
 export const ecdhParameters = (point: ArrayLike<number> = POINT, curve: number = 23, type: number = 3): Uint8Array =>
   join([type], two(curve), vector(1, point));
 
-/** A signature of ECDSA whose numbers are in range. */
+/** An ECDSA signature with numbers in range. */
 export const RANGED = [0x30, 6, 2, 1, 1, 2, 1, 1];
 
 export const keyExchange = (
@@ -89,15 +89,15 @@ export const newSessionTicket = (hint: number, ticket: Uint8Array): Uint8Array =
 
 export const serverHelloDone = message(14);
 export const changeCipherSpec = record(20, [1]);
-/** As long as one that is encrypted with AES-GCM. */
+/** A record with the size of a Finished encrypted with AES-GCM. */
 export const finished = record(22, new Uint8Array(40));
 export const data = record(23, new Uint8Array(40));
 
-/** How far a handshake comes: the state, or the alert with which it is refused. */
+/** Result of a handshake: its state, or the alert with which it failed. */
 export type Ending = Handshake["state"] | `alert ${number}`;
 
 /**
- * What comes of the bytes that a server sends, in pieces that end at the given places. Nothing is decrypted: Finished is
+ * Processes a server's bytes in pieces that end at the given offsets. Nothing is decrypted: Finished is
  * taken for good.
  */
 export function run(options: HandshakeOptions, bytes: Uint8Array, cuts: readonly number[] = []): Ending {

@@ -1,8 +1,8 @@
-/** A storage with the troubles of a small machine, at random and repeatably. */
+/** A storage with reproducible random failures like on a small machine. */
 
 import { errorTable, IotHubError } from "../../src/errors.js";
 
-/** What every storage has, whatever its values are. */
+/** Operations of a storage with values of any type. */
 interface Operations {
   get(key: string): Promise<unknown>;
   set(key: string, value: never): Promise<void>;
@@ -11,27 +11,27 @@ interface Operations {
 }
 
 /**
- * - `memory`: short of memory for a moment, which no operation says: `get` finds nothing, `keys` gives an empty list,
+ * - `memory`: temporary lack of memory, reported by no operation: `get` finds nothing, `keys` returns an empty list,
  *   `delete` does nothing, and `set` fails
- * - `full`: no room for a moment: `set` fails
- * - `failure`: every operation fails for a moment
+ * - `full`: temporary lack of room: `set` fails
+ * - `failure`: every operation fails temporarily
  */
 export type Trouble = "memory" | "full" | "failure";
 
 export interface Troubles {
-  /** The share of operations at which a trouble begins, 0 to 1. */
+  /** Share of operations at which a failure begins, 0 to 1. */
   readonly probability: number;
   readonly among: readonly Trouble[];
-  /** 0 to 1, a new number each time. */
+  /** Returns a random number from 0 to 1. */
   random(): number;
-  /** Whether it may be full now. One that lacks room although nothing of the outbox is in it stays so: nobody deletes. */
+  /** Whether it may be full now: without messages of the outbox, nothing would be deleted, and it would stay full. */
   mayBeFull?(): boolean;
 }
 
-/** Operations that one trouble lasts at most. */
+/** Maximum duration of a failure in operations. */
 const MAX_OPERATIONS = 8;
 
-/** The storage, which has these troubles; all of its other members are its own. */
+/** Wraps a storage with these failures. */
 export function troubledStorage<S extends Operations>(
   storage: S,
   { probability, among, random, mayBeFull = () => true }: Troubles,
@@ -39,7 +39,7 @@ export function troubledStorage<S extends Operations>(
   let trouble: Trouble | undefined;
   let left = 0;
 
-  /** The trouble that an operation meets. */
+  /** Returns the failure of an operation. */
   const met = (): Trouble | undefined => {
     if (left > 0) left--;
     else trouble = undefined;

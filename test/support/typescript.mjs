@@ -1,4 +1,4 @@
-// Lets Node run the project's TypeScript as it stands: `node --import ./test/support/typescript.mjs file.ts`.
+// Lets Node run the project's TypeScript: `node --import ./test/support/typescript.mjs file.ts`.
 import { register } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { isMainThread } from "node:worker_threads";

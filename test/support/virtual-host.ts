@@ -1,4 +1,4 @@
-/** A fake host whose time passes only when nothing else is to be done: no test waits, and none depends on speed. */
+/** A fake host whose time advances only when nothing else is pending: no test waits, and none depends on speed. */
 
 import { utf8 } from "../../src/crypto/utf8.js";
 import type { HttpContext, HttpResponse } from "../../src/host.js";
@@ -35,7 +35,7 @@ export function virtualHost(reply: Respond, changes: Partial<Host> = {}, startMs
 
 let ids = 0;
 
-/** A success with a RequestId that no other response has. */
+/** A success response with a unique RequestId. */
 export function taken(headers: Record<string, string> = {}): HttpResponse {
   return json({ Response: { RequestId: `request-${++ids}` } }, 200, headers);
 }
@@ -52,7 +52,7 @@ function json(value: unknown, status: number, headers: Record<string, string>): 
   return { status, headers: { "content-type": "application/json", ...headers }, body: utf8(JSON.stringify(value)) };
 }
 
-/** A request that never gets a response: it ends when it is given up. */
+/** A request without a response: it ends when it is aborted. */
 export function hang({ signal }: HttpContext): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason));

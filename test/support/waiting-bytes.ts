@@ -1,5 +1,5 @@
 /**
- * A server in a separate thread: what it writes lies in the client's socket while the client's thread stands still, so
+ * A server in a separate thread: its bytes wait in the client's socket while the client's thread is blocked, so
  * a test decides what waits there before the client's loop reads again.
  */
 
@@ -49,7 +49,7 @@ export async function startWaitingBytes(scheme: "http" | "https"): Promise<Waiti
   const { chain: cert, key, root } = makeCertificates("chain");
   const shared = new SharedArrayBuffer(4);
   const written = new Int32Array(shared);
-  // Without RequestIds, by which a response could be told from another's.
+  // Without RequestIds, by which another request's response could be recognized.
   const workerData = {
     shared,
     scheme,

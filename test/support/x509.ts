@@ -1,4 +1,4 @@
-/** Certificates to measure, DER by DER: each part can be left out, doubled or replaced by what must not be there. */
+/** Custom certificates in DER: each part can be omitted, repeated or replaced by something invalid. */
 
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 
@@ -32,7 +32,7 @@ export function oid(dotted: string): Der {
 
 const UTF8_STRING = 0x0c;
 
-/** A name of one attribute, the common name. */
+/** Encodes a name with one attribute, the common name. */
 export function commonName(value: string, tag = UTF8_STRING): Der {
   return sequence(set(sequence(oid("2.5.4.3"), der(tag, text(value)))));
 }
@@ -71,7 +71,7 @@ function trailingZeros(octet: number): number {
 export interface Key {
   readonly privateKey: KeyObject;
   readonly spki: Der;
-  /** What it signs with. */
+  /** Signature algorithm. */
   readonly algorithm: Der;
   readonly hash: string;
 }
@@ -109,7 +109,7 @@ export interface CertificateParts {
   readonly version?: Der | undefined;
 }
 
-/** What is signed. */
+/** Returns the TBSCertificate. */
 export function toBeSigned(parts: CertificateParts, algorithm: Der): Der {
   const time = (value: string) => der(value.length === 13 ? 0x17 : 0x18, text(value));
   const { version = der(0xa0, integer(2)), serial = integer(0x12, 0x34), extensions: list = [] } = parts;

@@ -10,6 +10,7 @@ export const longest = [
   "test/faults/node.test.ts",
   "test/fleet/fleet.test.ts",
   "test/soak/soak.test.ts",
+  "test/fleet/storm.test.ts",
   "test/conformance/node/conformance.test.ts",
   "test/model/model.test.ts",
   "test/unit/provisioning.test.ts",

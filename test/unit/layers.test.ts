@@ -84,6 +84,9 @@ describe("the lint rules hold the layers", () => {
     ["test/conformance/hash.cases.ts", "../unit/outbox.test.js"],
     ["test/faults/matrix.ts", "../moddable/http.test.js"],
     ["test/support/servers.ts", "../node/http.test.js"],
+    ["fleet/src/board.ts", "../../src/device.js"],
+    ["fleet/src/board.ts", "../../host/moddable/index.js"],
+    ["fleet/src/board.ts", "../../test/support/fake-host.js"],
     ["test/support/servers.ts", "../../bench/jobs.mjs"],
   ];
   test.each(forbidden)("%s must not import %s", (path, specifier) => {
@@ -111,6 +114,8 @@ describe("the lint rules hold the layers", () => {
     ["test/faults/matrix.ts", "../support/keys.js"],
     ["test/moddable/http.test.ts", "../../host/moddable/http.js"],
     ["bench/bundle.mjs", "../scripts/strip-types.mjs"],
+    ["fleet/src/board.ts", "../../host/node/index.js"],
+    ["fleet/src/gateway.ts", "../../tools/gateway/index.js"],
   ];
   test.each(allowed)("%s may import %s", (path, specifier) => {
     expect(rulesBrokenBy(path, importing(specifier))).toEqual([]);

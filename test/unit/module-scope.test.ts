@@ -1,7 +1,7 @@
 /**
  * XS 17 of Moddable SDK 8.2.3 corrupts its heap when a regular expression of a preloaded module's scope is used: the
- * compiled program is in memory that is read-only on a device. XS 13, on which these tests run, does not, so the sources
- * are looked at instead.
+ * compiled program is in memory that is read-only on a device. XS 13, on which these tests run, does not, so the
+ * sources are looked at instead.
  */
 
 import { readdirSync, readFileSync } from "node:fs";

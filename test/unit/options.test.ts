@@ -1,4 +1,4 @@
-/** Every option of everything: its name is known, a wrong type and a wrong range are told. */
+/** All options: unknown names, wrong types and values out of range are reported. */
 
 import { describe, expect, test } from "@jest/globals";
 import { createHost } from "../../host/node/index.js";

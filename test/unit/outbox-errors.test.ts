@@ -118,7 +118,7 @@ async function story(seed: number): Promise<string[]> {
   if (last.reason !== "empty") wrong.push(`not empty: ${last.reason}`);
   device.close();
   const came = new Set(arrived);
-  // What was refused and deleted just as the device was closed is told to nobody.
+  // A rejected message that is deleted while the device closes is not reported.
   for (const n of accepted) if (!came.has(n) && !refusedOnce.has(n)) wrong.push(`${n} is lost`);
   for (const n of gone) if (!refusedOnce.has(n)) wrong.push(`${n} was not refused`);
   const firsts = [...came].filter((n) => accepted.includes(n));

@@ -10,7 +10,10 @@ import { page, type Reply, refused, taken } from "../support/virtual-host.js";
 const payloadOf = ({ body }: HttpRequest): string => JSON.parse(Buffer.from(body).toString()).Payload;
 const topicOf = ({ body }: HttpRequest): string => JSON.parse(Buffer.from(body).toString()).TopicName;
 
-/** An outbox whose gateway rejects some messages. @param reject the response for a payload, or undefined to accept it */
+/**
+ * An outbox whose gateway rejects some messages.
+ * @param reject the response for a payload, or undefined to accept it
+ */
 function rejecting(reject: (payload: string, times: number) => HttpResponse | Error | undefined, options = {}) {
   const seen = new Map<string, number>();
   return outboxDevice((request) => {

@@ -18,7 +18,7 @@ class World {
   readonly flash = new Flash();
   /** Readings in the order in which the app handed them over. */
   readonly offered: string[] = [];
-  /** Those of which the app was told that they are safe. */
+  /** Those whose enqueue has resolved. */
   readonly accepted = new Set<string>();
   readonly received: string[] = [];
   readonly refused = new Set<string>();
@@ -180,7 +180,7 @@ function check(world: World, twiceAllowed: readonly string[]): void {
   const firsts = received.filter((name, i) => received.indexOf(name) === i);
   // None lost.
   const gone = [...accepted].filter((name) => !firsts.includes(name) && !refused.has(name) && !droppedFull.has(name));
-  // At a cut while the oldest is being dropped to make room, nobody is left to be told of it.
+  // A power cut during an eviction prevents its report.
   expect(gone.length).toBeLessThanOrEqual(1);
   // The oldest is another where the first ones were sent before they were stored.
   for (const name of gone) expect(name).toMatch(world.sendsFirst ? /^[h-k]/ : /^[hi]/);

@@ -43,7 +43,7 @@ async function messageKeys(storage: Storage, name = "out"): Promise<string[]> {
   return (await storage.keys()).filter((key) => key.startsWith(`${name}.`)).sort();
 }
 
-/** A storage that counts operations under way at once, and fails where it is told to. */
+/** A storage that counts concurrent operations, and fails on request. */
 function watched(storage: Storage = createMemoryStorage()) {
   let under = 0;
   const watch = {

@@ -21,7 +21,7 @@ function board(reply: Reply = () => taken(), outbox: OutboxOptions = {}) {
   return { ...box, flash, stored };
 }
 
-/** A gateway that responds when it is told to. */
+/** A gateway that responds on request. */
 function held() {
   const waiting: ((response: HttpResponse | Promise<never>) => void)[] = [];
   const reply = () => new Promise<HttpResponse>((resolve) => waiting.push(resolve));

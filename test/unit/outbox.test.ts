@@ -392,8 +392,8 @@ describe("bounds", () => {
   });
 
   test("the limits of a board fit its partition of 24 KB, and leave room for other data", async () => {
-    // Six pages of 126 entries of 32 bytes, one of them kept free for moving (ESP-IDF, "NVS"): above 300 entries in use,
-    // reclaiming a page copies what others rewrite.
+    // Six pages of 126 entries of 32 bytes, one of them kept free for moving (ESP-IDF, "NVS"): above 300 entries in
+    // use, reclaiming a page copies what others rewrite.
     for (const payload of ["", "x".repeat(60), "x".repeat(1000), "x".repeat(3900), new Uint8Array(2970)]) {
       const flash = new Flash();
       const { device, box } = outboxDevice(undefined, {}, { storage: flash.start().storage });

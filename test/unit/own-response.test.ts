@@ -1,4 +1,4 @@
-/** A message counts as delivered, or as rejected, by a response of its own only. */
+/** A message counts as delivered or rejected only by the response to its request. */
 
 import { describe, expect, test } from "@jest/globals";
 import type { HttpResponse } from "../../src/host.js";

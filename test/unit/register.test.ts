@@ -56,7 +56,7 @@ describe("openRegistrationPayload", () => {
   test.each([
     ["a psk", { encryptionType: 2, psk }],
     ["a certificate and key", { encryptionType: 1, clientCert: "-----BEGIN", clientKey: "温度\u2028" }],
-    ["a CA of one's own", { encryptionType: 1 }],
+    ["private CA", { encryptionType: 1 }],
   ])("%s", (_name, content) => {
     expect(open(content)).toEqual(content);
   });
@@ -68,7 +68,7 @@ describe("openRegistrationPayload", () => {
     ["no encryptionType", { psk }, "REGISTRATION_INCOMPLETE"],
     ["no psk", { encryptionType: 2 }, "REGISTRATION_INCOMPLETE"],
     ["an empty psk", { encryptionType: 2, psk: "" }, "REGISTRATION_INCOMPLETE"],
-    ["a psk that is no text", { encryptionType: 2, psk: 5 }, "REGISTRATION_INCOMPLETE"],
+    ["a PSK that is not text", { encryptionType: 2, psk: 5 }, "REGISTRATION_INCOMPLETE"],
     ["no clientKey", { encryptionType: 1, clientCert: "c" }, "REGISTRATION_INCOMPLETE"],
     ["no clientCert", { encryptionType: 1, clientKey: "k" }, "REGISTRATION_INCOMPLETE"],
     ["encryptionType 3", { encryptionType: 3, psk }, "REGISTRATION_TYPE"],
@@ -223,7 +223,7 @@ describe("register", () => {
     ["no ProductSecret", { productSecret: undefined }, "INVALID_PRODUCT_SECRET"],
     ["a certificate without its key", { clientCertificate: own.clientCertificate }, "INVALID_OPTION"],
     ["a key without its certificate", { clientKey: "key" }, "INVALID_OPTION"],
-    ["a certificate that is no PEM", { ...own, clientCertificate: "MIIB" }, "INVALID_OPTION"],
+    ["a certificate that is not PEM", { ...own, clientCertificate: "MIIB" }, "INVALID_OPTION"],
     [
       "a certificate that is too long",
       { ...own, clientCertificate: own.clientCertificate.padEnd(9000) },

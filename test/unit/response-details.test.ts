@@ -15,7 +15,7 @@ function errorOf(body: string | Uint8Array, changes: Partial<HttpResponse> = {})
     if (error instanceof ResponseError) return error;
     throw error;
   }
-  throw new Error("It was taken for a success.");
+  throw new Error("It counted as a success.");
 }
 
 const success = '{"Response":{"RequestId":"r"}}';

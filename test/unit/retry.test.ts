@@ -226,7 +226,7 @@ describe("retries", () => {
     expect(error).toMatchObject({ code: "THROTTLED", retryAfterSeconds: expect.any(Number) });
     const { retryAfterSeconds } = error as unknown as ThrottledError;
     await long.device.publish(message, { timeoutMs: 500000 });
-    // Drawn once: what the second request was told is when the third was sent.
+    // Drawn once: the third request is sent at the time announced to the second.
     expect(Math.ceil(long.host.sent[1].atMs / 1000)).toBe(retryAfterSeconds);
     expect(long.host.sent[1].atMs).toBeGreaterThanOrEqual(300000);
     expect(long.host.sent[1].atMs).toBeLessThanOrEqual(450000);
@@ -282,7 +282,7 @@ describe("retries", () => {
     ["a negative delay", { retry: { baseDelayMs: -1 } }],
     ["NaN", { retry: { attemptTimeoutMs: Number.NaN } }],
     ["a budget that is text", { retry: { budget: "10" as never } }],
-    ["classify that is no function", { retry: { classify: true as never } }],
+    ["classify that is not a function", { retry: { classify: true as never } }],
     ["no rate", { rateLimit: { perSecond: 0 } }],
     ["no burst", { rateLimit: { burst: 0 } }],
     ["a queue of -1", { maxQueued: -1 }],
@@ -348,7 +348,7 @@ describe("one at a time", () => {
 describe("clock correction", () => {
   const now = Date.UTC(2026, 10, 20, 12);
   const expired = (dateMs: number) => refused("AuthFailure.SignatureExpire", { date: new Date(dateMs).toUTCString() });
-  /** Takes what is signed within five minutes of its own clock. */
+  /** Accepts timestamps within five minutes of its clock. */
   const gateway =
     (nowMs: () => number, code = "AuthFailure.SignatureExpire"): Reply =>
     (request) => {

@@ -138,7 +138,7 @@ describe("after failures", () => {
     expect([schedule.nextMs, timer.pending]).toEqual([500, 1]);
     start();
     schedule.ended(failed, false);
-    // The planned one is still under way.
+    // The planned one is still pending.
     expect([schedule.nextMs, timer.pending]).toEqual([0, 0]);
     schedule.ended(failed, true);
     expect(schedule.nextMs).toBe(2000);

@@ -86,7 +86,7 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done
   });
 });
 
-/** Every way to end, each in a process of its own and in a batch. */
+/** Every outcome, each in a separate process and in a batch. */
 const ends: readonly (EngineRun & { name: string; end: EngineEnd; message?: RegExp })[] = [
   { name: "a script that ends well", end: "ok", script: "print(1 + 1)" },
   {

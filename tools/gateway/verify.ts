@@ -145,8 +145,12 @@ export function signatureMatches(
   return verifySignature("sha256", Buffer.from(text), credential.publicKey, bytes);
 }
 
-/** Remembers the nonces of devices within the window, up to a maximum number. */
+/**
+ * Remembers the nonces of devices as long as a copy of their request would have a valid timestamp, up to a maximum
+ * number. Forgets expired ones with each use, so that its size follows the requests of two windows.
+ */
 export class NonceMemory {
+  /** Expiry by device and nonce, in the order of use and so of expiry. */
   readonly #used = new Map<string, number>();
   readonly #limit: number;
 
@@ -162,9 +166,18 @@ export class NonceMemory {
       throw new Refusal("AuthFailure.NonceReused", "The nonce was used before.");
     }
     this.#used.delete(key);
+    this.#forgetExpired(nowSeconds);
     // A timestamp may be one window ahead, so a copy of the request stays valid for two windows.
     this.#used.set(key, nowSeconds + 2 * windowSeconds);
     if (this.#used.size > this.#limit) this.#used.delete(this.#used.keys().next().value as string);
+  }
+
+  /** Stops at the first that is still valid: each is looked at once, and deleted once. */
+  #forgetExpired(nowSeconds: number): void {
+    for (const [key, until] of this.#used) {
+      if (until >= nowSeconds) return;
+      this.#used.delete(key);
+    }
   }
 
   /** Forgets all nonces. */

@@ -15,7 +15,7 @@ const { aes_registration: vectors } = JSON.parse(
 
 const zeros = "00".repeat(16);
 
-/** Vectors without a plaintext of their own: the documentation's sample, and what must be refused. */
+/** Vectors without a plaintext: the documentation's sample, and inputs that must be rejected. */
 const contents: Readonly<Record<string, object | string>> = {
   "aes-01": { encryptionType: 2, psk: "lDZ6Uqt+I9E0wW7rvDUs7Q==" },
   "aes-10": "WRONG_PRODUCT_SECRET",

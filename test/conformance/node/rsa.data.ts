@@ -149,7 +149,7 @@ export const data = {
       `Bag Attributes\n  friendlyName: 设备\n${keys.certificate}\n${key2048}\nmore\n`,
     ),
   },
-  "what is no usable key is refused for what it is": Object.fromEntries(
+  "unusable keys are rejected with a reason": Object.fromEntries(
     Object.entries(refused).map(([name, [code, privateKey]]) => [name, { code, privateKey }]),
   ),
   "a DER key cut off anywhere is refused": { ...cuts(pkcs1Bytes, pkcs1), ...cuts(pkcs8Bytes, pkcs8) },

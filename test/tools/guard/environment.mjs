@@ -63,7 +63,7 @@ export default class GuardedEnvironment extends TestEnvironment {
   }
 }
 
-/** Without a stack of its own, which would lead here. */
+/** Without a stack, which would point here. */
 function plainError(message) {
   const error = new Error(message);
   error.stack = `Error: ${message}`;

@@ -36,8 +36,8 @@ describe("a run fails with a reason for", () => {
     ["a connection left in a pool", "pooled", /Left open by this file: a socket, local port \d+, remote port \d+/],
     ["a timer left running", "timer", /Left open by this file: 1 more of running timers/],
     ["a child process left running", "child", /Left open by this file: 1 more of child processes/],
-    ["an unhandled rejection", "rejection", /Unhandled rejection: Error: nobody's error/],
-    ["an unhandled rejection after the last test", "late", /Unhandled rejection: Error: nobody's late error/],
+    ["an unhandled rejection", "rejection", /Unhandled rejection: Error: unhandled error/],
+    ["an unhandled rejection after the last test", "late", /Unhandled rejection: Error: unhandled late error/],
   ])("%s", async (_what, fixture, line) => {
     const { code, output } = await runJest(fixture);
     expect(output).toMatch(line);

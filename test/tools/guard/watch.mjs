@@ -36,7 +36,7 @@ export class OpenHandles {
   #timers = new Set();
   #note = ({ socket }) => this.#sockets.add(socket);
 
-  /** @param global the test file's own; its timers are told from those of jest, which come and go meanwhile */
+  /** @param global the test file's own; its timers are distinguished from jest's, which change meanwhile */
   constructor(global) {
     for (const [set, clear] of [
       ["setTimeout", "clearTimeout"],
