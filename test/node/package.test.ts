@@ -159,7 +159,7 @@ describe("the installed package", () => {
 
 describe("programs of the pages", () => {
   const place = ({ page, section }: Block) => `${page}, ${section}`;
-  /** With the gateway of this test in place of the one that a user starts. */
+  /** With the gateway of this test instead of the one that a user starts. */
   const textOf = ({ text }: Block) => text.replaceAll(LOCAL_GATEWAY, gateway.url);
 
   test.each([...programsFor("node"), ...programsFor("fetch")].map((block) => [place(block), block] as const))(
@@ -172,7 +172,7 @@ describe("programs of the pages", () => {
       const before = gateway.counts.accepted;
       const env = { PATH: process.env.PATH, TENCENT_IOTHUB_URL: gateway.url, TENCENT_IOTHUB_PSK: pageDevice.psk };
       const stdout = await node([program], env);
-      // A program may start a gateway of its own.
+      // A program may start another gateway.
       if (block.text.includes("startGateway")) expect(stdout).toBe("1 of 2 requests accepted\n");
       else expect(gateway.counts.accepted).toBe(before + 1);
     },
