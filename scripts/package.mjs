@@ -46,6 +46,9 @@ if (!values.firmware) {
   });
   cpSync(join(root, "tools/bin"), join(cli, "bin"), { recursive: true });
   writePage("tools/README.md", join(cli, "README.md"), []);
+  // Served as they are; what only the checkout's compiler reads stays here.
+  const isServed = (path) => !/[\\/](tsconfig\.json|[\w-]+\.d\.ts)$/.test(path);
+  cpSync(join(root, "tools/ui/page"), join(cli, "ui/page"), { recursive: true, filter: isServed });
   copy("LICENSE", cli);
   describe("tools/package.json", cli);
 }

@@ -15,6 +15,7 @@ const projects = [
   "host/moddable",
   "mocks",
   "tools",
+  "tools/ui/page",
   "test/conformance",
   "test",
   "bench",

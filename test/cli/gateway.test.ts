@@ -47,6 +47,27 @@ describe("gateway", () => {
     expect(lines[3]).toBe("stopped after 2 requests: 1 accepted, 1 refused");
   });
 
+  test("serves a page with --ui, --ui-port or --ui-host, and prints its URL", async () => {
+    const ended = await running(
+      ["--ui-port", "0"],
+      async (output) => {
+        const url = /page on (http:\/\/127\.0\.0\.1:\d+\/)\n/.exec(output)?.[1] as string;
+        expect((await fetch(`${url}_/counts`)).status).toBe(200);
+      },
+      /page on .*\n/,
+    );
+    expect(ended).toMatchObject({ code: 0, stderr: "" });
+    await running(
+      ["--ui-token", "--ui-host", "localhost", "--ui-port", "0", "--json"],
+      async (output) => {
+        const { uiUrl } = JSON.parse(output.split("\n")[0]);
+        expect(uiUrl).toMatch(/^http:\/\/localhost:\d+\/\?token=[\w-]{24}$/);
+      },
+      /\n/,
+    );
+    await running(["--json"], async (output) => expect(JSON.parse(output)).not.toHaveProperty("uiUrl"), /\n/);
+  });
+
   test("creates a device and a certificate by default, and prints how to use them", async () => {
     const ca = file("sample-ca.pem");
     const { code, stdout } = await running(

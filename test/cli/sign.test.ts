@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { describe, expect, test } from "@jest/globals";
 import { visible } from "../../tools/diagnose/index.js";
-import { file, PSK, publicKey } from "../support/cli-fixture.js";
+import { file, PSK, publicKey, refused } from "../support/cli-fixture.js";
 import { run } from "../support/run-cli.js";
 
 const vectors = JSON.parse(readFileSync(new URL("../vectors/peers.json", import.meta.url), "utf8"));
@@ -55,6 +55,22 @@ describe("sign", () => {
       file("cut"),
     ];
     expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("takes a URL in place of host and path, and curl goes there", async () => {
+    const rest = ["--body", "x", ...time, "--psk-file", file("sensor1.psk"), "--curl"];
+    const { code, stdout } = await run(["sign", "--url", "http://127.0.0.1:8080/device/register?a=b", ...rest]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^curl -sS -X POST 'http:\/\/127\.0\.0\.1:8080\/device\/register' /);
+    const byParts = ["sign", "--host", "127.0.0.1:8080", "--path", "/device/register", ...rest];
+    expect((await run(byParts)).stdout).toBe(stdout.replace("http:", "https:"));
+    for (const [args, line] of [
+      [["--url", "http://h/", "--host", "h"], /^error: USAGE: Option '--url <url>' cannot be used with option '--host/],
+      [["--url", "ftp://h/"], /^error: USAGE: --url must begin with http or https\./],
+      [["--url", "h"], /^error: USAGE: --url is not a URL\./],
+    ] as const) {
+      await refused(["sign", ...args, "--body", "x", "--psk-file", file("sensor1.psk")], 2, line);
+    }
   });
 
   test("makes invisible characters visible", async () => {

@@ -398,6 +398,35 @@ describe("the command line", () => {
     expect(stdout.trimEnd().split("\n").at(-1)).toBe('{"requests":0,"accepted":0,"refused":0}');
   });
 
+  test("serves the gateway's page with all of its files", async () => {
+    const args = ["gateway", "--port", "0", "--ui-port", "0", "--json"];
+    const child = spawn(bin(), args, { stdio: ["ignore", "pipe", "inherit"] });
+    const end = once(child, "close");
+    const [line] = await Promise.race([once(child.stdout, "data"), end.then(() => ["{}"])]);
+    const { uiUrl } = JSON.parse(`${line}`);
+    const statuses: [string, number][] = [];
+    try {
+      const page = await (await fetch(uiUrl)).text();
+      const files = [...page.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, file]) => file);
+      for (const file of files) {
+        const response = await fetch(new URL(file, uiUrl));
+        statuses.push([file, response.status]);
+        const imports = file.endsWith(".js")
+          ? [...(await response.text()).matchAll(/^import [^;]*?"([^"]+)";$/gm)]
+          : [];
+        for (const [, from] of imports) {
+          const { pathname } = new URL(from, new URL(file, uiUrl));
+          if (!files.includes(pathname)) files.push(pathname);
+        }
+      }
+    } finally {
+      child.kill();
+      await end;
+    }
+    expect(statuses.length).toBeGreaterThan(12);
+    expect(statuses.filter(([, status]) => status !== 200)).toEqual([]);
+  });
+
   test("loads the gateway for those commands alone that need it", async () => {
     for (const name of ["tencent-iothub.js", "publish.js", "sign.js", "register.js"]) {
       expect([name, (await loaded(name)).filter((from) => from === "fastify")]).toEqual([name, []]);

@@ -27,11 +27,16 @@ export interface GatewayArguments {
   readonly mapStatus?: boolean;
   readonly fault?: string;
   readonly faultHeader?: string;
+  readonly ui?: boolean;
+  readonly uiPort?: string;
+  readonly uiHost?: string;
+  readonly uiToken?: boolean;
   readonly json?: boolean;
 }
 
 const DEFAULT_PORT = 8080;
 const DEFAULT_HTTPS_PORT = 8443;
+const DEFAULT_UI_PORT = 8090;
 
 export async function gateway(io: Streams, given: GatewayArguments): Promise<void> {
   const { https = false, json = false, devices, trustAnchorsOut } = given;
@@ -50,6 +55,7 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
     mapStatus: given.mapStatus,
     fault: given.fault === undefined ? undefined : parseFault(given.fault),
     faultHeader: given.faultHeader,
+    ui: uiOptions(given),
     onRequest: (request) => printLine(io.stdout, json ? JSON.stringify(summary(request)) : colored(request, c)),
   };
   if (options.clockSkewSeconds !== undefined && !Number.isInteger(options.clockSkewSeconds)) {
@@ -59,7 +65,7 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
   const running = await startGateway(options);
   try {
     if (trustAnchorsOut !== undefined) await writeTrustAnchors(trustAnchorsOut, running.ca as string);
-    if (json) printLine(io.stdout, JSON.stringify({ url: running.url }));
+    if (json) printLine(io.stdout, JSON.stringify({ url: running.url, uiUrl: running.uiUrl }));
     else welcome(io, running, sample, trustAnchorsOut);
     await interrupted;
   } finally {
@@ -72,6 +78,12 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
       io.stdout,
       `stopped after ${requests} request${requests === 1 ? "" : "s"}: ${accepted} accepted, ${refused} refused`,
     );
+}
+
+/** Where the page listens: each of its options asks for it, too. */
+function uiOptions({ ui, uiPort, uiHost, uiToken }: GatewayArguments): GatewayOptions["ui"] {
+  if (!ui && uiPort === undefined && uiHost === undefined && !uiToken) return false;
+  return { port: uiPort === undefined ? DEFAULT_UI_PORT : wholeNumber(uiPort), host: uiHost, token: uiToken };
 }
 
 interface Sample {
@@ -97,6 +109,7 @@ function welcome(io: Streams, running: Gateway, sample: Sample | undefined, trus
   const c = colorsFor(io.stdout, io.env);
   const out = (line: string) => printLine(io.stdout, line);
   out(`${c.bold("gateway")} on ${c.cyan(running.url)}; stop with Ctrl-C`);
+  if (running.uiUrl !== undefined) out(`${c.bold("page")} on ${c.cyan(running.uiUrl)}`);
   if (running.ca !== undefined) {
     out(
       trustAnchorsOut === undefined

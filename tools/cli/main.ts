@@ -84,6 +84,8 @@ Examples:
   $ tencent-iothub gateway
   $ tencent-iothub gateway --https --trust-anchors-out ca.pem --devices devices.json
   $ tencent-iothub gateway --fault status:503
+  $ tencent-iothub gateway --ui
+  $ curl -H 'Content-Type: application/json' -d '{"always":"delay:500"}' http://127.0.0.1:8090/_/faults
 
 Devices file:
   {"products":{"ABCDE12345":{"devices":{
@@ -216,8 +218,11 @@ function build(io: Streams): Command {
     });
 
   command(program, "sign", "show the string to sign, the signature and the headers of a request; nothing is sent")
-    .requiredOption("--host <host>", "host of the gateway; a port is not signed")
+    .option("--host <host>", "host of the gateway; a port is not signed")
     .option("--path <path>", "path of the request", "/device/publish")
+    .addOption(
+      new Option("--url <url>", "URL of the request, in place of --host and --path").conflicts(["host", "path"]),
+    )
     .option("--body <text>", "body of the request, signed as UTF-8")
     .option("--body-file <file>", "file with the body, signed byte for byte")
     .option("--timestamp <seconds>", "seconds since 1970 (default: now)")
@@ -285,6 +290,13 @@ function build(io: Streams): Command {
     .option("--map-status", "report errors with 4xx statuses instead of 200")
     .option("--fault <fault>", "inject this fault into every request, see below")
     .option("--fault-header <name>", "let requests select a fault with this header")
+    .option("--ui", "serve a page that shows what arrives and switches faults")
+    .option("--ui-port <n>", "port of the page, 0 for any free one (default: 8090)")
+    .option(
+      "--ui-host <address>",
+      "address of the page; not on this machine alone, its URL has a token (default: 127.0.0.1)",
+    )
+    .option("--ui-token", "a token in the page's URL in any case, for a machine with several users")
     .addHelpText("after", gatewayExamples + exitHelp)
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");

@@ -15,8 +15,9 @@ import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
 import { type KeyArguments, readSigningKeys } from "./signing-key.js";
 
 export interface SignArguments extends KeyArguments {
-  readonly host: string;
+  readonly host?: string;
   readonly path: string;
+  readonly url?: string;
   readonly body?: string;
   readonly bodyFile?: string;
   readonly timestamp?: string;
@@ -34,15 +35,16 @@ const fieldNames = ["method", "host", "path", "query", "algorithm", "timestamp",
 const SHOWN_BODY_CHARACTERS = 400;
 
 export async function sign(io: Streams, given: SignArguments): Promise<void> {
+  const target = targetOf(given);
   const body = await readBody(given);
   const credential = await readCredential(io, given);
   const time = {
     timestampSeconds: given.timestamp === undefined ? Math.floor(Date.now() / 1000) : wholeNumber(given.timestamp),
     nonce: given.nonce === undefined ? randomInt(0, 2147483647) : wholeNumber(given.nonce),
   };
-  const { host, path } = given;
+  const { host, path } = target;
   const signed = signRequest({ host, path, body }, credential, time);
-  const command = given.curl ? curl(given, body, signed) : undefined;
+  const command = given.curl ? curl(target, given.bodyFile, body, signed) : undefined;
   if (given.json) {
     const { stringToSign, signature, headers } = signed;
     printLine(io.stdout, JSON.stringify({ stringToSign, signature, headers, curl: command }));
@@ -51,6 +53,24 @@ export async function sign(io: Streams, given: SignArguments): Promise<void> {
   } else {
     print(io, body, signed);
   }
+}
+
+interface Target {
+  readonly origin: string;
+  readonly host: string;
+  readonly path: string;
+}
+
+function targetOf({ host, path, url }: SignArguments): Target {
+  if (url === undefined) {
+    if (host === undefined) throw new CliError("USAGE", "Use either --url or --host.");
+    return { origin: `https://${host}`, host, path };
+  }
+  if (!URL.canParse(url)) throw new CliError("USAGE", "--url is not a URL.");
+  const { protocol, origin, host: named, pathname } = new URL(url);
+  if (protocol !== "http:" && protocol !== "https:")
+    throw new CliError("USAGE", "--url must begin with http or https.");
+  return { origin, host: named, path: pathname };
 }
 
 function print(io: Streams, body: string | Uint8Array, { stringToSign, signature, headers }: SignedRequest): void {
@@ -77,11 +97,16 @@ function print(io: Streams, body: string | Uint8Array, { stringToSign, signature
 }
 
 /** Returns a curl command that sends exactly the signed bytes. Contains the signature, not the secret. */
-function curl(given: SignArguments, body: string | Uint8Array, { headers }: SignedRequest): string {
-  const lines = [`curl -sS -X POST ${quote(`https://${given.host}${given.path}`)}`];
+function curl(
+  { origin, path }: Target,
+  bodyFile: string | undefined,
+  body: string | Uint8Array,
+  { headers }: SignedRequest,
+): string {
+  const lines = [`curl -sS -X POST ${quote(`${origin}${path}`)}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`-H ${quote(`${name}: ${value}`)}`);
   // Only --data-binary interprets @ as a file name; both keep line feeds.
-  lines.push(typeof body === "string" ? `--data-raw ${quote(body)}` : `--data-binary ${quote(`@${given.bodyFile}`)}`);
+  lines.push(typeof body === "string" ? `--data-raw ${quote(body)}` : `--data-binary ${quote(`@${bodyFile}`)}`);
   return lines.join(" \\\n  ");
 }
 

@@ -11,7 +11,9 @@ export type GatewayErrorCode =
   /** The description of products and devices is invalid. */
   | "INVALID_DEVICES"
   /** The devices file cannot be read. */
-  | "DEVICES_UNREADABLE";
+  | "DEVICES_UNREADABLE"
+  /** Files of the page are missing from the installed package. */
+  | "UI_INCOMPLETE";
 
 /** Error of the gateway's API. The message is one sentence without secrets. */
 export class GatewayError extends Error {

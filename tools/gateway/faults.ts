@@ -111,15 +111,39 @@ export class Faults {
   #always: Fault | undefined;
   #random: (RandomFaults & { readonly draw: () => number }) | undefined;
   readonly #secure: boolean;
+  readonly #onChange: () => void;
 
   /**
    * @param secure whether the gateway uses TLS; otherwise TLS faults are rejected
+   * @param onChange called after the permanent fault was set or removed
    * @throws {GatewayError} INVALID_OPTION if a fault is invalid, or the probability is not from 0 to 1
    */
-  constructor(secure: boolean, always: Fault | undefined, random: RandomFaults | undefined) {
+  constructor(
+    secure: boolean,
+    permanent: Fault | undefined,
+    random: RandomFaults | undefined,
+    onChange: () => void = () => {},
+  ) {
     this.#secure = secure;
-    this.always(always);
+    if (permanent !== undefined) this.#check(permanent);
+    this.#always = permanent;
     this.random(random);
+    this.#onChange = onChange;
+  }
+
+  /**
+   * The fault of everything that is not queued; undefined for none. Can be set while the gateway runs: it applies from
+   * the next request or connection on.
+   */
+  get permanent(): Fault | undefined {
+    return this.#always;
+  }
+
+  /** @throws GatewayError INVALID_OPTION */
+  set permanent(fault: Fault | undefined) {
+    if (fault !== undefined) this.#check(fault);
+    this.#always = fault;
+    this.#onChange();
   }
 
   /**
@@ -134,12 +158,11 @@ export class Faults {
   }
 
   /**
-   * Sets the fault for everything that is not queued; undefined removes it.
+   * Sets {@link permanent}.
    * @throws {GatewayError} INVALID_OPTION if the fault is invalid, or needs HTTPS
    */
   always(fault: Fault | undefined): void {
-    if (fault !== undefined) this.#check(fault);
-    this.#always = fault;
+    this.permanent = fault;
   }
 
   /**
@@ -162,8 +185,8 @@ export class Faults {
   clear(): void {
     this.#connections = [];
     this.#requests = [];
-    this.#always = undefined;
     this.#random = undefined;
+    if (this.#always !== undefined) this.permanent = undefined;
   }
 
   /** Number of queued faults. */
@@ -303,6 +326,14 @@ export function parseFault(text: string): Fault {
   }
   checkFault(fault);
   return fault;
+}
+
+/** Formats a fault as text that {@link parseFault} reads, such as `status:503:120`. */
+export function formatFault(fault: Fault): string {
+  const { kind, ...given } = fault as Fault & Record<string, unknown>;
+  const values = Object.keys(members[kind]).map((name) => String(given[name] ?? ""));
+  while (values.at(-1) === "") values.pop();
+  return [kind, ...values].join(":");
 }
 
 /**

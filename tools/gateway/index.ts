@@ -9,6 +9,7 @@
 
 export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
 export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
+export type { UiOptions } from "../ui/options.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -35,6 +36,7 @@ export {
   type TopicPermission,
 } from "./devices.js";
 export { GatewayError, type GatewayErrorCode } from "./errors.js";
+export type { GatewayEvent, GatewayListener } from "./events.js";
 export {
   concernsConnection,
   type Fault,
@@ -42,6 +44,7 @@ export {
   type FaultPhase,
   type Faults,
   faultKinds,
+  formatFault,
   mulberry32,
   parseFault,
   type RandomFaults,

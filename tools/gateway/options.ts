@@ -1,3 +1,4 @@
+import { checkUiOptions, type UiOptions } from "../ui/options.js";
 import type { CertificateKind, CertificateOptions, CertificateSet } from "./certificates.js";
 import type { DevicesDescription } from "./devices.js";
 import { GatewayError } from "./errors.js";
@@ -59,6 +60,13 @@ export interface GatewayOptions {
   readonly maxReceived?: number;
   /** Maximum number of wrong signatures diagnosed per second. @default 10 */
   readonly diagnosesPerSecond?: number;
+  /** Maximum number of open connections; more are reset. @default 1000 */
+  readonly maxConnections?: number;
+  /**
+   * Maximum time of a TLS handshake, of the head of a request and of its body, for each, in milliseconds, however the
+   * bytes trickle in; then the connection is ended. @default 30000
+   */
+  readonly requestTimeoutMs?: number;
   /** Keep-alive time of idle connections in milliseconds. @default 60000 */
   readonly keepAliveTimeoutMs?: number;
   /** Permanent fault. */
@@ -66,6 +74,15 @@ export interface GatewayOptions {
   readonly randomFaults?: RandomFaults;
   /** Name of a header with which requests can select a fault, as in `X-Mock-Fault: hang:body`. @default none */
   readonly faultHeader?: string;
+  /**
+   * Whether to start offline: `hang` accepts connections and never reads them, `reset` resets them. @default false
+   */
+  readonly offline?: false | "hang" | "reset";
+  /**
+   * Whether to serve a page that shows what the gateway receives and switches faults, with an API for tests in other
+   * languages. It has a listener of its own, HTTP on 127.0.0.1. @default false
+   */
+  readonly ui?: boolean | UiOptions;
   /** Called once for each request, when its response was sent or its connection closed. */
   readonly onRequest?: (request: ReceivedRequest) => void;
 }
@@ -87,9 +104,20 @@ export function checkOptions(options: GatewayOptions): void {
   whole("maxNonces", 1, 1e7);
   whole("maxReceived", 0, 1e6);
   whole("diagnosesPerSecond", 0, 1000);
+  whole("maxConnections", 1, 1e6);
+  whole("requestTimeoutMs", 1, 2 ** 31 - 1);
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
+  checkOffline(options.offline);
+  checkUiOptions(options.ui);
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {
     throw new GatewayError("INVALID_OPTION", "faultHeader must be a valid header name.");
+  }
+}
+
+/** @throws GatewayError INVALID_OPTION */
+export function checkOffline(offline: unknown): void {
+  if (offline !== undefined && offline !== false && offline !== "hang" && offline !== "reset") {
+    throw new GatewayError("INVALID_OPTION", 'offline must be false, "hang" or "reset".');
   }
 }

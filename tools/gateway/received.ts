@@ -6,6 +6,8 @@ import type { Fault } from "./faults.js";
 export interface ConnectionInfo {
   /** 1 for the gateway's first connection. */
   readonly id: number;
+  /** Address of the client. */
+  readonly remoteAddress: string;
   readonly tls?: {
     /** Protocol version, such as `TLSv1.2`. */
     readonly protocol: string;

@@ -1,17 +1,19 @@
 import { constants, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIPv6, type Socket } from "node:net";
+import { isIPv6, type Socket } from "node:net";
 import { createSecureContext, DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import type { Ui } from "../ui/index.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
 import { DiagnosisLimit } from "./diagnosis-limit.js";
 import { GatewayError } from "./errors.js";
+import { type GatewayEvent, GatewayEvents } from "./events.js";
 import { concernsConnection, type Fault, Faults, parseFault, refusesRequest } from "./faults.js";
 import { type Endpoint, handleRequest, type Rules } from "./handle-request.js";
 import { type Delivery, sendFaultyResponse, sendResponse } from "./misbehave.js";
-import { checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
+import { checkOffline, checkOptions, type GatewayOptions, type HttpsOptions } from "./options.js";
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
 import { errorResponse, type Refusal, type ResponseContent, successResponse } from "./responses.js";
@@ -24,6 +26,8 @@ export interface Gateway {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** URL of the page to open in a browser, with its token if it needs one; undefined without the option `ui`. */
+  readonly uiUrl: string | undefined;
   /** CA certificate that clients must trust, PEM; undefined over HTTP. */
   readonly ca: string | undefined;
   readonly certificates: CertificateSet | undefined;
@@ -32,7 +36,13 @@ export interface Gateway {
   readonly counts: Readonly<GatewayCounts>;
   /** The last 100 failed TLS handshakes, oldest first. */
   readonly tlsErrors: readonly TlsError[];
+  /** Faults; can be changed while the gateway runs. */
   readonly faults: Faults;
+  /**
+   * Can be set while the gateway runs: open connections are reset, new ones hang or are reset. Connections that hang are
+   * reset when it is set to false.
+   */
+  offline: false | "hang" | "reset";
   /** Products and devices; can be changed while the gateway runs. */
   readonly devices: DeviceRegistry;
   /** Offset of the gateway's clock in seconds; can be set at any time. */
@@ -41,6 +51,12 @@ export interface Gateway {
   clearReceived(): void;
   /** Forgets all nonces, so that they can be reused. */
   clearNonces(): void;
+  /**
+   * Calls a listener at each event from now on: requests, failed TLS handshakes, dropped connections, changed faults.
+   *
+   * @returns a function that ends the subscription
+   */
+  subscribe(listener: (event: GatewayEvent) => void): () => void;
   /** Closes all connections at once, like a restart of the server; the gateway keeps running. */
   closeConnections(): void;
   /** Closes all connections at once and stops listening. Repeated calls have no effect. */
@@ -60,7 +76,7 @@ interface RequestContext {
 /**
  * Starts a gateway, and resolves when it listens.
  * @throws {GatewayError} INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN,
- * LISTEN_FAILED
+ * LISTEN_FAILED, UI_INCOMPLETE
  * @example
  *   const gateway = await startGateway({
  *     https: true,
@@ -94,10 +110,12 @@ class RunningGateway implements Gateway {
   readonly #rules: Rules;
   readonly #nonces: NonceMemory;
   readonly #connections: Connections;
+  readonly #events = new GatewayEvents();
   readonly #app: FastifyInstance;
   readonly #http: Server;
   readonly #requests = new WeakMap<IncomingMessage, RequestContext>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  #ui: Ui | undefined;
   #port = 0;
   #earlier: string;
   #closed: Promise<void> | undefined;
@@ -113,7 +131,13 @@ class RunningGateway implements Gateway {
     this.certificates = certificates;
     this.devices = registry;
     this.clockSkewSeconds = options.clockSkewSeconds ?? 0;
-    this.faults = new Faults(https !== undefined, options.fault, options.randomFaults);
+    this.faults = new Faults(https !== undefined, options.fault, options.randomFaults, () => this.#faultsChanged());
+    if (options.onRequest !== undefined) {
+      const { onRequest } = options;
+      this.#events.subscribe((event) => {
+        if (event.type === "request") onRequest(event.request);
+      });
+    }
     this.#nonces = new NonceMemory(options.maxNonces ?? 100_000);
     this.#rules = {
       registry,
@@ -130,18 +154,42 @@ class RunningGateway implements Gateway {
     this.#app = fastify({
       bodyLimit: options.maxBodyBytes ?? 65_536,
       rewriteUrl: (request) => readTarget(request.url ?? "", request.headers.host ?? "").url,
-      clientErrorHandler: (_error, socket) => this.#rejectNonHttp(socket as Socket),
+      clientErrorHandler: (error, socket) => this.#rejectRequest(error, socket as Socket),
       // Only this gateway's listener passes connections to the HTTP server, so that faults can be injected before it.
       serverFactory: (handler) => {
-        http = createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000 }, handler);
+        http = createServer(
+          {
+            keepAliveTimeout: options.keepAliveTimeoutMs ?? 60_000,
+            headersTimeout: this.#requestTimeoutMs,
+            // For the body there is a timeout that faults can exclude.
+            requestTimeout: 0,
+            connectionsCheckingInterval: Math.min(1000, Math.ceil(this.#requestTimeoutMs / 4)),
+          },
+          handler,
+        );
+        // Node checks the time limits of an HTTP server from when it listens, which this one never does by itself.
+        http.emit("listening");
         return http;
       },
     });
     this.#http = http as unknown as Server;
     const tls = https === undefined || certificates === undefined ? undefined : tlsOptions(https, certificates);
-    this.#connections = new Connections(this.faults, this.counts, tls, https?.resumption ?? true, (socket) => {
-      this.#http.emit("connection", socket);
+    this.#connections = new Connections({
+      faults: this.faults,
+      counts: this.counts,
+      tls,
+      resumption: https?.resumption ?? true,
+      maxConnections: options.maxConnections ?? 1000,
+      handshakeTimeoutMs: this.#requestTimeoutMs,
+      now: () => this.#now(0),
+      passOn: (socket) => {
+        this.#http.emit("connection", socket);
+      },
+      onTlsError: (error) => this.#events.emit({ type: "tlsError", error }),
+      onDropped: ({ info }, reason) =>
+        this.#events.emit({ type: "dropped", connection: info, reason, atMs: this.#now(0) }),
     });
+    this.#connections.offline = options.offline ?? false;
     this.#route();
   }
 
@@ -154,6 +202,10 @@ class RunningGateway implements Gateway {
     return `${this.certificates === undefined ? "http" : "https"}://${host}:${this.#port}`;
   }
 
+  get uiUrl(): string | undefined {
+    return this.#ui?.url;
+  }
+
   get ca(): string | undefined {
     return this.certificates?.root;
   }
@@ -162,16 +214,40 @@ class RunningGateway implements Gateway {
     return this.#connections.tlsErrors;
   }
 
+  get offline(): false | "hang" | "reset" {
+    return this.#connections.offline;
+  }
+
+  set offline(offline: false | "hang" | "reset") {
+    checkOffline(offline);
+    if (offline === this.#connections.offline) return;
+    this.#connections.offline = offline;
+    this.#faultsChanged();
+  }
+
   async start(): Promise<void> {
     await this.#app.ready();
-    const { server } = this.#connections;
     const port = this.#options.port ?? 0;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, this.host, port)));
-      server.listen(port, this.host, resolve);
-    });
-    server.removeAllListeners("error");
-    this.#port = (server.address() as AddressInfo).port;
+    try {
+      this.#port = await this.#connections.listen(this.host, port);
+    } catch (error) {
+      await this.close();
+      throw listenError(error as NodeJS.ErrnoException, this.host, port);
+    }
+    const { ui } = this.#options;
+    if (ui === undefined || ui === false) return;
+    try {
+      // Only who wants the page pays for loading it.
+      const { startUi } = await import("../ui/index.js");
+      this.#ui = await startUi(this, ui === true ? {} : ui);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  subscribe(listener: (event: GatewayEvent) => void): () => void {
+    return this.#events.subscribe(listener);
   }
 
   clearReceived(): void {
@@ -193,8 +269,19 @@ class RunningGateway implements Gateway {
 
   async #end(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
+    await this.#ui?.close();
     await this.#connections.close();
     await this.#app.close();
+    // Ends the timer that checks time limits: Fastify closes only a server that listens.
+    this.#http.close();
+  }
+
+  get #requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs ?? 30_000;
+  }
+
+  #faultsChanged(): void {
+    this.#events.emit({ type: "fault", fault: this.faults.permanent, offline: this.offline !== false });
   }
 
   #route(): void {
@@ -222,6 +309,9 @@ class RunningGateway implements Gateway {
         this.#refuse(request.raw, "RequestSizeLimitExceeded", message, 413);
       } else if (error.code?.startsWith("FST_ERR_CTP_INVALID_MEDIA_TYPE")) {
         this.#refuse(request.raw, "InvalidParameter", "Content-Type is not application/json.");
+      } else if (request.raw.destroyed && !request.raw.complete) {
+        const { entry } = this.#requests.get(request.raw) as RequestContext;
+        entry.error ??= { code: "InternalError", message: "The connection ended before the body was complete." };
       } else {
         this.#refuse(request.raw, "InternalError", "The request could not be read.", error.statusCode ?? 500);
       }
@@ -238,6 +328,7 @@ class RunningGateway implements Gateway {
     }
     const { counts, received } = this;
     counts.requests++;
+    connection.used = true;
     const startedAt = performance.now();
     const entry: ReceivedRequest = {
       index: counts.requests,
@@ -279,14 +370,27 @@ class RunningGateway implements Gateway {
     response.on("close", () => {
       entry.durationMs = performance.now() - startedAt;
       if (!entry.accepted) counts.refused++;
-      this.#options.onRequest?.(entry);
+      this.#events.emit({ type: "request", request: entry });
     });
     if (unreadable !== undefined) {
       this.#refuse(request, "InvalidParameterValue", unreadable, 400);
       return "done";
     }
-    if (fault !== undefined) return this.#strikeEarly(request, connection, fault, delivery, entry);
-    return "go on";
+    const next = fault === undefined ? "go on" : this.#strikeEarly(request, connection, fault, delivery, entry);
+    if (next === "go on") this.#limitBody(request, response, entry);
+    return next;
+  }
+
+  /** Ends the connection of a request whose body takes too long. */
+  #limitBody(request: IncomingMessage, response: ServerResponse, entry: ReceivedRequest): void {
+    const ms = this.#requestTimeoutMs;
+    const timer = this.#later(ms, () => {
+      entry.error ??= { code: "RequestTimeout", message: `The body was not complete after ${seconds(ms)}.` };
+      request.socket.destroySoon();
+    });
+    const clear = (): void => this.#forget(timer);
+    request.once("end", clear);
+    response.once("close", clear);
   }
 
   #strikeEarly(
@@ -368,10 +472,25 @@ class RunningGateway implements Gateway {
     return { ...this.#errorOf(entry, code, INJECTED), status };
   }
 
-  #rejectNonHttp(socket: Socket): void {
+  /** Called for a connection on which no complete head can be read. */
+  #rejectRequest(error: { readonly code?: string; readonly bytesParsed?: number }, socket: Socket): void {
+    const connection = this.#connections.of(socket);
+    const tooSlow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    if (tooSlow) {
+      connection.reason ??= `the head of the request was not complete after ${seconds(this.#requestTimeoutMs)}`;
+    } else if (error.code === "HPE_INVALID_EOF_STATE") {
+      connection.reason ??= "the client closed the connection within a request";
+    } else if (error.code === "HPE_HEADER_OVERFLOW") {
+      connection.reason ??= "the head of the request is too long";
+    } else if (error.code?.startsWith("HPE_")) {
+      connection.reason ??= `not HTTP (${error.code})`;
+    }
     if (!socket.writable) return;
-    const { body } = errorResponse(this.#rules.style, randomUUID(), "UnsupportedProtocol", "This is not HTTP.");
-    const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
+    const [status, code, message] = tooSlow
+      ? ["408 Request Timeout", "RequestTimeout", "The head of the request took too long."]
+      : ["400 Bad Request", "UnsupportedProtocol", "This is not HTTP."];
+    const { body } = errorResponse(this.#rules.style, randomUUID(), code, message);
+    const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`;
     socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`, () => socket.destroySoon());
   }
 
@@ -393,13 +512,24 @@ class RunningGateway implements Gateway {
     return (this.#options.now ?? Date.now)() + (this.clockSkewSeconds + skewSeconds) * 1000;
   }
 
-  #later(ms: number, action: () => void): void {
+  #later(ms: number, action: () => void): NodeJS.Timeout {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       action();
     }, ms);
     this.#timers.add(timer);
+    return timer;
   }
+
+  #forget(timer: NodeJS.Timeout): void {
+    clearTimeout(timer);
+    this.#timers.delete(timer);
+  }
+}
+
+/** Formats a time limit, such as `30 s`. */
+function seconds(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000} s` : `${ms} ms`;
 }
 
 function certificatesOf(https: HttpsOptions): CertificateSet {
@@ -447,7 +577,7 @@ function plainHeaders(request: IncomingMessage): Record<string, string | undefin
   );
 }
 
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): GatewayError {
+export function listenError(error: NodeJS.ErrnoException, host: string, port: number): GatewayError {
   const where = `${host}:${port}`;
   if (error.code === "EADDRINUSE")
     return new GatewayError("PORT_IN_USE", `Another program listens on ${where}.`, error);
