@@ -91,6 +91,6 @@ await app.generateDocs(project, join(root, "build/docs"));
 const entries = project.getReflectionsByKind(ReflectionKind.Module);
 const exported = entries.reduce((sum, module) => sum + (module.children?.length ?? 0), 0);
 console.log(
-  `${entries.length} entries, ${exported} exports, ${app.logger.errorCount} errors, ${app.logger.warningCount} warnings`,
+  `${names.size} entries, ${exported} exports, ${app.logger.errorCount} errors, ${app.logger.warningCount} warnings`,
 );
 if (app.logger.hasErrors() || app.logger.hasWarnings()) process.exitCode = 1;
