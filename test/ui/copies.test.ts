@@ -11,6 +11,7 @@ import type { RequestDetail } from "../../tools/ui/page/types.js";
 import { cleanups } from "../support/cleanups.js";
 import { type Call, message, send } from "../support/gateway-client.js";
 import { makeRsaKeys, productSecret, psk } from "../support/keys.js";
+import { run as runCli } from "../support/run-cli.js";
 
 /** What could end a quotation, run a command, close a document, or do something in a terminal. */
 const hostile: readonly (readonly [name: string, payload: string | Buffer])[] = [
@@ -163,6 +164,22 @@ describe("copy as sign --curl", () => {
       const passed = option === "--body" ? Buffer.from(value) : readFileSync(join(cwd, value));
       expect(passed.equals(Buffer.from(body))).toBe(true);
     }
+  });
+
+  test("gives a request that the gateway accepts", async () => {
+    if (!hasCurl) return;
+    const gateway = await start();
+    await send(gateway, { body: message({ Payload: "it's $HOME" }) });
+    const cwd = folder();
+    writeFileSync(join(cwd, "tencent-iothub"), '#!/bin/sh\nfor a; do printf "%s\\0" "$a"; done\n', { mode: 0o755 });
+    writeFileSync(join(cwd, "dev1.psk"), psk);
+    const command = signCommand(await detailOf(gateway), gateway.url);
+    const { stdout } = await run("sh", ["-c", command], cwd, { PATH: `${cwd}:${process.env.PATH}` });
+    const args = stdout.split("\0").slice(0, -1);
+    const signed = await runCli(args.map((word) => (word === "dev1.psk" ? join(cwd, word) : word)));
+    expect(signed).toMatchObject({ code: 0, stderr: "" });
+    expect(await run("sh", ["-c", signed.stdout], cwd)).toMatchObject({ code: 0, stderr: "" });
+    expect(gateway.received[1]).toMatchObject({ accepted: true, payload: Buffer.from("it's $HOME") });
   });
 
   test("is readable by the diagnosis, as the copied curl command is", async () => {
