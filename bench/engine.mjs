@@ -33,7 +33,7 @@ export const cache = join(root, "node_modules/.cache/tencent-iothub-xs");
 
 const FULL = 2;
 
-/** What the README names as needed. */
+/** What docs/benchmark.md names as needed. */
 export const packages = "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc gcc-multilib";
 
 const defines = {

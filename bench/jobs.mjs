@@ -33,7 +33,7 @@ const keys = JSON.parse(readFileSync(new URL("../test/vectors/peers.json", impor
 export const PEM = keys["rsa2048_pkcs1.pem"];
 const RSA_SIGNATURE = sign("sha256", Buffer.from(TEXT), createPrivateKey(PEM)).toString("hex");
 
-/** What is hashed, in bytes, for the README. */
+/** What is hashed, in bytes, for the benchmark's page. */
 export const sizes = { key: SECRET.length, text: TEXT.length, body: BODY.length, bulk: 4096 };
 
 /** Some libraries ask for these; none is used by what is measured. */

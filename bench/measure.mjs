@@ -44,7 +44,7 @@ export function canPreload(native, library, script) {
 export async function hashJob(name, { rv32, native }) {
   const { script: library, minified } = await jobs.libraries(name);
   const result = { minifiedBytes: minified.length, gzipBytes: gzipBytes(minified), correct: true };
-  // Without the native engine nobody knows; what was true when the results were written is in the README.
+  // Without the native engine nobody knows; what was true when the results were written is in docs/benchmark.md.
   const preloaded = native ? await canPreload(native, library, jobs.count) : name === jobs.OURS;
   const subject = { library, preloaded };
   result.preloaded = preloaded;

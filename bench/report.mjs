@@ -1,4 +1,4 @@
-/** Writes the README's table and chart from bench/results.json. `--check` only compares. */
+/** Writes docs/benchmark.md, the README's line and the chart from bench/results.json. `--check` only compares. */
 import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packages } from "./engine.mjs";
@@ -7,7 +7,7 @@ import { OURS, sizes } from "./jobs.mjs";
 /** Name of the entry `ours` in the table. */
 const TITLE = "tencent-iothub-xs";
 
-const readmeFile = new URL("../README.md", import.meta.url);
+const root = new URL("../", import.meta.url);
 const chartFile = new URL("chart.svg", import.meta.url);
 const BEGIN = "<!-- bench:begin -->";
 const END = "<!-- bench:end -->";
@@ -48,7 +48,7 @@ export function table(results) {
     "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ...rows,
     "",
-    "![M instructions per hash job on XS, by library](bench/chart.svg)",
+    "![M instructions per hash job on XS, by library](../bench/chart.svg)",
     "",
     `\`publishBody\` and \`signRequest\` together take ${millions(ours.signRequestInstructions)} M instructions, of which the body takes ${millions(ours.bodyInstructions)} M; creating a \`Device\`,`,
     `publishing once and reading the response needs a heap of ${kilobytes(ours.deviceHeapBytes)} KB. The core for bare XS (hash, HMAC, signing, message; no RSA) has`,
@@ -220,13 +220,24 @@ export async function chart(results) {
   return `${await new View(parse(spec), { renderer: "none" }).toSVG()}\n`;
 }
 
-function withTable(readme, results) {
-  return readme.replace(section(readme), () => `\n${table(results)}\n`);
+/** What the README says of it. */
+export function line({ publish }) {
+  const { portable, native } = publish;
+  return `A publish takes ${millions(portable.xs13)} million instructions of the set that an ESP32-C3 has, of which ${millions(portable.xs13 - native.xs13)} are the hash, in JavaScript.`;
 }
+
+/** Pages with a section that is written from the results. */
+export const pages = { "docs/benchmark.md": table, "README.md": line };
 
 export async function writeReport(results) {
   writeFileSync(chartFile, await chart(results));
-  writeFileSync(readmeFile, withTable(readFileSync(readmeFile, "utf8"), results));
+  for (const [page, write] of Object.entries(pages)) {
+    const text = readFileSync(new URL(page, root), "utf8");
+    writeFileSync(
+      new URL(page, root),
+      text.replace(section(text, page), () => `\n${write(results)}\n`),
+    );
+  }
 }
 
 /**
@@ -247,17 +258,24 @@ export function labels(svg) {
   return [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, label]) => label).join("\n");
 }
 
-/** The section of the README that is written from the results. */
-export function section(readme) {
-  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`README.md has no ${BEGIN} … ${END}`);
-  return readme.slice(begin + BEGIN.length, end);
+/** The section of a page that is written from the results. */
+export function section(text, page) {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${page} has no ${BEGIN} … ${END}`);
+  return text.slice(begin + BEGIN.length, end);
+}
+
+/** The files that {@link stale} compares, as they are. */
+export function readReport() {
+  const texts = Object.keys(pages).map((page) => [page, readFileSync(new URL(page, root), "utf8")]);
+  return { texts: Object.fromEntries(texts), svg: readFileSync(chartFile, "utf8") };
 }
 
 /** Names of the files whose figures are not those of the results. */
-export async function stale(results, { readme, svg }) {
-  const names = [];
-  if (figures(section(readme)) !== figures(table(results))) names.push("README.md");
+export async function stale(results, { texts, svg }) {
+  const names = Object.entries(pages)
+    .filter(([page, write]) => figures(section(texts[page], page)) !== figures(write(results)))
+    .map(([page]) => page);
   if (labels(await chart(results)) !== labels(svg)) names.push("bench/chart.svg");
   return names;
 }
@@ -267,8 +285,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === script) {
   const results = JSON.parse(readFileSync(new URL("results.json", import.meta.url), "utf8"));
   if (!process.argv.includes("--check")) await writeReport(results);
   else {
-    const readme = readFileSync(readmeFile, "utf8");
-    const names = await stale(results, { readme, svg: readFileSync(chartFile, "utf8") });
+    const names = await stale(results, readReport());
     if (names.length) console.error(`${names.join(" and ")} do not match bench/results.json.`);
     process.exitCode = names.length ? 1 : 0;
   }

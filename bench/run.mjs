@@ -1,5 +1,5 @@
 /**
- * `npm run bench` measures everything and writes bench/results.json, bench/chart.svg and the README's table. It installs
+ * `npm run bench` measures everything and writes bench/results.json, bench/chart.svg, the table of docs/benchmark.md and the README's line. It installs
  * the libraries of others in this folder first. `npm run bench -- --only NAME` measures one library again; `--check`
  * measures ours only, compares it with the budgets and writes nothing, and needs none of the others.
  */
@@ -98,7 +98,7 @@ async function all() {
   }
   writeFileSync(file, `${JSON.stringify(results, round, 2)}\n`);
   await writeReport(results);
-  console.log("written: bench/results.json, bench/chart.svg, README.md");
+  console.log("written: bench/results.json, bench/chart.svg, docs/benchmark.md, README.md");
   print(figuresIn(results), results);
 }
 

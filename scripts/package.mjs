@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { pageForPackage } from "./pages.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -20,7 +21,7 @@ const dist = values.dist ?? join(root, "dist");
 const output = values.output ?? join(root, "build/package");
 
 const manifests = ["manifest.json", "manifest-http.json"];
-const others = ["README.md", "LICENSE", "CHANGELOG.md", "docs/porting.md"];
+const pages = ["README.md", "CHANGELOG.md", "docs/errors.md", "docs/porting.md"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
 start(output, ["types", "moddable", ...(values.firmware ? [] : ["es", "bare"])], dist);
@@ -30,7 +31,8 @@ for (const part of ["es", "moddable", "bare"]) {
     cpSync(join(dist, part), join(output, "dist", part), { recursive: true, filter: isShipped });
 }
 for (const name of manifests) cpSync(join(dist, "moddable/package", name), join(output, name));
-for (const name of [...others, ...firmware]) copy(name, output);
+for (const name of ["LICENSE", ...firmware]) copy(name, output);
+for (const page of pages) writePage(page, join(output, page), pages);
 const description = describe("package.json", output);
 copyDeclarations(description);
 
@@ -42,8 +44,8 @@ if (!values.firmware) {
     recursive: true,
     filter: (path) => !/[\\/]types[\\/](host|src)$|[\\/]types[\\/]tools[\\/]cli$/.test(path),
   });
-  for (const name of ["bin", "templates", "README.md"])
-    cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
+  for (const name of ["bin", "templates"]) cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
+  writePage("tools/README.md", join(cli, "README.md"), []);
   // Served as they are; what only the checkout's compiler reads stays here.
   const isServed = (path) => !/[\\/](tsconfig\.json|[\w-]+\.d\.ts)$/.test(path);
   cpSync(join(root, "tools/ui/page"), join(cli, "ui/page"), { recursive: true, filter: isServed });
@@ -63,6 +65,14 @@ function start(folder, parts, from) {
 function copy(name, folder) {
   mkdirSync(dirname(join(folder, name)), { recursive: true });
   cpSync(join(root, name), join(folder, name), { recursive: true });
+}
+
+function writePage(page, file, shipped) {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(
+    file,
+    pageForPackage(page, (path) => shipped.includes(path)),
+  );
 }
 
 /** Writes package.json. The checkout's are private, because npm would not pack the package there. */

@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { writeDocExamples } from "./doc-examples.mjs";
+import { entrySources } from "./entries.mjs";
+import { platforms, programsFor } from "./pages.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
@@ -21,7 +23,7 @@ const projects = [
   "fleet",
 ];
 projects.push("test/sim", "test/sim/app", "examples");
-projects.push(readme(), porting(), ...writeDocExamples(root, cache));
+projects.push(...pages(), ...writeDocExamples(root, cache));
 let failed = 0;
 const sdk = process.env.MODDABLE;
 if (sdk) {
@@ -153,46 +155,36 @@ function contradictions(sdk) {
   );
 }
 
-/** Writes a project with these options, in which each code block of a document is a module. */
-function blocksOf(text, name, options, include) {
-  const project = `${cache}/${name}`;
-  rmSync(`${root}${project}`, { recursive: true, force: true });
-  mkdirSync(`${root}${project}`, { recursive: true });
-  const blocks = readFileSync(`${root}${text}`, "utf8").matchAll(/^```(?:ts|js)\n([\s\S]*?)^```/gm);
-  for (const [index, [, code]] of [...blocks].entries()) {
-    writeFileSync(`${root}${project}/block-${index + 1}.ts`, code);
-  }
-  // Makes the blocks ES modules.
-  writeFileSync(`${root}${project}/package.json`, '{ "type": "module" }');
-  const { extends: base, ...compilerOptions } = options;
-  const config = { extends: `${root}${base}`, compilerOptions: { rootDir: root, ...compilerOptions }, include };
-  writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
-  return project;
-}
-
-/** Project of the README's programs. */
-function readme() {
-  const { compilerOptions } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
-  const options = {
-    extends: "host/moddable/tsconfig.json",
-    paths: {
-      "tencent-iothub-xs": [`${root}host/moddable/index.ts`],
-      "tencent-iothub-xs/signing": [`${root}src/entries/signing.ts`],
-      "tencent-iothub-xs/topics": [`${root}src/topics/topics.ts`],
+/** The code of the pages: a project for each platform, with each block as a module. */
+function pages() {
+  const { compilerOptions: moddable } = JSON.parse(readFileSync(`${root}host/moddable/tsconfig.json`, "utf8"));
+  const node = { extends: "host/node/tsconfig.json", types: [`${root}node_modules/@types/node`] };
+  const projects = {
+    // Without a folder, names of packages are looked up from where this configuration stands.
+    moddable: {
+      extends: "host/moddable/tsconfig.json",
+      types: moddable.types.map((name) => `${root}node_modules/${name}.d.ts`),
     },
-    // Without a folder, names of packages would be looked up from the project's folder.
-    types: compilerOptions.types.map((name) => `${root}node_modules/${name}.d.ts`),
+    node,
+    jest: node,
+    // `fetch` and what belongs to it are declared beside its host.
+    fetch: { extends: "host/fetch/tsconfig.json" },
   };
-  return blocksOf("README.md", "readme", options, ["*.ts", `${root}host/moddable/declarations/*.d.ts`]);
-}
-
-/** The program of the porting guide. */
-function porting() {
-  const options = {
-    extends: "tsconfig.json",
-    paths: {
-      "tencent-iothub-xs/fetch": [`${root}host/fetch/index.ts`],
-    },
-  };
-  return blocksOf("docs/porting.md", "porting", options, ["*.ts"]);
+  return platforms.map((platform) => {
+    const project = `${cache}/pages/${platform}`;
+    rmSync(`${root}${project}`, { recursive: true, force: true });
+    mkdirSync(`${root}${project}`, { recursive: true });
+    for (const { page, line, text } of programsFor(platform)) {
+      writeFileSync(`${root}${project}/${page.replaceAll(/[/.]/g, "-")}-line-${line}.ts`, text);
+    }
+    // The blocks stand where package.json says they are modules.
+    writeFileSync(`${root}${project}/package.json`, '{ "type": "module" }');
+    const { extends: base, ...options } = projects[platform];
+    const sources = Object.entries(entrySources(platform === "jest" ? "node" : platform));
+    const paths = Object.fromEntries(sources.map(([name, file]) => [name, [`${root}${file}`]]));
+    const include = ["*.ts", ...(platform === "moddable" ? [`${root}host/moddable/declarations/*.d.ts`] : [])];
+    const config = { extends: `${root}${base}`, compilerOptions: { rootDir: root, paths, ...options }, include };
+    writeFileSync(`${root}${project}/tsconfig.json`, JSON.stringify(config));
+    return project;
+  });
 }

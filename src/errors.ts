@@ -2,9 +2,9 @@
  * All errors of this library are {@link IotHubError}s with a stable `code`. Programs branch on the code or its class;
  * people read the message, which is one sentence without secrets or keys.
  *
- * Single source of what an error means: {@link errorTable} maps each code to its class, {@link gatewayCodes} maps the
- * gateway's codes to classes, and {@link errorClasses} defines how each class is handled. `retryable`, request retries,
- * the outbox, the log and the README's table are derived from these three.
+ * Single source of what an error means: `errorTable` maps each code to its class, {@link gatewayCodes} maps the
+ * gateway's codes to classes, and `errorClasses` defines how each class is handled. `retryable`, request retries,
+ * the outbox, the log and the table of docs/errors.md are derived from these three.
  */
 
 /** How errors of a class are handled. */
@@ -62,10 +62,10 @@ export const errorClasses = Object.freeze({
   cancelled: row(false, false),
 });
 
-/** What an error means for the message being sent: a key of {@link errorClasses}. */
+/** What an error means for the message being sent: a key of `errorClasses`. */
 export type ErrorClass = keyof typeof errorClasses;
 
-// The comment above each code is its meaning in the README and in editors; strings at run time would cost flash.
+// The comment above each code is its meaning in docs/errors.md and in editors; strings at run time would cost flash.
 
 /**
  * Every code with its class. For `GATEWAY_REJECTED` and `HTTP_STATUS` this is the default, see {@link ResponseError}.
@@ -215,7 +215,7 @@ export const errorTable = Object.freeze({
   RESPONSE_EARLY: "server",
 } satisfies Record<string, ErrorClass>);
 
-/** Stable code of an error: a key of {@link errorTable}. */
+/** Stable code of an error: a key of `errorTable`. */
 export type ErrorCode = keyof typeof errorTable;
 /** Codes of a {@link NetworkError}. */
 export type NetworkErrorCode = Extract<
@@ -319,7 +319,7 @@ export class IotHubError extends Error {
   readonly errorClass: ErrorClass;
 
   /**
-   * @param code stable code, from the table in the README
+   * @param code stable code, from the table in docs/errors.md
    * @param message one clear sentence without secrets
    */
   constructor(code: ErrorCode, message: string, { cause }: IotHubErrorOptions = noOptions) {

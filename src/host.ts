@@ -5,7 +5,7 @@
 
 import type { ConnectionPhase } from "./errors.js";
 
-/** Signal that cancels a request: an AbortSignal, or on engines without one the `signal` of {@link Aborter}. */
+/** Signal that cancels a request: an AbortSignal, or on engines without one the `signal` of an `Aborter`. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -196,7 +196,7 @@ export interface Timer {
  * Operations must take effect in the order in which they were started: one that timed out may finish late, but not
  * after one that was started later.
  *
- * Operations reject with an {@link IotHubError}. Reading, too, may reject with STORAGE_FULL or STORAGE_STOPPED, if the
+ * Operations reject with an `IotHubError`. Reading, too, may reject with STORAGE_FULL or STORAGE_STOPPED, if the
  * storage could not be opened for that reason.
  */
 export interface Storage {

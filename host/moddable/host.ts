@@ -30,7 +30,7 @@ export interface ModdableHost extends Host {
   close(): void;
   /**
    * Deletes the TLS session and server address stored with `resumption: "storage"`, regardless of this host's setting,
-   * and drops the sessions in memory. {@link HostDevice.forget} calls it, too.
+   * and drops the sessions in memory. `Device.forget` calls it, too.
    * @throws {IotHubError} STORAGE_FAILED; STORAGE_FULL, STORAGE_STOPPED if the storage could not be opened
    */
   forget(): Promise<void>;

@@ -47,7 +47,7 @@ export interface StoredMessage {
   readonly endpoint: number;
 }
 
-/** Input of {@link encodeRecord}. */
+/** Input of `encodeRecord`. */
 export interface OutboxMessage
   extends Pick<StoredMessage, "topic" | "qos" | "endpoint" | "isObject" | "uptimeMs" | "powerOn"> {
   readonly payload: string | Uint8Array;
@@ -104,7 +104,7 @@ export function encodeRecord(message: OutboxMessage, maxValueBytes: number, maxB
 }
 
 /**
- * Same as {@link encodeRecord} with a given time, which saves a copy of the message.
+ * Same as `encodeRecord` with a given time, which saves a copy of the message.
  * @throws {IotHubError} INVALID_TOPIC, PAYLOAD_TOO_LARGE
  */
 export function encodeRecordAt(

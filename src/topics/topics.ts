@@ -33,7 +33,7 @@ export interface AnyThingModel extends ThingModel {
   readonly events: Readonly<Record<string, { type: EventType; params: Readonly<Record<string, unknown>> }>>;
 }
 
-/** Topic and payload, for {@link Device.publish} and {@link Device.enqueue}. */
+/** Topic and payload, for `Device.publish` and `Device.enqueue`. */
 export interface Form<Payload = object> {
   readonly topic: string;
   readonly payload: Payload;

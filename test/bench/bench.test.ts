@@ -1,4 +1,4 @@
-/** The benchmark's figures: those of this checkout against those written, and those of the README against the file. */
+/** The benchmark's figures: those of this checkout against those written, and those of the pages against the file. */
 import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -35,7 +35,7 @@ test("instructions, heap and bytes are within their budgets", async () => {
   expect({ code, over: output.match(/^OVER.*$/gm) }).toEqual({ code: 0, over: null });
 });
 
-test("the README and its chart match bench/results.json", async () => {
+test("the pages and the chart match bench/results.json", async () => {
   expect(await run("bench/report.mjs", "--check")).toEqual({ code: 0, output: "" });
 });
 

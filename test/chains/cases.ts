@@ -1,4 +1,4 @@
-/** Certificate chains of x509-limbo and BetterTLS with the verdict that each expects; see the README. */
+/** Certificate chains of x509-limbo and BetterTLS with the verdict that each expects; see README.md beside it. */
 
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";

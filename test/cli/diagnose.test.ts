@@ -136,10 +136,10 @@ describe("diagnose", () => {
   });
 });
 
-test("the README's diagnose example prints the documented output", async () => {
+test("the diagnose example of the page prints the documented output", async () => {
   const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
-  const readme = await readFile(path("README.md"), "utf8");
-  const section = readme.slice(readme.indexOf("### Why is a signature wrong"), readme.indexOf("## Limits and memory"));
+  const page = await readFile(path("tools/README.md"), "utf8");
+  const section = page.slice(page.indexOf("## Why is a signature wrong"), page.indexOf("## In tests"));
   const [, commands, printed] = /```sh\n([\s\S]+?)```\n\n```\n([\s\S]+?)```/.exec(section) as RegExpExecArray;
   const program = `exec '${process.execPath}' --import '${path("test/support/typescript.mjs")}' '${path("tools/cli/tencent-iothub.ts")}' "$@"`;
   await writeFile(file("tencent-iothub"), `#!/bin/sh\n${program}\n`, { mode: 0o755 });

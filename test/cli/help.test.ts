@@ -30,13 +30,13 @@ describe("help", () => {
     expect((await run(["publish", "--help"])).stdout).toContain("TENCENT_IOTHUB_PRODUCT_ID");
   });
 
-  test("documents the exit codes of the program, like the README", async () => {
+  test("documents the exit codes of the program, like its page", async () => {
     const rows = Object.values(exitCodes).map((code, i) => [String(code), Object.values(exitMeanings)[i]]);
     expect(rows.map(([code]) => code)).toEqual(["0", "1", "2", "3", "4", "5"]);
     const { stdout } = await run(["--help"]);
     expect([...stdout.matchAll(/^ {2}(\d) {2}(.+)$/gm)].map(([, ...row]) => row)).toEqual(rows);
-    const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
-    expect([...readme.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, ...row]) => row)).toEqual(rows);
+    const page = await readFile(new URL("../../tools/README.md", import.meta.url), "utf8");
+    expect([...page.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, ...row]) => row)).toEqual(rows);
   });
 
   test("prints the version of the package", async () => {

@@ -57,7 +57,7 @@ describe("sign", () => {
     expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
   });
 
-  test("takes a URL in place of host and path, and curl goes there", async () => {
+  test("takes a URL instead of host and path, and curl goes there", async () => {
     const rest = ["--body", "x", ...time, "--psk-file", file("sensor1.psk"), "--curl"];
     const { code, stdout } = await run(["sign", "--url", "http://127.0.0.1:8080/device/register?a=b", ...rest]);
     expect(code).toBe(0);

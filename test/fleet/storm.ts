@@ -57,7 +57,7 @@ class Gateway {
 
   constructor(time: VirtualTime, random: () => number, { steadySeconds, outageSeconds, afterSeconds }: StormOptions) {
     const seconds = steadySeconds + outageSeconds + afterSeconds;
-    // What is under way at the end comes to one second more.
+    // What is pending at the end comes to one second more.
     this.requests = new Array(seconds + 1).fill(0);
     this.connections = new Array(seconds + 1).fill(0);
     this.downMs = steadySeconds * 1000;

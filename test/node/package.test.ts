@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { type Block, LOCAL_GATEWAY, linksIn, pageDevice, programsFor } from "../../scripts/pages.mjs";
+import { stripTypes } from "../../scripts/strip-types.mjs";
 import { type Gateway, startGateway } from "../../tools/gateway/index.js";
 import { BUILD_TIMEOUT_MS, build, run as runOnXs } from "../support/engine.js";
 
@@ -93,6 +95,7 @@ describe("the installed package", () => {
       "README.md",
       "LICENSE",
       "CHANGELOG.md",
+      "docs/errors.md",
       "docs/porting.md",
       "package.json",
       "manifest.json",
@@ -103,13 +106,28 @@ describe("the installed package", () => {
     }
     const folders = /^(dist\/(bare|es|moddable|types)|host\/moddable\/anchors)\//;
     const single =
-      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/porting\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
+      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/(errors|porting)\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
     const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
     expect(Object.keys(packed)).not.toEqual(expect.arrayContaining(["private"]));
     expect(packed).toMatchObject({ name: description.name, exports: description.exports });
     expect(packed.bin).toBeUndefined();
+  });
+
+  test("has pages whose links lead to its own files or to the web", async () => {
+    const pages = (await files()).filter((name) => name.endsWith(".md")).map((name) => join(installed, name));
+    expect(pages.length).toBe(4);
+    for (const page of [...pages, join(tools, "README.md")]) {
+      const text = await readFile(page, "utf8");
+      const links = linksIn(text).map((link) => link.split("#")[0]);
+      expect([page, links.filter((link) => !existsSync(join(dirname(page), link)))]).toEqual([page, []]);
+    }
+    const readme = await readFile(join(installed, "README.md"), "utf8");
+    expect(linksIn(readme)).toContain("docs/errors.md");
+    expect(readme).not.toContain("](docs/images/");
+    // What is left of a link is its text.
+    expect(readme).toContain("English | 简体中文");
   });
 
   test("cannot be published by mistake from the checkout", () => {
@@ -137,6 +155,46 @@ describe("the installed package", () => {
     }
     expect(telling).toEqual([]);
   });
+});
+
+describe("programs of the pages", () => {
+  const place = ({ page, section }: Block) => `${page}, ${section}`;
+  /** With the gateway of this test instead of the one that a user starts. */
+  const textOf = ({ text }: Block) => text.replaceAll(LOCAL_GATEWAY, gateway.url);
+
+  test.each([...programsFor("node"), ...programsFor("fetch")].map((block) => [place(block), block] as const))(
+    "%s: runs with the installed package, and publishes",
+    async (_place, block) => {
+      const source = join(app, `page-${block.page.replace(/\W/g, "-")}-${block.line}.ts`);
+      await writeFile(source, textOf(block));
+      const program = source.replace(/ts$/, "mjs");
+      await writeFile(program, (await stripTypes(source)).code);
+      const before = gateway.counts.accepted;
+      const env = { PATH: process.env.PATH, TENCENT_IOTHUB_URL: gateway.url, TENCENT_IOTHUB_PSK: pageDevice.psk };
+      const stdout = await node([program], env);
+      // A program may start another gateway.
+      if (block.text.includes("startGateway")) expect(stdout).toBe("1 of 2 requests accepted\n");
+      else expect(gateway.counts.accepted).toBe(before + 1);
+    },
+  );
+
+  test.each(programsFor("jest").map((block) => [place(block), block] as const))(
+    "%s: passes under jest, as a user starts it",
+    async (_place, block) => {
+      for (const name of ["nock", "@jest/globals"]) {
+        await mkdir(dirname(join(app, "node_modules", name)), { recursive: true });
+        await symlink(join(root, "node_modules", name), join(app, "node_modules", name));
+      }
+      await writeFile(join(app, "page.test.js"), textOf(block));
+      const jest = join(root, "node_modules/jest/bin/jest.js");
+      const { status, stderr } = spawnSync(process.execPath, [jest, "--rootDir", app, "page.test.js"], {
+        cwd: app,
+        env: { PATH: process.env.PATH, NODE_OPTIONS: "--experimental-vm-modules", CI: "true" },
+      });
+      expect(`${stderr}`).toMatch(/^Tests: +1 passed, 1 total$/m);
+      expect(status).toBe(0);
+    },
+  );
 });
 
 describe("import in Node", () => {
@@ -682,8 +740,8 @@ describe("a project that init creates, with the packages installed", () => {
 });
 
 /** Not `spawnSync`: the gateway runs in this very process. */
-async function node(args: string[]): Promise<string> {
-  const child = spawn(process.execPath, args, { cwd: app, stdio: ["ignore", "pipe", "inherit"] });
+async function node(args: string[], env: NodeJS.ProcessEnv = process.env): Promise<string> {
+  const child = spawn(process.execPath, args, { cwd: app, env, stdio: ["ignore", "pipe", "inherit"] });
   let stdout = "";
   child.stdout.on("data", (chunk) => {
     stdout += chunk;

@@ -8,9 +8,10 @@ import { chmod, mkdir, readdir, readFile, realpath, stat, writeFile } from "node
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { transformFile } from "@swc/core";
+import { blocksOf } from "../../scripts/pages.mjs";
 import type { ProgramTest } from "./programs.js";
 import { run, wrap } from "./simulator.js";
-import { isProgram, readmeBlocks, root, type Workshop } from "./workshop.js";
+import { root, type Workshop } from "./workshop.js";
 
 const execute = promisify(execFile);
 const platforms = ["esp32", "esp32/esp32c3", "esp32/esp32s3"];
@@ -85,8 +86,8 @@ export class Links {
     }
     const source = join(base, `${name}-source`);
     await mkdir(source, { recursive: true });
-    const blocks = await readmeBlocks();
-    const program = blocks.find(isProgram);
+    const blocks = blocksOf("README.md");
+    const program = blocks.find(({ platform }) => platform === "moddable");
     const manifest = blocks.find(({ language, text }) => language === "json" && text.includes('"modules"'));
     if (!program || !manifest) throw new Error("The README has no program with its manifest.");
     await writeFile(join(source, checkout ? "main.ts" : "main.js"), program.text);

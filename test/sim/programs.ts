@@ -1,10 +1,11 @@
-/** Runs what users copy, as they build it: the README's programs and the examples, with mcconfig and with mcpack. */
+/** Runs what users copy, as they build it: the programs of the pages and the examples, with mcconfig and with mcpack. */
 import { createHash, createHmac } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type Block, blocksOf, codePages, programsFor } from "../../scripts/pages.mjs";
 import { type Gateway, type GatewayOptions, makeCertificates, startGateway } from "../../tools/gateway/index.js";
 import { build, type Display, Simulator } from "./simulator.js";
-import { isProgram, readmeBlocks, type Workshop } from "./workshop.js";
+import type { Workshop } from "./workshop.js";
 
 const PRODUCT = "G8N9VAAAHB";
 const PRODUCT_SECRET = "a-product-secret-of-32-characters";
@@ -31,6 +32,7 @@ export interface ProgramTest {
 }
 
 interface Expected {
+  readonly page: string;
   readonly section: string;
   readonly line: RegExp;
   /** With a psk or ProductSecret that the gateway does not know. */
@@ -43,24 +45,43 @@ interface Expected {
   readonly publishes?: number;
 }
 
-/** What the README signs, by Node's own means. */
+/** What the program on signing prints, by Node's own means. */
 const signature = createHmac("sha256", PSK)
   .update("POST\nap-guangzhou.gateway.tencentdevices.com\n/device/publish\n\nhmacsha256\n1735286744\n5456\n")
   .update(createHash("sha256").update('{"Qos":1}').digest("hex"))
   .digest("base64");
 
-/** The README's programs, in its order. */
+/** The programs of the pages for Moddable. */
 const expected: readonly Expected[] = [
-  { section: "Firmware", line: /^published, request \S+$/, wrong: /^GATEWAY_REJECTED: ./, missing: /^INVALID_\w+: ./ },
-  { section: "Firmware", line: /^published, request \S+$/, missing: /^INVALID_\w+: ./, certificate: true },
-  { section: "Firmware", line: new RegExp(`^${signature.replace(/[+/]/g, "\\$&")}$`), publishes: 0 },
   {
-    section: "Never lose a reading",
+    page: "README.md",
+    section: "Firmware",
+    line: /^published, request \S+$/,
+    wrong: /^GATEWAY_REJECTED: ./,
+    missing: /^INVALID_\w+: ./,
+  },
+  {
+    page: "docs/firmware.md",
+    section: "Sign for another HTTP client",
+    line: new RegExp(`^${signature.replace(/[+/]/g, "\\$&")}$`),
+    publishes: 0,
+  },
+  {
+    page: "docs/health.md",
+    section: "Health",
+    line: /^1 published, waiting for nothing, may publish: true$/,
+    wrong: /^GATEWAY_REJECTED: ./,
+    missing: /^INVALID_\w+: ./,
+  },
+  {
+    page: "docs/outbox.md",
+    section: "Outbox and batches",
     line: /^1 delivered, 0 remaining$/,
     wrong: /^flush: credential .+, 1 remaining$/,
     missing: /^INVALID_\w+: ./,
   },
   {
+    page: "docs/outbox.md",
     section: "Time, batches and flash",
     line: /^3 published, 0 wait$/,
     wrong: /^0 published, 3 wait$/,
@@ -68,23 +89,26 @@ const expected: readonly Expected[] = [
     publishes: 3,
   },
   {
+    page: "docs/provisioning.md",
     section: "Provisioning",
     line: /^sensor-1 has a credential, and published with it$/,
     wrong: /^(GATEWAY_REJECTED|WRONG_PRODUCT_SECRET): ./,
     missing: /^(INVALID_\w+|NOT_PROVISIONED): ./,
   },
   {
-    section: "The platform's forms",
+    page: "docs/tls.md",
+    section: "Trust anchors",
+    line: /^published, request \S+$/,
+    missing: /^INVALID_\w+: ./,
+    certificate: true,
+  },
+  {
+    page: "docs/topics.md",
+    section: "Formats of the platform",
     line: /^published, the last one to \$ota\/report\/\S+$/,
     wrong: /^GATEWAY_REJECTED: ./,
     missing: /^INVALID_\w+: ./,
     publishes: 5,
-  },
-  {
-    section: "Health",
-    line: /^1 published, waiting for nothing, may publish: true$/,
-    wrong: /^GATEWAY_REJECTED: ./,
-    missing: /^INVALID_\w+: ./,
   },
 ];
 
@@ -101,22 +125,23 @@ export class Programs {
   }
 
   async tests(): Promise<ProgramTest[]> {
-    const blocks = await readmeBlocks();
-    const programs = blocks.filter(isProgram);
-    const sections = programs.map(({ section }) => section);
+    const blocks = codePages().flatMap(blocksOf);
+    const programs = programsFor("moddable");
+    const places = (list: readonly Pick<Block, "page" | "section">[]) =>
+      list.map(({ page, section }) => `${page}: ${section}`).join(", ");
     const json = (part: string) => {
       const found = blocks.find(({ language, text }) => language === "json" && text.includes(part));
-      if (found === undefined) throw new Error(`The README has no JSON block with ${part}.`);
+      if (found === undefined) throw new Error(`The pages have no JSON block with ${part}.`);
       return JSON.parse(found.text);
     };
     const manifests = { mcconfig: json('"modules"'), mcpack: json('{ "creation"') };
     const description = json('"exports"');
     const tests: ProgramTest[] = [
       {
-        name: "the README's programs are those that are tested",
+        name: "the programs of the pages are those that are tested",
         run: async () => {
-          const wanted = expected.map(({ section }) => section);
-          if (String(sections) !== String(wanted)) throw new Error(`sections ${sections}; expected ${wanted}`);
+          if (places(programs) !== places(expected))
+            throw new Error(`${places(programs)}; expected ${places(expected)}`);
           return `${programs.length} programs`;
         },
       },
@@ -125,8 +150,8 @@ export class Programs {
       for (const [index, each] of expected.entries()) {
         const program = programs[index];
         tests.push({
-          name: `README, program ${index + 1} (${each.section}), ${tool}`,
-          run: () => this.#readme(tool, program.text, each, manifests[tool], description),
+          name: `${each.page}, ${each.section}, ${tool}`,
+          run: () => this.#program(tool, program.text, each, manifests[tool], description),
         });
       }
     }
@@ -138,7 +163,7 @@ export class Programs {
     return tests;
   }
 
-  async #readme(tool: Tool, text: string, each: Expected, manifest: object, description: object): Promise<string> {
+  async #program(tool: Tool, text: string, each: Expected, manifest: object, description: object): Promise<string> {
     const name = tool === "mcpack" ? String((description as { name: string }).name) : "readme";
     const app = join(this.#workshop.folder, "apps", name);
     await mkdir(join(app, "certificates"), { recursive: true });

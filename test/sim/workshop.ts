@@ -1,7 +1,7 @@
 /** The package as users install it, and folders to build apps in. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,27 +89,4 @@ export class Workshop {
     });
     return join(this.folder, JSON.parse(stdout)[0].filename);
   }
-}
-
-export interface Block {
-  readonly language: string;
-  readonly section: string;
-  readonly text: string;
-}
-
-/** The README's blocks of code, in order. */
-export async function readmeBlocks(): Promise<Block[]> {
-  const blocks: Block[] = [];
-  let section = "";
-  const text = await readFile(join(root, "README.md"), "utf8");
-  for (const [, heading, language, block] of text.matchAll(/^## (.*)$|^```([a-z]*)\n([\s\S]*?)^```$/gm)) {
-    if (heading !== undefined) section = heading;
-    else blocks.push({ language, section, text: block });
-  }
-  return blocks;
-}
-
-/** Blocks that are programs for a device. */
-export function isProgram({ language, text }: Block): boolean {
-  return /^[jt]s$/.test(language) && text.includes("tencent-iothub-xs");
 }

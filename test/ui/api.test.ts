@@ -21,7 +21,7 @@ async function start(options: GatewayOptions = {}): Promise<Gateway> {
   return gateway;
 }
 
-interface Answer {
+interface ApiResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
@@ -36,7 +36,7 @@ interface Call {
 }
 
 /** A request with exactly these headers, which `fetch` would not send. */
-function call(gateway: Gateway, path: string, { method = "GET", headers = {}, body }: Call = {}): Promise<Answer> {
+function call(gateway: Gateway, path: string, { method = "GET", headers = {}, body }: Call = {}): Promise<ApiResponse> {
   const { hostname, port } = new URL(gateway.uiUrl as string);
   return new Promise((resolve, reject) => {
     const sent = httpRequest({ host: hostname, port, path, method, headers, agent: false }, (response) => {
@@ -444,7 +444,7 @@ describe("checks of a request", () => {
   test.each([
     ["another site", { origin: "https://evil.example" }],
     ["another port of the same host", { origin: "http://127.0.0.1:1" }],
-    ["no origin of its own, such as a frame in a sandbox", { origin: "null" }],
+    ["an opaque origin, such as a frame in a sandbox", { origin: "null" }],
     ["another site, by the browser's own word", { "sec-fetch-site": "cross-site" }],
     ["the same site on another port", { "sec-fetch-site": "same-site" }],
   ] as [string, Record<string, string>][])("refuse a change from %s", async (_name, headers) => {
@@ -487,7 +487,7 @@ describe("checks of a request", () => {
     );
   });
 
-  test("answer no preflight", async () => {
+  test("do not accept a preflight", async () => {
     const gateway = await start();
     const { status, headers } = await call(gateway, "/_/faults", {
       method: "OPTIONS",
@@ -617,7 +617,7 @@ describe("token, where it is needed", () => {
     expect((await call(gateway, "/_/counts")).status).toBe(200);
   });
 
-  test("a cookie's name has the port, which cookies do not tell apart", () => {
+  test("a cookie's name has the port, which cookies do not distinguish", () => {
     expect(new Guard("0.0.0.0", 81, "t").cookie("t")).not.toBe(new Guard("0.0.0.0", 82, "t").cookie("t"));
   });
 });

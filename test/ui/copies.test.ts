@@ -153,7 +153,7 @@ describe("copy as sign --curl", () => {
       const command = signCommand(await detailOf(gateway), gateway.url);
       expect(command).not.toMatch(/[^\n\P{C}]/u);
       const cwd = folder();
-      // In place of the command line: its arguments, each on lines of its own.
+      // Instead of the command line: its arguments, each on separate lines.
       writeFileSync(join(cwd, "tencent-iothub"), '#!/bin/sh\nfor a; do printf "%s\\0" "$a"; done\n', { mode: 0o755 });
       const ended = await run("sh", ["-c", command], cwd, { PATH: `${cwd}:${process.env.PATH}` });
       expect(ended).toMatchObject({ code: 0, stderr: "" });

@@ -470,7 +470,7 @@ describe("page of the gateway", () => {
     expect(complaints.filter((text) => !text.includes("404"))).toEqual([]);
   });
 
-  inBrowser("shows a recording in place of what comes, and goes back", async () => {
+  inBrowser("shows a recording instead of what comes, and goes back", async () => {
     const gateway = await start();
     await publish(gateway, "live before");
     const { page, complaints } = await open(pageOf(gateway));

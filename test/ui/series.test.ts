@@ -148,7 +148,7 @@ describe("lines of a plot", () => {
     });
   });
 
-  test("of several devices share their times; where one has no value it is no gap", () => {
+  test("of several devices share their times; a missing value of one is not a gap", () => {
     const store = new SeriesStore();
     store.add(view({ time: MS, t: 1 }));
     store.add(view({ time: MS + 500, t: 5 }, { deviceName: "dev2" }));

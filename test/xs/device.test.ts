@@ -1,6 +1,4 @@
-/**
- * A whole publish fits what the README promises for a device, of which 6 KB are the stack that an ESP32 has by default.
- */
+/** A whole publish fits what the README's table of limits says, of which 6 KB are the stack that an ESP32 has by default. */
 
 import { beforeAll, expect, test } from "@jest/globals";
 import { DEVICE_BYTES, STACK_BYTES } from "../../bench/budgets.mjs";

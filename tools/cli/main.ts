@@ -279,7 +279,7 @@ function build(io: Streams): Command {
     .option("--host <host>", "host of the gateway; a port is not signed")
     .option("--path <path>", "path of the request", "/device/publish")
     .addOption(
-      new Option("--url <url>", "URL of the request, in place of --host and --path").conflicts(["host", "path"]),
+      new Option("--url <url>", "URL of the request, instead of --host and --path").conflicts(["host", "path"]),
     )
     .option("--body <text>", "body of the request, signed as UTF-8")
     .option("--body-file <file>", "file with the body, signed byte for byte")

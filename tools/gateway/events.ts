@@ -31,7 +31,7 @@ export class GatewayEvents {
 
   /** Calls a listener at each event from now on. @returns a function that ends the subscription */
   subscribe(listener: GatewayListener): () => void {
-    // An object of its own for each subscription, so that the same function can be subscribed twice.
+    // A separate object for each subscription, so that the same function can be subscribed twice.
     const subscription = { call: listener };
     this.#listeners.add(subscription);
     return () => {

@@ -28,19 +28,19 @@ export type Fault =
   | { readonly kind: "status"; readonly status: number; readonly retryAfter?: number | string }
   /** A gateway error with any code, such as `InternalError`; by default with the usual HTTP status of errors. */
   | { readonly kind: "error"; readonly code: string; readonly status?: number; readonly message?: string }
-  /** A proxy's error page. @default status 502 */
+  /** A proxy's error page, by default with status 502. */
   | { readonly kind: "html"; readonly status?: number }
-  /** An empty body. @default status 200 */
+  /** An empty body, by default with status 200. */
   | { readonly kind: "empty"; readonly status?: number }
   /** Sends half of the announced Content-Length, then closes the connection. */
   | { readonly kind: "truncated" }
   /** The JSON is truncated, but Content-Length is correct. */
   | { readonly kind: "malformed-json" }
-  /** The correct body with another Content-Type. @default text/plain */
+  /** The correct body with another Content-Type, by default text/plain. */
   | { readonly kind: "content-type"; readonly contentType?: string }
-  /** A correct response padded to `bytes` bytes. @default 1048576 */
+  /** A correct response padded to `bytes` bytes, by default 1048576. */
   | { readonly kind: "too-large"; readonly bytes?: number }
-  /** The correct body in small pieces. @default one byte every 20 ms */
+  /** The correct body in small pieces, by default one byte every 20 ms. */
   | { readonly kind: "slow-drip"; readonly bytes?: number; readonly intervalMs?: number }
   /** A wrong Content-Length. `less` and `more` keep the connection open, like a faulty server. */
   | { readonly kind: "wrong-length"; readonly length: "less" | "more" | "negative" | "text" | "twice" }
@@ -57,7 +57,7 @@ export type Fault =
   | { readonly kind: "other-response" }
   /**
    * Repeats a response sent `ago` requests earlier on this connection, instead of processing the request, like a faulty
-   * proxy. Without such a response, the request is processed normally. @default ago 1
+   * proxy. Without such a response, the request is processed normally. By default, `ago` is 1.
    */
   | { readonly kind: "repeated"; readonly ago?: number }
   /** The correct response, followed immediately by an unsolicited one. */
@@ -71,9 +71,9 @@ export type Fault =
   | { readonly kind: "half-open"; readonly afterwards: "ignore" | "close" | "reset" }
   /** Shifts the Date header and the timestamp window by a number of seconds. */
   | { readonly kind: "skew"; readonly seconds: number }
-  /** TLS: a fatal alert instead of a ServerHello. @default handshake_failure (40) */
+  /** TLS: a fatal alert instead of a ServerHello, by default handshake_failure (40). */
   | { readonly kind: "tls-alert"; readonly alert?: number }
-  /** TLS: FIN after `afterBytes` bytes of the server's handshake. @default 0 */
+  /** TLS: FIN after `afterBytes` bytes of the server's handshake, by default 0. */
   | { readonly kind: "tls-close"; readonly afterBytes?: number }
   /** TLS: reads the ClientHello and never responds. */
   | { readonly kind: "tls-hang" }

@@ -94,7 +94,7 @@ export interface GatewayOptions {
   readonly offline?: false | "hang" | "reset";
   /**
    * Whether to serve a page that shows what the gateway receives and switches faults, with an API for tests in other
-   * languages. It has a listener of its own, HTTP on 127.0.0.1. @default false
+   * languages. It has a separate listener, HTTP on 127.0.0.1. @default false
    */
   readonly ui?: boolean | UiOptions;
   /** Called once for each request, when its response was sent or its connection closed. */

@@ -10,7 +10,7 @@ export interface DeviceView {
   readonly credential?: "psk" | "publicKey";
   /** Time of the last request with a right signature, in milliseconds since 1970. */
   lastSeenMs?: number;
-  /** Time of the last request in the device's name, whoever sent it. */
+  /** Time of the last request in the device's name, whether or not it sent it. */
   lastRequestMs?: number;
   accepted: number;
   refused: number;

@@ -12,8 +12,8 @@ const MAX_EVENTS = 10_000;
 const MAX_CHARACTERS = 32_000_000;
 
 /**
- * The last events, numbered from 1, each serialised once. Streams read from it at their own pace, so that a slow or
- * stopped reader costs no memory of its own.
+ * The last events, numbered from 1, each serialised once. Each stream reads from it at its pace, so that a slow or
+ * stopped reader costs no further memory.
  */
 export class Feed {
   /** Differs after each start: a number of an earlier one means another event. */

@@ -1,5 +1,5 @@
 /**
- * The page of the local gateway and its API, on a listener of its own:
+ * The page of the local gateway and its API, on a separate listener:
  *
  * - `GET /_/events`: server-sent events `request`, `tlsError`, `dropped` and `fault`, numbered; and the states `counts`,
  *   `faults` and `devices` whenever they change. `Last-Event-ID` (or `?after=`) continues after an event.

@@ -53,7 +53,7 @@ const commonHeaders = {
 } as const;
 
 /**
- * Starts the page of a gateway on a listener of its own. Neither the gateway's faults nor its counts concern it.
+ * Starts the page of a gateway on a separate listener. Neither the gateway's faults nor its counts concern it.
  *
  * @throws GatewayError PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED, UI_INCOMPLETE
  */

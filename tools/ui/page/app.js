@@ -26,7 +26,7 @@ let onlyDevice;
 let words = /** @type {string[]} */ ([]);
 /** @type {DeviceView[]} */
 let devices = [];
-/** Whether a recording is shown in place of what comes. */
+/** Whether a recording is shown instead of what comes. */
 let isRecorded = false;
 
 const store = new SeriesStore();

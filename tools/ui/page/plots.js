@@ -141,7 +141,7 @@ export class Plots {
     byId("plot-names").replaceChildren(...chips, more > 0 ? h("span", { class: "note" }, `and ${more} more`) : "");
   }
 
-  /** @param {string} path @param {Line[]} lines @returns {number} readings without a time of their own */
+  /** @param {string} path @param {Line[]} lines @returns {number} readings without a time */
   #drawCard(path, lines) {
     let card = this.#cards.get(path);
     if (card === undefined) {

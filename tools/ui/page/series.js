@@ -185,10 +185,10 @@ export class SeriesStore {
 
 /**
  * Brings lines to what uPlot takes: one ascending list of times, and for each line a value, `null` never, and `undefined`
- * where it has none at a time of another line, which is no gap.
+ * where it has none at a time of another line, which is not a gap.
  *
  * @param {Iterable<Line>} lines
- * @param {"own" | "received"} axis points without a time of their own are at the time of receipt on both
+ * @param {"own" | "received"} axis points without a time are at the time of receipt on both
  * @param {number} [lastMs] only this much before the last point @default all
  * @returns {{ times: number[], values: (number | undefined)[][], undated: number }}
  */
