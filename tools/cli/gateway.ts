@@ -14,11 +14,12 @@ import {
   parseFault,
   type ReceivedRequest,
   recordEvents,
+  rootResource,
   startGateway,
+  writeModdableFiles,
 } from "../gateway/index.js";
 import { CliError } from "./failure.js";
 import { type Colors, colorsFor, printLine, type Streams, shellWord } from "./io.js";
-import { rootResource, writeModdableFiles } from "./moddable-files.js";
 
 export interface GatewayArguments {
   readonly port?: number;

@@ -59,6 +59,7 @@ export {
   type RandomFaults,
 } from "./faults.js";
 export { formatEvent, formatRequest } from "./format.js";
+export { rootResource, writeModdableFiles } from "./moddable-files.js";
 export type { GatewayOptions, HttpsOptions } from "./options.js";
 export type { ConnectionInfo, GatewayCounts, ReceivedRequest } from "./received.js";
 export { MAX_RECORDING_BYTES, readRecording, recordEvents, recordLine } from "./recording.js";
