@@ -66,4 +66,4 @@ export { MAX_RECORDING_BYTES, readRecording, recordEvents, recordLine } from "./
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
-export { GatewayState, type SampleDevice } from "./state.js";
+export { describeSample, GatewayState, makeSample, type SampleDevice } from "./state.js";

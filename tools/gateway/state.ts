@@ -129,12 +129,7 @@ export class GatewayState {
    * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
    */
   sample(): SampleDevice {
-    const made: SampleDevice = {
-      productId: "SAMPLE0001",
-      deviceName: "sensor1",
-      psk: randomBytes(16).toString("base64"),
-      productSecret: randomBytes(18).toString("base64url"),
-    };
+    const made = makeSample();
     const text = this.#read(files.sample);
     if (text === undefined) {
       if (this.#create(files.sample, `${JSON.stringify(made, null, 2)}\n`)) return made;
@@ -262,6 +257,16 @@ export class GatewayState {
       throw unusable(`${path} cannot be written`, error);
     }
   }
+}
+
+/** Returns a sample device with new secrets. */
+export function makeSample(): SampleDevice {
+  return {
+    productId: "SAMPLE0001",
+    deviceName: "sensor1",
+    psk: randomBytes(16).toString("base64"),
+    productSecret: randomBytes(18).toString("base64url"),
+  };
 }
 
 /** Description of a registry with nothing but the sample. */
