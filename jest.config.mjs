@@ -31,15 +31,17 @@ export default {
   },
   // Beside the tests, what is to be covered: a file that no test loads counts as not covered.
   roots: ["<rootDir>/test", "<rootDir>/src", "<rootDir>/host", "<rootDir>/tools"],
-  modulePathIgnorePatterns: ["<rootDir>/tools/dist"],
+  modulePathIgnorePatterns: ["<rootDir>/tools/dist", "<rootDir>/tools/templates"],
   testMatch: ["**/*.test.ts"],
   coverageProvider: "v8",
   collectCoverageFrom: [
     "src/**/*.ts",
+    "host/anchors/**/*.ts",
     "host/node/**/*.ts",
     "host/fetch/**/*.ts",
     "host/moddable/**/*.ts",
     "tools/**/*.ts",
+    "!tools/templates/**",
     "!**/*.d.ts",
   ],
   coverageReporters: ["json-summary", "lcovonly"],

@@ -203,7 +203,13 @@ async function firmware(dist) {
 const targets = {
   // All entries share their modules: an error of any of them is an instance of the IotHubError of each.
   es: async (dist) => {
-    const entries = { core: "src/index.ts", node: "host/node/index.ts", fetch: "host/fetch/index.ts", ...ENTRIES };
+    const entries = {
+      core: "src/index.ts",
+      node: "host/node/index.ts",
+      fetch: "host/fetch/index.ts",
+      anchors: "host/anchors/index.ts",
+      ...ENTRIES,
+    };
     const options = await library(dist, "es", entries, "host/node", /^node:/);
     options.plugins.push(commentFree());
     return options;

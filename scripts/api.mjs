@@ -22,6 +22,7 @@ const entries = {
   "tencent-iothub-xs/crypto": "src/entries/crypto.ts",
   "tencent-iothub-xs/host": "src/entries/host.ts",
   "tencent-iothub-xs/topics": "src/topics/topics.ts",
+  "tencent-iothub-xs/anchors": "host/anchors/index.ts",
 };
 
 /** Returns the report, and the parts of the API without a doc comment as `entry: name`. */

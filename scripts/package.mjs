@@ -44,7 +44,7 @@ if (!values.firmware) {
     recursive: true,
     filter: (path) => !/[\\/]types[\\/](host|src)$|[\\/]types[\\/]tools[\\/]cli$/.test(path),
   });
-  cpSync(join(root, "tools/bin"), join(cli, "bin"), { recursive: true });
+  for (const name of ["bin", "templates"]) cpSync(join(root, "tools", name), join(cli, name), { recursive: true });
   writePage("tools/README.md", join(cli, "README.md"), []);
   // Served as they are; what only the checkout's compiler reads stays here.
   const isServed = (path) => !/[\\/](tsconfig\.json|[\w-]+\.d\.ts)$/.test(path);

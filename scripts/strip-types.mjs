@@ -44,6 +44,7 @@ export async function stripTypes(file, { sourceMaps = false, isForXs = false } =
 export const libraryEntries = Object.fromEntries(
   Object.entries({
     "tencent-iothub-xs": "host/node/index.ts",
+    "tencent-iothub-xs/anchors": "host/anchors/index.ts",
     "tencent-iothub-xs/signing": "src/entries/signing.ts",
   }).map(([name, file]) => [name, fileURLToPath(new URL(`../${file}`, import.meta.url))]),
 );

@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const cache = "node_modules/.cache/tencent-iothub-xs";
 const projects = [
   "src",
+  "host/anchors",
   "host/node",
   "host/fetch",
   "host/moddable",

@@ -7,6 +7,7 @@ import { signedHost } from "../signing/string-to-sign.js";
 /** Regions of the public service (Tencent Cloud, "HTTP-Based Device Connection"). Other names are accepted. */
 export type Region = "ap-guangzhou" | "us-east" | "europe" | "ap-bangkok" | (string & {});
 
+/** Where a device connects. */
 export interface Endpoint {
   readonly scheme: "http" | "https";
   /** Lower case, without port and trailing dot, as it is signed. */

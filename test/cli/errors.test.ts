@@ -175,7 +175,7 @@ describe("bad input: one line, a stable code, an exit code by its class, no stac
       ["gateway", "--trust-anchors-out", "x"],
       /^error: USAGE: --trust-anchors-out requires --https\.( |$)/,
     ],
-    ["a port that is none", ["gateway", "--port", "x"], /^error: INVALID_OPTION: /],
+    ["a port that is none", ["gateway", "--port", "x"], /^error: USAGE: Option .--port <n>. /],
     ["an unknown fault", ["gateway", "--fault", "x"], /^error: INVALID_OPTION: /],
     ["no devices file", ["gateway", "--devices", "/nowhere/devices.json"], /^error: DEVICES_UNREADABLE: /],
     ["no host to sign", ["sign", "--body", "x", "--psk-file", "x"], /^error: USAGE: Use either --url or --host\./],

@@ -8,7 +8,19 @@ describe("help", () => {
   test("shows commands, examples, environment and exit codes", async () => {
     const { code, stdout, stderr } = await run(["--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    for (const command of ["publish", "log", "register", "sign", "diagnose", "types", "gateway", "demo"]) {
+    for (const command of [
+      "publish",
+      "log",
+      "register",
+      "sign",
+      "diagnose",
+      "types",
+      "gateway",
+      "init",
+      "dev",
+      "flash",
+      "demo",
+    ]) {
       expect(stdout).toContain(`  ${command} `);
       const help = await run([command, "--help"]);
       expect(help.code).toBe(0);

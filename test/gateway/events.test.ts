@@ -263,6 +263,31 @@ describe("a dropped connection", () => {
   });
 });
 
+test("TLS connections from two machines with the same port are told apart", async () => {
+  const watched = await start({ https: true });
+  const { gateway } = watched;
+  const connectFrom = async (localAddress: string, localPort: number): Promise<Socket> => {
+    const socket = tlsConnect({
+      ...{ host: "127.0.0.1", port: gateway.port, ca: gateway.ca, servername: "localhost" },
+      ...{ localAddress, localPort },
+    });
+    sockets.push(socket);
+    await once(socket, "secureConnect");
+    return socket;
+  };
+  const one = await connectFrom("127.0.0.1", 0);
+  const two = await connectFrom("127.0.0.2", one.localPort as number);
+  const body = message();
+  for (const socket of [one, two]) {
+    socket.write(head(body.length) + body);
+    await once(socket, "data");
+  }
+  expect(gateway.received.map(({ connection }) => [connection.id, connection.remoteAddress])).toEqual([
+    [1, "127.0.0.1"],
+    [2, "127.0.0.2"],
+  ]);
+});
+
 test("a request whose body drips is ended and recorded with the reason", async () => {
   const watched = await start({ requestTimeoutMs: 100 });
   const socket = await tcp(watched);
@@ -288,6 +313,20 @@ test("a request that hangs by a fault stays open beyond the time limits", async 
   await watched.first("dropped");
   expect(socket.destroyed).toBe(false);
   expect(watched.gateway.counts.openConnections).toBe(1);
+});
+
+test("a kept connection may idle beyond the time limits of requests", async () => {
+  const watched = await start({ requestTimeoutMs: 50 });
+  const socket = await tcp(watched);
+  const body = message();
+  socket.write(head(body.length) + body);
+  await once(socket, "data");
+  // The limit ends a silent connection that was opened later.
+  await tcp(watched);
+  await watched.first("dropped");
+  socket.write(head(body.length) + body);
+  await once(socket, "data");
+  expect(watched.gateway.counts).toMatchObject({ connections: 2, accepted: 2 });
 });
 
 describe("faults that are changed while the gateway runs", () => {

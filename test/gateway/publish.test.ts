@@ -556,7 +556,9 @@ test("each request is reported once, in a line that clients cannot forge", async
   expect(seen.map((entry) => entry.index)).toEqual([1, 2]);
   expect(seen[0].durationMs).toBeGreaterThan(0);
   const line = formatRequest(seen[0]);
-  expect(line).toMatch(/#1 conn 1 POST \/device\/publish 200 P1\/dev1 P1\/dev1\/data qos 1 5 B hmacsha256 by psk /);
+  expect(line).toMatch(
+    /#1 conn 1 POST \/device\/publish 200 P1\/dev1 P1\/dev1\/data qos 1 5 B hello hmacsha256 by psk /,
+  );
   expect(formatRequest(seen[1])).not.toMatch(/[\x00-\x1f]/);
 });
 

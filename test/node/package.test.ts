@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Block, LOCAL_GATEWAY, linksIn, pageDevice, programsFor } from "../../scripts/pages.mjs";
@@ -383,7 +383,9 @@ describe("the command line", () => {
   });
 
   test.each(["SIGINT", "SIGTERM"] as const)("ends the gateway cleanly on %s", async (signal) => {
-    const child = spawn(bin(), ["gateway", "--port", "0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(bin(), ["gateway", "--port", "0", "--no-state", "--json"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let stdout = "";
     const started = new Promise<void>((resolve) => {
       child.stdout.on("data", (chunk) => {
@@ -670,6 +672,71 @@ describe("an example that is copied out", () => {
       }
     },
   );
+});
+
+describe("a project that init creates, with the packages installed", () => {
+  describe.each(["typescript", "javascript"])("in %s", (language) => {
+    let project: string;
+
+    beforeAll(async () => {
+      project = join(folder, `project-${language}`);
+      const args = ["init", project, "--language", language, "--packages", folder];
+      succeed(spawnSync(process.execPath, [join(tools, "bin/tencent-iothub.mjs"), ...args]));
+      // As npm would install them; it would ask a registry for those that are not ours.
+      const { dependencies, devDependencies } = await describeProject();
+      const ours: Record<string, string> = { [description.name]: installed, [cli.name]: tools };
+      for (const name of [...Object.keys({ ...dependencies, ...devDependencies }), "@jest/globals"]) {
+        const link = join(project, "node_modules", name);
+        await mkdir(dirname(link), { recursive: true });
+        await symlink(ours[name] ?? join(root, "node_modules", name), link);
+      }
+    });
+
+    const describeProject = async () => JSON.parse(await readFile(join(project, "package.json"), "utf8"));
+    const checkTypes = () =>
+      [".", "test"].map((path) =>
+        spawnSync(process.execPath, [join(project, "node_modules/typescript/bin/tsc"), "-p", path], { cwd: project }),
+      );
+
+    test("depends on these packages, and on versions that are tried here", async () => {
+      const { dependencies, devDependencies } = await describeProject();
+      expect(dependencies).toEqual({ [description.name]: `file:../${basename(tarball)}` });
+      const { [cli.name]: tarballOfTools, ...others } = devDependencies;
+      expect(tarballOfTools).toMatch(/^file:\.\.\/tencent-iothub-cli-.*\.tgz$/);
+      for (const [name, range] of Object.entries<string>(others)) {
+        const own: string = description.devDependencies[name];
+        expect([name, range.replace(/^[~^]/, "")]).toEqual([name, own]);
+      }
+    });
+
+    test("has no type error, in the app with the types for Moddable nor in the test with those for Node", async () => {
+      expect((await describeProject()).scripts.types).toBe("tsc -p . && tsc -p test");
+      for (const done of checkTypes()) succeed(done);
+    });
+
+    test("shows a wrong type in the app and in its test", async () => {
+      const ending = language === "typescript" ? "ts" : "js";
+      const files = ["src/main", "test/app.test"].map((name) => join(project, `${name}.${ending}`));
+      const before = await Promise.all(files.map((path) => readFile(path, "utf8")));
+      try {
+        for (const [i, path] of files.entries()) await writeFile(path, `${before[i]}\nnew Device(7);\n`);
+        for (const { status, stdout } of checkTypes())
+          expect([status, `${stdout}`]).toEqual([
+            2,
+            expect.stringMatching(/^\S+\(\d+,\d+\): error TS\d+: .*'(7|number)'/),
+          ]);
+      } finally {
+        for (const [i, path] of files.entries()) await writeFile(path, before[i]);
+      }
+    });
+
+    test("passes its own test", () => {
+      const { NODE_OPTIONS: _, ...env } = process.env;
+      const { status, stderr } = spawnSync("npm", ["test", ...npm], { cwd: project, env });
+      expect(`${stderr}`).toContain("2 passed");
+      expect(status).toBe(0);
+    });
+  });
 });
 
 /** Not `spawnSync`: the gateway runs in this very process. */

@@ -12,6 +12,7 @@ import { chainSuites, chains, signatures } from "./chains.js";
 import { Conformance } from "./conformance.js";
 import { Control } from "./control.js";
 import { faultCases, faults } from "./faults.js";
+import { projects } from "./init.js";
 import { Links } from "./link.js";
 import { misbehaving } from "./misbehaving.js";
 import { Programs, type ProgramTest } from "./programs.js";
@@ -137,6 +138,7 @@ export async function main(filters: readonly string[]): Promise<number> {
       const others: [string, readonly ProgramTest[]][] = [
         ["link", new Links(workshop).tests()],
         ["programs", await new Programs(workshop, display, join(output, "programs")).tests()],
+        ["init", projects(workshop, display)],
       ];
       for (const [group, tests] of others) {
         for (const { name, run } of tests) {

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Only a limit for what hangs: a machine that is busy with other things may be slow. */
 const LINE_LIMIT_MS = 120_000;
 
-const environment = {
+export const environment = {
   ...process.env,
   PATH: [join(sdk, "build/bin/lin/release"), join(root, "node_modules/.bin"), process.env.PATH].join(":"),
 };

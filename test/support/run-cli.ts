@@ -1,5 +1,6 @@
 /** Runs the command line in this process, with streams, environment and signals controlled by the test. */
 
+import type { Streams } from "../../tools/cli/io.js";
 import { main } from "../../tools/cli/main.js";
 
 export interface Run {
@@ -13,6 +14,9 @@ export interface Surroundings {
   readonly env?: Record<string, string>;
   readonly tty?: boolean;
   readonly onInterrupt?: (callback: () => void) => void;
+  /** A stream of lines that a test writes. */
+  readonly input?: AsyncIterable<string>;
+  readonly networkInterfaces?: Streams["networkInterfaces"];
   readonly onOutput?: (all: string) => void;
 }
 
@@ -20,9 +24,13 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
   let stdout = "";
   let stderr = "";
   const code = await main(args, {
-    stdin: (async function* () {
-      yield around.stdin ?? "";
-    })(),
+    stdin: Object.assign(
+      around.input ??
+        (async function* () {
+          yield around.stdin ?? "";
+        })(),
+      { isTTY: around.tty },
+    ),
     stdout: {
       isTTY: around.tty,
       write: (text) => {
@@ -38,6 +46,7 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
     },
     // Generous for busy machines: these steps do not depend on time.
     env: { TENCENT_IOTHUB_TIMEOUT_MS: "900000", ...around.env },
+    networkInterfaces: around.networkInterfaces,
     onInterrupt: around.onInterrupt ?? (() => {}),
   });
   return { code, stdout, stderr };

@@ -58,6 +58,8 @@ describe("the lint rules hold the layers", () => {
     ["host/fetch/index.ts", "node:timers"],
     ["host/fetch/index.ts", "../moddable/http-codec.js"],
     ["host/fetch/index.ts", "../../test/support/fake-host.js"],
+    ["host/anchors/index.ts", "../../tools/gateway/index.js"],
+    ["host/anchors/index.ts", "../../src/index.js"],
     ["tools/cli/demo.ts", "../../test/support/fake-host.js"],
     ["tools/cli/demo.ts", "../../src/errors.js"],
     ["tools/cli/demo.ts", "../../host/node/index.js"],

@@ -19,6 +19,7 @@ import { type KeyArguments, readSigningKeys, type SigningKeys } from "./signing-
 
 export interface DiagnoseArguments extends KeyArguments {
   readonly format?: RequestFormat;
+  readonly index?: number;
   readonly url?: string;
   readonly method?: string;
   readonly header?: readonly string[];
@@ -46,7 +47,7 @@ async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments
   }
   const bytes = file === "-" ? await readAll(io.stdin, "request") : await readFile(file, "request file");
   const body = await readBody(given);
-  const request = parseRequest(bytes, { format: given.format, body, readFile: readNamedFile });
+  const request = parseRequest(bytes, { format: given.format, body, index: given.index, readFile: readNamedFile });
   if (body !== undefined && !request.isPrefix) {
     throw new CliError("USAGE", "--body and --body-file require --url or a trace; this request contains its body.");
   }
@@ -54,8 +55,9 @@ async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments
 }
 
 async function requestOfParts(given: DiagnoseArguments): Promise<SentRequest> {
-  if (given.format !== undefined)
-    throw new CliError("USAGE", "--format requires a file, and cannot be used with --url.");
+  if (given.format !== undefined || given.index !== undefined) {
+    throw new CliError("USAGE", "--format and --index require a file, and cannot be used with --url.");
+  }
   const match = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(given.url as string);
   if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and contain a host.");
   const [, host, rest] = match;

@@ -60,7 +60,19 @@ export type CliErrorCode =
   | "INVALID_TRUST_ANCHORS"
   | "INVALID_UTF8"
   | "PAYLOAD_TOO_LARGE"
-  | "DEMO_FAILED";
+  | "DEMO_FAILED"
+  | "DOCTOR_FAILED"
+  | "FOLDER_NOT_EMPTY"
+  | "PACKAGE_MISSING"
+  | "PROJECT_MISSING"
+  | "SDK_MISSING"
+  | "SDK_NOT_BUILT"
+  | "IDF_MISSING"
+  | "SERIAL_PORT_MISSING"
+  | "ADDRESS_MISSING"
+  | "DISPLAY_MISSING"
+  | "INVALID_SETTINGS"
+  | "BUILD_FAILED";
 
 /** A failure detected by the CLI itself. */
 export class CliError extends Error {
@@ -123,11 +135,13 @@ const hints: Partial<Record<ErrorCode, string>> = {
 const gatewayHints: Readonly<Record<string, string>> = {
   PORT_IN_USE: "Choose another port with --port, or use --port 0 for any free port.",
   PORT_FORBIDDEN: "Choose a port above 1023 with --port.",
+  STATE_UNUSABLE: "Choose another folder with --state, or keep nothing with --no-state.",
 };
 
 const diagnoseHints: Readonly<Record<string, string>> = {
   UNKNOWN_FORMAT: "Set the format with --format; tencent-iothub diagnose --help lists the formats.",
   INVALID_CURL: "Copy the command as it was run, from curl to its last argument.",
+  INVALID_RECORD: "tencent-iothub gateway --record FILE writes one.",
   INVALID_HAR: "Export the request from the browser or proxy as HAR, including its body.",
   INVALID_TRACE:
     'Write each event with JSON.stringify: new Device({ onEvent: (event) => trace(JSON.stringify(event) + "\\n") }).',

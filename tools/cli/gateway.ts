@@ -1,36 +1,49 @@
 /** `tencent-iothub gateway`: runs the local gateway until interrupted. */
 
-import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { describeFileError } from "../../host/node/file-system.js";
 import {
-  type DevicesDescription,
+  type Fault,
+  formatEvent,
   formatRequest,
   type Gateway,
+  type GatewayEvent,
   type GatewayOptions,
+  localAddresses,
   parseFault,
   type ReceivedRequest,
+  recordEvents,
   startGateway,
 } from "../gateway/index.js";
 import { CliError } from "./failure.js";
-import { type Colors, colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { type Colors, colorsFor, printLine, type Streams, shellWord } from "./io.js";
+import { rootResource, writeModdableFiles } from "./moddable-files.js";
 
 export interface GatewayArguments {
-  readonly port?: string;
+  readonly port?: number;
   readonly host?: string;
+  readonly lan?: boolean;
+  readonly name?: readonly string[];
   readonly https?: boolean;
+  /** False with --no-state. */
+  readonly state?: string | false;
   readonly trustAnchorsOut?: string;
+  readonly moddable?: string;
   readonly devices?: string;
-  readonly windowSeconds?: string;
-  readonly clockSkewSeconds?: string;
-  readonly rateLimit?: string;
+  readonly windowSeconds?: number;
+  readonly clockSkewSeconds?: number;
+  readonly rateLimit?: number;
   readonly mapStatus?: boolean;
   readonly fault?: string;
   readonly faultHeader?: string;
   readonly ui?: boolean;
-  readonly uiPort?: string;
+  readonly uiPort?: number;
   readonly uiHost?: string;
   readonly uiToken?: boolean;
+  readonly offline?: "hang" | "reset";
+  readonly record?: string;
+  readonly interactive?: boolean;
   readonly json?: boolean;
 }
 
@@ -39,37 +52,59 @@ const DEFAULT_HTTPS_PORT = 8443;
 const DEFAULT_UI_PORT = 8090;
 
 export async function gateway(io: Streams, given: GatewayArguments): Promise<void> {
-  const { https = false, json = false, devices, trustAnchorsOut } = given;
+  const { https = false, json = false, devices, state, trustAnchorsOut, moddable } = given;
   if (trustAnchorsOut !== undefined && !https) throw new CliError("USAGE", "--trust-anchors-out requires --https.");
-  const number = (text: string | undefined) => (text === undefined ? undefined : wholeNumber(text));
-  const c = colorsFor(io.stdout, io.env);
-  const sample = devices === undefined ? sampleDevices() : undefined;
+  if (given.name !== undefined && !https) throw new CliError("USAGE", "--name requires --https.");
+  const addresses = given.lan ? localAddresses(io.networkInterfaces) : undefined;
+  if (addresses?.usable.length === 0) {
+    throw new CliError("USAGE", "This machine has no private address to listen on.", {
+      hint: "Use --host with an address of this machine.",
+    });
+  }
   const options: GatewayOptions = {
-    port: number(given.port) ?? (https ? DEFAULT_HTTPS_PORT : DEFAULT_PORT),
-    host: given.host,
+    port: given.port ?? (https ? DEFAULT_HTTPS_PORT : DEFAULT_PORT),
+    host: addresses?.usable.map(({ address }) => address) ?? given.host,
+    names: given.name,
     https,
-    devices: devices ?? sample?.description,
-    windowSeconds: number(given.windowSeconds),
-    clockSkewSeconds: number(given.clockSkewSeconds),
-    rateLimit: number(given.rateLimit),
+    state: state === false ? undefined : state,
+    devices,
+    windowSeconds: given.windowSeconds,
+    clockSkewSeconds: given.clockSkewSeconds,
+    rateLimit: given.rateLimit,
     mapStatus: given.mapStatus,
     fault: given.fault === undefined ? undefined : parseFault(given.fault),
     faultHeader: given.faultHeader,
     ui: uiOptions(given),
-    onRequest: (request) => printLine(io.stdout, json ? JSON.stringify(summary(request)) : colored(request, c)),
+    offline: given.offline,
   };
-  if (options.clockSkewSeconds !== undefined && !Number.isInteger(options.clockSkewSeconds)) {
-    throw new CliError("USAGE", "--clock-skew-seconds must be a whole number.");
-  }
+  const c = colorsFor(io.stdout, io.env);
   const interrupted = new Promise<void>((resolve) => io.onInterrupt(resolve));
   const running = await startGateway(options);
   try {
+    running.subscribe((event) => printLine(io.stdout, json ? JSON.stringify(summary(event)) : colored(event, c)));
+    if (given.record !== undefined) {
+      recordEvents(running, given.record, (reason) =>
+        printLine(io.stderr, `${colorsFor(io.stderr, io.env).yellow("warning:")} ${reason}; nothing more is recorded.`),
+      );
+    }
     if (trustAnchorsOut !== undefined) await writeTrustAnchors(trustAnchorsOut, running.ca as string);
-    if (json) printLine(io.stdout, JSON.stringify({ url: running.url, uiUrl: running.uiUrl }));
-    else welcome(io, running, sample, trustAnchorsOut);
+    const urls = running.addresses.map((address) => urlOf(running, address));
+    if (moddable !== undefined) {
+      const caDer = running.certificates?.rootDer;
+      writeModdableFiles(moddable, { url: urls[0], caDer, sample: running.sample });
+    }
+    if (json)
+      printLine(
+        io.stdout,
+        JSON.stringify({ url: urls[0], urls, uiUrl: running.uiUrl, caFile: running.caFile, ...running.sample }),
+      );
+    else welcome(io, running, given, addresses);
+    if (given.interactive) void control(io, running);
     await interrupted;
   } finally {
     await running.close();
+    // Otherwise a terminal that is still read would keep the process alive.
+    if (given.interactive) (io.stdin as { destroy?(): void }).destroy?.();
   }
   const { requests, accepted, refused } = running.counts;
   if (json) printLine(io.stdout, JSON.stringify({ requests, accepted, refused }));
@@ -83,55 +118,135 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
 /** Where the page listens: each of its options asks for it, too. */
 function uiOptions({ ui, uiPort, uiHost, uiToken }: GatewayArguments): GatewayOptions["ui"] {
   if (!ui && uiPort === undefined && uiHost === undefined && !uiToken) return false;
-  return { port: uiPort === undefined ? DEFAULT_UI_PORT : wholeNumber(uiPort), host: uiHost, token: uiToken };
+  return { port: uiPort ?? DEFAULT_UI_PORT, host: uiHost, token: uiToken };
 }
 
-interface Sample {
-  readonly productId: string;
-  readonly deviceName: string;
-  readonly psk: string;
-  readonly description: DevicesDescription;
+function urlOf({ certificates, port }: Gateway, host: string): string {
+  return `${certificates === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-function sampleDevices(): Sample {
-  const productId = "SAMPLE0001";
-  const deviceName = "sensor1";
-  const psk = randomBytes(16).toString("base64");
-  return {
-    productId,
-    deviceName,
-    psk,
-    description: { products: { [productId]: { devices: { [deviceName]: { psk } } } } },
-  };
-}
-
-function welcome(io: Streams, running: Gateway, sample: Sample | undefined, trustAnchorsOut: string | undefined): void {
+/** Says where the gateway listens, and what to paste to use it. */
+function welcome(
+  io: Streams,
+  running: Gateway,
+  given: GatewayArguments,
+  addresses: ReturnType<typeof localAddresses> | undefined,
+): void {
   const c = colorsFor(io.stdout, io.env);
   const out = (line: string) => printLine(io.stdout, line);
-  out(`${c.bold("gateway")} on ${c.cyan(running.url)}; stop with Ctrl-C`);
+  const [url, ...others] = running.addresses.map((address) => urlOf(running, address));
+  const interfaceOf = (place: number): string => {
+    const local = addresses?.usable.find(({ address }) => address === running.addresses[place]);
+    return local === undefined ? "" : ` (${local.interface})`;
+  };
+  out(`${c.bold("gateway")} on ${c.cyan(url)}${interfaceOf(0)}; stop with Ctrl-C`);
+  for (const [i, other] of others.entries()) out(`also on ${c.cyan(other)}${interfaceOf(i + 1)}`);
   if (running.uiUrl !== undefined) out(`${c.bold("page")} on ${c.cyan(running.uiUrl)}`);
+  for (const name of given.name ?? []) out(`certificate also for ${c.cyan(urlOf(running, name))}`);
+  for (const { address, interface: name } of addresses?.public ?? []) out(`not on ${address} (${name}): it is public`);
+  if (given.interactive)
+    out("standard input takes a fault, such as delay:200, or none, offline, offline reset, online");
+  const { sample, caFile } = running;
+  const ca = given.trustAnchorsOut ?? caFile;
   if (running.ca !== undefined) {
     out(
-      trustAnchorsOut === undefined
+      ca === undefined
         ? "self-generated certificate; --trust-anchors-out FILE writes the CA that clients need"
-        : `self-generated certificate; clients need --trust-anchors ${trustAnchorsOut}`,
+        : `certificate of a local CA; clients need --trust-anchors ${shellWord(ca)}, or --cacert with curl`,
     );
   }
-  if (sample === undefined) return;
-  const { productId, deviceName, psk } = sample;
-  const ca = trustAnchorsOut === undefined ? "" : ` --trust-anchors ${trustAnchorsOut}`;
-  out(`no --devices: one device with a generated PSK: ${productId}/${deviceName} ${psk}`);
+  if (sample !== undefined) describeSample(io, running, given, { url, ca });
+  else if (given.moddable !== undefined) out(`in the app's manifest: ${includeLine(given.moddable)}`);
+}
+
+function includeLine(folder: string): string {
+  return `"include": [${JSON.stringify(resolve(folder, "manifest.json"))}]`;
+}
+
+/** Prints what to paste to use the sample device: firmware's settings, and a command. */
+function describeSample(
+  io: Streams,
+  { sample, ca: certificate, caFile, addresses }: Gateway,
+  { moddable, trustAnchorsOut, state }: GatewayArguments,
+  { url, ca }: { readonly url: string; readonly ca: string | undefined },
+): void {
+  const out = (line: string) => printLine(io.stdout, line);
+  const { productId, deviceName, psk, productSecret } = sample as NonNullable<Gateway["sample"]>;
+  const kept = state === false || state === undefined ? "" : `, kept in ${state}`;
+  out(`no --devices: one device with a generated PSK${kept}: ${productId}/${deviceName} ${psk}`);
+  out(`its product registers further devices with the ProductSecret ${productSecret}`);
+  const platform = addresses[0].startsWith("127.") ? "sim" : "esp32";
+  const settings = [`url=${url}`, `productId=${productId}`, `deviceName=${deviceName}`, `psk=${shellWord(psk)}`];
+  out(`firmware: mcconfig -d -m -p ${platform} ${settings.join(" ")}`);
+  if (moddable !== undefined) out(`  manifest: ${includeLine(moddable)}, instead of these settings`);
+  else if (caFile !== undefined) {
+    const resource = JSON.stringify(resolve(dirname(caFile), rootResource));
+    out(`  manifest: "resources": { "*": [${resource}] }; or --moddable DIR writes one to include`);
+  } else if (certificate !== undefined) out("  manifest: --moddable DIR writes one to include, with the CA");
+  if (certificate !== undefined) out(`  app: createHost({ trustAnchors: new Resource("${rootResource}.der") })`);
+  const anchors = ca === undefined ? "" : ` --trust-anchors ${shellWord(trustAnchorsOut ?? ca)}`;
   out(
-    `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${running.url}${ca} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
+    `try: TENCENT_IOTHUB_PSK='${psk}' tencent-iothub publish --url ${url}${anchors} --product-id ${productId} --device-name ${deviceName} --topic data hello`,
   );
 }
 
-function colored(request: ReceivedRequest, c: Colors): string {
-  return `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`;
+/** Reads faults, one a line, from standard input, until it ends. */
+async function control(io: Streams, running: Gateway): Promise<void> {
+  let rest = "";
+  const take = (line: string): void => {
+    try {
+      obey(line.trim(), running);
+    } catch (error) {
+      printLine(io.stderr, `${colorsFor(io.stderr, io.env).red("error:")} ${(error as Error).message}`);
+    }
+  };
+  try {
+    for await (const chunk of io.stdin) {
+      const lines = (rest + Buffer.from(chunk as string).toString("utf8")).split("\n");
+      rest = lines.pop() as string;
+      for (const line of lines) take(line);
+      // No line of this length has a meaning.
+      if (rest.length > 1000) rest = "";
+    }
+    take(rest);
+  } catch {
+    // It was closed.
+  }
 }
 
-/** Summary of a request for programs; a binary payload stays Base64. */
-function summary(request: ReceivedRequest): Record<string, unknown> {
+/** @throws {GatewayError} INVALID_OPTION */
+function obey(line: string, running: Gateway): void {
+  const [, offline, how] = /^(offline)(?: (hang|reset))?$/.exec(line) ?? [];
+  if (line === "") return;
+  if (line === "online") running.offline = false;
+  else if (offline !== undefined) running.offline = (how as "hang" | "reset" | undefined) ?? "hang";
+  else running.faults.permanent = line === "none" ? undefined : parseFault(line);
+}
+
+/** A line for an event. */
+export function colored(event: GatewayEvent, c: Colors): string {
+  if (event.type === "request") {
+    const { request } = event;
+    return `${request.accepted ? c.green("ok     ") : c.red("refused")} ${formatRequest(request)}`;
+  }
+  if (event.type === "fault") return `${c.cyan("fault  ")} ${formatEvent(event)}`;
+  return `${c.red(event.type === "tlsError" ? "tls    " : "dropped")} ${formatEvent(event)}`;
+}
+
+/** Summary of an event for programs; a binary payload stays Base64. */
+function summary(event: GatewayEvent): Record<string, unknown> {
+  if (event.type === "request") return { type: event.type, ...summaryOf(event.request) };
+  if (event.type === "fault") return { ...event, fault: event.fault ?? (null as Fault | null) };
+  if (event.type === "tlsError") {
+    const { connectionId, atMs, ...error } = event.error;
+    return { type: event.type, at: new Date(atMs).toISOString(), connection: connectionId, ...error };
+  }
+  const { connection, reason, atMs } = event;
+  const { id, remoteAddress } = connection;
+  return { type: event.type, at: new Date(atMs).toISOString(), connection: id, reason, remoteAddress };
+}
+
+function summaryOf(request: ReceivedRequest): Record<string, unknown> {
   const { index, method, url, productId, deviceName, algorithm, verifiedBy, topic, qos, payload } = request;
   const text = payload?.toString("utf8");
   const isText = payload !== undefined && Buffer.from(text as string).equals(payload);
@@ -139,6 +254,7 @@ function summary(request: ReceivedRequest): Record<string, unknown> {
     index,
     receivedAt: new Date(request.receivedAtMs).toISOString(),
     connection: request.connection.id,
+    remoteAddress: request.connection.remoteAddress,
     method,
     url,
     productId,

@@ -1,5 +1,7 @@
 /** The process that a command runs in, replaceable in tests. */
 
+import type { NetworkInterfaceInfo } from "node:os";
+import { InvalidArgumentError } from "commander";
 import { createColors } from "picocolors";
 
 export interface Output {
@@ -8,7 +10,7 @@ export interface Output {
 }
 
 export interface Streams {
-  readonly stdin: AsyncIterable<Uint8Array | string>;
+  readonly stdin: AsyncIterable<Uint8Array | string> & { readonly isTTY?: boolean };
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -17,6 +19,8 @@ export interface Streams {
    * a signal ends the process.
    */
   onInterrupt(callback: () => void): void;
+  /** Returns the network interfaces of this machine, like `networkInterfaces` of `node:os`. */
+  readonly networkInterfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
 }
 
 export type Colors = ReturnType<typeof createColors>;
@@ -44,6 +48,15 @@ export function wholeNumber(text: string): number {
   return /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
 }
 
+/** Returns a parser of whole numbers for an option. */
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = wholeNumber(text);
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
 /** Formats milliseconds for display. */
 export function milliseconds(ms: number): string {
   return `${ms < 100 ? ms.toFixed(1) : Math.round(ms)} ms`;
@@ -65,4 +78,14 @@ export function duration(seconds: number): string {
     .filter(([n]) => n > 0)
     .map(([n, unit]) => `${n} ${unit}`)
     .join(" ");
+}
+
+/** Quotes text for a POSIX shell. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Quotes text for a POSIX shell only if it needs to be. */
+export function shellWord(text: string): string {
+  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(text) ? text : quote(text);
 }

@@ -1,8 +1,10 @@
 /** CLI: commands, options, help. Modules that only one command needs are loaded when it runs. */
 
 import { Command, CommanderError, Option } from "commander";
+import { describeFaults } from "../gateway/faults.js";
+import { boards, languages } from "./boards.js";
 import { CliError, exitCodes, exitMeanings, explain, type Failure, trace } from "./failure.js";
-import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { colorsFor, integer, printLine, type Streams, wholeNumber } from "./io.js";
 import { profileVariable, settingNames } from "./settings.js";
 import { version } from "./version.js";
 
@@ -14,7 +16,7 @@ ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\
 A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
 
 /** Repeated here, so that other commands do not load the module. */
-const diagnoseFormats = ["curl", "http", "har", "trace"];
+const diagnoseFormats = ["curl", "http", "har", "trace", "record"];
 
 const environmentHelp = `
 Environment (overridden by options on the command line; overrides the profile):
@@ -64,6 +66,7 @@ Formats of the request:
   http   request line, headers, an empty line, and the body byte for byte
   har    a HAR file of a browser or proxy, or one of its entries; uses the last signed request
   trace  events of onEvent, one JSON object per line; uses the last sign event
+  record a recording of tencent-iothub gateway --record; uses the last request with a wrong signature, or --index
 
 A registration is signed with the ProductSecret, every other request with the device's key. With both, the other one is
 tried as a mistake.
@@ -79,11 +82,47 @@ Examples:
 
 In the app: import type { Model } from "./model.js"; propertyReport<Model>({ brightness: 40 })`;
 
+const initExamples = `
+Examples:
+  $ tencent-iothub init sensor
+  $ tencent-iothub init sensor --board esp32c3 --language javascript
+
+In the new folder, after npm install:
+  npm test            the app against a gateway, on Node
+  npm run dev         the app in the simulator against a gateway; needs the Moddable SDK
+  npm run flash:desk  the app on the board, against a gateway on this computer
+  npm run flash       the app on the board, for the cloud
+
+On a terminal, what is not given is asked for. Tried on Linux; macOS and Windows are untried.`;
+
+const devExamples = `
+Examples:
+  $ tencent-iothub dev
+  $ xvfb-run tencent-iothub dev    without a screen
+
+The gateway's CA and its sample device are kept in .tencent-iothub/; the manifest with url, CA and psk is
+build/sim/manifest.json, which includes the app's. Needs MODDABLE. Tried on Linux; macOS and Windows are untried.`;
+
+const flashExamples = `
+Examples:
+  $ tencent-iothub flash --board esp32c3
+  $ tencent-iothub flash --board esp32c3 --desk
+
+Settings: secrets.json has "wifi", "wifiPassword" and, for the cloud, "productId", "deviceName" and "psk" or
+"productSecret". The manifest that is built is build/flash/manifest.json, or build/desk/manifest.json with the url and CA
+of the gateway on this computer, which the other never contains. Needs MODDABLE, IDF_PATH and, with several serial ports,
+UPLOAD_PORT. Boards, macOS and Windows are untried.`;
+
+/** Named here too, so that no other command loads the module. */
+const DEFAULT_STATE = ".tencent-iothub";
+
 const gatewayExamples = `
 Examples:
   $ tencent-iothub gateway
-  $ tencent-iothub gateway --https --trust-anchors-out ca.pem --devices devices.json
-  $ tencent-iothub gateway --fault status:503
+  $ tencent-iothub gateway --https --lan --moddable desk      # for a board: include desk/manifest.json
+  $ tencent-iothub gateway --https --devices devices.json
+  $ tencent-iothub gateway --fault status:503 --record requests.jsonl
+  $ tencent-iothub diagnose requests.jsonl --psk-file sensor1.psk
   $ tencent-iothub gateway --ui
   $ curl -H 'Content-Type: application/json' -d '{"always":"delay:500"}' http://127.0.0.1:8090/_/faults
 
@@ -93,9 +132,28 @@ Devices file:
     "sensor2":{"publicKey":"-----BEGIN PUBLIC KEY-----…"}}}}}
   To reject correctly signed requests, add "state":"disabled" or "notEnabled" to a device, "state":"forbidden" to a
   product, or "account":"isolated" beside "products".
+  A registered device keeps its new credential over restarts, even if the file has an older one.
 
-Faults: delay:MS, status:CODE, error:CODE[:STATUS], hang:PHASE, reset:PHASE, close:PHASE, truncated, malformed-json,
-  html, empty, skew:SECONDS and more; PHASE is connect, read, headers or body.`;
+Certificates: the CA may issue for localhost, .local, .lan, .internal, .home.arpa, .test, the names of its first start, and
+  private addresses only. Clients that do not understand such constraints refuse it (mbedTLS does); for them, --no-state.`;
+
+const faultsHelp = () => `
+
+Faults (values in capitals, optional parts in brackets; PHASE is connect, read, headers or body):
+${describeFaults()
+  .map((line) => `  ${line}`)
+  .join("\n")}
+`;
+
+const doctorExamples = `
+Examples:
+  $ tencent-iothub doctor --region ap-guangzhou --psk-file sensor1.psk
+  $ tencent-iothub doctor --url https://192.168.1.23:8443 --trust-anchors .tencent-iothub/ca.pem
+  $ tencent-iothub doctor --roots
+
+It resolves the name, connects, judges the certificate chain with the code and the trust anchors of a board, and compares
+the clock with the gateway's. It sends one request without a signature, and no secret. A proxy is not used, as boards
+use none.`;
 
 /** Runs one command; resolves with the exit status and never rejects. */
 export async function main(argv: readonly string[], io: Streams): Promise<number> {
@@ -247,6 +305,11 @@ function build(io: Streams): Command {
   )
     .argument("[request]", "file with the request as it was sent, or - to read it from standard input")
     .addOption(new Option("--format <format>", "format of the request (default: detected)").choices(diagnoseFormats))
+    .option(
+      "--index <n>",
+      "number of the request in a recording, such as 7 for #7 in the gateway's lines",
+      integer(1, 1e15),
+    )
     .addOption(new Option("--url <url>", "instead of a file: URL of the request"))
     .option("--method <method>", "with --url: the method (default: POST)")
     .option("--header <header...>", "with --url: a header, Name: value; may be repeated")
@@ -279,28 +342,98 @@ function build(io: Streams): Command {
     "gateway",
     "run a local gateway that verifies requests and prints one line per request, until Ctrl-C",
   )
-    .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)")
-    .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--https", "HTTPS with a self-generated certificate")
+    .option("--port <n>", "port, 0 for any free one (default: 8080, with --https 8443)", integer(0, 65535))
+    .addOption(new Option("--host <address>", "address to listen on (default: 127.0.0.1)").conflicts("lan"))
+    .option("--lan", "listen on all private addresses of this machine, for boards in the local network")
+    .option("--https", "HTTPS, with a certificate of the state folder's CA")
+    .option("--name <name...>", "DNS name of this machine, for the certificate; may be repeated")
+    .addOption(
+      new Option("--state <dir>", "folder that keeps CA, sample device and registrations, for its owner only")
+        .env("TENCENT_IOTHUB_STATE")
+        .default(DEFAULT_STATE),
+    )
+    .option("--no-state", "keep nothing: CA and device are new at each start")
     .option("--trust-anchors-out <file>", "write the CA certificate that clients must trust, PEM")
+    .option("--moddable <dir>", "write a manifest for a Moddable app to include: url, sample device and CA")
     .option("--devices <file>", "products and devices (default: one device with a generated key)")
-    .option("--window-seconds <n>", "tolerance of timestamps (default: 300)")
-    .option("--clock-skew-seconds <n>", "offset of the gateway's clock")
-    .option("--rate-limit <n>", "messages per second and device (default: none)")
+    .option("--window-seconds <n>", "tolerance of timestamps (default: 300)", integer(0, 1e12))
+    .option("--clock-skew-seconds <n>", "offset of the gateway's clock", integer(-1e11, 1e11))
+    .option("--rate-limit <n>", "messages per second and device (default: none)", integer(1, 1e6))
     .option("--map-status", "report errors with 4xx statuses instead of 200")
     .option("--fault <fault>", "inject this fault into every request, see below")
     .option("--fault-header <name>", "let requests select a fault with this header")
+    .addOption(
+      new Option("--offline [how]", "start offline: connections hang, or are reset")
+        .choices(["hang", "reset"])
+        .preset("hang"),
+    )
+    .option("--interactive", "read faults from standard input, one a line: a fault, none, offline [reset], online")
+    .option("--record <file>", "append all events to a file as JSON lines, which diagnose reads")
     .option("--ui", "serve a page that shows what arrives and switches faults")
-    .option("--ui-port <n>", "port of the page, 0 for any free one (default: 8090)")
+    .option("--ui-port <n>", "port of the page, 0 for any free one (default: 8090)", integer(0, 65535))
     .option(
       "--ui-host <address>",
       "address of the page; not on this machine alone, its URL has a token (default: 127.0.0.1)",
     )
     .option("--ui-token", "a token in the page's URL in any case, for a machine with several users")
-    .addHelpText("after", gatewayExamples + exitHelp)
+    .addHelpText("after", () => gatewayExamples + faultsHelp() + exitHelp)
     .action(async (options) => {
       const { gateway } = await import("./gateway.js");
       await gateway(io, options);
+    });
+
+  command(program, "init", "create the project of an app, for a board or the simulator")
+    .argument("<folder>", "a new or empty folder; . is the current one")
+    .addOption(new Option("--board <board>", "board (default: esp32)").choices(boards))
+    .addOption(new Option("--language <language>", "language (default: typescript)").choices(languages))
+    .option("--packages <folder>", "take the packages from tarballs in this folder, not from the registry")
+    .addHelpText("after", initExamples + exitHelp)
+    .action(async (folder, options) => {
+      const { init } = await import("./init.js");
+      await init(io, folder, options);
+    });
+
+  command(program, "dev", "run the app of a project in the simulator against a gateway on this computer, until Ctrl-C")
+    .option("--project <folder>", "folder of the app", ".")
+    .option("--port <n>", "port of the gateway (default: any free one)", integer(0, 65_535))
+    .addHelpText("after", devExamples + exitHelp)
+    .action(async (options) => {
+      const { dev } = await import("./dev.js");
+      await dev(io, options);
+    });
+
+  command(program, "flash", "flash the app of a project, for the cloud or for a gateway on this computer")
+    .option("--project <folder>", "folder of the app", ".")
+    .requiredOption("--board <board>", "esp32, esp32c3, esp32s3 or a platform of the SDK such as esp32/m5stack")
+    .option("--desk", "for a gateway on this computer, which runs until Ctrl-C")
+    .addOption(new Option("--host <address>", "with --desk: address of this computer (default: found out)"))
+    .option("--port <n>", "with --desk: port of the gateway (default: 8443)", integer(0, 65_535))
+    .option("--xsbug", "debug build, for the SDK's debugger")
+    .addHelpText("after", flashExamples + exitHelp)
+    .action(async (options) => {
+      const { flash } = await import("./flash.js");
+      await flash(io, options);
+    });
+
+  connectionOptions(
+    command(
+      program,
+      "doctor",
+      "check what a board needs: its key, the clock, the network, and the gateway's certificates",
+    )
+      .option("--product-id <id>", "ProductId")
+      .option("--device-name <name>", "DeviceName")
+      .option("--psk <text>", "the device's key; better in a file or the environment")
+      .option("--psk-file <file>", "file with the device's key; a line feed at its end is left out")
+      .option("--key-file <file>", "private key of the device's certificate, PEM or DER")
+      .option("--roots", "list the trust anchors that boards have, with their dates; nothing is sent"),
+    "each step",
+    "certificates to trust instead of those that boards have, PEM or DER",
+  )
+    .addHelpText("after", doctorExamples + exitHelp)
+    .action(async (options) => {
+      const { doctor } = await import("./doctor.js");
+      await doctor(io, options);
     });
 
   command(program, "demo", "publish readings of this machine to a local gateway over HTTPS and show both ends")
@@ -322,11 +455,15 @@ function keyOptions(command: Command): Command {
 }
 
 /** Options of the connection to the gateway. */
-function connectionOptions(command: Command, limited: string): Command {
+function connectionOptions(
+  command: Command,
+  limited: string,
+  anchors = "certificates to trust instead of Node's, PEM or DER",
+): Command {
   return command
     .option("--region <region>", "ap-guangzhou (default), us-east, europe, ap-bangkok, …")
     .option("--url <url>", "http:// or https:// with host and port, instead of a region")
-    .option("--trust-anchors <file>", "certificates to trust instead of Node's, PEM or DER")
+    .option("--trust-anchors <file>", anchors)
     .option("--timeout-ms <n>", `limit of ${limited} in milliseconds (default: 20000)`, wholeNumber)
     .option("--profile <file>", "settings from a JSON file");
 }

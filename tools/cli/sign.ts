@@ -11,7 +11,7 @@ import {
 import { visible } from "../diagnose/fields.js";
 import { CliError } from "./failure.js";
 import { readFile } from "./files.js";
-import { colorsFor, printLine, type Streams, wholeNumber } from "./io.js";
+import { colorsFor, printLine, quote, type Streams, wholeNumber } from "./io.js";
 import { type KeyArguments, readSigningKeys } from "./signing-key.js";
 
 export interface SignArguments extends KeyArguments {
@@ -108,11 +108,6 @@ function curl(
   // Only --data-binary interprets @ as a file name; both keep line feeds.
   lines.push(typeof body === "string" ? `--data-raw ${quote(body)}` : `--data-binary ${quote(`@${bodyFile}`)}`);
   return lines.join(" \\\n  ");
-}
-
-/** Quotes text for a POSIX shell. */
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 async function readBody({ body, bodyFile }: SignArguments): Promise<string | Uint8Array> {

@@ -3,6 +3,7 @@ export type DiagnoseErrorCode =
   | "INVALID_HTTP"
   | "INVALID_HAR"
   | "INVALID_TRACE"
+  | "INVALID_RECORD"
   | "UNKNOWN_FORMAT"
   | "INVALID_REQUEST"
   | "INVALID_KEY"

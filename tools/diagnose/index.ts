@@ -20,6 +20,7 @@ export { detectFormat, parseRequest, type RequestFormat, requestFormats } from "
 export { parseCurl } from "./parse-curl.js";
 export { parseHar } from "./parse-har.js";
 export { parseHttp } from "./parse-http.js";
+export { parseRecord } from "./parse-record.js";
 export { parseTrace } from "./parse-trace.js";
 export { describeDiagnosis } from "./report.js";
 export { expectedFields, type FormProblem, type SentRequest } from "./request.js";

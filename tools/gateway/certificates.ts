@@ -20,10 +20,13 @@ import {
   Extension,
   Extensions,
   GeneralName,
+  GeneralSubtree,
+  GeneralSubtrees,
   KeyIdentifier,
   KeyUsage,
   KeyUsageFlags,
   Name,
+  NameConstraints,
   RelativeDistinguishedName,
   SubjectAlternativeName,
   SubjectKeyIdentifier,
@@ -81,7 +84,7 @@ export interface CertificateOptions {
 
 /** A server's certificate chain, with the root that clients must trust. */
 export interface CertificateSet {
-  readonly kind: CertificateKind | "client";
+  readonly kind: CertificateKind | "client" | "local";
   /** The leaf's private key, PEM (PKCS#8). */
   readonly key: string;
   /** Chain that the server sends: leaf first, PEM. */
@@ -243,7 +246,7 @@ export function makeDeviceCertificate(name: string, nowMs: number): CertificateS
   return finish("client", privateKey, [leaf], trusted, []);
 }
 
-interface Issuer {
+export interface Issuer {
   readonly name: string;
   /** Signing key. */
   readonly key: KeyObject;
@@ -251,7 +254,7 @@ interface Issuer {
   readonly claimedKey?: KeyObject;
 }
 
-interface Blueprint {
+export interface Blueprint {
   readonly subject: string;
   /** The subject's key; only its public half is used. */
   readonly publicKey: KeyObject;
@@ -267,6 +270,8 @@ interface Blueprint {
   readonly keyUsage?: number;
   readonly purpose?: "server" | "client";
   readonly unknownCritical?: boolean;
+  /** Permitted subtrees of the name constraints: DNS names, and networks such as `10.0.0.0/8`. */
+  readonly permitted?: { readonly names: readonly string[]; readonly networks: readonly string[] };
 }
 
 const oid = {
@@ -275,6 +280,7 @@ const oid = {
   keyUsage: "2.5.29.15",
   subjectAltName: "2.5.29.17",
   basicConstraints: "2.5.29.19",
+  nameConstraints: "2.5.29.30",
   authorityKeyIdentifier: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
   serverAuth: "1.3.6.1.5.5.7.3.1",
@@ -288,7 +294,7 @@ const oid = {
 const derNull = new Uint8Array([5, 0]).buffer;
 
 /** Builds one certificate in DER. */
-function build(plan: Blueprint): Buffer {
+export function build(plan: Blueprint): Buffer {
   const { issuer, hash = "sha256" } = plan;
   const isRsa = issuer.key.asymmetricKeyType === "rsa";
   const signature = new AlgorithmIdentifier({
@@ -355,6 +361,15 @@ function extensionsOf(plan: Blueprint): Extension[] {
     false,
     new AuthorityKeyIdentifier({ keyIdentifier: new KeyIdentifier(keyIdentifier(issuerKey)) }),
   );
+  if (plan.permitted !== undefined) {
+    const { names, networks } = plan.permitted;
+    const bases = [
+      ...names.map((dNSName) => new GeneralName({ dNSName })),
+      ...networks.map((iPAddress) => new GeneralName({ iPAddress })),
+    ];
+    const permittedSubtrees = new GeneralSubtrees(bases.map((base) => new GeneralSubtree({ base })));
+    add(oid.nameConstraints, true, new NameConstraints({ permittedSubtrees }));
+  }
   if (plan.unknownCritical) add(oid.unknown, true, derNull);
   return list;
 }
@@ -405,7 +420,7 @@ function bytes(buffer: Buffer): ArrayBuffer {
   return new Uint8Array(buffer).buffer;
 }
 
-function finish(
+export function finish(
   kind: CertificateSet["kind"],
   key: KeyObject,
   chainDer: readonly Buffer[],
@@ -426,7 +441,7 @@ function finish(
   };
 }
 
-function toPem(der: Buffer): string {
+export function toPem(der: Buffer): string {
   return new X509Certificate(der).toString();
 }
 

@@ -103,6 +103,14 @@ export interface DeviceRecord {
   issued?: Readonly<Record<string, unknown>>;
 }
 
+/** A device that registered, as it is kept over restarts. */
+export interface RegisteredDevice {
+  /** What its requests are verified with. */
+  readonly device: DeviceDescription;
+  /** The issued credential. */
+  readonly issued: Readonly<Record<string, unknown>>;
+}
+
 export interface ProductRecord {
   readonly productId: string;
   readonly productSecret: string | undefined;
@@ -128,9 +136,14 @@ export class DeviceRegistry {
   readonly products = new Map<string, ProductRecord>();
   /** Can be changed while the gateway runs. */
   account: AccountState | undefined;
+  /** Maximum number of devices of all products that registrations may reach. */
+  readonly maxDevices: number;
+  /** Called before a registered device is stored; if it throws, the registration is refused. */
+  onRegistered: ((productId: string, deviceName: string, device: RegisteredDevice) => void) | undefined;
 
   /** @throws {GatewayError} INVALID_DEVICES with the path of the invalid member, such as `products.P.devices.D.psk` */
-  constructor(description: DevicesDescription) {
+  constructor(description: DevicesDescription, maxDevices = 10_000) {
+    this.maxDevices = maxDevices;
     const root = object(description, "devices", ["products", "account"]);
     oneOf(root.account, "account", ["isolated"]);
     this.account = root.account as AccountState | undefined;
@@ -164,6 +177,30 @@ export class DeviceRegistry {
     const device = known === undefined ? fresh : { ...known, algorithm: undefined, credential: fresh.credential };
     product.devices.set(deviceName, device);
     return device;
+  }
+
+  /** Stores a device with a newly issued credential. */
+  register(productId: string, deviceName: string, registered: RegisteredDevice): void {
+    this.onRegistered?.(productId, deviceName, registered);
+    this.restore(productId, deviceName, registered);
+  }
+
+  /**
+   * Stores a device that registered earlier.
+   *
+   * @throws {GatewayError} INVALID_DEVICES
+   */
+  restore(productId: string, deviceName: string, registered: RegisteredDevice): void {
+    const { device, issued } = object(registered, `products.${productId}.devices.${deviceName}`, ["device", "issued"]);
+    const place = `products.${productId}.devices.${deviceName}.issued`;
+    this.setCredential(productId, deviceName, device as DeviceDescription).issued = object(issued, place);
+  }
+
+  /** Number of devices of all products. */
+  get size(): number {
+    let size = 0;
+    for (const { devices } of this.products.values()) size += devices.size;
+    return size;
   }
 
   find(productId: string, deviceName: string): DeviceRecord | undefined {

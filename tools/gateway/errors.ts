@@ -12,6 +12,14 @@ export type GatewayErrorCode =
   | "INVALID_DEVICES"
   /** The devices file cannot be read. */
   | "DEVICES_UNREADABLE"
+  /** The state folder or a file in it cannot be read or written, or others can. */
+  | "STATE_UNUSABLE"
+  /** A file of the state folder is damaged. */
+  | "STATE_DAMAGED"
+  /** A recording cannot be read, or is not one. */
+  | "INVALID_RECORDING"
+  /** A recording cannot be written. */
+  | "RECORDING_FAILED"
   /** Files of the page are missing from the installed package. */
   | "UI_INCOMPLETE";
 

@@ -282,6 +282,47 @@ const members: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
   "tls-key-exchange": {},
 };
 
+/**
+ * Each kind as it is written for {@link parseFault}: optional parts in brackets, values in capitals. PHASE is connect,
+ * read, headers or body.
+ */
+export const faultForms: Readonly<Record<FaultKind, readonly [form: string, what: string]>> = Object.freeze({
+  delay: ["delay:MS[:headers|body]", "wait MS milliseconds before the response, or before its body"],
+  hang: ["hang:PHASE", "never go on"],
+  reset: ["reset:PHASE", "reset the connection (RST)"],
+  close: ["close:PHASE", "close the connection (FIN)"],
+  status: ["status:CODE[:RETRY-AFTER]", "HTTP status 200 to 599; Retry-After in seconds or as an HTTP date"],
+  error: ["error:CODE[:STATUS[:MESSAGE]]", "gateway error, such as error:InternalError"],
+  html: ["html[:STATUS]", "a proxy's error page, status 502 by default"],
+  empty: ["empty[:STATUS]", "an empty body, status 200 by default"],
+  truncated: ["truncated", "half of the body that Content-Length announces, then close"],
+  "malformed-json": ["malformed-json", "half of the JSON, with a Content-Length that fits"],
+  "content-type": ["content-type[:TYPE]", "another Content-Type, text/plain by default"],
+  "too-large": ["too-large[:BYTES]", "a response padded to BYTES bytes, 1048576 by default"],
+  "slow-drip": ["slow-drip[:BYTES[:MS]]", "BYTES bytes every MS milliseconds, 1 every 20 ms by default"],
+  "wrong-length": ["wrong-length:HOW", "a wrong Content-Length; HOW is less, more, negative, text or twice"],
+  "bad-chunk": ["bad-chunk", "a chunk size that is not a number"],
+  garbage: ["garbage", "bytes that are not HTTP"],
+  interim: ["interim", "an interim response (103) before the real one"],
+  "other-response": ["other-response", "the response to the request before"],
+  repeated: ["repeated[:AGO]", "the response of AGO requests earlier on the connection, 1 to 16, 1 by default"],
+  "two-responses": ["two-responses", "the response, and one that nobody asked for"],
+  early: ["early[:STATUS[:true]]", "respond before the body is read, then close; true keeps the connection open"],
+  "half-open": ["half-open:HOW", "respond, then do nothing more; HOW is ignore, close or reset"],
+  skew: ["skew:SECONDS", "a clock that is SECONDS ahead, or behind if negative"],
+  "tls-alert": ["tls-alert[:ALERT]", "TLS alert number 0 to 255 for a ServerHello, 40 by default (HTTPS)"],
+  "tls-close": ["tls-close[:BYTES]", "close after BYTES bytes of the handshake, 0 by default (HTTPS)"],
+  "tls-hang": ["tls-hang", "never respond to the ClientHello (HTTPS)"],
+  "tls-key-exchange": ["tls-key-exchange", "a wrong signature in the key exchange of TLS 1.2 (HTTPS)"],
+});
+
+/** Returns the forms of all faults as lines of two columns, for a help text. */
+export function describeFaults(): string[] {
+  const forms = Object.values(faultForms);
+  const width = Math.max(...forms.map(([form]) => form.length));
+  return forms.map(([form, what]) => `${form.padEnd(width)}  ${what}`);
+}
+
 /** All kinds of faults. */
 export const faultKinds = Object.keys(members) as readonly FaultKind[];
 

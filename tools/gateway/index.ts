@@ -10,6 +10,8 @@
 export type { Deviation, Diagnosis } from "../diagnose/diagnose.js";
 export { type SignedFieldName, type SignedFields, signedFieldNames } from "../diagnose/fields.js";
 export type { UiOptions } from "../ui/options.js";
+export { type Interfaces, type LocalAddress, localAddresses } from "./addresses.js";
+export { type Authority, issueCertificate, localNames, makeAuthority, privateNetworks } from "./authority.js";
 export {
   type CertificateKind,
   type CertificateOptions,
@@ -30,6 +32,7 @@ export {
   type DevicesDescription,
   type ProductDescription,
   type ProductState,
+  type RegisteredDevice,
   type RegistrationDescription,
   readDevicesFile,
   type SignatureAlgorithm,
@@ -39,18 +42,23 @@ export { GatewayError, type GatewayErrorCode } from "./errors.js";
 export type { GatewayEvent, GatewayListener } from "./events.js";
 export {
   concernsConnection,
+  describeFaults,
   type Fault,
   type FaultKind,
   type FaultPhase,
   type Faults,
+  faultForms,
   faultKinds,
   formatFault,
   mulberry32,
   parseFault,
   type RandomFaults,
 } from "./faults.js";
+export { formatEvent, formatRequest } from "./format.js";
 export type { GatewayOptions, HttpsOptions } from "./options.js";
-export { type ConnectionInfo, formatRequest, type GatewayCounts, type ReceivedRequest } from "./received.js";
+export type { ConnectionInfo, GatewayCounts, ReceivedRequest } from "./received.js";
+export { MAX_RECORDING_BYTES, readRecording, recordEvents, recordLine } from "./recording.js";
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
+export { GatewayState, type SampleDevice } from "./state.js";

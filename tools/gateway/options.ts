@@ -30,8 +30,20 @@ export interface HttpsOptions {
 export interface GatewayOptions {
   /** Port; 0 lets the system choose. @default 0 */
   readonly port?: number;
-  /** Address to listen on. @default 127.0.0.1 */
-  readonly host?: string;
+  /**
+   * Address to listen on, or several. Of several, those that this machine no longer has are left out. @default
+   * 127.0.0.1
+   */
+  readonly host?: string | readonly string[];
+  /**
+   * DNS names by which clients reach the gateway, for its certificate, besides localhost and the addresses. @default none
+   */
+  readonly names?: readonly string[];
+  /**
+   * Folder that keeps the CA of HTTPS, a sample device, and registered devices over restarts. The CA is used unless
+   * `https.certificates` is given, and the sample device unless `devices` is. @default none: nothing is kept
+   */
+  readonly state?: string;
   /** HTTPS instead of HTTP. @default false */
   readonly https?: boolean | HttpsOptions;
   /** Products and devices, or the path of a JSON file with them. @default none */
@@ -60,6 +72,8 @@ export interface GatewayOptions {
   readonly maxReceived?: number;
   /** Maximum number of wrong signatures diagnosed per second. @default 10 */
   readonly diagnosesPerSecond?: number;
+  /** Maximum number of devices that registrations may reach, of all products together. @default 10000 */
+  readonly maxDevices?: number;
   /** Maximum number of open connections; more are reset. @default 1000 */
   readonly maxConnections?: number;
   /**
@@ -104,11 +118,15 @@ export function checkOptions(options: GatewayOptions): void {
   whole("maxNonces", 1, 1e7);
   whole("maxReceived", 0, 1e6);
   whole("diagnosesPerSecond", 0, 1000);
+  whole("maxDevices", 0, 1e6);
   whole("maxConnections", 1, 1e6);
   whole("requestTimeoutMs", 1, 2 ** 31 - 1);
   whole("keepAliveTimeoutMs", 1, 2 ** 31 - 1);
   checkOffline(options.offline);
   checkUiOptions(options.ui);
+  if (typeof options.host === "object" && options.host.length === 0) {
+    throw new GatewayError("INVALID_OPTION", "host must name at least one address.");
+  }
   const { faultHeader } = options;
   if (faultHeader !== undefined && !/^[A-Za-z0-9-]+$/.test(faultHeader)) {
     throw new GatewayError("INVALID_OPTION", "faultHeader must be a valid header name.");

@@ -34,6 +34,12 @@ export function register(
       `The product ${productId} has reached its maximum number of devices.`,
     );
   }
+  if (known === undefined && registry.size >= registry.maxDevices) {
+    throw new Refusal(
+      "LimitExceeded.DeviceExceedLimit",
+      `The gateway has reached its maximum of ${registry.maxDevices} devices.`,
+    );
+  }
   const state = known === undefined ? 0 : 1;
   if (known?.issued !== undefined && registration.again === "refuse") {
     throw new Refusal("UnsupportedOperation.ClientCertAlreadyGot", "The device was registered before.");
@@ -44,8 +50,7 @@ export function register(
     throw new Refusal("InvalidParameterValue", "EncryptionType must be the number 1 or absent.");
   }
   const issue = (credential: DeviceDescription, content: Readonly<Record<string, unknown>>): Registration => {
-    const device = registry.setCredential(productId, deviceName, credential);
-    device.issued = content;
+    registry.register(productId, deviceName, { device: credential, issued: content });
     return { members: seal(product, content, state), state };
   };
   if (ownCa !== undefined) {

@@ -4,6 +4,7 @@ import { isIPv6, type Socket } from "node:net";
 import { createSecureContext, DEFAULT_CIPHERS, type TlsOptions } from "node:tls";
 import fastify, { type FastifyError, type FastifyInstance } from "fastify";
 import type { Ui } from "../ui/index.js";
+import { issueCertificate } from "./authority.js";
 import { type CertificateSet, makeCertificates } from "./certificates.js";
 import { Connections, reset, type TlsError } from "./connections.js";
 import { DeviceRegistry, readDevicesFile } from "./devices.js";
@@ -17,6 +18,7 @@ import { checkOffline, checkOptions, type GatewayOptions, type HttpsOptions } fr
 import { RateLimit } from "./ratelimit.js";
 import { emptyCounts, type GatewayCounts, type ReceivedRequest } from "./received.js";
 import { errorResponse, type Refusal, type ResponseContent, successResponse } from "./responses.js";
+import { describeSample, GatewayState, type SampleDevice } from "./state.js";
 import { readTarget } from "./target.js";
 import { NonceMemory } from "./verify.js";
 
@@ -24,10 +26,17 @@ import { NonceMemory } from "./verify.js";
 export interface Gateway {
   /** URL such as `http://127.0.0.1:40123`, without a trailing slash. */
   readonly url: string;
+  /** The first address that is listened on. */
   readonly host: string;
   readonly port: number;
   /** URL of the page to open in a browser, with its token if it needs one; undefined without the option `ui`. */
   readonly uiUrl: string | undefined;
+  /** All addresses that are listened on, with the same port. */
+  readonly addresses: readonly string[];
+  /** The device of a gateway that was started with `state` and without `devices`. */
+  readonly sample: SampleDevice | undefined;
+  /** File with the CA's certificate, PEM, if `state` provides it. */
+  readonly caFile: string | undefined;
   /** CA certificate that clients must trust, PEM; undefined over HTTP. */
   readonly ca: string | undefined;
   readonly certificates: CertificateSet | undefined;
@@ -75,8 +84,8 @@ interface RequestContext {
 
 /**
  * Starts a gateway, and resolves when it listens.
- * @throws {GatewayError} INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, PORT_IN_USE, PORT_FORBIDDEN,
- * LISTEN_FAILED, UI_INCOMPLETE
+ * @throws {GatewayError} INVALID_OPTION, INVALID_DEVICES, DEVICES_UNREADABLE, STATE_UNUSABLE, STATE_DAMAGED,
+ * PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED, UI_INCOMPLETE
  * @example
  *   const gateway = await startGateway({
  *     https: true,
@@ -89,17 +98,24 @@ interface RequestContext {
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   checkOptions(options);
-  const { devices: described = { products: {} } } = options;
-  const registry = new DeviceRegistry(typeof described === "string" ? readDevicesFile(described) : described);
+  const state = options.state === undefined ? undefined : new GatewayState(options.state);
+  const sample = options.devices === undefined ? state?.sample() : undefined;
+  const { devices: described = sample === undefined ? { products: {} } : describeSample(sample) } = options;
+  const description = typeof described === "string" ? readDevicesFile(described) : described;
+  const registry = new DeviceRegistry(description, options.maxDevices);
+  state?.keep(registry);
   const https = options.https === true ? {} : options.https || undefined;
-  const certificates = https === undefined ? undefined : certificatesOf(https);
-  const running = new RunningGateway(options, registry, https, certificates);
+  const certificates = https === undefined ? undefined : certificatesOf(https, options, state);
+  const caFile = https !== undefined && https.certificates === undefined ? state?.certificateFile : undefined;
+  const running = new RunningGateway(options, registry, https, certificates, sample, caFile);
   await running.start();
   return running;
 }
 
 class RunningGateway implements Gateway {
-  readonly host: string;
+  readonly addresses: string[] = [];
+  readonly sample: SampleDevice | undefined;
+  readonly caFile: string | undefined;
   readonly certificates: CertificateSet | undefined;
   readonly received: ReceivedRequest[] = [];
   readonly counts = emptyCounts();
@@ -125,9 +141,12 @@ class RunningGateway implements Gateway {
     registry: DeviceRegistry,
     https: HttpsOptions | undefined,
     certificates: CertificateSet | undefined,
+    sample: SampleDevice | undefined,
+    caFile: string | undefined,
   ) {
     this.#options = options;
-    this.host = options.host ?? "127.0.0.1";
+    this.sample = sample;
+    this.caFile = caFile;
     this.certificates = certificates;
     this.devices = registry;
     this.clockSkewSeconds = options.clockSkewSeconds ?? 0;
@@ -193,6 +212,10 @@ class RunningGateway implements Gateway {
     this.#route();
   }
 
+  get host(): string {
+    return this.addresses[0];
+  }
+
   get port(): number {
     return this.#port;
   }
@@ -227,12 +250,27 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     await this.#app.ready();
-    const port = this.#options.port ?? 0;
-    try {
-      this.#port = await this.#connections.listen(this.host, port);
-    } catch (error) {
+    this.#port = this.#options.port ?? 0;
+    const hosts = hostsOf(this.#options);
+    let gone: GatewayError | undefined;
+    for (const host of hosts) {
+      try {
+        // If the system chooses the port, it does so for the first address.
+        this.#port = await this.#connections.listen(host, this.#port);
+        this.addresses.push(host);
+      } catch (cause) {
+        const error = listenError(cause as NodeJS.ErrnoException, host, this.#port);
+        if ((cause as NodeJS.ErrnoException).code === "EADDRNOTAVAIL" && hosts.length > 1) {
+          gone = error;
+          continue;
+        }
+        await this.close();
+        throw error;
+      }
+    }
+    if (this.addresses.length === 0) {
       await this.close();
-      throw listenError(error as NodeJS.ErrnoException, this.host, port);
+      throw gone;
     }
     const { ui } = this.#options;
     if (ui === undefined || ui === false) return;
@@ -532,9 +570,23 @@ function seconds(ms: number): string {
   return ms % 1000 === 0 ? `${ms / 1000} s` : `${ms} ms`;
 }
 
-function certificatesOf(https: HttpsOptions): CertificateSet {
-  const { certificates = "chain", certificateOptions } = https;
-  return typeof certificates === "string" ? makeCertificates(certificates, certificateOptions) : certificates;
+function hostsOf({ host = "127.0.0.1" }: GatewayOptions): readonly string[] {
+  return typeof host === "string" ? [host] : host;
+}
+
+function certificatesOf(https: HttpsOptions, options: GatewayOptions, state: GatewayState | undefined): CertificateSet {
+  const { certificates, certificateOptions } = https;
+  const { names = [] } = options;
+  // 0.0.0.0 and :: are no addresses that a client connects to.
+  const addresses = hostsOf(options).filter((address) => address !== "0.0.0.0" && address !== "::");
+  const hosts = [...new Set(["localhost", ...names, "127.0.0.1", ...addresses])];
+  if (certificates === undefined && state !== undefined) {
+    const nowMs = certificateOptions?.nowMs ?? Date.now();
+    return issueCertificate(state.authority(names, nowMs), certificateOptions?.hosts ?? hosts, nowMs);
+  }
+  if (certificates !== undefined && typeof certificates !== "string") return certificates;
+  if (certificates !== undefined) return makeCertificates(certificates, certificateOptions);
+  return makeCertificates("chain", { hosts, ...certificateOptions });
 }
 
 function tlsOptions(https: HttpsOptions, { key, chain }: CertificateSet): TlsOptions & { secureOptions?: number } {

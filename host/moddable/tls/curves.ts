@@ -2,6 +2,7 @@
 
 import { bigIntOf } from "../../../src/crypto/big-int.js";
 
+/** P-256 or P-384. */
 export type CurveName = "secp256r1" | "secp384r1";
 
 interface Curve {

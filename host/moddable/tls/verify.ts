@@ -7,6 +7,7 @@ import { CURVES, type CurveName } from "./curves.js";
 import { DerCursor, SEQUENCE, wordAt } from "./der.js";
 import { Rejection, UNSUPPORTED_CERTIFICATE } from "./rejection.js";
 
+/** Hashes of signatures; SHA-1 is not accepted. */
 export type HashName = "SHA256" | "SHA384" | "SHA512";
 
 /** Primitives for signature verification; on a device, those of the SDK. */

@@ -1,0 +1,49 @@
+/** Files for a Moddable app that is to use the local gateway: its CA, and a manifest to include. */
+
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describeFileError } from "../../host/node/file-system.js";
+import type { SampleDevice } from "../gateway/index.js";
+import { CliError } from "./failure.js";
+
+/** Name of the resource with the CA, without `.der`. */
+export const rootResource = "gateway-root";
+
+/** Tells a manifest of this program from an app's. */
+const marker = "Written by tencent-iothub gateway, and replaced by it.";
+
+/**
+ * Writes `manifest.json` and, over HTTPS, `gateway-root.der` into a folder.
+ *
+ * @throws {CliError} FILE_EXISTS, FILE_UNWRITABLE
+ */
+export function writeModdableFiles(
+  folder: string,
+  content: { readonly url: string; readonly caDer?: Uint8Array; readonly sample?: SampleDevice },
+): void {
+  const { url, caDer, sample } = content;
+  const path = join(folder, "manifest.json");
+  try {
+    if (existsSync(path) && !readFileSync(path, "utf8").includes(marker)) {
+      throw new CliError("FILE_EXISTS", `${path} was not written by this command, and is not replaced.`, {
+        hint: "Choose another folder with --moddable, and include its manifest.json in the app's.",
+      });
+    }
+    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) {
+      // It contains a psk, and belongs to this machine's gateway alone.
+      writeFileSync(join(folder, ".gitignore"), "*\n");
+    }
+    if (caDer !== undefined) writeFileSync(join(folder, `${rootResource}.der`), caDer);
+    const { productId, deviceName, psk } = sample ?? {};
+    const manifest = {
+      "//": marker,
+      config: { url, productId, deviceName, psk },
+      ...(caDer === undefined ? {} : { resources: { "*": [`./${rootResource}`] } }),
+    };
+    writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600 });
+    chmodSync(path, 0o600);
+  } catch (cause) {
+    if (cause instanceof CliError) throw cause;
+    throw new CliError("FILE_UNWRITABLE", `${folder} cannot be written: ${describeFileError(cause)}.`, { cause });
+  }
+}
