@@ -7,7 +7,7 @@ import { GatewayError } from "./errors.js";
 
 /** A CA that a gateway keeps over restarts, so that boards are flashed with its certificate once. */
 export interface Authority {
-  /** PEM (PKCS#8). Whoever has it can pretend to be any of the permitted names and addresses. */
+  /** PEM (PKCS#8). Anyone who has it can pretend to be any of the permitted names and addresses. */
   readonly key: string;
   /** The CA's certificate, PEM and DER. */
   readonly certificate: string;
@@ -76,7 +76,7 @@ export function isHostName(name: string): boolean {
 export function makeAuthority(names: readonly string[], nowMs: number): Authority {
   for (const name of names) checkName(name);
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  // Another name for each CA, so that a board that has another one is told that it does not know this one.
+  // Another name for each CA, so that a board that has another one reports that it does not know this one.
   const issuer = { name: `Local IoT Hub gateway CA ${randomBytes(4).toString("hex")}`, key: privateKey };
   const der = build({
     subject: issuer.name,
