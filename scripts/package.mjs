@@ -21,7 +21,7 @@ const dist = values.dist ?? join(root, "dist");
 const output = values.output ?? join(root, "build/package");
 
 const manifests = ["manifest.json", "manifest-http.json"];
-const pages = ["README.md", "CHANGELOG.md", "docs/errors.md", "docs/porting.md"];
+const pages = ["README.md", "CHANGELOG.md", "docs/errors.md"];
 const firmware = ["host/moddable/sdk.json", "host/moddable/sdk-tls.json", "host/moddable/anchors"];
 
 start(output, ["types", "moddable", ...(values.firmware ? [] : ["es", "bare"])], dist);

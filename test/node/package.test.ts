@@ -96,7 +96,7 @@ describe("the installed package", () => {
       "LICENSE",
       "CHANGELOG.md",
       "docs/errors.md",
-      "docs/porting.md",
+      "docs/errors.md",
       "package.json",
       "manifest.json",
       "manifest-http.json",
@@ -106,7 +106,7 @@ describe("the installed package", () => {
     }
     const folders = /^(dist\/(bare|es|moddable|types)|host\/moddable\/anchors)\//;
     const single =
-      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/(errors|porting)\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
+      /^(README\.md|LICENSE|CHANGELOG\.md|docs\/errors\.md|package\.json|manifest(-http)?\.json|host\/moddable\/sdk(-tls)?\.json)$/;
     expect(names.filter((name) => !folders.test(name) && !single.test(name))).toEqual([]);
     expect(names.filter((name) => /test|tsconfig|\.map$|(?<!\.d)\.ts$/.test(name))).toEqual([]);
     const packed = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));

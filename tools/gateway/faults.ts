@@ -139,7 +139,7 @@ export class Faults {
     return this.#always;
   }
 
-  /** @throws GatewayError INVALID_OPTION */
+  /** @throws {GatewayError} INVALID_OPTION */
   set permanent(fault: Fault | undefined) {
     if (fault !== undefined) this.#check(fault);
     this.#always = fault;

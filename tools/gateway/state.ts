@@ -53,7 +53,7 @@ export class GatewayState {
   /**
    * Opens the folder; creates it with mode 0700 if it does not exist.
    *
-   * @throws GatewayError STATE_UNUSABLE
+   * @throws {GatewayError} STATE_UNUSABLE
    */
   constructor(folder: string) {
     this.folder = folder;
@@ -85,7 +85,7 @@ export class GatewayState {
    * Returns the CA; creates one if there is none.
    *
    * @param names DNS names that a new CA may issue besides local ones
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
    */
   authority(names: readonly string[], nowMs: number): Authority {
     const authority = this.#authority(names, nowMs);
@@ -118,7 +118,7 @@ export class GatewayState {
   /**
    * Returns the sample device; creates one if there is none.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   sample(): SampleDevice {
     const made: SampleDevice = {
@@ -141,7 +141,7 @@ export class GatewayState {
   /**
    * Gives a registry the devices that registered earlier, and saves those that register from now on.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   keep(registry: DeviceRegistry): void {
     for (const [productId, devices] of Object.entries(this.#registrations())) {

@@ -139,7 +139,7 @@ export function prettyJson(json) {
 /** Deeper levels look alike, so that a payload of brackets cannot grow with the square of its size. */
 const indent = (/** @type {number} */ depth) => "  ".repeat(Math.min(depth, 40));
 
-const LINE = 54;
+const LINE = 42;
 
 /**
  * A list without lists and objects, such as the columns of a batch: as many on a line as fit.
