@@ -96,7 +96,6 @@ describe("the installed package", () => {
       "LICENSE",
       "CHANGELOG.md",
       "docs/errors.md",
-      "docs/errors.md",
       "package.json",
       "manifest.json",
       "manifest-http.json",
