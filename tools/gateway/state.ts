@@ -53,7 +53,7 @@ export class GatewayState {
   /**
    * Opens the folder. It is created with mode 0700 when there is something to keep.
    *
-   * @throws GatewayError STATE_UNUSABLE
+   * @throws {GatewayError} STATE_UNUSABLE
    */
   constructor(folder: string) {
     this.folder = folder;
@@ -93,7 +93,7 @@ export class GatewayState {
    * Returns the CA; creates one if there is none.
    *
    * @param names DNS names that a new CA may issue besides local ones
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
    */
   authority(names: readonly string[], nowMs: number): Authority {
     const authority = this.#authority(names, nowMs);
@@ -126,7 +126,7 @@ export class GatewayState {
   /**
    * Returns the sample device; creates one if there is none.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   sample(): SampleDevice {
     const made = makeSample();
@@ -144,7 +144,7 @@ export class GatewayState {
   /**
    * Gives a registry the devices that registered earlier, and saves those that register from now on.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   keep(registry: DeviceRegistry): void {
     for (const [productId, devices] of Object.entries(this.#registrations())) {
@@ -186,7 +186,7 @@ export class GatewayState {
 
   #damaged(name: string, reason: string): GatewayError {
     const path = this.#path(name);
-    return new GatewayError("STATE_DAMAGED", `${path} is damaged (${reason}): restore it, or delete it to start anew.`);
+    return new GatewayError("STATE_DAMAGED", `${path} is damaged (${reason}): restore it, or delete it to begin without it.`);
   }
 
   #path(name: string): string {
