@@ -287,7 +287,7 @@ if (!isPosix) console.log("dev and flash are not tested on Windows, where the pr
     [
       "a url",
       { url: "https://127.0.0.1:8443" },
-      'secrets.json has an unknown setting "url"; what is no secret belongs into manifest.json.',
+      'secrets.json has an unknown setting "url"; settings that are not secret belong in manifest.json.',
     ],
     ["a number", { wifi: 7 }, 'secrets.json needs a text for "wifi".'],
   ])("flash refuses secrets with %s", async (_, change, message) => {

@@ -51,7 +51,7 @@ describe("the exit code", () => {
     const faults = ["--host", "127.0.0.1", "--port", "0"];
     // Its first line is read; the next one comes with the first request.
     const url: string[] = [];
-    const child = spawn(process.execPath, [...cli, "gateway", "--json", ...faults], {
+    const child = spawn(process.execPath, [...cli, "gateway", "--no-state", "--json", ...faults], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
     });

@@ -254,7 +254,7 @@ describe("a closed pipe", () => {
     const signing = start("sign", "--host", "h", "--body", "x", "--psk", "s");
     signing.stdout.destroy();
     expect(await ended(signing)).toBe(0);
-    const serving = start("gateway", "--port", "0");
+    const serving = start("gateway", "--no-state", "--port", "0");
     serving.stdout.destroy();
     expect(await ended(serving)).toBe(0);
   });

@@ -263,7 +263,7 @@ describe("a dropped connection", () => {
   });
 });
 
-test("TLS connections from two machines with the same port are told apart", async () => {
+test("TLS connections from two machines with the same port are distinguished", async () => {
   const watched = await start({ https: true });
   const { gateway } = watched;
   const connectFrom = async (localAddress: string, localPort: number): Promise<Socket> => {
@@ -315,7 +315,7 @@ test("a request that hangs by a fault stays open beyond the time limits", async 
   expect(watched.gateway.counts.openConnections).toBe(1);
 });
 
-test("a kept connection may idle beyond the time limits of requests", async () => {
+test("a keep-alive connection may idle beyond the time limits of requests", async () => {
   const watched = await start({ requestTimeoutMs: 50 });
   const socket = await tcp(watched);
   const body = message();

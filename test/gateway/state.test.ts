@@ -118,6 +118,7 @@ describe("the state folder", () => {
     const state = join(temporary(), "state");
     const gateway = await start({ state });
     rmSync(state, { recursive: true });
+    writeFileSync(state, "");
     expect((await register(gateway, "board1")).code).toBe("InternalError");
     expect(gateway.devices.find("SAMPLE0001", "board1")).toBeUndefined();
   });
@@ -176,7 +177,19 @@ describe("the state folder", () => {
   test("that cannot be created is one clear sentence", () => {
     const folder = temporary();
     writeFileSync(join(folder, "file"), "");
-    expect(() => new GatewayState(join(folder, "file", "state"))).toThrow(/cannot be created \(ENOTDIR\)\.$/);
+    expect(() => new GatewayState(join(folder, "file", "state"))).toThrow(/cannot be used \(ENOTDIR\)\.$/);
+    const state = new GatewayState(join(folder, "a", "b"));
+    writeFileSync(join(folder, "a"), "");
+    expect(() => state.sample()).toThrow(/\((ENOTDIR|EEXIST)\)\.$/);
+  });
+
+  test("is not created while there is nothing to keep", async () => {
+    const state = join(temporary(), "state");
+    const gateway = await start({ state, devices: { products: { P1: { productSecret: "0123456789abcdef" } } } });
+    expect(existsSync(state)).toBe(false);
+    const body = JSON.stringify({ ProductId: "P1", DeviceName: "board1" });
+    await send(gateway, { path: "/device/register", body, secret: "0123456789abcdef" });
+    expect(readdirSync(state).sort()).toEqual([".gitignore", "registrations.json"]);
   });
 
   test("that exists keeps its content and gets no .gitignore", () => {

@@ -3,7 +3,13 @@ import { createHash, createHmac } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Block, blocksOf, codePages, programsFor } from "../../scripts/pages.mjs";
-import { type Gateway, type GatewayOptions, makeCertificates, startGateway } from "../../tools/gateway/index.js";
+import {
+  type Gateway,
+  type GatewayOptions,
+  makeCertificates,
+  startGateway,
+  writeModdableFiles,
+} from "../../tools/gateway/index.js";
 import { build, type Display, Simulator } from "./simulator.js";
 import type { Workshop } from "./workshop.js";
 
@@ -112,6 +118,20 @@ const expected: readonly Expected[] = [
   },
 ];
 
+/** All settings come from the manifest. */
+const deskProgram = `
+import Resource from "Resource";
+import { createHost, Device } from "tencent-iothub-xs";
+
+async function main() {
+  const device = new Device({}, createHost({ trustAnchors: new Resource("gateway-root.der") }));
+  const { requestId } = await device.publish({ topic: "data", payload: { t: 21.5 } });
+  trace(\`published, request \${requestId}\\n\`);
+}
+
+main().catch((error) => trace(\`\${error.code}: \${error.message}\\n\`));
+`;
+
 /** Builds in one folder for each tool, so that what does not change is compiled once. */
 export class Programs {
   readonly #workshop: Workshop;
@@ -155,6 +175,10 @@ export class Programs {
         });
       }
     }
+    tests.push({
+      name: "an app with the manifest that the local gateway writes for a board on the desk, mcconfig",
+      run: () => this.#desk(manifests.mcconfig),
+    });
     for (const tool of ["mcconfig", "mcpack"] as const) {
       for (const [example, run] of Object.entries(this.#examples)) {
         tests.push({ name: `example ${example}, copied out, ${tool}`, run: () => this.#example(tool, example, run) });
@@ -197,6 +221,36 @@ export class Programs {
       const published = gateway.received.filter(({ accepted, url }) => accepted && url === "/device/publish").length;
       if (published !== (each.publishes ?? 1)) throw new Error(`${published} messages published`);
       return seen.join(" | ");
+    } finally {
+      await gateway.close();
+    }
+  }
+
+  /** The gateway is started anew before the app runs: what was built into it must not become void. */
+  async #desk(manifest: { readonly include: readonly string[] }): Promise<string> {
+    const app = join(this.#workshop.folder, "apps", "desk");
+    const state = join(this.#workshop.folder, "desk-state");
+    await mkdir(app, { recursive: true });
+    await writeFile(join(app, "main.ts"), deskProgram);
+    await this.#workshop.install(app);
+    const first = await startGateway({ state, https: true });
+    const { url, port, certificates, sample } = first;
+    writeModdableFiles(join(app, "gateway"), { url, caDer: certificates?.rootDer, sample });
+    await first.close();
+    const preferences = await this.#manifest(app, {
+      ...manifest,
+      include: [...manifest.include, "./gateway/manifest.json"],
+      config: {},
+      creation: { stack: BOARD_STACK_SLOTS },
+    });
+    const library = await build(app, this.#output, "desk");
+    const gateway = await startGateway({ state, port, https: true });
+    try {
+      const line = await this.#start(library, preferences, {}, (simulator) =>
+        simulator.line(/^published, request \S+$/),
+      );
+      if (gateway.counts.accepted !== 1) throw new Error(`${gateway.counts.accepted} messages accepted`);
+      return line;
     } finally {
       await gateway.close();
     }

@@ -69,7 +69,10 @@ describe("code", () => {
   });
 
   test("npm scripts that a page names exist", () => {
-    const scripts = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).scripts);
+    const template = "tools/templates/typescript/package.json.template";
+    const scripts = ["package.json", template].flatMap((file) =>
+      Object.keys(JSON.parse(readFileSync(join(root, file), "utf8")).scripts),
+    );
     for (const page of allPages().filter((page) => page !== "docs/fleet.md")) {
       const named = [...readPage(page).matchAll(/npm run ([a-z:]+)/g)].map(([, name]) => name);
       expect([page, named.filter((name) => !scripts.includes(name))]).toEqual([page, []]);

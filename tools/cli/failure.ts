@@ -136,6 +136,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
 const gatewayHints: Readonly<Record<string, string>> = {
   PORT_IN_USE: "Choose another port with --port, or use --port 0 for any free port.",
   PORT_FORBIDDEN: "Choose a port above 1023 with --port.",
+  FILE_EXISTS: "Choose another folder with --moddable, and include its manifest.json in the app's.",
   STATE_UNUSABLE: "Choose another folder with --state, or keep nothing with --no-state.",
 };
 

@@ -96,7 +96,7 @@ export async function readJson(project: Project, name: string): Promise<Record<s
 }
 
 /**
- * Writes the manifest that a build is made of: the app's own, with these settings. Each target has a folder of its own,
+ * Writes the manifest that a build is made of: the app's own, with these settings. Each target has a separate folder,
  * so that no file of one is ever in the build of another.
  * @param ca certificate that the app trusts instead of the built-in ones, PEM
  * @returns the target's folder, which is the output of the build, too
@@ -187,7 +187,7 @@ export function start(
       throw new CliError("BUILD_FAILED", message, { exitCode: exitCodes.other, cause });
     },
   );
-  // Whoever waits for it learns of a failure; nobody may.
+  // A caller that waits for it learns of a failure; nobody may.
   ended.catch(() => {});
   const isRunning = () => child.pid !== undefined && child.exitCode === null && child.signalCode === null;
   return {

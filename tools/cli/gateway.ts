@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { describeFileError } from "../../host/node/file-system.js";
 import {
+  describeSample,
   type Fault,
   formatEvent,
   formatRequest,
@@ -11,14 +12,17 @@ import {
   type GatewayEvent,
   type GatewayOptions,
   localAddresses,
+  makeSample,
   parseFault,
   type ReceivedRequest,
   recordEvents,
+  rootResource,
+  type SampleDevice,
   startGateway,
+  writeModdableFiles,
 } from "../gateway/index.js";
 import { CliError } from "./failure.js";
 import { type Colors, colorsFor, printLine, type Streams, shellWord } from "./io.js";
-import { rootResource, writeModdableFiles } from "./moddable-files.js";
 
 export interface GatewayArguments {
   readonly port?: number;
@@ -61,13 +65,14 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
       hint: "Use --host with an address of this machine.",
     });
   }
+  const unkept = state === false && devices === undefined ? makeSample() : undefined;
   const options: GatewayOptions = {
     port: given.port ?? (https ? DEFAULT_HTTPS_PORT : DEFAULT_PORT),
     host: addresses?.usable.map(({ address }) => address) ?? given.host,
     names: given.name,
     https,
     state: state === false ? undefined : state,
-    devices,
+    devices: unkept === undefined ? devices : describeSample(unkept),
     windowSeconds: given.windowSeconds,
     clockSkewSeconds: given.clockSkewSeconds,
     rateLimit: given.rateLimit,
@@ -88,17 +93,18 @@ export async function gateway(io: Streams, given: GatewayArguments): Promise<voi
       );
     }
     if (trustAnchorsOut !== undefined) await writeTrustAnchors(trustAnchorsOut, running.ca as string);
+    const sample = running.sample ?? unkept;
     const urls = running.addresses.map((address) => urlOf(running, address));
     if (moddable !== undefined) {
       const caDer = running.certificates?.rootDer;
-      writeModdableFiles(moddable, { url: urls[0], caDer, sample: running.sample });
+      writeModdableFiles(moddable, { url: urls[0], caDer, sample });
     }
     if (json)
       printLine(
         io.stdout,
-        JSON.stringify({ url: urls[0], urls, uiUrl: running.uiUrl, caFile: running.caFile, ...running.sample }),
+        JSON.stringify({ url: urls[0], urls, uiUrl: running.uiUrl, caFile: running.caFile, ...sample }),
       );
-    else welcome(io, running, given, addresses);
+    else welcome(io, running, sample, given, addresses);
     if (given.interactive) void control(io, running);
     await interrupted;
   } finally {
@@ -129,6 +135,7 @@ function urlOf({ certificates, port }: Gateway, host: string): string {
 function welcome(
   io: Streams,
   running: Gateway,
+  sample: SampleDevice | undefined,
   given: GatewayArguments,
   addresses: ReturnType<typeof localAddresses> | undefined,
 ): void {
@@ -146,7 +153,7 @@ function welcome(
   for (const { address, interface: name } of addresses?.public ?? []) out(`not on ${address} (${name}): it is public`);
   if (given.interactive)
     out("standard input takes a fault, such as delay:200, or none, offline, offline reset, online");
-  const { sample, caFile } = running;
+  const { caFile } = running;
   const ca = given.trustAnchorsOut ?? caFile;
   if (running.ca !== undefined) {
     out(
@@ -155,7 +162,7 @@ function welcome(
         : `certificate of a local CA; clients need --trust-anchors ${shellWord(ca)}, or --cacert with curl`,
     );
   }
-  if (sample !== undefined) describeSample(io, running, given, { url, ca });
+  if (sample !== undefined) sayHowToUse(io, running, sample, given, { url, ca });
   else if (given.moddable !== undefined) out(`in the app's manifest: ${includeLine(given.moddable)}`);
 }
 
@@ -164,14 +171,14 @@ function includeLine(folder: string): string {
 }
 
 /** Prints what to paste to use the sample device: firmware's settings, and a command. */
-function describeSample(
+function sayHowToUse(
   io: Streams,
-  { sample, ca: certificate, caFile, addresses }: Gateway,
+  { ca: certificate, caFile, addresses }: Gateway,
+  { productId, deviceName, psk, productSecret }: SampleDevice,
   { moddable, trustAnchorsOut, state }: GatewayArguments,
   { url, ca }: { readonly url: string; readonly ca: string | undefined },
 ): void {
   const out = (line: string) => printLine(io.stdout, line);
-  const { productId, deviceName, psk, productSecret } = sample as NonNullable<Gateway["sample"]>;
   const kept = state === false || state === undefined ? "" : `, kept in ${state}`;
   out(`no --devices: one device with a generated PSK${kept}: ${productId}/${deviceName} ${psk}`);
   out(`its product registers further devices with the ProductSecret ${productSecret}`);

@@ -7,7 +7,7 @@ import { GatewayError } from "./errors.js";
 
 /** A CA that a gateway keeps over restarts, so that boards are flashed with its certificate once. */
 export interface Authority {
-  /** PEM (PKCS#8). Whoever has it can pretend to be any of the permitted names and addresses. */
+  /** PEM (PKCS#8). Anyone who has it can pretend to be any of the permitted names and addresses. */
   readonly key: string;
   /** The CA's certificate, PEM and DER. */
   readonly certificate: string;
@@ -71,12 +71,12 @@ export function isHostName(name: string): boolean {
  * to {@link localNames}, the given names, and {@link privateNetworks}, so that nobody can use it against other hosts.
  *
  * @param names DNS names to be permitted in addition
- * @throws GatewayError INVALID_OPTION
+ * @throws {GatewayError} INVALID_OPTION
  */
 export function makeAuthority(names: readonly string[], nowMs: number): Authority {
   for (const name of names) checkName(name);
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  // Another name for each CA, so that a board that has another one is told that it does not know this one.
+  // Another name for each CA, so that a board that has another one reports that it does not know this one.
   const issuer = { name: `Local IoT Hub gateway CA ${randomBytes(4).toString("hex")}`, key: privateKey };
   const der = build({
     subject: issuer.name,
@@ -97,7 +97,7 @@ export function makeAuthority(names: readonly string[], nowMs: number): Authorit
 /**
  * Reads a CA from the PEM of its key and its certificate, one after the other.
  *
- * @throws Error with a clause as its message, if the key or certificate is not that of a CA or they do not belong
+ * @throws {Error} with a clause as its message, if the key or certificate is not that of a CA or they do not belong
  * together
  */
 export function readAuthority(pem: string): Authority {
@@ -127,7 +127,7 @@ export function readAuthority(pem: string): Authority {
  * Issues a server's certificate with a new key, valid for a year.
  *
  * @param hosts DNS names and IP addresses
- * @throws GatewayError INVALID_OPTION if the CA has expired, or may not issue one of the names
+ * @throws {GatewayError} INVALID_OPTION if the CA has expired, or may not issue one of the names
  */
 export function issueCertificate(authority: Authority, hosts: readonly string[], nowMs: number): CertificateSet {
   const ca = new X509Certificate(authority.certificate);

@@ -16,6 +16,10 @@ export type GatewayErrorCode =
   | "STATE_UNUSABLE"
   /** A file of the state folder is damaged. */
   | "STATE_DAMAGED"
+  /** A file is in the way that was written by something else. */
+  | "FILE_EXISTS"
+  /** A file cannot be written. */
+  | "FILE_UNWRITABLE"
   /** A recording cannot be read, or is not one. */
   | "INVALID_RECORDING"
   /** A recording cannot be written. */

@@ -139,7 +139,7 @@ export class Faults {
     return this.#always;
   }
 
-  /** @throws GatewayError INVALID_OPTION */
+  /** @throws {GatewayError} INVALID_OPTION */
   set permanent(fault: Fault | undefined) {
     if (fault !== undefined) this.#check(fault);
     this.#always = fault;
@@ -306,7 +306,7 @@ export const faultForms: Readonly<Record<FaultKind, readonly [form: string, what
   interim: ["interim", "an interim response (103) before the real one"],
   "other-response": ["other-response", "the response to the request before"],
   repeated: ["repeated[:AGO]", "the response of AGO requests earlier on the connection, 1 to 16, 1 by default"],
-  "two-responses": ["two-responses", "the response, and one that nobody asked for"],
+  "two-responses": ["two-responses", "the response, and an unsolicited one"],
   early: ["early[:STATUS[:true]]", "respond before the body is read, then close; true keeps the connection open"],
   "half-open": ["half-open:HOW", "respond, then do nothing more; HOW is ignore, close or reset"],
   skew: ["skew:SECONDS", "a clock that is SECONDS ahead, or behind if negative"],

@@ -55,10 +55,11 @@ export {
   type RandomFaults,
 } from "./faults.js";
 export { formatEvent, formatRequest } from "./format.js";
+export { rootResource, writeModdableFiles } from "./moddable-files.js";
 export type { GatewayOptions, HttpsOptions } from "./options.js";
 export type { ConnectionInfo, GatewayCounts, ReceivedRequest } from "./received.js";
 export { MAX_RECORDING_BYTES, readRecording, recordEvents, recordLine } from "./recording.js";
 export { sealRegistrationPayload } from "./registration.js";
 export { type ResponseCode, type ResponseShape, responseCodes, unpublishedCodes } from "./responses.js";
 export { type Gateway, startGateway } from "./server.js";
-export { GatewayState, type SampleDevice } from "./state.js";
+export { describeSample, GatewayState, makeSample, type SampleDevice } from "./state.js";

@@ -133,7 +133,7 @@ export function checkOptions(options: GatewayOptions): void {
   }
 }
 
-/** @throws GatewayError INVALID_OPTION */
+/** @throws {GatewayError} INVALID_OPTION */
 export function checkOffline(offline: unknown): void {
   if (offline !== undefined && offline !== false && offline !== "hang" && offline !== "reset") {
     throw new GatewayError("INVALID_OPTION", 'offline must be false, "hang" or "reset".');

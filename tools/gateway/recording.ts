@@ -21,7 +21,7 @@ export function recordLine(event: GatewayEvent): string {
  *
  * @param onEnd called at most once, if recording ends because of an error or because the file has reached `maxBytes`
  * @returns a function that ends the recording
- * @throws GatewayError RECORDING_FAILED
+ * @throws {GatewayError} RECORDING_FAILED
  */
 export function recordEvents(
   gateway: { subscribe(listener: (event: GatewayEvent) => void): () => void },
@@ -69,7 +69,7 @@ export function recordEvents(
 /**
  * Reads a recording. A last line that a crash cut off is left out.
  *
- * @throws GatewayError INVALID_RECORDING
+ * @throws {GatewayError} INVALID_RECORDING
  */
 export function readRecording(text: string): GatewayEvent[] {
   const lines = text.replace(/^\ufeff/, "").split("\n");

@@ -51,29 +51,37 @@ export class GatewayState {
   readonly folder: string;
 
   /**
-   * Opens the folder; creates it with mode 0700 if it does not exist.
+   * Opens the folder. It is created with mode 0700 when there is something to keep.
    *
-   * @throws GatewayError STATE_UNUSABLE
+   * @throws {GatewayError} STATE_UNUSABLE
    */
   constructor(folder: string) {
     this.folder = folder;
+    let mode: number;
     try {
-      if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) {
-        // mkdir subtracts the umask, which may even take away the owner's rights.
-        chmodSync(folder, 0o700);
-        // The folder ignores itself, whatever project it is in: it contains secrets.
-        this.#write(".gitignore", "*\n");
-      }
+      mode = statSync(folder).mode;
     } catch (error) {
-      throw unusable(`The state folder ${folder} cannot be created`, error);
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw unusable(`The state folder ${folder} cannot be used`, error);
     }
-    const { mode } = statSync(folder);
     if (isPosix && (mode & 0o022) !== 0) {
       throw new GatewayError(
         "STATE_UNUSABLE",
         `Other users can change the state folder ${folder} (mode ${octal(mode)}): run chmod 700 ${folder}.`,
       );
     }
+  }
+
+  #createFolder(): void {
+    try {
+      if (mkdirSync(this.folder, { recursive: true, mode: 0o700 }) === undefined) return;
+      // mkdir subtracts the umask, which may even take away the owner's rights.
+      chmodSync(this.folder, 0o700);
+    } catch (error) {
+      throw unusable(`The state folder ${this.folder} cannot be created`, error);
+    }
+    // The folder ignores itself, whatever project it is in: it contains secrets.
+    this.#write(".gitignore", "*\n");
   }
 
   /** Path of the CA's certificate, PEM. */
@@ -85,7 +93,7 @@ export class GatewayState {
    * Returns the CA; creates one if there is none.
    *
    * @param names DNS names that a new CA may issue besides local ones
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED, INVALID_OPTION
    */
   authority(names: readonly string[], nowMs: number): Authority {
     const authority = this.#authority(names, nowMs);
@@ -118,15 +126,10 @@ export class GatewayState {
   /**
    * Returns the sample device; creates one if there is none.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   sample(): SampleDevice {
-    const made: SampleDevice = {
-      productId: "SAMPLE0001",
-      deviceName: "sensor1",
-      psk: randomBytes(16).toString("base64"),
-      productSecret: randomBytes(18).toString("base64url"),
-    };
+    const made = makeSample();
     const text = this.#read(files.sample);
     if (text === undefined) {
       if (this.#create(files.sample, `${JSON.stringify(made, null, 2)}\n`)) return made;
@@ -141,7 +144,7 @@ export class GatewayState {
   /**
    * Gives a registry the devices that registered earlier, and saves those that register from now on.
    *
-   * @throws GatewayError STATE_UNUSABLE, STATE_DAMAGED
+   * @throws {GatewayError} STATE_UNUSABLE, STATE_DAMAGED
    */
   keep(registry: DeviceRegistry): void {
     for (const [productId, devices] of Object.entries(this.#registrations())) {
@@ -183,7 +186,7 @@ export class GatewayState {
 
   #damaged(name: string, reason: string): GatewayError {
     const path = this.#path(name);
-    return new GatewayError("STATE_DAMAGED", `${path} is damaged (${reason}): restore it, or delete it to start anew.`);
+    return new GatewayError("STATE_DAMAGED", `${path} is damaged (${reason}): restore it, or delete it to begin without it.`);
   }
 
   #path(name: string): string {
@@ -236,6 +239,7 @@ export class GatewayState {
   }
 
   #place(name: string, text: string | Uint8Array, mode: number, place: (from: string, to: string) => void): void {
+    this.#createFolder();
     const path = this.#path(name);
     const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
     try {
@@ -253,6 +257,16 @@ export class GatewayState {
       throw unusable(`${path} cannot be written`, error);
     }
   }
+}
+
+/** Returns a sample device with new secrets. */
+export function makeSample(): SampleDevice {
+  return {
+    productId: "SAMPLE0001",
+    deviceName: "sensor1",
+    psk: randomBytes(16).toString("base64"),
+    productSecret: randomBytes(18).toString("base64url"),
+  };
 }
 
 /** Description of a registry with nothing but the sample. */

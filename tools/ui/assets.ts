@@ -32,7 +32,7 @@ const libraries: Readonly<Record<string, readonly [module: string, type: string]
   "/uplot.css": ["uplot/dist/uPlot.min.css", style],
 };
 
-/** Reads all files of the page. @throws GatewayError UI_INCOMPLETE if one is missing */
+/** Reads all files of the page. @throws {GatewayError} UI_INCOMPLETE if one is missing */
 export function readAssets(): Map<string, Asset> {
   const folder = pageFolder();
   const require = createRequire(import.meta.url);

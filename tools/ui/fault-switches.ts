@@ -30,7 +30,7 @@ export function faultState(gateway: Gateway): FaultState {
 /**
  * Changes the switches that the request names, all or none.
  *
- * @throws GatewayError INVALID_OPTION
+ * @throws {GatewayError} INVALID_OPTION
  */
 export function switchFaults(gateway: Gateway, change: unknown): void {
   if (typeof change !== "object" || change === null || Array.isArray(change)) {

@@ -14,7 +14,7 @@ export interface UiOptions {
   readonly token?: boolean;
 }
 
-/** @throws GatewayError INVALID_OPTION */
+/** @throws {GatewayError} INVALID_OPTION */
 export function checkUiOptions(options: boolean | UiOptions | undefined): UiOptions | undefined {
   if (options === undefined || options === false) return undefined;
   if (options === true) return {};

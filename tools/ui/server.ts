@@ -55,7 +55,7 @@ const commonHeaders = {
 /**
  * Starts the page of a gateway on a separate listener. Neither the gateway's faults nor its counts concern it.
  *
- * @throws GatewayError PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED, UI_INCOMPLETE
+ * @throws {GatewayError} PORT_IN_USE, PORT_FORBIDDEN, LISTEN_FAILED, UI_INCOMPLETE
  */
 export async function startUi(gateway: Gateway, options: UiOptions = {}): Promise<Ui> {
   const running = new RunningUi(gateway, options);

@@ -9,7 +9,7 @@ import { startWifi } from "./wifi.js";
 
 async function main() {
   const host = createHost({
-    // A private gateway, such as the one on your desk, has a CA of its own; the cloud's roots are built in.
+    // A private gateway, such as the one on your desk, has a private CA; the cloud's roots are built in.
     trustAnchors: Resource.exists("gateway-root.der") ? new Resource("gateway-root.der") : undefined,
     // On your desk, readings are kept apart, so that none of them is ever sent to the cloud.
     storage: config.storage || undefined,

@@ -2,9 +2,8 @@
 
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describeFileError } from "../../host/node/file-system.js";
-import type { SampleDevice } from "../gateway/index.js";
-import { CliError } from "./failure.js";
+import { GatewayError } from "./errors.js";
+import type { SampleDevice } from "./state.js";
 
 /** Name of the resource with the CA, without `.der`. */
 export const rootResource = "gateway-root";
@@ -15,7 +14,7 @@ const marker = "Written by tencent-iothub gateway, and replaced by it.";
 /**
  * Writes `manifest.json` and, over HTTPS, `gateway-root.der` into a folder.
  *
- * @throws {CliError} FILE_EXISTS, FILE_UNWRITABLE
+ * @throws GatewayError FILE_EXISTS, FILE_UNWRITABLE
  */
 export function writeModdableFiles(
   folder: string,
@@ -25,9 +24,7 @@ export function writeModdableFiles(
   const path = join(folder, "manifest.json");
   try {
     if (existsSync(path) && !readFileSync(path, "utf8").includes(marker)) {
-      throw new CliError("FILE_EXISTS", `${path} was not written by this command, and is not replaced.`, {
-        hint: "Choose another folder with --moddable, and include its manifest.json in the app's.",
-      });
+      throw new GatewayError("FILE_EXISTS", `${path} was not written by this command, and is not replaced.`);
     }
     if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) {
       // It contains a psk, and belongs to this machine's gateway alone.
@@ -43,7 +40,8 @@ export function writeModdableFiles(
     writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600 });
     chmodSync(path, 0o600);
   } catch (cause) {
-    if (cause instanceof CliError) throw cause;
-    throw new CliError("FILE_UNWRITABLE", `${folder} cannot be written: ${describeFileError(cause)}.`, { cause });
+    if (cause instanceof GatewayError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new GatewayError("FILE_UNWRITABLE", `${folder} cannot be written (${code}).`, cause);
   }
 }
