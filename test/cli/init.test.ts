@@ -60,6 +60,11 @@ describe("init", () => {
     // Whatever holds a secret is for its owner alone.
     if (process.platform !== "win32") expect((await stat(join(project, "secrets.json"))).mode & 0o077).toBe(0);
     const manifest = await readJson("manifest.json");
+    // Without a prefix, wifi would be the module of the SDK, or take its place.
+    expect(manifest.creation.main).toBe("app/main");
+    for (const part of [manifest, ...Object.values<typeof manifest>(manifest.platforms)]) {
+      expect(Object.keys(part.modules)).toEqual(["app/*"]);
+    }
     const modules = [manifest, ...Object.values<typeof manifest>(manifest.platforms)].flatMap(({ modules }) =>
       Object.values<string | string[]>(modules).flat(),
     );
@@ -370,6 +375,8 @@ if (!isPosix) console.log("dev and flash are not tested on Windows, where the pr
     const { code, stdout, stderr } = await until(["dev"], /never printed/);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain("sim     reading 1 delivered\n");
+    expect(stdout).toMatch(/^page on http:\/\/127\.0\.0\.1:\d+\/$/m);
+    expect((await stat(join(project, "build/sim/preferences"))).isDirectory()).toBe(true);
     const { config, resources } = await readJson("build/sim/manifest.json");
     const sample = await readJson(".tencent-iothub/sample.json");
     const [, port] = /gateway on https:\/\/[^:]+:(\d+)/.exec(stdout) as RegExpExecArray;
@@ -388,6 +395,12 @@ if (!isPosix) console.log("dev and flash are not tested on Windows, where the pr
     ]);
     const library = join(project, "build/sim/bin/lin/mc/release/sim/mc.so");
     expect((await calls("mcsim"))[0]).toContain(`|${join(sdk, "build/simulators")} ${library}`);
+  });
+
+  linux("dev ends with an error when the app aborts, although the simulator stays open", async () => {
+    await program(join(sdk, "bin"), "mcsim", 'echo "XS abort: unhandled exception"; exec sleep 600');
+    const { code, stderr } = await until(["dev"], /never printed/);
+    expect([code, stderr]).toEqual([1, "error: APP_ABORTED: The app has aborted; what it printed last is above.\n"]);
   });
 
   linux("dev ends quietly when it is interrupted while it builds", async () => {

@@ -1,7 +1,8 @@
 /** `tencent-iothub dev`: runs the app in the simulator against a gateway on this computer. */
 
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CliError } from "./failure.js";
+import { CliError, exitCodes } from "./failure.js";
 import {
   deskConfig,
   findProgram,
@@ -37,7 +38,18 @@ export async function dev(io: Streams, given: DevArguments): Promise<void> {
     // All simulators of a computer share one file of preferences otherwise.
     const file = { root: `${join(folder, "preferences")}/` };
     await writeManifest(project, TARGET, { ...deskConfig(gateway, "localhost"), file }, gateway.ca);
+    // The SDK does not create it, and keeps nothing without it.
+    await mkdir(file.root, { recursive: true });
     const c = colorsFor(io.stdout, io.env);
+    // The simulator stays open when the app's virtual machine has ended.
+    let abort = () => {};
+    const aborted = new Promise<"aborted">((resolve) => {
+      abort = () => resolve("aborted");
+    });
+    const printed = (line: string) => {
+      if (line.includes("XS abort")) abort();
+      return `${c.cyan("sim    ")} ${line}`;
+    };
     if (isLinux) {
       // The rule that also starts the simulator ends all others of the computer first.
       if (!(await mcconfig(io, project, "sim", TARGET, { parameters: ["-t", "build"], interrupted }))) return;
@@ -45,12 +57,17 @@ export async function dev(io: Streams, given: DevArguments): Promise<void> {
       const command = ["mcsim", join(project.sdk, "build/simulators"), library];
       // Without stdbuf, what the app traces stays in a buffer.
       if (findProgram("stdbuf", project.env.PATH as string) !== undefined) command.unshift("stdbuf", "-oL");
-      simulator = start(io, project, command[0], command.slice(1), (line) => `${c.cyan("sim    ")} ${line}`);
+      simulator = start(io, project, command[0], command.slice(1), printed);
       printLine(io.stdout, "the app runs; stop with Ctrl-C");
     } else {
       await mcconfig(io, project, "sim", TARGET, { interrupted });
     }
-    await Promise.race([interrupted, ...(simulator ? [simulator.ended] : [])]);
+    const end = await Promise.race([interrupted, aborted, ...(simulator ? [simulator.ended] : [])]);
+    if (end === "aborted") {
+      throw new CliError("APP_ABORTED", "The app has aborted; what it printed last is above.", {
+        exitCode: exitCodes.other,
+      });
+    }
   } finally {
     await simulator?.stop();
     await gateway.close();

@@ -72,7 +72,8 @@ export type CliErrorCode =
   | "ADDRESS_MISSING"
   | "DISPLAY_MISSING"
   | "INVALID_SETTINGS"
-  | "BUILD_FAILED";
+  | "BUILD_FAILED"
+  | "APP_ABORTED";
 
 /** A failure detected by the CLI itself. */
 export class CliError extends Error {

@@ -205,8 +205,8 @@ export function start(
 /** Starts the desk's gateway, which keeps its CA and its sample device in the project, and prints a line an event. */
 export async function startDeskGateway(io: Streams, project: Project, options: GatewayOptions): Promise<Gateway> {
   const c = colorsFor(io.stdout, io.env);
-  const all = { ...options, state: join(project.folder, stateFolder), https: true, ui: true };
-  const gateway: Gateway & { readonly uiUrl?: string } = await startGateway(all);
+  const state = join(project.folder, stateFolder);
+  const gateway = await startGateway({ ...options, state, https: true, ui: true });
   gateway.subscribe((event) => printLine(io.stdout, colored(event, c)));
   printLine(io.stdout, `${c.bold("gateway")} on ${c.cyan(gateway.url)}`);
   if (gateway.uiUrl !== undefined) printLine(io.stdout, `${c.bold("page")} on ${c.cyan(gateway.uiUrl)}`);
