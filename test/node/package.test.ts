@@ -116,7 +116,7 @@ describe("the installed package", () => {
 
   test("has pages whose links lead to its own files or to the web", async () => {
     const pages = (await files()).filter((name) => name.endsWith(".md")).map((name) => join(installed, name));
-    expect(pages.length).toBe(4);
+    expect(pages.length).toBe(3);
     for (const page of [...pages, join(tools, "README.md")]) {
       const text = await readFile(page, "utf8");
       const links = linksIn(text).map((link) => link.split("#")[0]);
