@@ -127,7 +127,9 @@ async function readSecrets(project: Project, desk: boolean): Promise<Config> {
   const all = await readJson(project, SECRETS);
   for (const [name, value] of Object.entries(all)) {
     if (![...wifiNames, ...cloudNames].includes(name as never)) {
-      throw invalid(`has an unknown setting ${JSON.stringify(name)}; settings that are not secret belong in manifest.json`);
+      throw invalid(
+        `has an unknown setting ${JSON.stringify(name)}; settings that are not secret belong in manifest.json`,
+      );
     }
     if (typeof value !== "string") throw invalid(`needs a text for ${JSON.stringify(name)}`);
   }

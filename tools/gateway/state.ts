@@ -186,7 +186,10 @@ export class GatewayState {
 
   #damaged(name: string, reason: string): GatewayError {
     const path = this.#path(name);
-    return new GatewayError("STATE_DAMAGED", `${path} is damaged (${reason}): restore it, or delete it to begin without it.`);
+    return new GatewayError(
+      "STATE_DAMAGED",
+      `${path} is damaged (${reason}): restore it, or delete it to begin without it.`,
+    );
   }
 
   #path(name: string): string {
