@@ -131,7 +131,7 @@ describe("gateway", () => {
         /try: .*\n/,
       );
     }
-    const device = (output: string) => /one device with a generated psk, kept in .*/.exec(output)?.[0];
+    const device = (output: string) => /one device with a generated PSK, kept in .*/.exec(output)?.[0];
     expect(device(printed[0])).toBeDefined();
     expect(device(printed[1])).toBe(device(printed[0]));
     expect(statSync(file("state")).mode & 0o777).toBe(0o700);
@@ -330,11 +330,11 @@ describe("gateway", () => {
       ...["fault", "request", "fault", "fault", "fault", "request"],
     ]);
     expect(kinds).toContain("dropped");
-    const { code, stdout } = await run(["diagnose", record, "--secret-file", file("sensor1.psk"), "--json"]);
+    const { code, stdout } = await run(["diagnose", record, "--psk-file", file("sensor1.psk"), "--json"]);
     expect(code).toBe(0);
     expect(JSON.parse(stdout).verdict).toBe("matches");
     await refused(
-      ["diagnose", record, "--index", "9", "--secret-file", file("sensor1.psk")],
+      ["diagnose", record, "--index", "9", "--psk-file", file("sensor1.psk")],
       2,
       /^error: INVALID_RECORD: /,
     );

@@ -400,7 +400,7 @@ describe("the command line", () => {
   });
 
   test("serves the gateway's page with all of its files", async () => {
-    const args = ["gateway", "--port", "0", "--ui-port", "0", "--json"];
+    const args = ["gateway", "--port", "0", "--ui-port", "0", "--no-state", "--json"];
     const child = spawn(bin(), args, { stdio: ["ignore", "pipe", "inherit"] });
     const end = once(child, "close");
     const [line] = await Promise.race([once(child.stdout, "data"), end.then(() => ["{}"])]);
