@@ -132,7 +132,7 @@ describe("diagnosis of a recording", () => {
     expect(diagnose(parseRequest(bytes), { secret: psk })).toMatchObject({ verdict: "explained", fields: ["host"] });
     const first = diagnose(parseRequest(bytes, { index: 1 }), { secret: psk });
     expect(first.verdict).toBe("explained");
-    expect(first.message).toContain('the psk is followed by "\\n"');
+    expect(first.message).toContain('the PSK is followed by "\\n"');
     expect(diagnose(parseRequest(bytes, { format: "record", index: 3 }), { secret: psk }).verdict).toBe("matches");
     expect(() => parseRequest(bytes, { index: 4 })).toThrow("no signed request in it has the number 4");
   });
