@@ -8,13 +8,12 @@ import type { SampleDevice } from "./state.js";
 /** Name of the resource with the CA, without `.der`. */
 export const rootResource = "gateway-root";
 
-/** Tells a manifest of this program from an app's. */
+/** Distinguishes a manifest of this program from an app's. */
 const marker = "Written by tencent-iothub gateway, and replaced by it.";
 
 /**
  * Writes `manifest.json` and, over HTTPS, `gateway-root.der` into a folder.
- *
- * @throws GatewayError FILE_EXISTS, FILE_UNWRITABLE
+ * @throws {GatewayError} FILE_EXISTS if there is another manifest; FILE_UNWRITABLE
  */
 export function writeModdableFiles(
   folder: string,
@@ -27,7 +26,7 @@ export function writeModdableFiles(
       throw new GatewayError("FILE_EXISTS", `${path} was not written by this command, and is not replaced.`);
     }
     if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) {
-      // It contains a psk, and belongs to this machine's gateway alone.
+      // It contains a PSK, and belongs to this machine's gateway alone.
       writeFileSync(join(folder, ".gitignore"), "*\n");
     }
     if (caDer !== undefined) writeFileSync(join(folder, `${rootResource}.der`), caDer);
