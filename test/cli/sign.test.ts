@@ -136,7 +136,12 @@ describe("sign", () => {
     ["two keys", ["--body", "", "--psk", "x", "--key-file", "x"], 2, "USAGE: Only one of --psk and --key-file"],
     ["no key", ["--body", ""], 3, "USAGE: The key is missing"],
     ["a PSK and a ProductSecret", ["--body", "", "--psk", "x", "--product-secret", "y"], 2, "signed with one key"],
-    ["upper case", ["--body", "", "--psk", "x", "--algorithm", "HmacSha256"], 2, "USAGE: The algorithm must be one of"],
+    [
+      "upper case",
+      ["--body", "", "--psk", "x", "--algorithm", "HmacSha256"],
+      2,
+      "USAGE: Option '--algorithm <name>' argument 'HmacSha256' is invalid",
+    ],
     ["a secret for RSA", ["--body", "", "--psk", "x", "--algorithm", "rsa-sha256"], 2, "requires --key-file"],
     ["milliseconds", ["--body", "", "--psk", "x", "--timestamp", "1700000000000"], 2, "INVALID_TIMESTAMP"],
     ["hexadecimal", ["--body", "", "--psk", "x", "--nonce", "0x10"], 2, "INVALID_NONCE"],

@@ -55,9 +55,6 @@ async function requestOfFile(io: Streams, file: string, given: DiagnoseArguments
 }
 
 async function requestOfParts(given: DiagnoseArguments): Promise<SentRequest> {
-  if (given.format !== undefined || given.index !== undefined) {
-    throw new CliError("USAGE", "--format and --index require a file, and cannot be used with --url.");
-  }
   const match = /^https?:\/\/([^/?#@\s]+)([^#\s]*)$/i.exec(given.url as string);
   if (match === null) throw new CliError("USAGE", "The URL must begin with http:// or https:// and contain a host.");
   const [, host, rest] = match;

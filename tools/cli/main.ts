@@ -15,7 +15,8 @@ ${groups.map((group) => `  ${exitCodes[group]}  ${exitMeanings[group]}`).join("\
 
 A failure prints one line, "error: CODE: message and hint", to standard error; with --json, one JSON object.`;
 
-/** Repeated here, so that other commands do not load the module. */
+/** Repeated here, so that other commands do not load the modules. */
+const algorithms = ["hmacsha256", "hmacsha1", "rsa-sha256"];
 const diagnoseFormats = ["curl", "http", "har", "trace", "record"];
 
 const environmentHelp = `
@@ -281,11 +282,13 @@ function build(io: Streams): Command {
     .addOption(
       new Option("--url <url>", "URL of the request, instead of --host and --path").conflicts(["host", "path"]),
     )
-    .option("--body <text>", "body of the request, signed as UTF-8")
+    .addOption(new Option("--body <text>", "body of the request, signed as UTF-8").conflicts("bodyFile"))
     .option("--body-file <file>", "file with the body, signed byte for byte")
     .option("--timestamp <seconds>", "seconds since 1970 (default: now)")
     .option("--nonce <n>", "unused number (default: random)")
-    .option("--algorithm <name>", "hmacsha256, hmacsha1 or rsa-sha256 (default: by the type of key)")
+    .addOption(
+      new Option("--algorithm <name>", "algorithm of the signature (default: by the type of key)").choices(algorithms),
+    )
     .option("--psk <text>", "the device's PSK; better in a file")
     .option("--psk-file <file>", "file with the PSK; a trailing line feed is removed")
     .option("--key-file <file>", "RSA private key, PEM or DER")
@@ -310,7 +313,7 @@ function build(io: Streams): Command {
       "number of the request in a recording, such as 7 for #7 in the gateway's lines",
       integer(1, 1e15),
     )
-    .addOption(new Option("--url <url>", "instead of a file: URL of the request"))
+    .addOption(new Option("--url <url>", "instead of a file: URL of the request").conflicts(["format", "index"]))
     .option("--method <method>", "with --url: the method (default: POST)")
     .option("--header <header...>", "with --url: a header, Name: value; may be repeated")
     .addOption(new Option("--body <text>", "with --url or a trace: the body, as UTF-8").conflicts("bodyFile"))
