@@ -1,5 +1,5 @@
 /**
- * The local gateway as a process of its own, so that it has a core of its own, and the engine another. Talks to its parent
+ * The local gateway as a separate process, so that it and the engine each have a core. Talks to its parent
  * over IPC: gets its devices, tells its URL, and its counts when asked.
  */
 
